@@ -1,0 +1,392 @@
+//! Claude Code: the program `claude`, tried with 2.1.329.
+
+use std::ffi::OsString;
+
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Account, Arguments, Failure, Form, Prompt, Role, Turn};
+use crate::session::SessionName;
+
+pub(super) const MAPPING_FILE: &str = "claude-code-alias-mapping.json";
+pub(super) const ID_KEY: &str = "session_id";
+
+/// Some releases refuse to run where this is set, which it is in every shell that Claude Code itself starts.
+pub(super) const WITHHELD_VARIABLES: &[&str] = &["CLAUDECODE"];
+
+/// Whether claude alone has this option of ours.
+pub(super) fn owns_option(option: &str) -> bool {
+    matches!(
+        option,
+        "claude-cmd" | "reasoning-effort" | "effort" | "verbose" | "include-partials"
+    )
+}
+
+/// Arguments of `claude` that would change the session, the form of the answer, or whether it runs to an end.
+pub(super) fn refuses_argument(argument: &str) -> bool {
+    const LONG: &[&str] = &[
+        "--background",
+        "--bg",
+        "--cloud",
+        "--continue",
+        "--fork-session",
+        "--from-pr",
+        "--help",
+        "--input-format",
+        "--no-session-persistence",
+        "--output-format",
+        "--remote-control",
+        "--replay-user-messages",
+        "--resume",
+        "--session-id",
+        "--teleport",
+        "--version",
+    ];
+    if argument.starts_with("--") {
+        return LONG.contains(&argument.split('=').next().unwrap_or(argument));
+    }
+    // short options may be joined behind one that takes no value: -pc is -p -c
+    let joined = argument.strip_prefix('-').map(|rest| rest.trim_start_matches('p'));
+    joined
+        .and_then(|rest| rest.chars().next())
+        .is_some_and(|c| "chrv".contains(c))
+}
+
+pub(super) fn default_prompt(name: &SessionName) -> String {
+    format!("Initialize a new session named '{name}'. Reply only: OK")
+}
+
+pub(super) fn arguments(turn: &Turn<'_>) -> Vec<OsString> {
+    let mut arguments = Arguments::default();
+    arguments.push("-p");
+    if let (Prompt::Argument(text), false) = (turn.prompt, turn.prompt_behind_dashes()) {
+        arguments.push(text);
+    }
+    let session = turn.session.map(|id| id.as_str());
+    match turn.form {
+        Form::Json => arguments
+            .option("--resume", session)
+            .push("--output-format")
+            .push("json"),
+        Form::Stream { .. } => arguments
+            .push("--output-format")
+            .push("stream-json")
+            .option("--resume", session),
+    };
+    match turn.role {
+        Some(Role::Text(text)) => arguments.push("--append-system-prompt").push(text),
+        Some(Role::File(path)) => arguments.push("--append-system-prompt-file").push(path),
+        None => &mut arguments,
+    };
+    arguments
+        .option("--model", turn.model.map(|model| model.name))
+        .option("--effort", turn.effort);
+    if let Form::Stream { partials } = turn.form {
+        // `claude -p` refuses stream-json without it
+        arguments.push("--verbose").flag("--include-partial-messages", partials);
+    }
+    arguments.0.extend_from_slice(turn.extra);
+    if let (Prompt::Argument(text), true) = (turn.prompt, turn.prompt_behind_dashes()) {
+        arguments.push("--").push(text);
+    }
+    arguments.0
+}
+
+/// The last word of a turn. Every field may be missing or of another type in other releases.
+#[derive(Deserialize)]
+struct Verdict {
+    #[serde(default, rename = "type")]
+    kind: Value,
+    #[serde(default)]
+    subtype: Value,
+    #[serde(default)]
+    is_error: Value,
+    #[serde(default)]
+    result: Value,
+    #[serde(default)]
+    errors: Value,
+    #[serde(default)]
+    session_id: Value,
+}
+
+impl Verdict {
+    /// A failed call to the API has `is_error` true and still the subtype `success`; other failures have a subtype
+    /// that tells which.
+    fn failure(&self) -> Option<Failure> {
+        let subtype = self.subtype.as_str();
+        if self.is_error != Value::Bool(true) && subtype.is_none_or(|subtype| subtype == "success") {
+            return None;
+        }
+        let errors = match &self.errors {
+            Value::Array(errors) => errors.iter().map(words).collect::<Vec<_>>().join("; "),
+            other => words(other),
+        };
+        let reason = [words(&self.result), errors, words(&self.subtype)]
+            .into_iter()
+            .find(|words| !words.is_empty());
+        Some(Failure { reason })
+    }
+
+    fn into_account(self, raw: &RawValue) -> Account {
+        Account {
+            told_id: self.session_id.as_str().map(str::to_owned),
+            failure: self.failure(),
+            verdict: Some(raw.to_owned()),
+            answer: (!self.result.is_null()).then(|| words(&self.result)),
+            ..Account::default()
+        }
+    }
+}
+
+/// A JSON value as words: a text as it is, nothing for null, anything else as JSON.
+fn words(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What the answer of `--output-format json` means: an object, or an array whose last element is the result.
+pub(super) fn conclude(whole: Vec<u8>) -> Account {
+    let account = understand(&whole).unwrap_or_else(|malformed| Account {
+        malformed: Some(malformed.to_owned()),
+        last_words: Some(String::from_utf8_lossy(&whole).trim().to_owned()).filter(|words| !words.is_empty()),
+        ..Account::default()
+    });
+    Account { whole, ..account }
+}
+
+fn understand(whole: &[u8]) -> Result<Account, &'static str> {
+    if whole.trim_ascii().is_empty() {
+        return Err("it wrote nothing to standard output");
+    }
+    let raw: &RawValue = serde_json::from_slice(whole).map_err(|_| "its standard output is no JSON")?;
+    let last = if raw.get().starts_with('[') {
+        let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| "its standard output is no JSON")?;
+        elements
+            .into_iter()
+            .next_back()
+            .ok_or("its standard output is an empty array")?
+    } else {
+        raw
+    };
+    if !last.get().starts_with('{') {
+        return Err("its standard output is no JSON object");
+    }
+    let verdict: Verdict = serde_json::from_str(last.get()).map_err(|_| "its standard output cannot be read")?;
+    if raw.get().starts_with('[') && verdict.kind != "result" {
+        return Err("its standard output is an array that does not end in a result");
+    }
+    Ok(verdict.into_account(last))
+}
+
+/// Listens to `--output-format stream-json`.
+#[derive(Default)]
+pub(super) struct Listener {
+    first_id: Option<String>,
+    verdict: Option<Account>,
+}
+
+impl Listener {
+    /// Takes one line. Only lines that may hold an id we do not have yet, or the result, are parsed.
+    pub(super) fn line(&mut self, line: &[u8]) {
+        let wants_id = self.first_id.is_none() && memmem::find(line, b"\"session_id\"").is_some();
+        if !wants_id && memmem::find(line, b"\"result\"").is_none() {
+            return;
+        }
+        let Ok(raw) = serde_json::from_slice::<&RawValue>(line) else {
+            return;
+        };
+        let Ok(event) = serde_json::from_str::<Verdict>(raw.get()) else {
+            return;
+        };
+        if self.first_id.is_none() {
+            self.first_id = event.session_id.as_str().map(str::to_owned);
+        }
+        if event.kind == "result" {
+            self.verdict = Some(event.into_account(raw));
+        }
+    }
+
+    pub(super) fn conclude(self) -> Account {
+        let account = self.verdict.unwrap_or_default();
+        Account {
+            told_id: account.told_id.or(self.first_id),
+            ..account
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::codex::ExecOptions;
+    use crate::session::AgentSessionId;
+
+    fn turn<'a>(exec: &'a ExecOptions, prompt: Prompt<'a>) -> Turn<'a> {
+        Turn {
+            session: None,
+            form: Form::Json,
+            prompt,
+            role: None,
+            model: None,
+            effort: None,
+            exec,
+            answer_file: None,
+            extra: &[],
+        }
+    }
+
+    #[test]
+    fn a_prompt_that_looks_like_an_option_goes_last_behind_dashes() {
+        let exec = ExecOptions::default();
+        let id = AgentSessionId::new("i").unwrap();
+        let turn = Turn {
+            session: Some(&id),
+            ..turn(&exec, Prompt::Argument("--help"))
+        };
+        assert_eq!(
+            arguments(&turn),
+            ["-p", "--resume", "i", "--output-format", "json", "--", "--help"]
+        );
+    }
+
+    #[test]
+    fn arguments_of_the_caller_stand_directly_before_the_prompt() {
+        let exec = ExecOptions::default();
+        let extra = ["--allowedTools".into(), "Bash".into()];
+        let turn = Turn {
+            extra: &extra,
+            effort: Some("low"),
+            ..turn(&exec, Prompt::Argument("go"))
+        };
+        assert_eq!(
+            arguments(&turn),
+            [
+                "-p",
+                "--output-format",
+                "json",
+                "--effort",
+                "low",
+                "--allowedTools",
+                "Bash",
+                "--",
+                "go"
+            ]
+        );
+        let turn = Turn {
+            prompt: Prompt::StandardInput,
+            ..turn
+        };
+        assert_eq!(arguments(&turn).last().unwrap(), "Bash");
+    }
+
+    #[test]
+    fn a_stream_is_always_verbose_and_a_session_may_start_in_one() {
+        let exec = ExecOptions::default();
+        let turn = Turn {
+            form: Form::Stream { partials: true },
+            ..turn(&exec, Prompt::Argument("go"))
+        };
+        assert_eq!(
+            arguments(&turn),
+            [
+                "-p",
+                "go",
+                "--output-format",
+                "stream-json",
+                "--verbose",
+                "--include-partial-messages"
+            ]
+        );
+    }
+
+    #[test]
+    fn arguments_that_change_the_session_or_the_answer_are_refused() {
+        for argument in [
+            "--resume",
+            "--resume=x",
+            "-r",
+            "-rx",
+            "-c",
+            "-pc",
+            "--output-format=text",
+            "--fork-session",
+        ] {
+            assert!(refuses_argument(argument), "{argument}");
+        }
+        for argument in [
+            "--add-dir",
+            "-p",
+            "-n",
+            "-d",
+            "--resumeable",
+            "x",
+            "-",
+            "--settings={\"a\":1}",
+        ] {
+            assert!(!refuses_argument(argument), "{argument}");
+        }
+    }
+
+    #[test]
+    fn the_verdict_tells_failure_in_claudes_words() {
+        let failed = |text: &str| conclude(text.as_bytes().to_vec()).failure.map(|failure| failure.reason);
+        assert_eq!(
+            failed(r#"{"type":"result","subtype":"success","is_error":false,"result":"x"}"#),
+            None
+        );
+        assert_eq!(failed("{}"), None);
+        assert_eq!(
+            failed(r#"{"subtype":"success","is_error":true,"result":"no key"}"#),
+            Some(Some("no key".to_owned()))
+        );
+        assert_eq!(
+            failed(r#"{"subtype":"error_during_execution","is_error":false,"errors":["a",{"b":1}]}"#),
+            Some(Some("a; {\"b\":1}".to_owned()))
+        );
+        assert_eq!(
+            failed(r#"{"subtype":"error_max_turns"}"#),
+            Some(Some("error_max_turns".to_owned()))
+        );
+    }
+
+    #[test]
+    fn output_that_is_no_answer_is_told_apart() {
+        let malformed = |text: &str| conclude(text.as_bytes().to_vec()).malformed.is_some();
+        for bad in [
+            "",
+            " \n",
+            "hello",
+            "{\"a\": 1",
+            "[]",
+            "[1]",
+            "7",
+            "[{\"type\":\"assistant\"}]",
+            "{} {}",
+        ] {
+            assert!(malformed(bad), "{bad}");
+        }
+        let account = conclude(br#"[{"type":"system"},{"type":"result","result":"R","session_id":"i"}]"#.to_vec());
+        assert_eq!(
+            (account.malformed, account.answer, account.told_id),
+            (None, Some("R".into()), Some("i".into()))
+        );
+    }
+
+    #[test]
+    fn a_stream_tells_the_id_of_its_result_before_that_of_its_beginning() {
+        let mut listener = Listener::default();
+        listener.line(br#"{"type":"system","subtype":"init","session_id":"a"}"#);
+        listener.line(b"not JSON with \"result\"");
+        listener.line(br#"{"type":"user","session_id":"c","text":"\"result\""}"#);
+        assert_eq!(listener.first_id.as_deref(), Some("a"));
+        listener.line(br#"{"is_error":true,"result":"why","session_id":"b","type":"result"}"#);
+        let account = listener.conclude();
+        assert_eq!(account.told_id.as_deref(), Some("b"));
+        assert_eq!(account.failure.unwrap().reason.as_deref(), Some("why"));
+    }
+}

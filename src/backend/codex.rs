@@ -1,0 +1,367 @@
+//! Codex CLI: the program `codex`, tried with 0.169.0.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Account, Arguments, Failure, Prompt, Turn};
+use crate::session::{SessionName, trim};
+
+pub(super) const MAPPING_FILE: &str = "codex-cli-alias-mapping.json";
+pub(super) const ID_KEY: &str = "thread_id";
+
+/// What `codex exec` takes beside the prompt and the model.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExecOptions {
+    pub config: Vec<String>,
+    pub enable: Vec<String>,
+    pub disable: Vec<String>,
+    pub image: Vec<PathBuf>,
+    pub full_auto: FullAuto,
+    pub bypass_approvals_and_sandbox: bool,
+    pub skip_git_repo_check: bool,
+}
+
+/// How `--full-auto` is said to codex.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FullAuto {
+    #[default]
+    No,
+    /// As the caller said it.
+    Flag,
+    /// As the setting it stood for, for releases that no longer know the flag.
+    Setting,
+}
+
+/// Whether codex alone has this option of ours on `command`.
+pub(super) fn owns_option(command: &str, option: &str) -> bool {
+    match option {
+        "codex-cmd"
+        | "codex-shell"
+        | "codex-shell-cmd"
+        | "codex-shell-init"
+        | "config"
+        | "enable"
+        | "disable"
+        | "image"
+        | "full-auto"
+        | "dangerously-bypass-approvals-and-sandbox"
+        | "skip-git-repo-check"
+        | "thread-id"
+        | "fake-thread-id"
+        | "print-thread-id" => true,
+        // claude keeps the role that a session was created with
+        "role-definition-md" => command.starts_with("resume-"),
+        _ => false,
+    }
+}
+
+/// Arguments of `codex exec` that would change the thread, the form of the answer, or whether it can be resumed.
+pub(super) fn refuses_argument(argument: &str) -> bool {
+    const LONG: &[&str] = &[
+        "--all",
+        "--ephemeral",
+        "--experimental-json",
+        "--help",
+        "--json",
+        "--last",
+        "--output-last-message",
+        "--version",
+    ];
+    if argument.starts_with("--") {
+        return LONG.contains(&argument.split('=').next().unwrap_or(argument));
+    }
+    argument
+        .strip_prefix('-')
+        .and_then(|rest| rest.chars().next())
+        .is_some_and(|c| "ohV".contains(c))
+}
+
+pub(super) fn default_prompt(name: &SessionName) -> String {
+    format!("Initialize a new persistent Codex session named '{name}'. Reply exactly: OK")
+}
+
+/// codex has no system prompt to add to: a role is said in words before the request.
+pub(super) fn prompt_with_role<'a>(role: Option<&str>, prompt: &'a [u8]) -> Cow<'a, [u8]> {
+    const INTRODUCTION: &str = "Follow this role definition for this request and the surrounding session context unless the user overrides it.";
+    match role.map(trim) {
+        None | Some("") => Cow::Borrowed(prompt),
+        Some(role) => {
+            let mut text = format!("{INTRODUCTION}\n\n{role}\n\nUser request:\n").into_bytes();
+            text.extend_from_slice(prompt);
+            Cow::Owned(text)
+        }
+    }
+}
+
+pub(super) fn arguments(turn: &Turn<'_>) -> Vec<OsString> {
+    let mut arguments = Arguments::default();
+    arguments.push("exec");
+    if turn.session.is_some() {
+        arguments.push("resume");
+    }
+    let remembered = turn.model.filter(|model| model.remembered).map(|model| model.name);
+    let explicit = turn.model.filter(|model| !model.remembered).map(|model| model.name);
+    arguments
+        .option("--model", remembered)
+        .each("--config", &turn.exec.config)
+        .each("--enable", &turn.exec.enable)
+        .each("--disable", &turn.exec.disable)
+        .each("--image", &turn.exec.image)
+        .option("--model", explicit)
+        .flag("--full-auto", turn.exec.full_auto == FullAuto::Flag)
+        .option(
+            "--config",
+            (turn.exec.full_auto == FullAuto::Setting).then_some("sandbox_mode=\"workspace-write\""),
+        )
+        .flag(
+            "--dangerously-bypass-approvals-and-sandbox",
+            turn.exec.bypass_approvals_and_sandbox,
+        )
+        .flag("--skip-git-repo-check", turn.exec.skip_git_repo_check);
+    if let Some(id) = turn.session {
+        arguments.push(id.as_str());
+    }
+    arguments.push("--json").option("-o", turn.answer_file);
+    arguments.0.extend_from_slice(turn.extra);
+    if turn.prompt_behind_dashes() {
+        arguments.push("--");
+    }
+    match turn.prompt {
+        Prompt::Argument(text) => arguments.push(text),
+        Prompt::StandardInput => arguments.push("-"),
+    };
+    arguments.0
+}
+
+/// Whether this end of a call says that codex no longer knows `--full-auto` (0.169 does not).
+pub(crate) fn does_not_know_full_auto(exit_status: Option<i32>, stderr: &[u8]) -> bool {
+    exit_status == Some(2) && memmem::find(stderr, b"unexpected argument '--full-auto'").is_some()
+}
+
+/// Whether a line of codex's standard error says nothing of what went wrong.
+pub(crate) fn is_chatter(line: &str) -> bool {
+    line == "Reading additional input from stdin..." || line == "Reading prompt from stdin..."
+}
+
+/// Whether these words of codex say that another process has the thread open.
+pub(crate) fn is_active_writer(words: &str) -> bool {
+    words.contains("already has an active writer")
+}
+
+/// An event of `--json`; all we look at of it.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    thread_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    error: Option<Reason<'a>>,
+    #[serde(borrow)]
+    item: Option<Item<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Reason<'a> {
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+}
+
+/// Listens to `codex exec --json`.
+#[derive(Default)]
+pub(super) struct Listener {
+    thread_id: Option<String>,
+    answer: Option<String>,
+    failed: Option<Told>,
+    error: Option<Told>,
+}
+
+/// An event that tells of a failure.
+struct Told {
+    reason: Option<String>,
+    event: Box<RawValue>,
+}
+
+impl Listener {
+    /// Takes one line. Only lines that hold a word we look for are parsed.
+    pub(super) fn line(&mut self, line: &[u8]) {
+        const WORDS: [&[u8]; 4] = [b"thread.started", b"agent_message", b"\"turn.", b"\"error\""];
+        if !WORDS.iter().any(|word| memmem::find(line, word).is_some()) {
+            return;
+        }
+        let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else {
+            return;
+        };
+        let told = |reason: Option<Cow<'_, str>>| {
+            let event = serde_json::from_slice::<&RawValue>(line).ok()?.to_owned();
+            Some(Told {
+                reason: reason.map(Cow::into_owned),
+                event,
+            })
+        };
+        match &*event.kind {
+            "thread.started" => self.thread_id = event.thread_id.map(Cow::into_owned),
+            "turn.failed" => self.failed = told(event.error.and_then(|error| error.message)),
+            "error" => self.error = told(event.message),
+            // an error that the turn got over, a reconnect for example
+            "turn.completed" => self.error = None,
+            "item.completed" => {
+                if let Some(Item { kind, text: Some(text) }) = event.item
+                    && kind == "agent_message"
+                {
+                    self.answer = Some(text.into_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn conclude(self) -> Account {
+        let (failure, verdict) = match self.failed.or(self.error) {
+            Some(told) => (Some(Failure { reason: told.reason }), Some(told.event)),
+            None => (None, None),
+        };
+        Account {
+            told_id: self.thread_id,
+            failure,
+            verdict,
+            answer: self.answer,
+            ..Account::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Form, Model};
+    use crate::session::AgentSessionId;
+
+    fn turn<'a>(exec: &'a ExecOptions, prompt: Prompt<'a>) -> Turn<'a> {
+        Turn {
+            session: None,
+            form: Form::Json,
+            prompt,
+            role: None,
+            model: None,
+            effort: None,
+            exec,
+            answer_file: None,
+            extra: &[],
+        }
+    }
+
+    fn account(lines: &[&str]) -> Account {
+        let mut listener = Listener::default();
+        for line in lines {
+            listener.line(line.as_bytes());
+        }
+        listener.conclude()
+    }
+
+    #[test]
+    fn a_remembered_model_stands_before_the_options_and_a_new_one_behind() {
+        let exec = ExecOptions {
+            config: vec!["a=1".into()],
+            full_auto: FullAuto::Setting,
+            ..ExecOptions::default()
+        };
+        let id = AgentSessionId::new("t").unwrap();
+        let model = |remembered| Some(Model { name: "m", remembered });
+        let turn = Turn {
+            session: Some(&id),
+            model: model(true),
+            ..turn(&exec, Prompt::Argument("- x"))
+        };
+        let setting = "sandbox_mode=\"workspace-write\"";
+        assert_eq!(
+            arguments(&turn),
+            [
+                "exec", "resume", "--model", "m", "--config", "a=1", "--config", setting, "t", "--json", "--", "- x"
+            ]
+        );
+        let turn = Turn {
+            session: None,
+            model: model(false),
+            prompt: Prompt::Argument("x"),
+            ..turn
+        };
+        assert_eq!(
+            arguments(&turn),
+            [
+                "exec", "--config", "a=1", "--model", "m", "--config", setting, "--json", "x"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_prompt_from_standard_input_is_a_dash() {
+        let exec = ExecOptions::default();
+        assert_eq!(arguments(&turn(&exec, Prompt::StandardInput)), ["exec", "--json", "-"]);
+        let extra = ["--add-dir".into(), "d".into()];
+        let turn = Turn {
+            extra: &extra,
+            ..turn(&exec, Prompt::StandardInput)
+        };
+        assert_eq!(arguments(&turn), ["exec", "--json", "--add-dir", "d", "--", "-"]);
+    }
+
+    #[test]
+    fn arguments_that_change_the_thread_or_the_answer_are_refused() {
+        for argument in [
+            "--json",
+            "-o",
+            "-ofile",
+            "--output-last-message=x",
+            "--last",
+            "--ephemeral",
+            "-h",
+        ] {
+            assert!(refuses_argument(argument), "{argument}");
+        }
+        for argument in ["-c", "--config=a", "-C", "--profile", "x", "-"] {
+            assert!(!refuses_argument(argument), "{argument}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_the_turn_got_over_is_no_failure() {
+        let reconnect = r#"{"type":"error","message":"reconnecting"}"#;
+        let done = r#"{"type":"turn.completed"}"#;
+        assert_eq!(account(&[reconnect, done]).failure, None);
+        let failure = account(&[done, reconnect]).failure.unwrap();
+        assert_eq!(failure.reason.as_deref(), Some("reconnecting"));
+        let failed = r#"{"type":"turn.failed","error":{"message":"no key"}}"#;
+        let account = account(&[reconnect, failed, reconnect]);
+        assert_eq!(account.failure.unwrap().reason.as_deref(), Some("no key"));
+        assert_eq!(account.verdict.unwrap().get(), failed);
+    }
+
+    #[test]
+    fn a_warning_item_is_no_failure_and_the_last_message_counts() {
+        let account = account(&[
+            r#"{"type":"thread.started","thread_id":"t"}"#,
+            r#"{"type":"item.completed","item":{"type":"error","message":"deprecated"}}"#,
+            r#"{"type":"item.completed","item":{"type":"agent_message","text":"one"}}"#,
+            r#"{"type":"item.completed","item":{"type":"reasoning","text":"agent_message"}}"#,
+            r#"{"type":"item.completed","item":{"type":"agent_message","text":"two"}}"#,
+        ]);
+        assert_eq!((account.failure, account.answer.as_deref()), (None, Some("two")));
+        assert_eq!(account.told_id.as_deref(), Some("t"));
+    }
+}

@@ -1,0 +1,229 @@
+//! The agents we can call. Each file beside this one holds all that is known of one agent: its arguments as pure
+//! data, what its output means, its words. A third agent is one more file and one more arm below.
+
+pub(crate) mod claude;
+pub(crate) mod codex;
+mod lines;
+mod transcript;
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::Path;
+
+pub(crate) use self::transcript::{Account, Failure, Transcript};
+use crate::session::{AgentSessionId, SessionName};
+
+/// An agent that keeps sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub(crate) enum Backend {
+    /// Claude Code, the program `claude`
+    Claude,
+    /// Codex CLI, the program `codex`
+    Codex,
+}
+
+/// In which form the agent is to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One answer at the end.
+    Json,
+    /// A line for every event; `partials`: pieces of an answer too (claude).
+    Stream { partials: bool },
+}
+
+/// How the prompt reaches the agent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Prompt<'a> {
+    Argument(&'a str),
+    StandardInput,
+}
+
+/// How a role reaches an agent that has a place of its own for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Role<'a> {
+    Text(&'a str),
+    File(&'a Path),
+}
+
+/// The model of a turn, and where it comes from: codex puts a remembered one elsewhere than one just asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Model<'a> {
+    pub name: &'a str,
+    pub remembered: bool,
+}
+
+/// One turn as the agent's command line sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn<'a> {
+    /// The session to go on with; `None` starts one.
+    pub session: Option<&'a AgentSessionId>,
+    pub form: Form,
+    pub prompt: Prompt<'a>,
+    pub role: Option<Role<'a>>,
+    pub model: Option<Model<'a>>,
+    pub effort: Option<&'a str>,
+    /// What `codex exec` takes and claude does not.
+    pub exec: &'a codex::ExecOptions,
+    /// Where the agent is to leave its last message, for one that can.
+    pub answer_file: Option<&'a Path>,
+    /// The caller's own arguments for the agent.
+    pub extra: &'a [OsString],
+}
+
+impl Turn<'_> {
+    /// Whether the prompt must stand behind `--`: it would be read as an option, or follows arguments whose meaning we
+    /// do not know.
+    fn prompt_behind_dashes(&self) -> bool {
+        !self.extra.is_empty() || matches!(self.prompt, Prompt::Argument(text) if text.starts_with('-'))
+    }
+}
+
+impl Backend {
+    pub(crate) const ALL: [Self; 2] = [Self::Claude, Self::Codex];
+
+    /// The name of the agent, of its program, and of the value of `--backend`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Codex => "codex",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    }
+
+    /// The file name of its mapping, as the original has it.
+    pub(crate) fn mapping_file_name(self) -> &'static str {
+        match self {
+            Self::Claude => claude::MAPPING_FILE,
+            Self::Codex => codex::MAPPING_FILE,
+        }
+    }
+
+    /// The key under which an entry of the mapping, and every JSON we print, holds the session's id.
+    pub(crate) fn id_key(self) -> &'static str {
+        match self {
+            Self::Claude => claude::ID_KEY,
+            Self::Codex => codex::ID_KEY,
+        }
+    }
+
+    /// Whether a reasoning effort is remembered beside the model.
+    pub(crate) fn has_effort(self) -> bool {
+        self == Self::Claude
+    }
+
+    /// The variable that may name another command than the agent's own program.
+    pub(crate) fn command_variable(self) -> &'static str {
+        match self {
+            Self::Claude => "CLAUDE_CMD",
+            Self::Codex => "CODEX_CMD",
+        }
+    }
+
+    /// The variables that say where the agent keeps its sessions, the first that is set deciding.
+    pub(crate) fn home_variables(self) -> &'static [&'static str] {
+        match self {
+            Self::Claude => &["CLAUDE_CONFIG_DIR", "HOME", "USERPROFILE"],
+            Self::Codex => &["CODEX_HOME", "HOME", "USERPROFILE"],
+        }
+    }
+
+    /// Variables of ours that the agent must not inherit.
+    pub(crate) fn withheld_variables(self) -> &'static [&'static str] {
+        match self {
+            Self::Claude => claude::WITHHELD_VARIABLES,
+            Self::Codex => &[],
+        }
+    }
+
+    /// Whether only this backend has the option `--option` on `command`.
+    pub(crate) fn owns_option(self, command: &str, option: &str) -> bool {
+        match self {
+            Self::Claude => claude::owns_option(option),
+            Self::Codex => codex::owns_option(command, option),
+        }
+    }
+
+    /// Why `argument` cannot be handed on, where it cannot: it would change which session answers or in what form.
+    pub(crate) fn refuses_argument(self, argument: &str) -> bool {
+        match self {
+            Self::Claude => claude::refuses_argument(argument),
+            Self::Codex => codex::refuses_argument(argument),
+        }
+    }
+
+    /// The prompt that starts a session where the caller gives none.
+    pub(crate) fn default_prompt(self, name: &SessionName) -> String {
+        match self {
+            Self::Claude => claude::default_prompt(name),
+            Self::Codex => codex::default_prompt(name),
+        }
+    }
+
+    /// The prompt with a role before it, for an agent that has no other place for one.
+    pub(crate) fn prompt_with_role<'a>(self, role: Option<&str>, prompt: &'a [u8]) -> Cow<'a, [u8]> {
+        match self {
+            Self::Claude => Cow::Borrowed(prompt),
+            Self::Codex => codex::prompt_with_role(role, prompt),
+        }
+    }
+
+    /// Whether a role goes beside the prompt ([`Turn::role`]) instead of into it.
+    pub(crate) fn has_place_for_role(self) -> bool {
+        self == Self::Claude
+    }
+
+    /// Whether the agent can leave its last message in a file ([`Turn::answer_file`]).
+    pub(crate) fn writes_answer_file(self) -> bool {
+        self == Self::Codex
+    }
+
+    /// The arguments for one turn.
+    pub(crate) fn arguments(self, turn: &Turn<'_>) -> Vec<OsString> {
+        match self {
+            Self::Claude => claude::arguments(turn),
+            Self::Codex => codex::arguments(turn),
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A list of arguments under construction.
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn push(&mut self, argument: impl AsRef<OsStr>) -> &mut Self {
+        self.0.push(argument.as_ref().to_owned());
+        self
+    }
+
+    fn option(&mut self, name: &str, value: Option<impl AsRef<OsStr>>) -> &mut Self {
+        if let Some(value) = value {
+            self.push(name).push(value);
+        }
+        self
+    }
+
+    fn each(&mut self, name: &str, values: &[impl AsRef<OsStr>]) -> &mut Self {
+        for value in values {
+            self.push(name).push(value);
+        }
+        self
+    }
+
+    fn flag(&mut self, name: &str, given: bool) -> &mut Self {
+        if given {
+            self.push(name);
+        }
+        self
+    }
+}

@@ -1,0 +1,105 @@
+//! What an agent said in one turn, listened to as it comes and summed up at the end.
+
+use serde_json::value::RawValue;
+
+use super::lines::Lines;
+use super::{Backend, Form, claude, codex};
+
+/// The most of an answer that is kept where it is passed on only at the end.
+const LONGEST_ANSWER: usize = 512 << 20;
+
+/// Listens to an agent's standard output.
+pub(crate) struct Transcript {
+    form: Listener,
+    lines: Lines,
+    whole: Vec<u8>,
+    overflow: bool,
+}
+
+enum Listener {
+    /// claude's single JSON is understood at the end.
+    ClaudeJson,
+    ClaudeStream(claude::Listener),
+    Codex(codex::Listener),
+}
+
+/// How a turn went, in the agent's words.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    /// The id the agent told, whatever it is.
+    pub told_id: Option<String>,
+    /// Set where the agent itself says that the turn failed.
+    pub failure: Option<Failure>,
+    /// Words that explain a bad exit status where there is no verdict.
+    pub last_words: Option<String>,
+    /// The agent's last verdict as it wrote it.
+    pub verdict: Option<Box<RawValue>>,
+    /// What is wrong with the output, where it is not of the promised form.
+    pub malformed: Option<String>,
+    /// The answer's text.
+    pub answer: Option<String>,
+    /// How many lines there were.
+    pub lines: u64,
+    /// Everything, where it is to be passed on unchanged (claude's JSON).
+    pub whole: Vec<u8>,
+}
+
+/// The agent's verdict on a turn that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub reason: Option<String>,
+}
+
+impl Transcript {
+    pub(crate) fn new(backend: Backend, form: Form) -> Self {
+        let form = match (backend, form) {
+            (Backend::Claude, Form::Json) => Listener::ClaudeJson,
+            (Backend::Claude, Form::Stream { .. }) => Listener::ClaudeStream(claude::Listener::default()),
+            (Backend::Codex, _) => Listener::Codex(codex::Listener::default()),
+        };
+        Self {
+            form,
+            lines: Lines::default(),
+            whole: Vec::new(),
+            overflow: false,
+        }
+    }
+
+    /// Takes the next piece of standard output.
+    pub(crate) fn hear(&mut self, chunk: &[u8]) {
+        match &mut self.form {
+            Listener::ClaudeJson => {
+                if self.whole.len() + chunk.len() > LONGEST_ANSWER {
+                    self.overflow = true;
+                } else {
+                    self.whole.extend_from_slice(chunk);
+                }
+            }
+            Listener::ClaudeStream(listener) => self.lines.feed(chunk, |line| listener.line(line)),
+            Listener::Codex(listener) => self.lines.feed(chunk, |line| listener.line(line)),
+        }
+    }
+
+    /// Sums up what was heard.
+    pub(crate) fn conclude(mut self) -> Account {
+        let account = match self.form {
+            Listener::ClaudeJson if self.overflow => Account {
+                malformed: Some(format!("it wrote more than {} MiB", LONGEST_ANSWER >> 20)),
+                ..Account::default()
+            },
+            Listener::ClaudeJson => claude::conclude(self.whole),
+            Listener::ClaudeStream(mut listener) => {
+                self.lines.end(|line| listener.line(line));
+                listener.conclude()
+            }
+            Listener::Codex(mut listener) => {
+                self.lines.end(|line| listener.line(line));
+                listener.conclude()
+            }
+        };
+        Account {
+            lines: self.lines.count,
+            ..account
+        }
+    }
+}

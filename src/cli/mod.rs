@@ -1,0 +1,411 @@
+//! Every type of the command line, no logic. The comments here are the help.
+
+mod spelling;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::backend::Backend;
+use crate::error::Format;
+pub(crate) use spelling::{Spelled, spell};
+
+/// Keeps names for Claude Code and Codex CLI sessions, per workspace, and runs their turns.
+///
+/// A session is started once under a name and gone on with from any other process: with the model and effort used
+/// last, with a deadline that ends the whole process tree, and with errors that say what happened.
+#[derive(Debug, Parser)]
+#[command(
+    name = "invoke-persist",
+    version,
+    args_override_self = true,
+    disable_help_subcommand = true
+)]
+#[command(after_long_help = EXIT_STATUSES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_STATUSES: &str = "\
+Exit status:
+  0        success
+  1        the agent's turn failed, answered from another session, or something else failed
+  2        wrong usage, or a prompt, role or environment file that cannot be read
+  3        no session of that name
+  4        a session of that name exists
+  5        the session is busy
+  6        the mapping file cannot be used
+  7        the agent's output is not what it should be
+  124      the deadline passed
+  126,127  the agent's program cannot be run, is not there
+  128+N    ended by signal N";
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Global {
+    /// The agent to call; needed only where nothing else tells
+    #[arg(long, global = true, value_enum, value_name = "AGENT")]
+    pub backend: Option<Backend>,
+    /// How errors are told on standard error
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    pub error_format: Format,
+    /// Tell errors only: no notes, no warnings
+    #[arg(long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a session and save it under a name
+    CreateSession(CreateSession),
+    /// Print what a name or id means; call nothing
+    Resolve(Resolve),
+    /// Print the sessions of a workspace
+    ListSessions(ListSessions),
+    /// Give a session another name
+    RenameSession(RenameSession),
+    /// Forget a name, or every name of an id; the agent keeps the session
+    DeleteSession(DeleteSession),
+    /// Forget all names of a workspace; the agent keeps the sessions
+    DeleteAllSessions(DeleteAllSessions),
+    /// Go on with a session: one turn, one answer as JSON
+    ResumeJson(ResumeJson),
+    /// Go on with a session: one turn, the agent's events as they come
+    ResumeStream(ResumeStream),
+    /// Show the whole round in a temporary workspace with a built-in echo agent
+    Demo,
+    /// The agent of the demo: speaks the headless protocol of claude or codex and counts turns
+    #[command(hide = true)]
+    EchoAgent(EchoAgent),
+}
+
+impl Command {
+    /// The command's name as it is typed.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::CreateSession(_) => "create-session",
+            Self::Resolve(_) => "resolve",
+            Self::ListSessions(_) => "list-sessions",
+            Self::RenameSession(_) => "rename-session",
+            Self::DeleteSession(_) => "delete-session",
+            Self::DeleteAllSessions(_) => "delete-all-sessions",
+            Self::ResumeJson(_) => "resume-json",
+            Self::ResumeStream(_) => "resume-stream",
+            Self::Demo => "demo",
+            Self::EchoAgent(_) => "echo-agent",
+        }
+    }
+}
+
+/// Where the mapping is.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Use this mapping file instead of the workspace's
+    #[arg(long, value_name = "FILE")]
+    pub mapping_file: Option<PathBuf>,
+    /// Stands for the current folder
+    #[arg(long, value_name = "DIR")]
+    pub workspace_dir: Option<PathBuf>,
+}
+
+/// A name.
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// The session's name
+    #[arg(long, value_name = "NAME", aliases = ["session-alias", "alias"])]
+    pub session_name: Option<String>,
+}
+
+/// A name or an id.
+#[derive(Debug, Args)]
+pub(crate) struct Selector {
+    #[command(flatten)]
+    pub name: Name,
+    /// The session's id (codex: its thread's)
+    #[arg(long, value_name = "ID", visible_alias = "thread-id")]
+    pub session_id: Option<String>,
+}
+
+/// How the agent is called.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Call")]
+pub(crate) struct Call {
+    /// Variables for the agent, as KEY=VALUE lines
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// The model; remembered for the next turns
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// End everything after so many seconds
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub deadline_seconds: Option<String>,
+    /// Add what comes on standard input to the prompt
+    #[arg(long)]
+    pub stdin: bool,
+    /// claude: call this instead of 'claude' [env: `CLAUDE_CMD`]
+    #[arg(long, value_name = "CMD", help_heading = "Call (claude)")]
+    pub claude_cmd: Option<String>,
+    /// claude: the reasoning effort; remembered for the next turns
+    #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Call (claude)")]
+    pub reasoning_effort: Option<String>,
+    #[command(flatten)]
+    pub codex: CodexCall,
+    /// Arguments for the agent, handed on as they are
+    #[arg(last = true, value_name = "ARG")]
+    pub extra: Vec<OsString>,
+}
+
+/// How codex is called.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Call (codex)")]
+pub(crate) struct CodexCall {
+    /// Call this instead of 'codex' [env: `CODEX_CMD`]
+    #[arg(long, value_name = "CMD")]
+    pub codex_cmd: Option<String>,
+    /// Call it through a shell, posix or powershell: functions and aliases work [env: `CODEX_SHELL`]
+    #[arg(long, value_name = "KIND")]
+    pub codex_shell: Option<String>,
+    /// The shell with its options [env: `CODEX_SHELL_CMD`]
+    #[arg(long, value_name = "CMD")]
+    pub codex_shell_cmd: Option<String>,
+    /// What the shell runs first [env: `CODEX_SHELL_INIT`]
+    #[arg(long, value_name = "SCRIPT", allow_hyphen_values = true)]
+    pub codex_shell_init: Option<String>,
+    /// Set a configuration value; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub config: Vec<String>,
+    /// Enable a feature; repeatable
+    #[arg(long, value_name = "FEATURE")]
+    pub enable: Vec<String>,
+    /// Disable a feature; repeatable
+    #[arg(long, value_name = "FEATURE")]
+    pub disable: Vec<String>,
+    /// Attach an image; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub image: Vec<PathBuf>,
+    /// Let it write in the workspace without asking
+    #[arg(long)]
+    pub full_auto: bool,
+    /// No sandbox and no questions
+    #[arg(long)]
+    pub dangerously_bypass_approvals_and_sandbox: bool,
+    /// Work outside of a git repository too
+    #[arg(long)]
+    pub skip_git_repo_check: bool,
+}
+
+/// What to do with a name that is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IfExists {
+    /// Start a new session under the name
+    #[default]
+    Overwrite,
+    /// Keep the session and start none
+    Reuse,
+    /// Fail with status 4
+    Fail,
+}
+
+/// What to do with a name that is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IfMissing {
+    /// Fail with status 3
+    #[default]
+    Fail,
+    /// Start a session with this prompt and save it under the name
+    Create,
+}
+
+/// What to do with a session that another call holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IfBusy {
+    /// Wait for its turn to end
+    #[default]
+    Wait,
+    /// Fail with status 5
+    Fail,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateSession {
+    #[command(flatten)]
+    pub name: Name,
+    /// Nothing to do here; see --adopt
+    #[arg(long, value_name = "ID", alias = "thread-id", hide = true)]
+    pub session_id: Option<String>,
+    /// A role for the session: a Markdown file
+    #[arg(long, value_name = "FILE.md")]
+    pub role_definition_md: Option<PathBuf>,
+    /// The first prompt, instead of a request to answer OK
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub init_prompt: Option<String>,
+    /// Save an id you already have; no call
+    #[arg(long, value_name = "ID", visible_alias = "adopt", alias = "fake-thread-id")]
+    pub fake_session_id: Option<String>,
+    /// If the name is taken
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub if_exists: IfExists,
+    /// Print the id (the default)
+    #[arg(long, visible_alias = "print-thread-id")]
+    pub print_session_id: bool,
+    /// Print what was saved as JSON
+    #[arg(long)]
+    pub print_mapping_json: bool,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub call: Call,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resolve {
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Print the id alone
+    #[arg(long, visible_alias = "print-thread-id")]
+    pub print_session_id: bool,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// The form of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    #[default]
+    Json,
+    /// One name a line
+    Names,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListSessions {
+    /// The form of the list
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: ListFormat,
+    /// The same as --format names
+    #[arg(long)]
+    pub print_aliases: bool,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenameSession {
+    #[command(flatten)]
+    pub name: Name,
+    /// The new name
+    #[arg(long, value_name = "NEW")]
+    pub to: Option<String>,
+    /// Overwrite a session that has the new name
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteSession {
+    #[command(flatten)]
+    pub selector: Selector,
+    /// Print what is left as JSON, too
+    #[arg(long)]
+    pub print_mapping_json: bool,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub ignored: Ignored,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteAllSessions {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub ignored: Ignored,
+}
+
+/// What claude's delete commands always took and never used.
+#[derive(Debug, Args)]
+pub(crate) struct Ignored {
+    #[arg(long, hide = true)]
+    pub env_file: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    pub model: Option<String>,
+    #[arg(long, hide = true)]
+    pub deadline_seconds: Option<String>,
+    #[arg(long, hide = true)]
+    pub claude_cmd: Option<String>,
+    #[arg(long, hide = true, alias = "effort")]
+    pub reasoning_effort: Option<String>,
+}
+
+/// What is common to both ways to go on with a session.
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub selector: Selector,
+    /// The prompt; '-' reads standard input
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+    /// A file with the prompt; '-' reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub prompt_file: Option<PathBuf>,
+    /// If there is no session of that name
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub if_missing: IfMissing,
+    /// If another call holds the session
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub if_busy: IfBusy,
+    /// codex: a role put before the prompt
+    #[arg(long, value_name = "FILE.md")]
+    pub role_definition_md: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub call: Call,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeJson {
+    #[command(flatten)]
+    pub resume: Resume,
+    /// Print the answer's text alone
+    #[arg(long)]
+    pub print_result: bool,
+    /// Print the id alone
+    #[arg(long, visible_alias = "print-thread-id")]
+    pub print_session_id: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeStream {
+    #[command(flatten)]
+    pub resume: Resume,
+    /// claude: always on, today's claude needs it
+    #[arg(long)]
+    pub verbose: bool,
+    /// claude: pieces of the answer as they come
+    #[arg(long)]
+    pub include_partials: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct EchoAgent {
+    /// The agent to stand in for, then its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

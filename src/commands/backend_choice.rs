@@ -1,0 +1,113 @@
+//! Which agent a call is for: the first of many places that says something (contract section 1).
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::{Context, Subject};
+use crate::backend::Backend;
+use crate::cli;
+use crate::env;
+use crate::error::{Error, Result};
+
+/// What the environment says, and then the name this program was started under: a link `claude-sessions` is for claude.
+pub(super) fn preset(program: &OsStr) -> Result<Option<Backend>> {
+    if let Some(backend) = env::backend()? {
+        return Ok(Some(backend));
+    }
+    let name = Path::new(program)
+        .file_name()
+        .and_then(OsStr::to_str)
+        .unwrap_or_default();
+    Ok(Backend::ALL
+        .into_iter()
+        .find(|backend| name.starts_with(&format!("{backend}-"))))
+}
+
+impl Context {
+    /// The backend that option, environment, link or an option of one backend alone decides.
+    pub(super) fn decided_backend(&self) -> Result<Option<Backend>> {
+        let command = self.spelled.command.as_deref().unwrap_or_default();
+        let owned = |backend: Backend| {
+            self.spelled
+                .options
+                .iter()
+                .find(move |option| backend.owns_option(command, option))
+                .map(|option| (backend, option))
+        };
+        let owners: Vec<_> = Backend::ALL.into_iter().filter_map(owned).collect();
+        match (self.global.backend.or(self.preset), owners.as_slice()) {
+            (Some(backend), owners) => match owners.iter().find(|(owner, _)| *owner != backend) {
+                Some((owner, option)) => Err(Error::usage(format!(
+                    "--{option} is an option of {owner}, and this call is for {backend}"
+                ))
+                .hint(format!("leave it out, or call with --backend {owner}"))),
+                None => Ok(Some(backend)),
+            },
+            (None, []) => Ok(None),
+            (None, [(owner, _)]) => Ok(Some(*owner)),
+            (None, [(one, first), (other, second), ..]) => Err(Error::usage(format!(
+                "--{first} is an option of {one} and --{second} one of {other}: a call is for one agent"
+            ))),
+        }
+    }
+
+    /// The backend, by everything that may tell it. `subject` is the name or id the command is about.
+    pub(super) fn backend(&self, place: &cli::Place, subject: Option<&Subject>) -> Result<Backend> {
+        if let Some(backend) = self.decided_backend()? {
+            return Ok(backend);
+        }
+        let mut holders = Vec::new();
+        if let Some(subject) = subject {
+            for backend in Backend::ALL {
+                if self.holds(backend, place, subject)? {
+                    holders.push(backend);
+                }
+            }
+        }
+        let decides = |candidates: Vec<Backend>| if let [only] = candidates[..] { Some(only) } else { None };
+        let either = "add --backend claude or --backend codex";
+        if holders.len() > 1 {
+            return Err(Error::usage("both claude and codex have a session of that name or id").hint(either));
+        }
+        let with_command = || {
+            Backend::ALL
+                .into_iter()
+                .filter(|backend| matches!(env::text(backend.command_variable()), Ok(Some(_))))
+        };
+        let path = env::raw("PATH");
+        let folder = crate::store::location::current_folder()?;
+        let on_path = || {
+            Backend::ALL
+                .into_iter()
+                .filter(|backend| crate::launcher::find(backend.name(), path.as_deref(), &folder).is_ok())
+        };
+        decides(holders)
+            .or_else(|| decides(with_command().collect()))
+            .or_else(|| decides(on_path().collect()))
+            .ok_or_else(|| {
+                Error::usage("nothing tells whether this call is for claude or codex")
+                    .hint(format!("{either}, or set {}", env::BACKEND))
+            })
+    }
+
+    /// Whether the mapping of `backend` holds what the command is about. A mapping that cannot be read holds nothing
+    /// here; whoever uses it will say so.
+    fn holds(&self, backend: Backend, place: &cli::Place, subject: &Subject) -> Result<bool> {
+        let Ok(Some(mapping)) = self.store(backend, place)?.0.read() else {
+            return Ok(false);
+        };
+        Ok(match (&subject.id, &subject.name) {
+            // in a file that the caller named the key of the id tells whose an entry is, not the file's name
+            (Some(id), _) if place.mapping_file.is_some() => mapping.entries().any(|(name, _)| {
+                mapping
+                    .id_of(&crate::session::SessionName::verbatim(name), backend)
+                    .as_ref()
+                    == Some(id)
+            }),
+            (None, Some(name)) if place.mapping_file.is_some() => mapping.id_of(name, backend).is_some(),
+            (Some(id), _) => mapping.find(id).is_some(),
+            (None, Some(name)) => mapping.get(name).is_some(),
+            (None, None) => false,
+        })
+    }
+}

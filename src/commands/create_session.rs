@@ -1,0 +1,315 @@
+//! `create-session`: starts a session, or takes one that is there, and saves it under a name.
+
+use super::call::AgentCall;
+use super::turn::{self, Ask, Caller, Request};
+use super::{Context, Subject, Workspace, print, print_object, required_name, session_id};
+use crate::backend::{Backend, Form, Model};
+use crate::cli::{self, IfExists};
+use crate::error::{Error, Kind, Result};
+use crate::lock::{self, Lock};
+use crate::output::Object;
+use crate::session::{AgentSessionId, SessionName, is_blank};
+use crate::store::Store;
+use crate::store::format::Entry;
+
+pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()> {
+    let name = required_name(&options.name)?;
+    let subject = Subject {
+        name: Some(name.clone()),
+        id: None,
+    };
+    let backend = context.backend(&options.place, Some(&subject))?;
+    let (mut store, workspace) = context.store(backend, &options.place)?;
+    let call = AgentCall::new(context, backend, &workspace, &options.call)?;
+    store.deadline = call.deadline;
+    if options.session_id.is_some() {
+        context
+            .notes
+            .warning("create-session starts a new session and ignores an id; to save one you have, use --adopt ID");
+    }
+    let creation = Creation {
+        context,
+        options,
+        name,
+        store,
+        workspace,
+        call,
+    };
+    let adopted = match options.fake_session_id.as_deref() {
+        Some(text) => {
+            let id = session_id(text)?.ok_or_else(|| Error::usage("the id to adopt is blank"))?;
+            Some(id)
+        }
+        None => None,
+    };
+    match adopted {
+        Some(id) => creation.adopt(id),
+        None => creation.start(),
+    }
+}
+
+struct Creation<'a> {
+    context: &'a Context,
+    options: &'a cli::CreateSession,
+    name: SessionName,
+    store: Store,
+    workspace: Workspace,
+    call: AgentCall,
+}
+
+impl Creation<'_> {
+    /// Saves an id. Nothing is paid, so a mapping that cannot be written is an error.
+    fn adopt(&self, id: AgentSessionId) -> Result<()> {
+        turn::role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // a wrong one is told all the same
+        let entry = self.entry(id);
+        let if_exists = self.options.if_exists;
+        let saved = self.store.update(true, |mapping, _| match mapping.get(&self.name) {
+            Some(old) if if_exists != IfExists::Overwrite => (Err(old), false),
+            _ => (Ok(save(mapping, &self.name, &entry, &self.store.workspace)), true),
+        })?;
+        match saved.value {
+            Ok(old) => {
+                self.tell_old(old);
+                self.print(&entry, true)
+            }
+            Err(old) if if_exists == IfExists::Reuse => self.print(&old, false),
+            Err(old) => Err(self.exists(&old)),
+        }
+    }
+
+    fn start(&self) -> Result<()> {
+        let role = turn::role(self.options.role_definition_md.as_deref(), self.call.deadline)?;
+        let _name = hold_name(&self.store, &self.name, &self.call)?;
+        self.store.prepare()?;
+        if self.options.if_exists != IfExists::Overwrite
+            && let Some(old) = self
+                .store
+                .read()
+                .ok()
+                .flatten()
+                .and_then(|mapping| mapping.get(&self.name))
+        {
+            return if self.options.if_exists == IfExists::Reuse {
+                self.print(&old, false)
+            } else {
+                Err(self.exists(&old))
+            };
+        }
+        let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
+        let request = Request::text(prompt.map_or_else(|| self.call.backend.default_prompt(&self.name), str::to_owned));
+        let request = if self.call.stdin {
+            request.with_stdin(self.call.deadline)?
+        } else {
+            request
+        };
+        let caller = Caller::new(&self.call, self.context.notes)?;
+        let created = create(&caller, &self.store, &self.name, Form::Json, &request, role.as_deref())?;
+        self.tell_old(created.replaced);
+        self.print(&created.entry, created.written)
+    }
+
+    fn entry(&self, id: AgentSessionId) -> Entry {
+        Entry {
+            id,
+            created_at: Some(now()),
+            model: self.call.model.clone(),
+            effort: self.call.effort.clone(),
+        }
+    }
+
+    fn exists(&self, old: &Entry) -> Error {
+        let backend = self.call.backend;
+        Error::new(
+            Kind::SessionExists,
+            format!("a {backend} session named '{}' exists, {}", self.name, old.id),
+        )
+        .session_id(Some(old.id.clone()))
+        .hint("resume it, or overwrite the name with --if-exists overwrite")
+    }
+
+    fn tell_old(&self, old: Option<String>) {
+        if let Some(old) = old {
+            self.context
+                .notes
+                .note(&format!("'{}' was the name of {old} before", self.name));
+        }
+    }
+
+    fn print(&self, entry: &Entry, written: bool) -> Result<()> {
+        let id = format!("{}\n", entry.id);
+        if !self.options.print_mapping_json {
+            return print(&id);
+        }
+        if self.options.print_session_id {
+            print(&id)?;
+        }
+        let backend = self.call.backend;
+        let object = Object::new()
+            .with("alias", self.name.as_str())
+            .with(backend.id_key(), entry.id.as_str())
+            .with("workspace_dir", self.workspace.text())
+            .with("created_at", entry.created_at.as_deref())
+            .with("last_model", entry.model.as_deref());
+        let object = if backend.has_effort() {
+            object.with("last_reasoning_effort", entry.effort.as_deref())
+        } else {
+            object
+        };
+        print_object(
+            &object
+                .with("mapping_file", self.store.path().display().to_string())
+                .with("mapping_file_written", written),
+        )
+    }
+}
+
+/// A session that was just started.
+pub(super) struct Created {
+    pub(super) entry: Entry,
+    /// What the name meant before.
+    pub(super) replaced: Option<String>,
+    pub(super) written: bool,
+    pub(super) account: crate::backend::Account,
+}
+
+/// Starts a session with `request` as its first turn and saves it. What was paid for is told even where it cannot be
+/// saved.
+pub(super) fn create(
+    caller: &Caller<'_>,
+    store: &Store,
+    name: &SessionName,
+    form: Form,
+    request: &Request,
+    role: Option<&str>,
+) -> Result<Created> {
+    let call = caller.call;
+    let model = call.model.as_deref().map(|name| Model {
+        name,
+        remembered: false,
+    });
+    let held = [store.name_key(name)];
+    let ask = Ask {
+        session: None,
+        name: Some(name),
+        form,
+        request,
+        role,
+        model,
+        effort: call.effort.as_deref(),
+        held: &held,
+    };
+    let account = caller.ask(&ask)?;
+    let backend = call.backend;
+    let told = account.told_id.as_deref().unwrap_or_default();
+    let id = AgentSessionId::new(told).map_err(|why| {
+        let what = if told.is_empty() {
+            "told no session id".to_owned()
+        } else {
+            format!("told a session id that {why}")
+        };
+        Error::new(Kind::AgentOutputInvalid, format!("{backend} ended well, but {what}"))
+            .hint(format!("is '{}' really {backend}?", call.launcher.name()))
+            .turn_started()
+            .agent_exit_status(Some(0))
+            .verdict(account.verdict.clone())
+    })?;
+    let entry = Entry {
+        id,
+        created_at: Some(now()),
+        model: call.model.clone(),
+        effort: call.effort.clone(),
+    };
+    let saved = store.update(true, |mapping, _| (save(mapping, name, &entry, &store.workspace), true));
+    let (replaced, written) = match saved {
+        Ok(updated) => (updated.value, true),
+        Err(error) => {
+            let error = Error::from(error).to_sentence();
+            let advice = turn::adopt_hint(backend, Some(name), &entry.id);
+            caller.notes.warning(&format!(
+                "the session was started, but its name was not saved: {error}; {advice}"
+            ));
+            (None, false)
+        }
+    };
+    Ok(Created {
+        entry,
+        replaced,
+        written,
+        account,
+    })
+}
+
+/// Saves an entry and tells what the name meant before, to whichever agent it belonged.
+fn save(
+    mapping: &mut crate::store::format::Mapping,
+    name: &SessionName,
+    entry: &Entry,
+    workspace: &str,
+) -> Option<String> {
+    let others = Backend::ALL
+        .into_iter()
+        .find_map(|backend| Some(format!("{} ({backend})", mapping.id_of(name, backend)?)));
+    let old = mapping.get(name).map(|old| old.id.to_string()).or(others);
+    mapping.insert(name, entry);
+    mapping.set_workspace(workspace);
+    old.filter(|old| old != entry.id.as_str())
+}
+
+/// Holds a name while it is being created, so that several calls that want it make one session.
+pub(super) fn hold_name(store: &Store, name: &SessionName, call: &AgentCall) -> Result<Lock> {
+    let key = store.name_key(name);
+    let what = format!("the name '{name}'");
+    refuse_own(&key, &what)?;
+    hold(&key, &what, call, store.notes, true)
+}
+
+/// Refuses a lock that a call above this one holds: it would wait for itself.
+pub(super) fn refuse_own(key: &str, what: &str) -> Result<()> {
+    let above = crate::env::text(crate::env::HELD)?.unwrap_or_default();
+    if above.split(',').any(|held| held == key) && Lock::is_held(key) {
+        return Err(Error::new(
+            Kind::SessionBusy,
+            format!("{what} is held by a call that this one runs inside of"),
+        )
+        .hint("end that turn first, or use another session"));
+    }
+    Ok(())
+}
+
+/// Takes a lock, waiting for it unless `wait` is false.
+pub(super) fn hold(key: &str, what: &str, call: &AgentCall, notes: crate::output::Notes, wait: bool) -> Result<Lock> {
+    let failed = |error: std::io::Error| {
+        Error::new(Kind::Io, format!("{what} cannot be locked"))
+            .caused_by(error)
+            .hint("the folder for locks must be ours")
+    };
+    let limit = if wait {
+        call.deadline
+    } else {
+        Some(
+            call.deadline
+                .unwrap_or_else(std::time::Instant::now)
+                .min(std::time::Instant::now()),
+        )
+    };
+    match Lock::wait(key, limit, |holder| notes.note(&lock::waiting_for(what, holder))).map_err(failed)? {
+        Ok(lock) => Ok(lock),
+        Err(holder) if wait => Err(Error::new(
+            Kind::Deadline,
+            format!("the deadline passed while {} held {what}", lock::name_of(holder)),
+        )
+        .hint("allow more time with --deadline-seconds")),
+        Err(holder) => Err(Error::new(
+            Kind::SessionBusy,
+            format!("{what} is held by {}", lock::name_of(holder)),
+        )
+        .hint("try again later, or wait for it with --if-busy wait")),
+    }
+}
+
+/// The time as Python's `datetime.now(timezone.utc).isoformat()` writes it.
+fn now() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00")
+        .to_string()
+}

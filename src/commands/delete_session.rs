@@ -1,0 +1,124 @@
+//! `delete-session`: forgets a name, or every name of an id. Calls nothing; the agent keeps the session.
+
+use super::{Context, Subject, list_sessions, print_object};
+use crate::backend::Backend;
+use crate::cli;
+use crate::error::{Error, Result};
+use crate::output::Object;
+use crate::session::{AgentSessionId, SessionName};
+use crate::store::Store;
+use crate::store::format::Mapping;
+
+pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()> {
+    let subject = Subject::of(&options.selector)?.required()?;
+    let backend = context.backend(&options.place, Some(&subject))?;
+    refuse_call_options(backend, &options.ignored)?;
+    let (store, workspace) = context.store(backend, &options.place)?;
+    let done = delete(&store, &subject)?;
+    let left = options.print_mapping_json.then(|| {
+        Object::new()
+            .with("workspace_dir", done.left.workspace())
+            .with_object("aliases", list_sessions::entries(backend, &done.left))
+    });
+    let object = Object::new()
+        .with("workspace_dir", workspace.shown)
+        .with("mapping_file", store.path().display().to_string())
+        .with("mapping_file_existed", done.existed)
+        .with("stored_workspace_dir", done.stored_workspace)
+        .with("requested_session_name", subject.name.as_ref().map(SessionName::as_str))
+        .with(
+            &format!("requested_{}", backend.id_key()),
+            subject.id.as_ref().map(AgentSessionId::as_str),
+        )
+        .with("removed_aliases", done.removed.clone())
+        .with("removed_count", done.removed.len())
+        .with("alias_count_before", done.before)
+        .with("alias_count_after", done.left.len())
+        .with("mapping_file_written", done.written)
+        .with("mapping_recreated_from_invalid_json", done.recreated);
+    print_object(&match left {
+        Some(left) => object.with_object("mapping", left),
+        None => object.with("mapping", serde_json::Value::Null),
+    })
+}
+
+/// What a deletion did.
+struct Deletion {
+    existed: bool,
+    stored_workspace: String,
+    removed: Vec<String>,
+    before: usize,
+    left: Mapping,
+    written: bool,
+    recreated: bool,
+}
+
+fn delete(store: &Store, subject: &Subject) -> Result<Deletion> {
+    let existed = match store.read() {
+        Ok(None) => {
+            let mut left = Mapping::new(store.backend);
+            left.set_workspace(&store.workspace);
+            let (stored_workspace, removed) = (String::new(), Vec::new());
+            return Ok(Deletion {
+                existed: false,
+                stored_workspace,
+                removed,
+                before: 0,
+                left,
+                written: false,
+                recreated: false,
+            });
+        }
+        // the update reads it again and says what is wrong with it
+        Ok(Some(_)) | Err(_) => true,
+    };
+    let updated = store.update(true, |mapping, _| {
+        let before = mapping.len();
+        let stored = mapping.workspace();
+        let removed = match (&subject.name, &subject.id) {
+            (Some(name), _) => mapping
+                .get(name)
+                .map(|_| vec![name.as_str().to_owned()])
+                .unwrap_or_default(),
+            (None, Some(id)) => mapping.names_of(id),
+            (None, None) => Vec::new(),
+        };
+        for name in &removed {
+            mapping.remove(name);
+        }
+        mapping.set_workspace_if_empty(&store.workspace);
+        let changed = !removed.is_empty();
+        ((before, stored, removed, mapping.clone()), changed)
+    })?;
+    let (before, stored, removed, left) = updated.value;
+    let stored_workspace = if updated.recreated {
+        store.workspace.clone()
+    } else {
+        stored
+    };
+    Ok(Deletion {
+        existed,
+        stored_workspace,
+        removed,
+        before,
+        left,
+        written: updated.written,
+        recreated: updated.recreated,
+    })
+}
+
+/// claude's delete commands always took the options of a call and never used them; codex's did not take them.
+pub(super) fn refuse_call_options(backend: Backend, ignored: &cli::Ignored) -> Result<()> {
+    let given = [
+        ("--env-file", ignored.env_file.is_some()),
+        ("--model", ignored.model.is_some()),
+        ("--deadline-seconds", ignored.deadline_seconds.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((option, _)) if backend == Backend::Codex => Err(Error::usage(format!(
+            "{option} has no meaning here: codex is not called to forget a name"
+        ))
+        .hint("leave it out")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,96 @@
+//! `demo`: the whole round in a temporary workspace, with the echo agent in the place of a real one. Every command shown
+//! is run as a process of its own, and what is shown below it is what it printed.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::backend::Backend;
+use crate::env;
+use crate::error::{Error, Kind, Result};
+use crate::output;
+
+pub(super) fn run() -> Result<()> {
+    let failed =
+        |what: &str, error: std::io::Error| Error::new(Kind::Io, format!("the demo cannot {what}")).caused_by(error);
+    let program = std::env::current_exe().map_err(|error| failed("find this program", error))?;
+    let folder = tempfile::Builder::new().prefix("invoke-persist-demo-").tempdir();
+    let folder = folder.map_err(|error| failed("make a folder", error))?;
+    let demo = Demo {
+        program: &program,
+        folder: folder.path(),
+    };
+    std::fs::create_dir(demo.workspace()).map_err(|error| failed("make a folder", error))?;
+    show("A session has a name, and any later process goes on with it by that name.\n")?;
+    show(&format!(
+        "The workspace of this round is {}.\n",
+        demo.workspace().display()
+    ))?;
+    for backend in Backend::ALL {
+        show(&format!("\n# {backend}, played by the built-in echo agent\n"))?;
+        for line in STEPS {
+            demo.step(backend, line)?;
+        }
+    }
+    show(
+        "\nThat was the whole round; nothing of it is left. With a real agent, leave out --claude-cmd and --codex-cmd.\n",
+    )
+}
+
+/// The round. `{agent}` is the agent's name.
+const STEPS: &[&str] = &[
+    "create-session --session-name review-src --model small --{agent}-cmd 'invoke-persist echo-agent {agent}'",
+    "resume-json --session-name review-src --prompt 'Look at src/' --{agent}-cmd 'invoke-persist echo-agent {agent}'",
+    "resume-json --session-name review-src --prompt 'And the tests?' --print-result --{agent}-cmd 'invoke-persist echo-agent {agent}'",
+    "resume-stream --session-name review-src --prompt 'Sum up' --{agent}-cmd 'invoke-persist echo-agent {agent}'",
+    "--backend {agent} list-sessions",
+    "--backend {agent} rename-session --session-name review-src --to review",
+    "--backend {agent} resolve --session-name review",
+    "--backend {agent} delete-session --session-name review",
+    "--backend {agent} list-sessions --print-aliases",
+];
+
+struct Demo<'a> {
+    program: &'a Path,
+    folder: &'a Path,
+}
+
+impl Demo<'_> {
+    fn workspace(&self) -> std::path::PathBuf {
+        self.folder.join("workspace")
+    }
+
+    /// Shows a command, runs it, shows what it prints.
+    fn step(&self, backend: Backend, line: &str) -> Result<()> {
+        let line = line.replace("{agent}", backend.name());
+        show(&format!("\n$ invoke-persist {line}\n"))?;
+        let mut command = Command::new(self.program);
+        let words = shell_words::split(&line).expect("the steps are written here");
+        // the program may not be on PATH: the agent's command is this very file
+        let here = shell_words::quote(&self.program.to_string_lossy()).into_owned();
+        command.args(
+            words
+                .iter()
+                .map(|word| word.replace("invoke-persist echo-agent", &format!("{here} echo-agent"))),
+        );
+        for variable in [env::BACKEND, env::HELD, env::CODEX_SHELL, "TEMP", "TMP"] {
+            command.env_remove(variable);
+        }
+        command
+            .current_dir(self.workspace())
+            .env(env::FOLDER, self.folder)
+            .env(env::ECHO_FOLDER, self.folder.join("echo"));
+        let answer = command.stdin(Stdio::null()).output();
+        let answer =
+            answer.map_err(|error| Error::new(Kind::Io, "the demo cannot run this program").caused_by(error))?;
+        let shown: Vec<u8> = [answer.stdout, answer.stderr].concat();
+        show(&String::from_utf8_lossy(&shown))?;
+        if answer.status.success() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Io, format!("the demo failed: {}", answer.status)))
+    }
+}
+
+fn show(text: &str) -> Result<()> {
+    output::print(text).map_err(|error| super::stdout_error(&error))
+}

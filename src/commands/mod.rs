@@ -1,0 +1,251 @@
+//! One file for every verb. Here: from the command line to the verb, and what all verbs are handed.
+
+mod backend_choice;
+mod call;
+mod create_session;
+mod delete_all_sessions;
+mod delete_session;
+mod demo;
+mod echo_agent;
+mod list_sessions;
+mod rename_session;
+mod resolve;
+mod resume;
+mod turn;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Parser;
+
+use crate::backend::Backend;
+use crate::cli::{self, Cli, Command, Global, Spelled};
+use crate::error::{Error, Format, Kind, Result};
+use crate::output::{self, Notes, Object};
+use crate::session::{AgentSessionId, SessionName};
+use crate::store::Store;
+use crate::store::location::{self, Place};
+
+/// What every verb is handed.
+pub(crate) struct Context {
+    /// When this program started: deadlines count from there.
+    pub(crate) started: Instant,
+    pub(crate) global: Global,
+    pub(crate) notes: Notes,
+    /// The command and the options in use, by name.
+    spelled: Spelled,
+    /// The backend that the environment or the name of this program chose.
+    preset: Option<Backend>,
+}
+
+/// Understands the command line and runs its verb. Tells with it in which format an error is to be reported.
+pub(crate) fn start(started: Instant) -> (Format, Result<()>) {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let arguments: Vec<OsString> = arguments.collect();
+    let preset = backend_choice::preset(&program);
+    let (spelled, format) = cli::spell(&arguments, preset.as_ref().ok().copied().flatten());
+    let done = spelled.and_then(|spelled| {
+        let Some(Cli { global, command }) = parse(&program, &spelled)? else {
+            return Ok(());
+        };
+        let notes = Notes { quiet: global.quiet };
+        run(
+            &Context {
+                started,
+                global,
+                notes,
+                spelled,
+                preset: preset?,
+            },
+            &command,
+        )
+    });
+    (format, done)
+}
+
+fn run(context: &Context, command: &Command) -> Result<()> {
+    match command {
+        Command::CreateSession(options) => create_session::run(context, options),
+        Command::Resolve(options) => resolve::run(context, options),
+        Command::ListSessions(options) => list_sessions::run(context, options),
+        Command::RenameSession(options) => rename_session::run(context, options),
+        Command::DeleteSession(options) => delete_session::run(context, options),
+        Command::DeleteAllSessions(options) => delete_all_sessions::run(context, options),
+        Command::ResumeJson(options) => resume::json(context, options),
+        Command::ResumeStream(options) => resume::stream(context, options),
+        Command::Demo => demo::run(),
+        Command::EchoAgent(options) => echo_agent::run(options),
+    }
+}
+
+/// The command line as types; `None` where it asked for help, which is printed.
+fn parse(program: &OsString, spelled: &Spelled) -> Result<Option<Cli>> {
+    let error = match Cli::try_parse_from(std::iter::once(program).chain(&spelled.arguments)) {
+        Ok(cli) => return Ok(Some(cli)),
+        Err(error) => error,
+    };
+    if !error.use_stderr() {
+        let shown = error.print();
+        return shown
+            .or_else(forgive_broken_pipe)
+            .map_err(|error| stdout_error(&error))
+            .map(|()| None);
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Err(Error::usage("a command is missing").hint("see invoke-persist --help"));
+    }
+    Err(usage_error(&error.to_string(), spelled.command.as_deref()))
+}
+
+fn forgive_broken_pipe(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+/// clap's words on one line: what is wrong, and its tip as the hint.
+fn usage_error(words: &str, command: Option<&str>) -> Error {
+    let paragraphs: Vec<&str> = words.trim().split("\n\n").collect();
+    let message = paragraphs[0].trim_start_matches("error: ");
+    let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let tip = words.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let help = command.map_or_else(
+        || "invoke-persist --help".to_owned(),
+        |name| format!("invoke-persist {name} --help"),
+    );
+    let hint = tip.map_or_else(|| format!("see {help}"), |tip| format!("{tip}; see {help}"));
+    Error::usage(message).hint(hint)
+}
+
+/// A workspace as the caller named it and as it is.
+pub(crate) struct Workspace {
+    /// As given, or the current folder.
+    pub(crate) shown: String,
+    /// Absolute, without links.
+    pub(crate) resolved: PathBuf,
+    /// Whether the agent has to be sent there.
+    pub(crate) given: bool,
+}
+
+impl Workspace {
+    /// The absolute path as text.
+    pub(crate) fn text(&self) -> &str {
+        self.resolved.to_str().expect("checked when it was resolved")
+    }
+
+    fn of(given: Option<&Path>) -> Result<Self> {
+        let (path, shown) = match given {
+            Some(path) => (path.to_owned(), location::to_text(path)?.to_owned()),
+            None => (location::current_folder()?, String::new()),
+        };
+        if given.is_some() && shown.trim().is_empty() {
+            return Err(Error::usage("--workspace-dir is blank").hint("name a folder, or leave the option out"));
+        }
+        let resolved = location::resolve(&path).map_err(|error| {
+            Error::usage(format!("the workspace {} cannot be resolved", path.display())).caused_by(error)
+        })?;
+        let text = location::to_text(&resolved)?.to_owned();
+        Ok(Self {
+            shown: if given.is_some() { shown } else { text },
+            resolved,
+            given: given.is_some(),
+        })
+    }
+}
+
+impl Context {
+    /// The mapping of `backend` that the options of `place` mean.
+    pub(crate) fn store(&self, backend: Backend, place: &cli::Place) -> Result<(Store, Workspace)> {
+        let workspace = Workspace::of(place.workspace_dir.as_deref())?;
+        let place = match &place.mapping_file {
+            Some(file) => Place::explicit(file)?,
+            None => Place::of_workspace(backend, &workspace.resolved)?,
+        };
+        let text = workspace.text().to_owned();
+        Ok((
+            Store {
+                backend,
+                place,
+                workspace: text,
+                notes: self.notes,
+                deadline: None,
+            },
+            workspace,
+        ))
+    }
+}
+
+/// What a command is about: a name, an id, or both.
+pub(crate) struct Subject {
+    pub(crate) name: Option<SessionName>,
+    pub(crate) id: Option<AgentSessionId>,
+}
+
+impl Subject {
+    pub(crate) fn of(selector: &cli::Selector) -> Result<Self> {
+        let id = selector.session_id.as_deref().map(session_id).transpose()?.flatten();
+        Ok(Self {
+            name: name(&selector.name),
+            id,
+        })
+    }
+
+    /// Fails where there is neither.
+    pub(crate) fn required(self) -> Result<Self> {
+        if self.name.is_none() && self.id.is_none() {
+            return Err(Error::usage("no session is named").hint("add --session-name NAME or --session-id ID"));
+        }
+        Ok(self)
+    }
+}
+
+/// The name in the options; a blank one is none.
+fn name(options: &cli::Name) -> Option<SessionName> {
+    options.session_name.as_deref().and_then(SessionName::new)
+}
+
+fn required_name(options: &cli::Name) -> Result<SessionName> {
+    name(options).ok_or_else(|| Error::usage("the session's name is missing").hint("add --session-name NAME"))
+}
+
+/// An id from the command line; a blank one is none.
+fn session_id(text: &str) -> Result<Option<AgentSessionId>> {
+    use crate::session::UnusableId;
+    match AgentSessionId::new(text) {
+        Ok(id) => Ok(Some(id)),
+        Err(UnusableId::Blank) => Ok(None),
+        Err(why) => Err(Error::usage(format!("'{text}' cannot be a session's id: it {why}"))),
+    }
+}
+
+/// Fails for a name that is not in the mapping.
+fn not_found(store: &Store, name: &SessionName, unusable: Option<crate::session::UnusableId>) -> Error {
+    let backend = store.backend;
+    let error = Error::new(Kind::SessionNotFound, format!("no {backend} session is named '{name}'"));
+    let error = match unusable {
+        Some(why) => error.caused_by(format!(
+            "its entry in '{}' has an id that {why}",
+            store.path().display()
+        )),
+        None => error.caused_by(format!("it is not in '{}'", store.path().display())),
+    };
+    error.hint(format!(
+        "names belong to a workspace: see invoke-persist --backend {backend} list-sessions; create-session starts one"
+    ))
+}
+
+fn print_object(object: &Object) -> Result<()> {
+    print(&(object.to_line() + "\n"))
+}
+
+fn print(text: &str) -> Result<()> {
+    output::print(text).map_err(|error| stdout_error(&error))
+}
+
+fn stdout_error(error: &std::io::Error) -> Error {
+    Error::new(Kind::Io, "standard output cannot be written").caused_by(error)
+}

@@ -1,0 +1,432 @@
+//! One turn of an agent: the prompt put together and delivered, the agent run, its verdict understood.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::call::AgentCall;
+use crate::backend::codex::{self, FullAuto};
+use crate::backend::{Account, Backend, Form, Model, Prompt, Role, Transcript, Turn};
+use crate::cli;
+use crate::env;
+use crate::error::{Error, Kind, Result};
+use crate::input;
+use crate::output::Notes;
+use crate::process::{self, End, Runner};
+use crate::session::{AgentSessionId, SessionName, is_blank};
+
+/// A prompt, or a role, longer than this does not go into the arguments: Linux allows 128 KiB for one of them, Windows
+/// 32 KiB for all (8 KiB where a batch file is started).
+const LONGEST_ARGUMENT: usize = if cfg!(windows) { 8 << 10 } else { 100 << 10 };
+
+/// How much of an agent's standard error an error tells.
+const MOST_WORDS: usize = 2000;
+
+/// A prompt, and whether it came by a way that it is to go on by.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    bytes: Vec<u8>,
+    /// From a file or standard input: it may hold any bytes and be of any size.
+    by_stdin: bool,
+}
+
+impl Request {
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self {
+            bytes: text.into().into_bytes(),
+            by_stdin: false,
+        }
+    }
+
+    /// The prompt of `--prompt`, `--prompt-file` or standard input.
+    pub(super) fn of(options: &cli::Resume, deadline: Option<Instant>) -> Result<Self> {
+        let from_stdin = |option: &str| {
+            if options.call.stdin {
+                return Err(Error::usage(format!("{option} - and --stdin both want standard input"))
+                    .hint("leave one of them out"));
+            }
+            Ok(Self {
+                bytes: input::standard_input(deadline)?,
+                by_stdin: true,
+            })
+        };
+        let request = match (options.prompt.as_deref(), options.prompt_file.as_deref()) {
+            (Some(_), Some(_)) => {
+                Err(Error::usage("--prompt and --prompt-file are both given").hint("leave one of them out"))
+            }
+            (None, None) => {
+                Err(Error::usage("there is no prompt").hint("add --prompt TEXT, or --prompt - to read standard input"))
+            }
+            (Some("-"), None) => from_stdin("--prompt"),
+            (Some(text), None) => Ok(Self::text(text)),
+            (None, Some(path)) if path == Path::new("-") => from_stdin("--prompt-file"),
+            (None, Some(path)) => Ok(Self {
+                bytes: input::file(path, "--prompt-file", deadline)?,
+                by_stdin: true,
+            }),
+        }?;
+        if std::str::from_utf8(&request.bytes).is_ok_and(is_blank) {
+            return Err(Error::usage("the prompt is empty"));
+        }
+        Ok(request)
+    }
+
+    /// This prompt with our standard input behind it, between tags that say so. An empty input is told as such.
+    pub(super) fn with_stdin(mut self, deadline: Option<Instant>) -> Result<Self> {
+        let data = input::standard_input(deadline)?;
+        self.bytes.extend_from_slice(b"\n\n<stdin>\n");
+        self.bytes.extend_from_slice(&data);
+        if !data.is_empty() && !data.ends_with(b"\n") {
+            self.bytes.push(b'\n');
+        }
+        self.bytes.extend_from_slice(b"</stdin>\n");
+        self.by_stdin = true;
+        Ok(self)
+    }
+}
+
+/// The text of a role file.
+pub(super) fn role(path: Option<&Path>, deadline: Option<Instant>) -> Result<Option<String>> {
+    let Some(path) = path else { return Ok(None) };
+    if !path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("md"))
+    {
+        return Err(Error::usage(format!(
+            "--role-definition-md {} is no .md file",
+            path.display()
+        )));
+    }
+    input::text_file(path, "--role-definition-md", deadline).map(Some)
+}
+
+/// What is asked of the agent in one turn.
+pub(super) struct Ask<'a> {
+    /// The session to go on with; `None` starts one.
+    pub(super) session: Option<&'a AgentSessionId>,
+    /// The name it has or will have, for advice.
+    pub(super) name: Option<&'a SessionName>,
+    pub(super) form: Form,
+    pub(super) request: &'a Request,
+    pub(super) role: Option<&'a str>,
+    pub(super) model: Option<Model<'a>>,
+    pub(super) effort: Option<&'a str>,
+    /// Locks that this turn holds.
+    pub(super) held: &'a [String],
+}
+
+/// Calls agents for turns.
+pub(super) struct Caller<'a> {
+    pub(super) call: &'a AgentCall,
+    pub(super) notes: Notes,
+    program: PathBuf,
+    pub(super) runner: Runner,
+}
+
+impl process::Listener for Transcript {
+    fn hear(&mut self, chunk: &[u8]) {
+        Self::hear(self, chunk);
+    }
+}
+
+impl<'a> Caller<'a> {
+    /// Finds the agent. From here on signals are handed to it.
+    pub(super) fn new(call: &'a AgentCall, notes: Notes) -> Result<Self> {
+        let program = call.program()?;
+        let runner = Runner::new(call.deadline)
+            .map_err(|error| Error::new(Kind::Io, "signals cannot be handled").caused_by(error))?;
+        Ok(Self {
+            call,
+            notes,
+            program,
+            runner,
+        })
+    }
+
+    /// One turn. What comes back is a success.
+    pub(super) fn ask(&self, ask: &Ask<'_>) -> Result<Account> {
+        let mut full_auto = self.call.exec.full_auto;
+        loop {
+            let done = self.run(ask, full_auto)?;
+            let status = if let End::Exited(status) = done.end {
+                Some(status)
+            } else {
+                None
+            };
+            if full_auto == FullAuto::Flag && codex::does_not_know_full_auto(status, &done.stderr) {
+                self.notes
+                    .note("this codex no longer knows --full-auto; calling it with sandbox_mode=\"workspace-write\"");
+                full_auto = FullAuto::Setting;
+                continue;
+            }
+            return self.judge(ask, done);
+        }
+    }
+
+    fn run(&self, ask: &Ask<'_>, full_auto: FullAuto) -> Result<Done> {
+        let backend = self.call.backend;
+        let folder = PrivateFolder::default();
+        let composed = backend.prompt_with_role(ask.role, &ask.request.bytes);
+        let as_argument = match std::str::from_utf8(&composed) {
+            Ok(text) if !ask.request.by_stdin && self.fits(text) => Some(text),
+            _ => None,
+        };
+        let role_file = match ask.role.filter(|_| backend.has_place_for_role()) {
+            Some(role) if !self.fits(role) => Some(folder.file("role.md", role.as_bytes())?),
+            _ => None,
+        };
+        let role = ask.role.filter(|role| backend.has_place_for_role() && !role.is_empty());
+        let answer_file = match ask.form {
+            Form::Json if backend.writes_answer_file() => Some(folder.path("answer")?),
+            _ => None,
+        };
+        let exec = codex::ExecOptions {
+            full_auto,
+            ..self.call.exec.clone()
+        };
+        let arguments = backend.arguments(&Turn {
+            session: ask.session,
+            form: ask.form,
+            prompt: as_argument.map_or(Prompt::StandardInput, Prompt::Argument),
+            role: role.map(|role| role_file.as_deref().map_or(Role::Text(role), Role::File)),
+            model: ask.model,
+            effort: ask.effort,
+            exec: &exec,
+            answer_file: answer_file.as_deref(),
+            extra: &self.call.extra,
+        });
+        let stdin = if as_argument.is_some() {
+            None
+        } else {
+            Some(composed.into_owned())
+        };
+        let command = process::Command {
+            program: self.program.clone(),
+            arguments: self.call.launcher.arguments(arguments)?,
+            set: self.variables(ask.held),
+            unset: backend.withheld_variables().iter().map(OsString::from).collect(),
+            folder: self.call.folder.clone(),
+            stdin,
+        };
+        let copy = matches!(ask.form, Form::Stream { .. });
+        let run = self
+            .runner
+            .run(command, Transcript::new(backend, ask.form), copy)
+            .map_err(|error| self.not_started(&error))?;
+        let account = run.listener.map(Transcript::conclude).unwrap_or_default();
+        let written = answer_file.as_deref().and_then(|path| fs::read(path).ok());
+        let answer = written
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .or(account.answer);
+        Ok(Done {
+            end: run.end,
+            started: run.started,
+            account: Account { answer, ..account },
+            stderr: run.stderr,
+            copied: run.copied,
+        })
+    }
+
+    /// Whether `text` can be an argument: not too long, also as PowerShell quotes it, and without a zero byte.
+    fn fits(&self, text: &str) -> bool {
+        let longest = if self.call.launcher.is_shell() {
+            LONGEST_ARGUMENT - (16 << 10).min(LONGEST_ARGUMENT / 4)
+        } else {
+            LONGEST_ARGUMENT
+        };
+        text.len() <= longest && !text.contains('\0')
+    }
+
+    fn variables(&self, held: &[String]) -> Vec<(OsString, OsString)> {
+        let mut variables: Vec<(OsString, OsString)> = self
+            .call
+            .variables
+            .iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect();
+        if !held.is_empty() {
+            let above = env::text(env::HELD).ok().flatten();
+            let all: Vec<String> = above.into_iter().chain(held.iter().cloned()).collect();
+            variables.push((env::HELD.into(), all.join(",").into()));
+        }
+        variables
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> Error {
+        use std::io::ErrorKind;
+        let program = self.program.display();
+        let kind = match error.kind() {
+            ErrorKind::ArgumentListTooLong | ErrorKind::OutOfMemory | ErrorKind::WouldBlock => Kind::Io,
+            _ => Kind::AgentNotExecutable,
+        };
+        let told = Error::new(kind, format!("'{program}' cannot be started"));
+        match error.kind() {
+            ErrorKind::NotFound => told.caused_by("the interpreter that its first line names is not there"),
+            ErrorKind::ArgumentListTooLong => told
+                .caused_by(error)
+                .hint("the arguments and variables are too large together"),
+            ErrorKind::InvalidInput => told
+                .caused_by(error)
+                .hint("an argument holds what cannot be handed to a program"),
+            _ => told.caused_by(error),
+        }
+    }
+
+    /// Whether a run was a successful turn; if not, why, in the agent's words.
+    fn judge(&self, ask: &Ask<'_>, done: Done) -> Result<Account> {
+        let backend = self.call.backend;
+        let failed = match done.end {
+            End::Exited(0) => match &done.account {
+                Account { failure: Some(_), .. } => Error::new(Kind::AgentFailed, format!("{backend}'s turn failed")),
+                Account {
+                    malformed: Some(why), ..
+                } => Error::new(Kind::AgentOutputInvalid, format!("{backend} ended well, but {why}")),
+                _ => return self.succeed(done),
+            },
+            End::Exited(127) if self.call.launcher.is_shell() && done.account.lines == 0 => {
+                let command = self.call.launcher.name();
+                return Err(Error::new(
+                    Kind::AgentNotFound,
+                    format!("{command} did not find the agent's command"),
+                )
+                .caused_by(last_words(&done.stderr))
+                .hint("define it with --codex-shell-init, or in a file that the shell reads"));
+            }
+            End::Exited(status) => Error::new(Kind::AgentFailed, format!("{backend} ended with exit status {status}")),
+            End::Killed(signal) => Error::new(Kind::AgentFailed, format!("{backend} was killed by signal {signal}")),
+            End::Deadline => Error::new(
+                Kind::Deadline,
+                format!("the deadline passed{}", stopped(backend, done.started)),
+            )
+            .hint("allow more time with --deadline-seconds; the session itself can be resumed"),
+            End::Interrupted(signal) => Error::new(
+                Kind::Interrupted(signal),
+                format!("signal {signal} came{}", stopped(backend, done.started)),
+            ),
+        };
+        Err(self.explain(ask, done, failed))
+    }
+
+    fn succeed(&self, done: Done) -> Result<Account> {
+        if let Err(error) = done.copied {
+            self.notes
+                .warning("the turn is done, but its output could not be passed on");
+            return Err(Error::new(Kind::Io, "standard output cannot be written")
+                .caused_by(error)
+                .turn_started());
+        }
+        Ok(done.account)
+    }
+
+    /// Adds to an error what the agent told: its reason, its verdict, its session.
+    fn explain(&self, ask: &Ask<'_>, done: Done, error: Error) -> Error {
+        let account = done.account;
+        let reason = account
+            .failure
+            .and_then(|failure| failure.reason)
+            .or(account.last_words);
+        let stderr = last_words(&done.stderr);
+        let mut error = match (reason, stderr) {
+            (Some(reason), _) => error.caused_by(shorten(&reason)),
+            (None, stderr) if !stderr.is_empty() => error.caused_by(stderr),
+            (None, _) if matches!(done.end, End::Exited(_) | End::Killed(_)) => error.caused_by("it gave no reason"),
+            (None, _) => error,
+        };
+        let told = account.told_id.and_then(|id| AgentSessionId::new(&id).ok());
+        if let (None, Some(id)) = (ask.session, &told) {
+            error = error.hint(adopt_hint(self.call.backend, ask.name, id));
+        }
+        if done.started {
+            error = error.turn_started();
+        }
+        let status = if let End::Exited(status) = done.end {
+            Some(status)
+        } else {
+            None
+        };
+        error
+            .agent_exit_status(status)
+            .session_id(ask.session.cloned().or(told))
+            .verdict(account.verdict)
+    }
+}
+
+/// A run that is over, understood.
+struct Done {
+    end: End,
+    started: bool,
+    account: Account,
+    stderr: Vec<u8>,
+    copied: std::io::Result<()>,
+}
+
+fn stopped(backend: Backend, started: bool) -> String {
+    if started {
+        format!("; {backend} was stopped")
+    } else {
+        format!(" before {backend} was called")
+    }
+}
+
+/// How to save a session that an agent started and we did not.
+pub(super) fn adopt_hint(backend: Backend, name: Option<&SessionName>, id: &AgentSessionId) -> String {
+    let name = name.map_or("NAME", SessionName::as_str);
+    format!(
+        "the session {id} can still be kept: invoke-persist --backend {backend} create-session --session-name {} --adopt {}",
+        shell_words::quote(name),
+        shell_words::quote(id.as_str())
+    )
+}
+
+/// The end of an agent's standard error, blank lines left out.
+fn last_words(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty() && !codex::is_chatter(line))
+        .collect();
+    let from = lines.len().saturating_sub(8);
+    shorten(&lines[from..].join("\n"))
+}
+
+/// `words`, or their end where they are long.
+fn shorten(words: &str) -> String {
+    let words = words.trim();
+    if words.len() <= MOST_WORDS {
+        return words.to_owned();
+    }
+    let mut from = words.len() - MOST_WORDS;
+    while !words.is_char_boundary(from) {
+        from += 1;
+    }
+    format!("… {}", &words[from..])
+}
+
+/// A folder that only we can enter, made when first needed and removed at the end.
+#[derive(Default)]
+struct PrivateFolder(std::cell::OnceCell<TempDir>);
+
+impl PrivateFolder {
+    /// A path in the folder, where nothing is.
+    fn path(&self, name: &str) -> Result<PathBuf> {
+        if self.0.get().is_none() {
+            let folder = tempfile::Builder::new().prefix("invoke-persist-").tempdir();
+            let folder =
+                folder.map_err(|error| Error::new(Kind::Io, "no temporary folder can be made").caused_by(error))?;
+            let _ = self.0.set(folder);
+        }
+        Ok(self.0.get().expect("just made").path().join(name))
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.path(name)?;
+        fs::write(&path, bytes).map_err(|error| {
+            Error::new(Kind::Io, format!("'{}' cannot be written", path.display())).caused_by(error)
+        })?;
+        Ok(path)
+    }
+}

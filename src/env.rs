@@ -1,0 +1,89 @@
+//! Every environment variable and default, read in one place.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::session::trim;
+
+/// Names the backend where no option does.
+pub(crate) const BACKEND: &str = "INVOKE_PERSIST_BACKEND";
+/// Where the mappings live instead of the system's temp folder.
+pub(crate) const FOLDER: &str = "INVOKE_PERSIST_DIR";
+/// Handed down to agents: what the calls above them hold, so that a call from inside its own session is refused
+/// instead of waiting for itself.
+pub(crate) const HELD: &str = "INVOKE_PERSIST_HELD";
+/// Where the built-in echo agent keeps its sessions.
+pub(crate) const ECHO_FOLDER: &str = "INVOKE_PERSIST_ECHO_DIR";
+
+pub(crate) const CODEX_SHELL: &str = "CODEX_SHELL";
+pub(crate) const CODEX_SHELL_CMD: &str = "CODEX_SHELL_CMD";
+pub(crate) const CODEX_SHELL_INIT: &str = "CODEX_SHELL_INIT";
+
+/// The temp folder's variables, by the rule of Python's `tempfile.gettempdir`.
+const TEMP_VARIABLES: [&str; 3] = ["TMPDIR", "TEMP", "TMP"];
+
+/// Where Python looks for a temp folder when no variable names one.
+#[cfg(unix)]
+const TEMP_FOLDERS: [&str; 3] = ["/tmp", "/var/tmp", "/usr/tmp"];
+#[cfg(windows)]
+const TEMP_FOLDERS: [&str; 6] = [
+    "~\\AppData\\Local\\Temp",
+    "%SYSTEMROOT%\\Temp",
+    "c:\\temp",
+    "c:\\tmp",
+    "\\temp",
+    "\\tmp",
+];
+
+/// The variable's value, `None` where it is unset or blank.
+pub(crate) fn text(name: &str) -> Result<Option<String>> {
+    match env::var(name) {
+        Ok(value) if trim(&value).is_empty() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => Err(Error::usage(format!("the variable {name} is not UTF-8"))),
+    }
+}
+
+/// The variable's value as the system has it, `None` where it is unset or empty.
+pub(crate) fn raw(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// `INVOKE_PERSIST_BACKEND`.
+pub(crate) fn backend() -> Result<Option<Backend>> {
+    let Some(value) = text(BACKEND)? else { return Ok(None) };
+    Backend::from_name(trim(&value)).map(Some).ok_or_else(|| {
+        Error::usage(format!("{BACKEND} is '{}', which is no backend", trim(&value)))
+            .hint(format!("set {BACKEND} to claude or codex, or unset it"))
+    })
+}
+
+/// Folders that may be the temp folder, best first (contract section 3).
+pub(crate) fn temp_folder_candidates() -> Vec<PathBuf> {
+    let named = TEMP_VARIABLES.iter().filter_map(|name| raw(name)).map(PathBuf::from);
+    named
+        .chain(TEMP_FOLDERS.iter().filter_map(|folder| expand(folder)))
+        .chain(env::current_dir())
+        .collect()
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "on Windows a variable may be missing")]
+fn expand(folder: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(folder))
+}
+
+#[cfg(windows)]
+fn expand(folder: &str) -> Option<PathBuf> {
+    if let Some(rest) = folder.strip_prefix("~\\") {
+        return Some(PathBuf::from(raw("USERPROFILE")?).join(rest));
+    }
+    if let Some(rest) = folder.strip_prefix("%SYSTEMROOT%\\") {
+        return Some(PathBuf::from(raw("SYSTEMROOT")?).join(rest));
+    }
+    Some(PathBuf::from(folder))
+}

@@ -1,0 +1,251 @@
+//! What can go wrong, as the caller sees it: a kind with an exit status, the message, its causes, a way out.
+//!
+//! Each layer has its own error type, with what it knows; here they become the one that `main` reports.
+
+use std::fmt;
+use std::io::Write as _;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::output::{Object, escape_control, to_line};
+use crate::session::AgentSessionId;
+
+/// Whether errors are told to people or to programs (`--error-format`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Lines `error: …`, `caused by: …`, `hint: …`
+    #[default]
+    Text,
+    /// One JSON object on the last line of standard error
+    Json,
+}
+
+/// The kinds of failure of contract section 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The agent's exit status or its own verdict says that the turn failed.
+    AgentFailed,
+    /// codex answered from another conversation than the one asked for.
+    SessionLost,
+    /// Anything else that failed.
+    Io,
+    /// The command line, the environment, or a file it names cannot be used.
+    Usage,
+    /// The name is not in the mapping.
+    SessionNotFound,
+    /// The name is taken (`--if-exists fail`, rename without `--force`).
+    SessionExists,
+    /// Another call holds the session, and this one was not to wait.
+    SessionBusy,
+    /// The mapping file is no JSON object.
+    MappingInvalid,
+    /// The mapping file cannot be read, or holds what we cannot hold.
+    MappingUnreadable,
+    /// The mapping file cannot be written.
+    MappingUnwritable,
+    /// Somebody else could change the mapping file or its folder.
+    MappingUnsafe,
+    /// The agent ended well but said nothing we could use.
+    AgentOutputInvalid,
+    /// `--deadline-seconds` passed.
+    Deadline,
+    /// The agent's file is there but cannot be run.
+    AgentNotExecutable,
+    /// The agent's program is not there.
+    AgentNotFound,
+    /// This signal ended the call.
+    Interrupted(i32),
+}
+
+impl Kind {
+    /// The word for it in `--error-format json`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AgentFailed => "agent_failed",
+            Self::SessionLost => "session_lost",
+            Self::Io => "io",
+            Self::Usage => "usage",
+            Self::SessionNotFound => "session_not_found",
+            Self::SessionExists => "session_exists",
+            Self::SessionBusy => "session_busy",
+            Self::MappingInvalid => "mapping_invalid",
+            Self::MappingUnreadable => "mapping_unreadable",
+            Self::MappingUnwritable => "mapping_unwritable",
+            Self::MappingUnsafe => "mapping_unsafe",
+            Self::AgentOutputInvalid => "agent_output_invalid",
+            Self::Deadline => "deadline",
+            Self::AgentNotExecutable => "agent_not_executable",
+            Self::AgentNotFound => "agent_not_found",
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
+
+    /// The exit status of this program (contract section 7; 124, 126, 127 and 128+N as `timeout` and shells have it).
+    pub(crate) fn exit_status(self) -> i32 {
+        match self {
+            Self::AgentFailed | Self::SessionLost | Self::Io => 1,
+            Self::Usage => 2,
+            Self::SessionNotFound => 3,
+            Self::SessionExists => 4,
+            Self::SessionBusy => 5,
+            Self::MappingInvalid | Self::MappingUnreadable | Self::MappingUnwritable | Self::MappingUnsafe => 6,
+            Self::AgentOutputInvalid => 7,
+            Self::Deadline => 124,
+            Self::AgentNotExecutable => 126,
+            Self::AgentNotFound => 127,
+            Self::Interrupted(signal) => 128 + signal,
+        }
+    }
+}
+
+/// A failure, ready to be told.
+#[derive(Debug)]
+pub(crate) struct Error {
+    pub kind: Kind,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    turn: Turn,
+}
+
+/// What is known of the turn that failed.
+#[derive(Debug, Default)]
+struct Turn {
+    started: bool,
+    agent_exit_status: Option<i32>,
+    session_id: Option<AgentSessionId>,
+    verdict: Option<Box<RawValue>>,
+}
+
+/// The result of everything that can end a call.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            causes: Vec::new(),
+            hint: None,
+            turn: Turn::default(),
+        }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// One more cause, told behind those already there.
+    #[must_use]
+    pub(crate) fn caused_by(mut self, cause: impl fmt::Display) -> Self {
+        self.causes.push(cause.to_string());
+        self
+    }
+
+    /// The way out.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says that the prompt may have reached the agent.
+    #[must_use]
+    pub(crate) fn turn_started(mut self) -> Self {
+        self.turn.started = true;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn agent_exit_status(mut self, status: Option<i32>) -> Self {
+        self.turn.agent_exit_status = status;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn session_id(mut self, id: Option<AgentSessionId>) -> Self {
+        self.turn.session_id = id;
+        self
+    }
+
+    /// The agent's own last word, as it wrote it.
+    #[must_use]
+    pub(crate) fn verdict(mut self, verdict: Option<Box<RawValue>>) -> Self {
+        self.turn.verdict = verdict;
+        self
+    }
+
+    /// The message and its causes on one line.
+    pub(crate) fn to_sentence(&self) -> String {
+        let mut sentence = self.message.clone();
+        for cause in &self.causes {
+            sentence.push_str(": ");
+            sentence.push_str(cause);
+        }
+        escape_control(&sentence)
+    }
+
+    /// Tells standard error. There is nobody to tell where that is closed.
+    pub(crate) fn report(&self, format: Format) {
+        let text = match format {
+            Format::Text => self.to_text(),
+            Format::Json => self.to_json(),
+        };
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = format!("error: {}\n", escape_control(&self.message));
+        for cause in &self.causes {
+            text.push_str(&format!("caused by: {}\n", escape_control(cause)));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("hint: {}\n", escape_control(hint)));
+        }
+        text
+    }
+
+    fn to_json(&self) -> String {
+        // the agent's words stay as they are but for the space around them, so that they stay on this line
+        let verdict = self
+            .turn
+            .verdict
+            .as_ref()
+            .and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+        let error = Object::new()
+            .with("kind", self.kind.name())
+            .with("message", self.to_sentence())
+            .with("hint", self.hint.as_deref().map(escape_control))
+            .with("exit_code", self.kind.exit_status())
+            .with("agent_exit_code", self.turn.agent_exit_status)
+            .with("session_id", self.turn.session_id.as_ref().map(AgentSessionId::as_str))
+            .with("turn_started", self.turn.started)
+            .with("agent", verdict);
+        format!("{}\n", to_line(&Object::new().with_object("error", error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_names_the_thing_the_cause_and_the_way_out() {
+        let error = Error::usage("cannot read\nx").caused_by("gone").hint("look");
+        assert_eq!(error.to_text(), "error: cannot read\\nx\ncaused by: gone\nhint: look\n");
+    }
+
+    #[test]
+    fn json_has_every_key_on_one_line() {
+        let error = Error::new(Kind::Interrupted(15), "stopped")
+            .caused_by("by hand")
+            .turn_started();
+        assert_eq!(
+            error.to_json(),
+            "{\"error\": {\"kind\": \"interrupted\", \"message\": \"stopped: by hand\", \"hint\": null, \
+             \"exit_code\": 143, \"agent_exit_code\": null, \"session_id\": null, \"turn_started\": true, \
+             \"agent\": null}}\n"
+        );
+    }
+}

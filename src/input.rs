@@ -1,0 +1,124 @@
+//! Reading what the caller gives us: prompts, roles and variables, from files and standard input.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Kind, Result};
+
+/// More than this is no prompt, role or list of variables; a device would never end.
+const LARGEST: u64 = 256 << 20;
+
+/// How long a named pipe may be without a writer.
+const PIPE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// All of standard input.
+pub(crate) fn standard_input(deadline: Option<Instant>) -> Result<Vec<u8>> {
+    within(deadline, "standard input", || read_bounded(io::stdin().lock()))
+}
+
+/// All of a file. `what` is what the caller calls it, an option's name.
+pub(crate) fn file(path: &Path, what: &str, deadline: Option<Instant>) -> Result<Vec<u8>> {
+    let owned = path.to_owned();
+    within(deadline, &format!("{what} {}", path.display()), move || {
+        read_file(&owned)
+    })
+}
+
+/// All of a file that must be text, without a byte order mark.
+pub(crate) fn text_file(path: &Path, what: &str, deadline: Option<Instant>) -> Result<String> {
+    let text = String::from_utf8(file(path, what, deadline)?)
+        .map_err(|_| Error::usage(format!("{what} {} is not UTF-8", path.display())))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// Runs `read` on a thread, so that the deadline ends the waiting.
+fn within(
+    deadline: Option<Instant>,
+    what: &str,
+    read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static,
+) -> Result<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || drop(sender.send(read())));
+    let answer = match deadline {
+        None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        Some(deadline) => receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+    };
+    match answer {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(Error::usage(format!("{what} cannot be read")).caused_by(error)),
+        Err(RecvTimeoutError::Timeout) => Err(Error::new(
+            Kind::Deadline,
+            format!("the deadline passed while reading {what}"),
+        )
+        .hint("close it, or allow more time with --deadline-seconds")),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::new(Kind::Io, format!("{what} cannot be read"))),
+    }
+}
+
+fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    Ok(bytes)
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    without_blocking(&mut options);
+    let file = options.open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a folder"));
+    }
+    if kind.is_file() {
+        return read_bounded(file);
+    }
+    read_special(file, kind)
+}
+
+/// A pipe is read as the shell's `<(…)` makes them. One that nobody opens for writing is not waited for.
+#[cfg(unix)]
+fn read_special(mut file: File, kind: std::fs::FileType) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileTypeExt;
+    if !kind.is_fifo() {
+        return Err(io::Error::other("it is neither a file nor a pipe"));
+    }
+    let started = Instant::now();
+    let mut first = [0; 1];
+    let head = loop {
+        match file.read(&mut first) {
+            Ok(0) if started.elapsed() > PIPE_PATIENCE => {
+                return Err(io::Error::other("it is a pipe that nobody writes to"));
+            }
+            // no writer yet, or one that came and went without a word
+            Ok(0) => thread::sleep(Duration::from_millis(10)),
+            Ok(_) => break &first[..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break &[],
+            Err(error) => return Err(error),
+        }
+    };
+    rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?; // there is a writer: wait for it
+    read_bounded(head.chain(file))
+}
+
+#[cfg(windows)]
+fn read_special(_file: File, _kind: std::fs::FileType) -> io::Result<Vec<u8>> {
+    Err(io::Error::other("it is no regular file"))
+}
+
+#[cfg(unix)]
+fn without_blocking(options: &mut OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    options.custom_flags(flags.bits().cast_signed());
+}
+
+#[cfg(windows)]
+fn without_blocking(_options: &mut OpenOptions) {}

@@ -1,0 +1,292 @@
+//! From what the caller calls the agent (a program, a wrapper with arguments, a shell function) to the program and
+//! arguments that are started. Starts nothing itself.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+
+/// How the agent is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Launcher {
+    /// A program and its first arguments.
+    Program { words: Vec<String> },
+    /// A command in a POSIX shell: functions and aliases of `init` are known to it.
+    Posix { shell: Vec<String>, script: String },
+    /// A command in PowerShell.
+    PowerShell {
+        shell: Vec<String>,
+        init: Option<String>,
+        command: String,
+    },
+}
+
+/// Which shell `--codex-shell` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShellKind {
+    Posix,
+    PowerShell,
+}
+
+const POSIX_SHELL: &str = "bash -lc";
+const POWERSHELL: &str = "pwsh -NoLogo -Command";
+
+/// What stands for `$0` in the script: `"$@"` begins with the word behind it.
+const SCRIPT_NAME: &str = "__codex_wrapper__";
+
+impl ShellKind {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "posix" => Some(Self::Posix),
+            "powershell" => Some(Self::PowerShell),
+            _ => None,
+        }
+    }
+}
+
+impl Launcher {
+    /// A program with its first arguments. `source` names the option or variable, for the error.
+    pub(crate) fn program(command: &str, source: &str) -> Result<Self> {
+        let words = split(command)
+            .map_err(|why| Error::usage(format!("{source} cannot be split into words: {why}: {command}")))?;
+        match words.first() {
+            Some(first) if !first.is_empty() => Ok(Self::Program { words }),
+            _ => Err(Error::usage(format!("{source} names no program: {command}"))),
+        }
+    }
+
+    /// A command that a shell understands. `shell_command` is the shell with its options.
+    pub(crate) fn shell(
+        kind: ShellKind,
+        shell_command: Option<&str>,
+        init: Option<String>,
+        command: &str,
+    ) -> Result<Self> {
+        let default = match kind {
+            ShellKind::Posix => POSIX_SHELL,
+            ShellKind::PowerShell => POWERSHELL,
+        };
+        let Self::Program { words: shell } = Self::program(shell_command.unwrap_or(default), "--codex-shell-cmd")?
+        else {
+            unreachable!("a program is what was asked for");
+        };
+        Ok(match kind {
+            ShellKind::Posix => {
+                let init = init.map(|init| init + "\n").unwrap_or_default();
+                Self::Posix {
+                    shell,
+                    script: format!("{init}{command} \"$@\""),
+                }
+            }
+            ShellKind::PowerShell => Self::PowerShell {
+                shell,
+                init,
+                command: command.to_owned(),
+            },
+        })
+    }
+
+    /// The name of the program, as the caller would recognise it.
+    pub(crate) fn name(&self) -> &str {
+        let (Self::Program { words } | Self::Posix { shell: words, .. } | Self::PowerShell { shell: words, .. }) = self;
+        &words[0]
+    }
+
+    /// Whether a shell stands between us and the agent.
+    pub(crate) fn is_shell(&self) -> bool {
+        !matches!(self, Self::Program { .. })
+    }
+
+    /// All arguments of the program, the agent's `arguments` among them.
+    pub(crate) fn arguments(&self, arguments: Vec<OsString>) -> Result<Vec<OsString>> {
+        let (Self::Program { words } | Self::Posix { shell: words, .. } | Self::PowerShell { shell: words, .. }) = self;
+        let mut all: Vec<OsString> = words[1..].iter().map(OsString::from).collect();
+        match self {
+            Self::Program { .. } => all.extend(arguments),
+            Self::Posix { script, .. } => {
+                all.extend([script.into(), SCRIPT_NAME.into()]);
+                all.extend(arguments);
+            }
+            Self::PowerShell { init, command, .. } => {
+                all.push(powershell_script(init.as_deref(), command, &arguments)?.into());
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// One script in which every argument is a single-quoted literal: data, never code.
+///
+/// PowerShell takes the typographic quotes U+2018 to U+201B for the plain one, so they are doubled too (about_Quoting
+/// Rules). Without the last lines a command that is missing or fails would end with status 0 or 1 whatever happened.
+fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) -> Result<String> {
+    let mut script = init.map(|init| format!("{init}\n")).unwrap_or_default();
+    script.push_str(command);
+    for argument in arguments {
+        let argument = argument
+            .to_str()
+            .ok_or_else(|| Error::usage(format!("PowerShell cannot be handed {argument:?}: it is not UTF-8")))?;
+        script.push_str(" '");
+        for c in argument.chars() {
+            if matches!(c, '\'' | '\u{2018}'..='\u{201b}') {
+                script.push(c);
+            }
+            script.push(c);
+        }
+        script.push('\'');
+    }
+    script.push_str("\n$ok = $?; if ($null -ne $LASTEXITCODE) { exit $LASTEXITCODE }; if (-not $ok) { exit 127 }");
+    Ok(script)
+}
+
+/// Finds `program` in the folders of `path` (a value of `PATH`), or as a path below `folder`.
+pub(crate) fn find(program: &str, path: Option<&OsStr>, folder: &Path) -> Result<PathBuf> {
+    if let Ok(found) = which::which_in(program, path, folder) {
+        return Ok(folder.join(found)); // absolute even where PATH has a relative folder: the agent may start elsewhere
+    }
+    let candidates: Vec<PathBuf> = if Path::new(program).components().count() > 1 {
+        vec![folder.join(program)]
+    } else {
+        path.map(|path| env::split_paths(path).map(|folder| folder.join(program)).collect())
+            .unwrap_or_default()
+    };
+    if let Some(there) = candidates.iter().find(|candidate| candidate.is_file()) {
+        return Err(Error::new(
+            Kind::AgentNotExecutable,
+            format!("'{}' cannot be executed", there.display()),
+        )
+        .caused_by("the file is not marked as a program")
+        .hint("make it executable, or name another command"));
+    }
+    let not_found = Error::new(
+        Kind::AgentNotFound,
+        format!("the agent's program '{program}' was not found"),
+    );
+    Err(
+        if let Some(folder) = candidates
+            .iter()
+            .find(|candidate| candidates.len() == 1 && candidate.is_dir())
+        {
+            not_found.caused_by(format!("'{}' is a folder", folder.display()))
+        } else {
+            not_found
+        },
+    )
+}
+
+/// Splits a command line into words by the rule of Python's `shlex.split`, which the original used: no comments, and
+/// inside double quotes a backslash escapes only the quote and itself. The crates `shlex` and `shell-words` follow the
+/// shell instead in both points. On Windows a backslash is an ordinary character, so that paths need no doubling.
+fn split(command: &str) -> std::result::Result<Vec<String>, &'static str> {
+    const ESCAPES: bool = cfg!(not(windows));
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut rest = command.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            ' ' | '\t' | '\r' | '\n' => words.extend(word.take()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match rest.next() {
+                        Some('\'') => break,
+                        Some(c) => word.push(c),
+                        None => return Err("a single quote is not closed"),
+                    }
+                }
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match rest.next() {
+                        Some('"') => break,
+                        Some('\\') if ESCAPES => match rest.next() {
+                            Some(c @ ('"' | '\\')) => word.push(c),
+                            Some(c) => word.extend(['\\', c]),
+                            None => return Err("a double quote is not closed"),
+                        },
+                        Some(c) => word.push(c),
+                        None => return Err("a double quote is not closed"),
+                    }
+                }
+            }
+            '\\' if ESCAPES => {
+                word.get_or_insert_default()
+                    .push(rest.next().ok_or("nothing follows the last backslash")?);
+            }
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pairs recorded from Python 3.11's `shlex.split`.
+    #[test]
+    #[cfg(unix)] // on Windows a backslash is literal
+    fn words_are_split_as_python_splits_them() {
+        let table: &[(&str, &[&str])] = &[
+            ("claude", &["claude"]),
+            ("  a\tb\n c ", &["a", "b", "c"]),
+            (
+                "my-wrapper --profile 'two words'",
+                &["my-wrapper", "--profile", "two words"],
+            ),
+            ("a #b c", &["a", "#b", "c"]),
+            (r#"a "x\"y\\z\$w\n""#, &["a", r#"x"y\z\$w\n"#]),
+            (r"a\ b c\'d", &["a b", "c'd"]),
+            ("''", &[""]),
+            ("a'' b\"\"c", &["a", "bc"]),
+            (r"'a\'b", &["a\\b"]),
+            ("a\u{a0}b", &["a\u{a0}b"]),
+            ("", &[]),
+        ];
+        for (command, words) in table {
+            assert_eq!(split(command).unwrap(), *words, "{command}");
+        }
+        for bad in ["'", "\"a", "a\\", "\"\\"] {
+            assert!(split(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_posix_shell_gets_the_arguments_as_arguments() {
+        let launcher =
+            Launcher::shell(ShellKind::Posix, None, Some("work() { codex \"$@\"; }".into()), "work").unwrap();
+        assert_eq!(
+            launcher.arguments(vec!["exec".into(), "$(id)".into()]).unwrap(),
+            [
+                "-lc",
+                "work() { codex \"$@\"; }\nwork \"$@\"",
+                "__codex_wrapper__",
+                "exec",
+                "$(id)"
+            ]
+        );
+    }
+
+    #[test]
+    fn powershell_gets_literals() {
+        let launcher = Launcher::shell(ShellKind::PowerShell, None, None, "codex").unwrap();
+        let all = launcher.arguments(vec!["it's ‘$(x)’ ‚ ‛ \"q\"".into()]).unwrap();
+        let script = all.last().unwrap().to_str().unwrap();
+        assert_eq!(script.lines().next().unwrap(), "codex 'it''s ‘‘$(x)’’ ‚‚ ‛‛ \"q\"'");
+        assert_eq!(launcher.name(), "pwsh");
+    }
+
+    #[test]
+    fn a_command_without_a_program_is_refused() {
+        for command in ["''", " '' x", "'"] {
+            assert_eq!(
+                Launcher::program(command, "--claude-cmd").unwrap_err().kind,
+                Kind::Usage,
+                "{command}"
+            );
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Names for the sessions of coding agents, and turns that cannot hang, orphan or lose one.
+
+mod backend;
+mod cli;
+mod commands;
+mod env;
+mod error;
+mod input;
+mod launcher;
+mod lock;
+mod output;
+mod process;
+mod session;
+mod store;
+
+use std::time::Instant;
+
+fn main() {
+    let started = Instant::now();
+    let (format, done) = commands::start(started);
+    std::process::exit(match done {
+        Ok(()) => 0,
+        Err(error) => {
+            error.report(format);
+            error.kind.exit_status()
+        }
+    });
+}

@@ -1,0 +1,169 @@
+//! What goes to standard output and standard error: JSON as the contract writes it, and notes for people.
+
+use std::io::{self, Write};
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+
+/// A JSON object whose keys keep the order in which they were added.
+#[derive(Default)]
+pub(crate) struct Object(Vec<(String, Node)>);
+
+enum Node {
+    Value(Value),
+    Object(Object),
+}
+
+impl Object {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// This object with one more key.
+    #[must_use]
+    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.0.push((key.to_owned(), Node::Value(value.into())));
+        self
+    }
+
+    /// This object with one more key that holds another object.
+    #[must_use]
+    pub(crate) fn with_object(mut self, key: &str, object: Self) -> Self {
+        self.0.push((key.to_owned(), Node::Object(object)));
+        self
+    }
+
+    /// This object with one more key where there is a value for it.
+    #[must_use]
+    pub(crate) fn with_some(self, key: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
+            None => self,
+        }
+    }
+
+    /// The object on one line, `", "` and `": "` between, anything but ASCII unescaped: what Python's `json.dumps(…,
+    /// ensure_ascii=False)` prints, which callers of the original compare byte by byte.
+    pub(crate) fn to_line(&self) -> String {
+        to_line(self)
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, node) in &self.0 {
+            match node {
+                Node::Value(value) => map.serialize_entry(key, value)?,
+                Node::Object(object) => map.serialize_entry(key, object)?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// `value` as JSON on one line, spaced as [`Object::to_line`] says.
+pub(crate) fn to_line(value: &impl Serialize) -> String {
+    let mut line = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut line, Spaced);
+    value
+        .serialize(&mut serializer)
+        .expect("values made here have text keys and go to memory");
+    String::from_utf8(line).expect("JSON is UTF-8")
+}
+
+struct Spaced;
+
+impl serde_json::ser::Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+/// Writes `text` to standard output, all of it at once. A reader that went away is no failure: it took what it wanted.
+pub(crate) fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+/// Writes `text` and one newline, unless it ends in one.
+pub(crate) fn print_line(text: &str) -> io::Result<()> {
+    print(if text.ends_with('\n') {
+        text.to_owned()
+    } else {
+        format!("{text}\n")
+    })
+}
+
+/// Where notes and warnings go: standard error, or nowhere with `--quiet`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Notes {
+    pub quiet: bool,
+}
+
+impl Notes {
+    /// Something worth knowing that is no fault.
+    pub(crate) fn note(self, text: &str) {
+        self.say("note", text);
+    }
+
+    /// Something that went wrong without failing the call.
+    pub(crate) fn warning(self, text: &str) {
+        self.say("warning", text);
+    }
+
+    fn say(self, what: &str, text: &str) {
+        if !self.quiet {
+            // standard error may be closed; there is nobody left to tell
+            let _ = writeln!(io::stderr(), "{what}: {}", escape_control(text));
+        }
+    }
+}
+
+/// `text` on one line that a terminal shows as it is: control characters as `\n`, `\t`, `\u{1b}` and so on.
+pub(crate) fn escape_control(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            escaped.extend(c.escape_default())
+        } else {
+            escaped.push(c)
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_spaced_as_python_spaces_it() {
+        let object = Object::new()
+            .with("b", "é\n\u{1}\u{7f}")
+            .with("a", Value::Null)
+            .with("list", vec!["x", "y"])
+            .with_object("empty", Object::new())
+            .with_some("absent", None);
+        assert_eq!(
+            object.to_line(),
+            "{\"b\": \"é\\n\\u0001\u{7f}\", \"a\": null, \"list\": [\"x\", \"y\"], \"empty\": {}}"
+        );
+    }
+
+    #[test]
+    fn control_characters_cannot_reach_a_terminal() {
+        assert_eq!(escape_control("a\u{1b}[31m\nb\u{9b}é"), "a\\u{1b}[31m\\nb\\u{9b}é");
+    }
+}

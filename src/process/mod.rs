@@ -1,0 +1,343 @@
+//! One agent process and all it starts: spawn, streams, deadline, signals, end. Knows no store and no agent.
+//!
+//! Who receives which signal (Unix): the agent leads a session and process group of its own, so a Ctrl-C at the
+//! terminal reaches only us. What we receive we hand to the whole group; five seconds later, or at the second signal,
+//! the group is killed. A deadline is the same with TERM as the first signal. We return when nothing of the group is
+//! left but zombies, on Linux nothing that has left the group either. A turn that ends by itself and well is not
+//! touched: what it leaves running (a dev server, say) was meant to run.
+
+mod streams;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as platform;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as platform;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::{self, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use streams::Stream;
+
+/// From the first signal to the kill.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long output may still come after the agent's end from processes that inherited its pipes, and how long we wait
+/// for killed processes to vanish.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+/// Between two looks at what no event tells us (is the group gone?).
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A pipe holds at most this much on the systems we know, so this much may be the agent's own last words.
+const PIPE_CAPACITY: u64 = 1 << 20;
+
+/// What to start.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub program: PathBuf,
+    pub arguments: Vec<OsString>,
+    pub set: Vec<(OsString, OsString)>,
+    pub unset: Vec<OsString>,
+    /// The folder to run in; `None`: ours.
+    pub folder: Option<PathBuf>,
+    /// What it reads on standard input; `None`: nothing, at once.
+    pub stdin: Option<Vec<u8>>,
+}
+
+/// Hears the agent's standard output, in pieces as they come.
+pub(crate) trait Listener: Send + 'static {
+    fn hear(&mut self, chunk: &[u8]);
+}
+
+/// How an agent's run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Exited(i32),
+    /// A signal that did not come from us.
+    Killed(i32),
+    Deadline,
+    /// This signal came to us; the agent is gone.
+    Interrupted(i32),
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub(crate) struct Run<L> {
+    pub end: End,
+    /// Whether there was an agent at all: the deadline or a signal may have come before.
+    pub started: bool,
+    /// What heard the output; `None` where it was still busy when the run had to end.
+    pub listener: Option<L>,
+    /// The end of the agent's standard error.
+    pub stderr: Vec<u8>,
+    /// Whether the output could be copied to ours. A reader that went away is no error.
+    pub copied: io::Result<()>,
+}
+
+/// What the threads of a run tell its main loop.
+enum Event {
+    Exited(End),
+    StreamEnded,
+    Signal(i32),
+}
+
+/// Starts agents one after the other. From here on signals are ours to handle, until the program ends.
+pub(crate) struct Runner {
+    events: Receiver<Event>,
+    sender: Sender<Event>,
+    deadline: Option<Instant>,
+}
+
+impl Runner {
+    /// `deadline` is for everything, from the start of the program.
+    pub(crate) fn new(deadline: Option<Instant>) -> io::Result<Self> {
+        let (sender, events) = mpsc::channel();
+        platform::watch_signals(&sender)?;
+        Ok(Self {
+            events,
+            sender,
+            deadline,
+        })
+    }
+
+    /// Waits for `pause` unless a signal or the deadline comes first.
+    pub(crate) fn pause(&self, pause: Duration) -> Result<(), End> {
+        let until = Instant::now() + pause;
+        loop {
+            let wake = self.deadline.map_or(until, |deadline| deadline.min(until));
+            match self.events.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+                Ok(Event::Signal(signal)) if platform::ends_us(signal) => return Err(End::Interrupted(signal)),
+                Ok(Event::Signal(signal)) => platform::job_control(signal, None),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) if self.is_late() => {
+                    return Err(End::Deadline);
+                }
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Runs one agent to its end. Its standard output goes to `listener`, and with `copy` to ours as it comes.
+    ///
+    /// Both outputs are read all the time, so an agent can never block on one of them; its standard input is written
+    /// beside that for the same reason. An error means that nothing was started.
+    pub(crate) fn run<L: Listener>(&self, command: Command, listener: L, copy: bool) -> io::Result<Run<L>> {
+        // what a former run left in the channel is old; a signal that came since is not
+        let mut early = None;
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Signal(signal) = event
+                && platform::ends_us(signal)
+            {
+                early.get_or_insert(signal);
+            }
+        }
+        let over = |end, listener| Run {
+            end,
+            started: false,
+            listener: Some(listener),
+            stderr: Vec::new(),
+            copied: Ok(()),
+        };
+        if let Some(signal) = early {
+            return Ok(over(End::Interrupted(signal), listener));
+        }
+        if self.is_late() {
+            return Ok(over(End::Deadline, listener));
+        }
+
+        let stdin = command.stdin;
+        let mut builder = process::Command::new(&command.program);
+        builder
+            .args(&command.arguments)
+            .envs(command.set)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        builder.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        for name in &command.unset {
+            builder.env_remove(name);
+        }
+        if let Some(folder) = &command.folder {
+            builder.current_dir(folder);
+        }
+        let mut agent = platform::Agent::start(builder, self.sender.clone())?;
+        let (stdin_pipe, stdout_pipe, stderr_pipe) = agent.take_pipes();
+        if let (Some(pipe), Some(bytes)) = (stdin_pipe, stdin) {
+            streams::feed(pipe, bytes);
+        }
+        let ended = || {
+            let sender = self.sender.clone();
+            move || drop(sender.send(Event::StreamEnded)) // the receiver outlives every run
+        };
+        let stdout = Stream::start(stdout_pipe, listener, copy, ended());
+        let stderr = Stream::start(stderr_pipe, streams::Tail::default(), false, ended());
+
+        let end = Watch {
+            runner: self,
+            agent: &mut agent,
+            stdout: &stdout,
+            stderr: &stderr,
+            stop: None,
+            exit: None,
+            seen: 0,
+        }
+        .until_over();
+        agent.reap();
+        let copied = stdout.copied();
+        Ok(Run {
+            end,
+            started: true,
+            listener: stdout.into_listener(AFTERWARDS),
+            stderr: stderr
+                .into_listener(AFTERWARDS)
+                .map(streams::Tail::into_bytes)
+                .unwrap_or_default(),
+            copied,
+        })
+    }
+}
+
+/// Why an agent is being stopped, and how far that is.
+struct Stop {
+    why: End,
+    since: Instant,
+    killed: Option<Instant>,
+}
+
+/// The agent's own end, while processes it started may still hold its pipes.
+#[derive(Clone, Copy)]
+struct Exit {
+    end: End,
+    at: Instant,
+    bytes: u64,
+}
+
+/// The main loop of one run.
+struct Watch<'a, L: Listener> {
+    runner: &'a Runner,
+    agent: &'a mut platform::Agent,
+    stdout: &'a Stream<L>,
+    stderr: &'a Stream<streams::Tail>,
+    stop: Option<Stop>,
+    exit: Option<Exit>,
+    /// How many bytes had come at the last look.
+    seen: u64,
+}
+
+impl<L: Listener> Watch<'_, L> {
+    fn until_over(mut self) -> End {
+        loop {
+            let now = Instant::now();
+            if self.stop.is_none() && self.runner.is_late() {
+                self.agent.terminate();
+                self.stop = Some(Stop {
+                    why: End::Deadline,
+                    since: now,
+                    killed: None,
+                });
+            }
+            if let Some(stop) = &mut self.stop
+                && stop.killed.is_none()
+                && now >= stop.since + GRACE
+            {
+                self.agent.kill();
+                stop.killed = Some(now);
+            }
+            if let Some(end) = self.over(now) {
+                return end;
+            }
+            match self.runner.events.recv_timeout(self.sleep(now)) {
+                Ok(Event::Exited(end)) => self.exited(end),
+                Ok(Event::Signal(signal)) if platform::ends_us(signal) => self.signal(signal),
+                Ok(Event::Signal(signal)) => platform::job_control(signal, Some(self.agent)),
+                Ok(Event::StreamEnded) | Err(_) => {}
+            }
+        }
+    }
+
+    /// The end, once nothing is left to wait for.
+    fn over(&mut self, now: Instant) -> Option<End> {
+        let drained = self.exit.is_some_and(|exit| self.is_drained(exit, now));
+        let Some(stop) = &self.stop else {
+            return self.exit.filter(|_| drained).map(|exit| exit.end);
+        };
+        if stop.killed.is_some_and(|killed| now >= killed + AFTERWARDS) {
+            return Some(stop.why); // what is left cannot be killed
+        }
+        let gone = self.exit.is_some() && self.agent.is_gone();
+        (gone && (drained || stop.killed.is_some())).then_some(stop.why)
+    }
+
+    /// Whether all output is there. The pipes may stay open because a process the agent started inherited them: then
+    /// a second must have passed, and either nothing comes or more than the agent itself can have left in them. Output
+    /// that waits for our reader is not cut off.
+    fn is_drained(&mut self, exit: Exit, now: Instant) -> bool {
+        let bytes = self.bytes();
+        let quiet = bytes == self.seen && !self.stdout.is_busy() && !self.stderr.is_busy();
+        self.seen = bytes;
+        let held_open = now >= exit.at + AFTERWARDS && (quiet || bytes - exit.bytes > 2 * PIPE_CAPACITY);
+        held_open || (self.stdout.ended() && self.stderr.ended())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.stdout.bytes() + self.stderr.bytes()
+    }
+
+    fn sleep(&self, now: Instant) -> Duration {
+        if self.exit.is_some() || self.stop.is_some() {
+            return LOOK_AGAIN;
+        }
+        let deadline = self
+            .runner
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(now));
+        deadline.unwrap_or(Duration::from_secs(3600))
+    }
+
+    fn exited(&mut self, end: End) {
+        let at = Instant::now();
+        self.exit = Some(Exit {
+            end,
+            at,
+            bytes: self.bytes(),
+        });
+        // a failed turn was not meant to leave anything: codex from npm would go on without its launcher
+        if end != End::Exited(0) && self.stop.is_none() && !self.agent.is_gone() {
+            self.agent.terminate();
+            self.stop = Some(Stop {
+                why: end,
+                since: at,
+                killed: None,
+            });
+        }
+    }
+
+    fn signal(&mut self, signal: i32) {
+        let now = Instant::now();
+        match &mut self.stop {
+            Some(stop) if matches!(stop.why, End::Interrupted(_)) => {
+                self.agent.kill();
+                stop.killed.get_or_insert(now);
+            }
+            Some(stop) => {
+                self.agent.pass_on(signal);
+                stop.why = End::Interrupted(signal);
+            }
+            None => {
+                self.agent.pass_on(signal);
+                self.stop = Some(Stop {
+                    why: End::Interrupted(signal),
+                    since: now,
+                    killed: None,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The only unsafe code: what runs between fork and exec, and two questions to the kernel that no safe call asks.
+#![expect(
+    unsafe_code,
+    reason = "pre_exec, sigaction and waitid for any child have no safe form"
+)]
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::process::Pid;
+
+use super::End;
+
+/// Makes the program lead a session and process group of its own: without a controlling terminal, so that something
+/// that would ask there fails instead of stopping for ever. On Linux it gets TERM when we die, however we die (not
+/// KILL: that would end only npm's launcher and free the real codex).
+///
+/// The parent-death signal is tied to the thread that spawns; call this from the main thread, which lives as long as
+/// the program.
+pub(super) fn lead_a_session(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let prepare = move || {
+        rustix::process::setsid()?;
+        #[cfg(target_os = "linux")]
+        {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+            // the parent may have died before that line
+            if rustix::process::getppid() != Some(parent) {
+                return Err(io::Error::from(io::ErrorKind::Interrupted));
+            }
+        }
+        let _ = parent; // only Linux asks
+        Ok(())
+    };
+    // SAFETY: the closure only makes system calls that are async-signal-safe, and allocates nothing
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Whether `signal` is ignored in this process.
+pub(super) fn is_ignored(signal: i32) -> bool {
+    // SAFETY: sigaction with a null new action only reads; the zeroed struct is a valid place for the answer
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Waits until any child has ended, and tells which and how without reaping it. rustix can wait for any, but does not
+/// tell which it was.
+pub(super) fn wait_for_any() -> io::Result<(Pid, End)> {
+    // SAFETY: waitid writes the zeroed struct, and after a success with WEXITED these fields of it are set
+    let (pid, code, status) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        if libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOWAIT) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        (info.si_pid(), info.si_code, info.si_status())
+    };
+    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::Interrupted)?;
+    Ok((
+        pid,
+        if code == libc::CLD_EXITED {
+            End::Exited(status)
+        } else {
+            End::Killed(status)
+        },
+    ))
+}

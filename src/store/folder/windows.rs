@@ -1,0 +1,142 @@
+//! On Windows the temp folder is the user's own, so there is nobody to guard against: plain paths.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::super::location::Place;
+use super::{Error, LARGEST};
+
+/// The folder of a mapping.
+#[derive(Debug)]
+pub(in crate::store) struct Folder {
+    folder: PathBuf,
+    /// The mapping itself, links resolved.
+    file: PathBuf,
+    /// The mapping's path, for messages and to remove what the caller named.
+    path: PathBuf,
+}
+
+impl Folder {
+    /// The folder as it is; `None` where there is none.
+    pub(in crate::store) fn open(place: &Place) -> Result<Option<Self>, Error> {
+        let folder = Self::of(place);
+        Ok(folder.folder.is_dir().then_some(folder))
+    }
+
+    /// The folder, made where there is none.
+    pub(in crate::store) fn create(place: &Place) -> Result<Self, Error> {
+        let folder = Self::of(place);
+        fs::create_dir_all(&folder.folder).map_err(|error| super::unwritable(&folder.path, &error))?;
+        Ok(folder)
+    }
+
+    fn of(place: &Place) -> Self {
+        let file = match place {
+            Place::Default { file, .. } => file,
+            Place::Explicit { resolved, .. } => resolved,
+        };
+        let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
+        Self {
+            folder,
+            file: file.clone(),
+            path: place.file().to_owned(),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The mapping's bytes; `None` where there is no file.
+    pub(in crate::store) fn read(&self) -> Result<Option<Vec<u8>>, Error> {
+        let fail = |error: io::Error| super::unreadable(&self.path, &error);
+        match fs::metadata(&self.file) {
+            Ok(metadata) if !metadata.is_file() => {
+                let why = "it is no regular file".to_owned();
+                return Err(Error::Unreadable {
+                    path: self.path.clone(),
+                    why,
+                });
+            }
+            Ok(metadata) if metadata.len() > LARGEST => return Err(super::too_large(&self.path)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(fail(error)),
+        }
+        let mut bytes = Vec::new();
+        match File::open(&self.file) {
+            Ok(file) => file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(fail)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(fail(error)),
+        };
+        if bytes.len() as u64 > LARGEST {
+            Err(super::too_large(&self.path))
+        } else {
+            Ok(Some(bytes))
+        }
+    }
+
+    /// Permissions tell too little here; the write itself will.
+    #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
+    #[expect(clippy::unused_self, reason = "on Unix there is something to ask")]
+    pub(in crate::store) fn check_writable(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Puts `bytes` in the mapping's place: written beside it, flushed to disk, renamed over it.
+    pub(in crate::store) fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.remove_leftovers();
+        let temp = self.folder.join(super::temp_name(&self.name()));
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&temp)
+            .and_then(|mut file| {
+                file.write_all(bytes)?;
+                file.sync_all()?;
+                drop(file);
+                fs::rename(&temp, &self.file)
+            });
+        written.map_err(|error| {
+            let _ = fs::remove_file(&temp);
+            super::unwritable(&self.path, &error)
+        })
+    }
+
+    /// Renames the mapping to a name that nothing has. Tells the new path.
+    pub(in crate::store) fn move_aside(&self) -> Result<String, Error> {
+        let free = |name: &String| fs::symlink_metadata(self.folder.join(name)).is_err();
+        let aside = super::aside_names(&self.name())
+            .find(free)
+            .expect("there are more names than files");
+        let aside = self.folder.join(aside);
+        fs::rename(&self.file, &aside).map_err(|error| super::unwritable(&self.path, &error))?;
+        Ok(aside.display().to_string())
+    }
+
+    /// Removes what the caller named, then its folder if it is empty. Tells which of the two went.
+    pub(in crate::store) fn remove(&self) -> Result<(bool, bool), Error> {
+        match fs::remove_file(&self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((false, false)),
+            Err(error) => return Err(super::unwritable(&self.path, &error)),
+        }
+        self.remove_leftovers();
+        Ok((
+            true,
+            self.path.parent().is_some_and(|folder| fs::remove_dir(folder).is_ok()),
+        ))
+    }
+
+    /// Removes temp files of ours that crashed writers left beside the mapping.
+    fn remove_leftovers(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            if super::temp_owner(&name, &self.name()).is_some_and(|owner| super::is_leftover(owner, modified)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Where a workspace's mapping is. Both programs, the original in Python and this one, must come to the same path.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use md5::{Digest, Md5};
+
+use crate::backend::Backend;
+use crate::env as environment;
+use crate::error::{Error, Kind, Result};
+
+/// The folder below the root that holds a folder for every workspace.
+pub(crate) const FOLDER: &str = "agent-sessions";
+
+/// Where a mapping is, and by which rules it is handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// `<root>/agent-sessions/<key>/<file>`: a known path in a folder that may be everybody's, so it is checked.
+    Default {
+        root: PathBuf,
+        key: String,
+        file: PathBuf,
+        private_root: bool,
+    },
+    /// A file the caller named: links are followed and its mode is kept.
+    Explicit { file: PathBuf, resolved: PathBuf },
+}
+
+impl Place {
+    /// The default place of `backend`'s mapping for `workspace`, a path that [`resolve`] gave.
+    pub(crate) fn of_workspace(backend: Backend, workspace: &Path) -> Result<Self> {
+        let (root, private_root) = root()?;
+        let key = key(workspace)?;
+        let file = root.join(FOLDER).join(&key).join(backend.mapping_file_name());
+        if file.to_str().is_none() {
+            return Err(
+                Error::usage(format!("the folder for mappings, {}, is not UTF-8", root.display()))
+                    .hint(format!("set {} to a folder whose name is", environment::FOLDER)),
+            );
+        }
+        Ok(Self::Default {
+            root,
+            key,
+            file,
+            private_root,
+        })
+    }
+
+    /// The file a caller named with `--mapping-file`.
+    pub(crate) fn explicit(file: &Path) -> Result<Self> {
+        let Some(text) = file.to_str() else {
+            return Err(Error::usage(format!(
+                "--mapping-file {}: the path is not UTF-8",
+                file.display()
+            )));
+        };
+        if text.trim().is_empty() {
+            return Err(Error::usage("--mapping-file is blank").hint("name a file, or leave the option out"));
+        }
+        let resolved = resolve(file).map_err(|error| {
+            Error::new(
+                Kind::MappingUnreadable,
+                format!("--mapping-file {} cannot be resolved", file.display()),
+            )
+            .caused_by(error)
+        })?;
+        if resolved.file_name().is_none() || text.ends_with('/') || resolved.is_dir() {
+            return Err(Error::new(
+                Kind::MappingUnreadable,
+                format!("--mapping-file {text} is a folder, not a file"),
+            ));
+        }
+        Ok(Self::Explicit {
+            file: python_path(text),
+            resolved,
+        })
+    }
+
+    /// The path as it is printed.
+    pub(crate) fn file(&self) -> &Path {
+        match self {
+            Self::Default { file, .. } | Self::Explicit { file, .. } => file,
+        }
+    }
+
+    /// The path without links, for comparing.
+    pub(crate) fn resolved_file(&self) -> PathBuf {
+        match self {
+            Self::Default { file, .. } => resolve(file).unwrap_or_else(|_| file.clone()),
+            Self::Explicit { resolved, .. } => resolved.clone(),
+        }
+    }
+}
+
+/// The folder in which `agent-sessions` is, and whether the caller gave it to us alone.
+fn root() -> Result<(PathBuf, bool)> {
+    if let Some(folder) = environment::raw(environment::FOLDER) {
+        return Ok((absolute(Path::new(&folder))?, true));
+    }
+    let mut first_that_exists = None;
+    for candidate in environment::temp_folder_candidates() {
+        let candidate = absolute(&candidate)?;
+        if !candidate.is_dir() {
+            continue;
+        }
+        if is_writable(&candidate) {
+            return Ok((candidate, false));
+        }
+        first_that_exists.get_or_insert(candidate);
+    }
+    first_that_exists.map(|folder| (folder, false)).ok_or_else(|| {
+        Error::new(Kind::Io, "there is no temp folder").hint(format!(
+            "set TMPDIR, or {} to a folder of your own",
+            environment::FOLDER
+        ))
+    })
+}
+
+#[cfg(unix)]
+fn is_writable(folder: &Path) -> bool {
+    use rustix::fs::Access;
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+/// Windows has no such question; its temp folders are the user's own.
+#[cfg(windows)]
+fn is_writable(_folder: &Path) -> bool {
+    true
+}
+
+/// `<basename>-<md5>` of a workspace (contract section 3).
+fn key(workspace: &Path) -> Result<String> {
+    let text = to_text(workspace)?;
+    let last = workspace.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let mut name = String::new();
+    for c in last.chars() {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+            name.push(c);
+        } else if !name.ends_with(REPLACED) {
+            name.push(REPLACED);
+        }
+    }
+    let name = name.replace(REPLACED, "_");
+    let name = name.trim_matches('_');
+    let name = if name.is_empty() { "workspace" } else { name };
+    Ok(format!("{name}-{}", hex(&Md5::digest(text.as_bytes()))))
+}
+
+/// Stands for a run of replaced characters until all are seen: a `_` of the name itself does not end such a run.
+const REPLACED: char = '\0';
+
+/// `bytes` as small hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The workspace as text.
+pub(crate) fn to_text(workspace: &Path) -> Result<&str> {
+    workspace.to_str().ok_or_else(|| {
+        Error::usage(format!("the workspace {} is not UTF-8", workspace.display()))
+            .hint("JSON cannot name it; work from a folder whose path is UTF-8")
+    })
+}
+
+/// The current folder.
+pub(crate) fn current_folder() -> Result<PathBuf> {
+    env::current_dir().map_err(|error| {
+        Error::new(Kind::Io, "the current folder cannot be found")
+            .caused_by(error)
+            .hint("change to one that exists")
+    })
+}
+
+/// `path` as Python's `os.path.abspath` gives it: joined to the current folder, `.`, `..` and double slashes removed by
+/// name alone.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let joined = if path.is_absolute() {
+        path.to_owned()
+    } else {
+        current_folder()?.join(path)
+    };
+    let mut absolute = PathBuf::new();
+    for component in joined.components() {
+        match component {
+            Component::ParentDir => {
+                absolute.pop();
+            }
+            Component::CurDir => {}
+            other => absolute.push(other),
+        }
+    }
+    // POSIX leaves exactly two leading slashes to the system, and Python keeps them
+    let bytes = joined.as_os_str().as_encoded_bytes();
+    if cfg!(unix) && bytes.starts_with(b"//") && !bytes.starts_with(b"///") {
+        let mut two = std::ffi::OsString::from("/");
+        two.push(absolute);
+        absolute = two.into();
+    }
+    Ok(absolute)
+}
+
+/// The text that Python's `str(Path(text))` gives: without `.`, double slashes and a slash at the end.
+fn python_path(text: &str) -> PathBuf {
+    let path: PathBuf = Path::new(text)
+        .components()
+        .filter(|component| *component != Component::CurDir)
+        .collect();
+    if path.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        path
+    }
+}
+
+/// `path` as Python's `Path.resolve()` gives it: absolute, without links. What does not exist is taken by name, `..`
+/// below it too. A circle of links is an error.
+#[cfg(unix)]
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    /// As many links as Linux follows on one path (path_resolution(7)).
+    const MOST_LINKS: usize = 40;
+    let mut rest: Vec<PathBuf> = vec![if path.is_absolute() {
+        path.to_owned()
+    } else {
+        env::current_dir()?.join(path)
+    }];
+    let mut resolved = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(next) = rest.pop() {
+        let mut components = next.components();
+        let Some(first) = components.next() else { continue };
+        let remaining = components.as_path();
+        if !remaining.as_os_str().is_empty() {
+            rest.push(remaining.to_owned());
+        }
+        match first {
+            Component::RootDir => resolved = PathBuf::from("/"),
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            Component::Normal(name) => {
+                let candidate = resolved.join(name);
+                match std::fs::read_link(&candidate) {
+                    Ok(target) => {
+                        links += 1;
+                        if links > MOST_LINKS {
+                            return Err(io::Error::other("its links go in a circle"));
+                        }
+                        rest.push(target);
+                    }
+                    Err(_) => resolved = candidate, // no link, or not there
+                }
+            }
+            Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    Ok(resolved)
+}
+
+/// As on Unix; the system resolves what exists, without the `\\?\` that it puts before its answer.
+#[cfg(windows)]
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let mut missing = Vec::new();
+    let mut existing = path.as_path();
+    loop {
+        match std::fs::canonicalize(existing) {
+            Ok(mut resolved) => {
+                resolved.extend(missing.iter().rev());
+                let text = resolved.to_string_lossy();
+                return Ok(match (text.strip_prefix(r"\\?\UNC\"), text.strip_prefix(r"\\?\")) {
+                    (Some(share), _) => PathBuf::from(format!(r"\\{share}")),
+                    (None, Some(plain)) if resolved.to_str().is_some() => PathBuf::from(plain),
+                    _ => resolved.clone(),
+                });
+            }
+            Err(error) => match (existing.parent(), existing.file_name()) {
+                (Some(parent), Some(name)) => {
+                    missing.push(name.to_owned());
+                    existing = parent;
+                }
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recorded from the original.
+    #[test]
+    #[cfg(unix)]
+    fn keys_are_those_of_the_original() {
+        for (path, name) in [
+            ("/a/my wörk  (space)!", "my_w_rk_space"),
+            ("/a/()", "workspace"),
+            ("/", "workspace"),
+            ("/a/.hidden_", ".hidden"),
+            ("/a/x _y", "x__y"),
+            ("/a/a\u{0}b", "a_b"),
+        ] {
+            let key = key(Path::new(path)).unwrap();
+            assert_eq!(key.rsplit_once('-').unwrap().0, name, "{path}");
+        }
+        assert_eq!(
+            key(Path::new("/")).unwrap(),
+            "workspace-6666cd76f96956469e7be39d750cc7d9"
+        );
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn absolute_works_by_name_alone() {
+        for (path, want) in [
+            ("/a/./b//c/../d/", "/a/b/d"),
+            ("/../x", "/x"),
+            ("//a", "//a"),
+            ("///a", "/a"),
+            ("/a/..", "/"),
+        ] {
+            assert_eq!(absolute(Path::new(path)).unwrap(), Path::new(want), "{path}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn resolving_follows_links_and_takes_what_is_missing_by_name() {
+        use std::os::unix::fs::symlink;
+        let temp = tempfile::tempdir().unwrap();
+        let base = std::fs::canonicalize(temp.path()).unwrap();
+        std::fs::create_dir_all(base.join("real/sub")).unwrap();
+        symlink("real/sub", base.join("link")).unwrap();
+        symlink("link", base.join("second")).unwrap();
+        symlink("circle", base.join("circle")).unwrap();
+        symlink("gone/../x", base.join("dangling")).unwrap();
+        for (path, want) in [
+            ("link", "real/sub"),
+            ("second/..", "real"),
+            ("second/../other/./x", "real/other/x"),
+            ("none/../link", "real/sub"),
+            ("none/x/../y", "none/y"),
+            ("dangling/y", "x/y"),
+        ] {
+            assert_eq!(resolve(&base.join(path)).unwrap(), base.join(want), "{path}");
+        }
+        assert!(resolve(&base.join("circle/x")).is_err());
+        assert_eq!(resolve(Path::new("/../..")).unwrap(), Path::new("/"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn explicit_paths_are_printed_as_python_prints_them() {
+        for (text, want) in [
+            ("m.json", "m.json"),
+            ("./d//m.json", "d/m.json"),
+            ("../a/../m", "../a/../m"),
+            ("/x/./m", "/x/m"),
+        ] {
+            assert_eq!(python_path(text).to_str(), Some(want));
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The mapping: names to sessions, per workspace, in a small JSON file. Knows no agent's command line.
+//!
+//! [`location`] says where it is, [`format`] what is in it, [`folder`] how it is read and replaced without anybody
+//! else getting in between. Here they are put together: one lock, one read, one change, one write.
+
+mod folder;
+pub(crate) mod format;
+pub(crate) mod location;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::backend::Backend;
+use crate::error::{self, Kind};
+use crate::lock::{self, Lock};
+use crate::output::Notes;
+use crate::session::SessionName;
+use folder::Folder;
+use format::{Mapping, ParseError};
+use location::Place;
+
+/// How long a change waits for other processes that change the same mapping. Each takes milliseconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// What can go wrong with a mapping.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the mapping '{}' is no JSON object", path.display())]
+    Invalid { path: PathBuf, why: String },
+    #[error("the mapping '{}' cannot be read", path.display())]
+    Unreadable { path: PathBuf, why: String },
+    #[error("the mapping '{}' cannot be written", path.display())]
+    Unwritable { path: PathBuf, why: String },
+    #[error("the mapping '{}' is not safe to use", path.display())]
+    Unsafe { path: PathBuf, why: String },
+}
+
+impl From<Error> for error::Error {
+    fn from(error: Error) -> Self {
+        let (kind, why, hint) = match &error {
+            Error::Invalid { why, .. } => (
+                Kind::MappingInvalid,
+                why,
+                "repair or remove the file, or name the session by its id; create-session and delete-session move it aside",
+            ),
+            Error::Unreadable { why, .. } => (
+                Kind::MappingUnreadable,
+                why,
+                "repair or remove the file, or name another one with --mapping-file",
+            ),
+            Error::Unwritable { why, .. } => (
+                Kind::MappingUnwritable,
+                why,
+                "make the folder writable, or choose another place with INVOKE_PERSIST_DIR or --mapping-file",
+            ),
+            Error::Unsafe { why, .. } => (
+                Kind::MappingUnsafe,
+                why,
+                "remove what is in the way, or choose a place of your own with INVOKE_PERSIST_DIR or --mapping-file",
+            ),
+        };
+        Self::new(kind, error.to_string()).caused_by(why).hint(hint)
+    }
+}
+
+/// The mapping of one backend in one place.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub backend: Backend,
+    pub place: Place,
+    /// Absolute path of the workspace, for a mapping that is made anew.
+    pub workspace: String,
+    pub notes: Notes,
+    pub deadline: Option<Instant>,
+}
+
+/// What [`Store::update`] did.
+#[derive(Debug)]
+pub(crate) struct Updated<T> {
+    pub value: T,
+    pub written: bool,
+    /// The file was no JSON object and was moved aside.
+    pub recreated: bool,
+}
+
+impl Store {
+    /// The path of the file as we print it.
+    pub(crate) fn path(&self) -> &Path {
+        self.place.file()
+    }
+
+    /// What the file says; `None` where there is none. Creates nothing and takes no lock: a file is only ever replaced
+    /// whole.
+    pub(crate) fn read(&self) -> Result<Option<Mapping>, Error> {
+        let Some(folder) = Folder::open(&self.place)? else {
+            return Ok(None);
+        };
+        self.read_in(&folder)
+    }
+
+    fn read_in(&self, folder: &Folder) -> Result<Option<Mapping>, Error> {
+        self.parse(folder.read()?.as_deref())
+    }
+
+    fn parse(&self, bytes: Option<&[u8]>) -> Result<Option<Mapping>, Error> {
+        let path = || self.path().to_owned();
+        match bytes.map(|bytes| Mapping::parse(self.backend, bytes)).transpose() {
+            Ok(mapping) => Ok(mapping),
+            Err(ParseError::NoObject(why)) => Err(Error::Invalid { path: path(), why }),
+            Err(ParseError::CannotHold(why)) => Err(Error::Unreadable { path: path(), why }),
+        }
+    }
+
+    /// Finds out before an agent is paid whether its id could be written: makes the folder, and checks all that an
+    /// update will check.
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
+        let folder = Folder::create(&self.place)?;
+        match self.read_in(&folder) {
+            Ok(_) | Err(Error::Invalid { .. }) => folder.check_writable(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Changes the mapping while no other process of ours does. `change` sees what the file says now, and whether that
+    /// is a new beginning because the file was broken, and tells whether it is to be written; it is not where it would stay as it is. A file that is no JSON object is moved aside where
+    /// `start_anew`, otherwise that is an error.
+    pub(crate) fn update<T>(
+        &self,
+        start_anew: bool,
+        change: impl FnOnce(&mut Mapping, bool) -> (T, bool),
+    ) -> Result<Updated<T>, Error> {
+        let _lock = self.lock()?;
+        let folder = Folder::create(&self.place)?;
+        let before = folder.read()?;
+        let mut recreated = false;
+        let mut mapping = match self.parse(before.as_deref()) {
+            Ok(mapping) => mapping.unwrap_or_else(|| Mapping::new(self.backend)),
+            Err(Error::Invalid { why, .. }) if start_anew => {
+                let aside = folder.move_aside()?;
+                let path = self.path().display();
+                let what = format!(
+                    "the mapping '{path}' was no JSON object ({why}); it is now '{aside}', and a new one begins"
+                );
+                self.notes.warning(&what);
+                recreated = true;
+                Mapping::new(self.backend)
+            }
+            Err(error) => return Err(error),
+        };
+        let (value, changed) = change(&mut mapping, recreated);
+        let text = mapping.to_text();
+        let written = recreated || (changed && before.as_deref() != Some(text.as_bytes()));
+        if written {
+            folder.replace(text.as_bytes())?;
+        }
+        Ok(Updated {
+            value,
+            written,
+            recreated,
+        })
+    }
+
+    /// Removes the file, and its folder where that is then empty. Tells what was removed: file, folder.
+    pub(crate) fn remove(&self) -> Result<(bool, bool), Error> {
+        let _lock = self.lock()?;
+        let Some(folder) = Folder::open(&self.place)? else {
+            return Ok((false, false));
+        };
+        folder.remove()
+    }
+
+    /// The lock for changes of this file.
+    fn lock(&self) -> Result<Lock, Error> {
+        let unwritable = |why: String| Error::Unwritable {
+            path: self.path().to_owned(),
+            why,
+        };
+        let limit = Instant::now() + LONGEST_WAIT;
+        let limit = self
+            .deadline
+            .map_or(limit, |deadline| limit.min(deadline.max(Instant::now() + MINIMUM_WAIT)));
+        let what = format!("the mapping '{}'", self.path().display());
+        let waited = Lock::wait(&self.folder_key(), Some(limit), |holder| {
+            self.notes.note(&lock::waiting_for(&what, holder));
+        });
+        match waited {
+            Ok(Ok(lock)) => Ok(lock),
+            Ok(Err(holder)) => Err(unwritable(format!(
+                "{} is changing it and does not end",
+                lock::name_of(holder)
+            ))),
+            Err(error) => Err(unwritable(format!("no lock can be taken: {error}"))),
+        }
+    }
+
+    /// The key of the lock for changes: one for a folder, since a change may make the folder and a removal may take it
+    /// away. The same for every way to spell the path.
+    fn folder_key(&self) -> String {
+        let file = self.place.resolved_file();
+        lock::key(&[b"folder", file.parent().unwrap_or(&file).as_os_str().as_encoded_bytes()])
+    }
+
+    /// The key of the lock for a name that is being created or reused.
+    pub(crate) fn name_key(&self, name: &SessionName) -> String {
+        let file = self.place.resolved_file();
+        lock::key(&[b"name", file.as_os_str().as_encoded_bytes(), name.as_str().as_bytes()])
+    }
+}
+
+/// Even after a deadline a paid answer is worth this much waiting for the mapping.
+const MINIMUM_WAIT: Duration = Duration::from_secs(2);
+
+/// An input or output error in the words of the system, without its number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
