@@ -143,14 +143,16 @@ pub(crate) fn does_not_know_full_auto(exit_status: Option<i32>, stderr: &[u8]) -
     exit_status == Some(2) && memmem::find(stderr, b"unexpected argument '--full-auto'").is_some()
 }
 
-/// Whether a line of codex's standard error says nothing of what went wrong.
+/// Whether a line of codex's standard error says nothing of what went wrong, or says it only as a log does: what
+/// counts follows in a line of its own.
 pub(crate) fn is_chatter(line: &str) -> bool {
-    line == "Reading additional input from stdin..." || line == "Reading prompt from stdin..."
+    let is_log = line.starts_with(|c: char| c.is_ascii_digit()) && line.contains("Z ") && line.contains(" codex_");
+    is_log || line == "Reading additional input from stdin..." || line == "Reading prompt from stdin..."
 }
 
-/// Whether these words of codex say that another process has the thread open.
-pub(crate) fn is_active_writer(words: &str) -> bool {
-    words.contains("already has an active writer")
+/// Whether codex says that another process has the thread open.
+pub(crate) fn is_active_writer(stderr: &[u8]) -> bool {
+    memmem::find(stderr, b"already has an active writer").is_some()
 }
 
 /// An event of `--json`; all we look at of it.

@@ -82,24 +82,6 @@ pub(crate) enum Command {
     EchoAgent(EchoAgent),
 }
 
-impl Command {
-    /// The command's name as it is typed.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::CreateSession(_) => "create-session",
-            Self::Resolve(_) => "resolve",
-            Self::ListSessions(_) => "list-sessions",
-            Self::RenameSession(_) => "rename-session",
-            Self::DeleteSession(_) => "delete-session",
-            Self::DeleteAllSessions(_) => "delete-all-sessions",
-            Self::ResumeJson(_) => "resume-json",
-            Self::ResumeStream(_) => "resume-stream",
-            Self::Demo => "demo",
-            Self::EchoAgent(_) => "echo-agent",
-        }
-    }
-}
-
 /// Where the mapping is.
 #[derive(Debug, Args)]
 pub(crate) struct Place {

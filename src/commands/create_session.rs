@@ -197,6 +197,7 @@ pub(super) fn create(
         model,
         effort: call.effort.as_deref(),
         held: &held,
+        wait: true,
     };
     let account = caller.ask(&ask)?;
     let backend = call.backend;

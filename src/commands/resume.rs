@@ -160,6 +160,7 @@ impl Resuming {
             }),
             effort,
             held: &[self.call.session_key(&resolved.id)],
+            wait: self.wait,
         })?;
         let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));
         let told = account.told_id.as_deref().and_then(|id| AgentSessionId::new(id).ok());

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -21,6 +21,9 @@ use crate::session::{AgentSessionId, SessionName, is_blank};
 /// A prompt, or a role, longer than this does not go into the arguments: Linux allows 128 KiB for one of them, Windows
 /// 32 KiB for all (8 KiB where a batch file is started).
 const LONGEST_ARGUMENT: usize = if cfg!(windows) { 8 << 10 } else { 100 << 10 };
+
+/// Between two tries to get a session that another program has open.
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
 /// How much of an agent's standard error an error tells.
 const MOST_WORDS: usize = 2000;
@@ -116,6 +119,8 @@ pub(super) struct Ask<'a> {
     pub(super) effort: Option<&'a str>,
     /// Locks that this turn holds.
     pub(super) held: &'a [String],
+    /// Whether to wait for a session that a process which is not ours has open.
+    pub(super) wait: bool,
 }
 
 /// Calls agents for turns.
@@ -149,6 +154,7 @@ impl<'a> Caller<'a> {
     /// One turn. What comes back is a success.
     pub(super) fn ask(&self, ask: &Ask<'_>) -> Result<Account> {
         let mut full_auto = self.call.exec.full_auto;
+        let mut told = false;
         loop {
             let done = self.run(ask, full_auto)?;
             let status = if let End::Exited(status) = done.end {
@@ -160,6 +166,30 @@ impl<'a> Caller<'a> {
                 self.notes
                     .note("this codex no longer knows --full-auto; calling it with sandbox_mode=\"workspace-write\"");
                 full_auto = FullAuto::Setting;
+                continue;
+            }
+            if let (Some(id), Some(1..)) = (ask.session, status)
+                && self.call.backend == Backend::Codex
+                && codex::is_active_writer(&done.stderr)
+            {
+                if !ask.wait {
+                    return Err(busy_elsewhere(id, &done.stderr));
+                }
+                if !told {
+                    self.notes
+                        .note(&format!("waiting for the session {id}, which another program has open"));
+                    told = true;
+                }
+                if let Err(end) = self.runner.pause(BETWEEN_TRIES) {
+                    return self.judge(
+                        ask,
+                        Done {
+                            end,
+                            started: false,
+                            ..done
+                        },
+                    );
+                }
                 continue;
             }
             return self.judge(ask, done);
@@ -363,6 +393,15 @@ struct Done {
     copied: std::io::Result<()>,
 }
 
+/// A session that a program which is not ours has open.
+fn busy_elsewhere(id: &AgentSessionId, stderr: &[u8]) -> Error {
+    Error::new(Kind::SessionBusy, format!("another program has the session {id} open"))
+        .caused_by(last_words(stderr))
+        .agent_exit_status(Some(1))
+        .session_id(Some(id.clone()))
+        .hint("try again later, or wait for it with --if-busy wait")
+}
+
 fn stopped(backend: Backend, started: bool) -> String {
     if started {
         format!("; {backend} was stopped")
@@ -384,11 +423,13 @@ pub(super) fn adopt_hint(backend: Backend, name: Option<&SessionName>, id: &Agen
 /// The end of an agent's standard error, blank lines left out.
 fn last_words(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text
+    let all: Vec<&str> = text
         .lines()
         .map(str::trim_end)
-        .filter(|line| !line.is_empty() && !codex::is_chatter(line))
+        .filter(|line| !line.is_empty())
         .collect();
+    let telling: Vec<&str> = all.iter().copied().filter(|line| !codex::is_chatter(line)).collect();
+    let lines = if telling.is_empty() { all } else { telling };
     let from = lines.len().saturating_sub(8);
     shorten(&lines[from..].join("\n"))
 }

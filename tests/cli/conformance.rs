@@ -1,0 +1,266 @@
+//! The recorded cases: what the program that this one replaces did, and was meant to do.
+//!
+//! Compared are, for each step, whether it succeeded, the standard output of one that should, and the calls that the agents
+//! got; and in the end every mapping file that is left. Standard error is free: it is for people.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, thread};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::support::{RunCommand as _, Sandbox};
+
+const CASES: &str = include_str!("conformance/cases.json");
+
+/// So that cases which got lost are missed.
+const NUMBER_OF_CASES: usize = 203;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    id: String,
+    backend: String,
+    /// The name of the workspace folder.
+    workspace: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    /// Texts by path; a relative one begins in the workspace.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    /// What the stand-ins play.
+    #[serde(default)]
+    agent: Vec<Value>,
+    steps: Vec<Step>,
+    want: Want,
+    /// Compare the arguments of the agents without their order.
+    #[serde(default)]
+    any_order: bool,
+    /// A note of the recorder's to itself.
+    #[serde(default, rename = "keep")]
+    _keep: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    argv: Vec<String>,
+    /// The current folder, where it is not the workspace.
+    cwd: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Want {
+    steps: Vec<StepResult>,
+    /// Texts by path.
+    mappings: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepResult {
+    ok: bool,
+    stdout: String,
+    calls: Vec<SeenCall>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeenCall {
+    name: String,
+    argv: Vec<String>,
+    cwd: String,
+    env: BTreeMap<String, Option<String>>,
+}
+
+#[test]
+fn every_recorded_case_holds() {
+    let cases: Vec<Case> = serde_json::from_str(CASES).expect("cases.json holds cases");
+    assert_eq!(cases.len(), NUMBER_OF_CASES);
+
+    let cases: Vec<_> = cases.iter().filter(|case| cfg!(unix) || !case.needs_unix()).collect();
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let faults = case.play();
+                    if !faults.is_empty() {
+                        failures.lock().expect("no thread panics here").insert(&case.id, faults);
+                    }
+                }
+            });
+        }
+    });
+
+    let failures = failures.into_inner().expect("no thread panicked");
+    let mut report = String::new();
+    for (id, faults) in &failures {
+        writeln!(report, "\n{id}\n  {}", faults.join("\n  ")).expect("a string takes everything");
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases fail:\n{report}",
+        failures.len(),
+        cases.len()
+    );
+}
+
+impl Case {
+    /// The shell cases run `bash`, for which a Windows machine may have nothing at all, or that of a Linux subsystem.
+    fn needs_unix(&self) -> bool {
+        let names_bash = |text: &String| text.starts_with("bash ");
+        self.env.values().any(names_bash) || self.steps.iter().any(|step| step.argv.iter().any(names_bash))
+    }
+
+    /// Plays the steps and tells what was otherwise than recorded.
+    fn play(&self) -> Vec<String> {
+        assert_eq!(
+            self.steps.len(),
+            self.want.steps.len(),
+            "{}: a result for each step",
+            self.id
+        );
+        let sandbox = self.prepare();
+        let mut faults = Vec::new();
+        let mut calls_before = 0;
+        for (number, (step, want)) in (1..).zip(self.steps.iter().zip(&self.want.steps)) {
+            let place = format!("step {number}, {}", step.argv[0]);
+            let argv: Vec<_> = step.argv.iter().map(|arg| sandbox.filled(arg)).collect();
+            let mut command = sandbox.cmd(&["--backend", &self.backend]);
+            command.args(argv);
+            if let Some(folder) = &step.cwd {
+                command.current_dir(sandbox.filled(folder));
+            }
+            let output = command.run();
+
+            if (output.code == Some(0)) != want.ok {
+                let should = if want.ok { "succeed" } else { "fail" };
+                let stderr = sandbox.with_placeholders(&output.stderr);
+                faults.push(format!(
+                    "{place}: should {should}, but exit status {:?}: {stderr}",
+                    output.code
+                ));
+            }
+            if want.ok {
+                let stdout = sandbox.with_placeholders(&output.stdout);
+                faults.extend(difference(&format!("{place}: stdout"), &want.stdout, &stdout));
+            }
+            let calls = calls_seen(&sandbox, calls_before);
+            calls_before += calls.len();
+            let (wanted, got) = (self.in_order(&want.calls), self.in_order(&calls));
+            faults.extend(difference(&format!("{place}: calls"), &wanted, &got));
+        }
+        faults.extend(difference("mapping files", &self.want.mappings, &mappings(&sandbox)));
+        faults
+    }
+
+    fn prepare(&self) -> Sandbox {
+        let mut sandbox = self
+            .workspace
+            .as_deref()
+            .map_or_else(Sandbox::new, Sandbox::with_workspace);
+        for (name, value) in &self.env {
+            let value = sandbox.filled(value);
+            sandbox.env(name, value);
+        }
+        for (path, text) in &self.files {
+            sandbox.write(sandbox.filled(path), sandbox.filled(text));
+        }
+        sandbox.agent(self.agent.iter().map(|turn| filled(&sandbox, turn)).collect::<Value>());
+        sandbox
+    }
+
+    /// As the agent's own parser would see them, where the case says that this is enough.
+    fn in_order(&self, calls: &[SeenCall]) -> Vec<SeenCall> {
+        let mut calls = calls.to_vec();
+        if self.any_order {
+            for call in &mut calls {
+                call.argv.sort();
+            }
+        }
+        calls
+    }
+}
+
+/// The calls since the first `before`, as they stand in a case.
+fn calls_seen(sandbox: &Sandbox, before: usize) -> Vec<SeenCall> {
+    let seen = |text: String| sandbox.with_placeholders(&text);
+    let calls = sandbox.calls().into_iter().skip(before);
+    calls
+        .map(|call| {
+            let mut argv: Vec<_> = call.argv.into_iter().map(seen).collect();
+            for at in 1..argv.len() {
+                // A file with a new name each time.
+                if matches!(argv[at - 1].as_str(), "-o" | "--output-last-message") {
+                    "{LAST}".clone_into(&mut argv[at]);
+                }
+            }
+            let env = call
+                .env
+                .into_iter()
+                .map(|(name, value)| (name, value.map(seen)))
+                .collect();
+            SeenCall {
+                name: call.name,
+                argv,
+                cwd: seen(call.cwd),
+                env,
+            }
+        })
+        .collect()
+}
+
+/// Every file in the sandbox that is a mapping, was one, or was on the way to become one: a forgotten temp or lock file is
+/// a fault.
+fn mappings(sandbox: &Sandbox) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    collect_mappings(sandbox, sandbox.root(), &mut found);
+    found
+}
+
+fn collect_mappings(sandbox: &Sandbox, folder: &Path, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).expect("the sandbox can be read") {
+        let path = entry.expect("the sandbox can be read").path();
+        let shown = sandbox.with_placeholders(path.to_str().expect("the paths of a sandbox are UTF-8"));
+        if path == sandbox.bin() {
+            // The stand-ins keep their own files there.
+        } else if path.is_dir() {
+            collect_mappings(sandbox, &path, found);
+        } else if shown.contains(".json") {
+            // What follows `.bad` is the number of some process.
+            let name = shown
+                .find(".bad.")
+                .map_or(shown.as_str(), |at| &shown[..at + ".bad".len()]);
+            let content = fs::read(&path).expect("the sandbox can be read");
+            found.insert(
+                name.to_owned(),
+                sandbox.with_placeholders(&String::from_utf8_lossy(&content)),
+            );
+        }
+    }
+}
+
+/// Nothing where both are the same.
+fn difference<T: Debug + PartialEq + ?Sized>(of: &str, want: &T, got: &T) -> Option<String> {
+    (want != got).then(|| format!("{of}\n    want {want:?}\n    got  {got:?}"))
+}
+
+/// A value with all placeholders in its texts filled.
+fn filled(sandbox: &Sandbox, value: &Value) -> Value {
+    match value {
+        Value::String(text) => sandbox.filled(text).into(),
+        Value::Array(items) => items.iter().map(|item| filled(sandbox, item)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, field)| (name.clone(), filled(sandbox, field)))
+            .collect(),
+        other => other.clone(),
+    }
+}

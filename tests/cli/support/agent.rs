@@ -1,0 +1,208 @@
+//! Words for what the agents shall do. The answers are those of today's claude and codex, shortened to what matters.
+
+use serde_json::{Value, json};
+
+use super::plan::{Sink, Size, Step, Turn};
+
+/// The two agents, and what differs between them wherever a test speaks of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Claude,
+    Codex,
+}
+
+impl Backend {
+    pub(crate) const BOTH: [Self; 2] = [Self::Claude, Self::Codex];
+
+    /// The value of `--backend`, and the name of the agent's program.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+            Self::Codex => "codex",
+        }
+    }
+
+    pub(crate) fn mapping_file_name(self) -> &'static str {
+        match self {
+            Self::Claude => "claude-code-alias-mapping.json",
+            Self::Codex => "codex-cli-alias-mapping.json",
+        }
+    }
+
+    /// The key of a session's id in the mapping file and in what is printed.
+    pub(crate) fn id_key(self) -> &'static str {
+        match self {
+            Self::Claude => "session_id",
+            Self::Codex => "thread_id",
+        }
+    }
+
+    /// A turn that succeeds, in whatever form of output the call asks for. `@ID@` as `id` is the session asked for.
+    pub(crate) fn answers(self, id: &str, text: &str) -> Turn {
+        match self {
+            Self::Claude => {
+                let result = json!({"type": "result", "subtype": "success", "is_error": false, "result": text, "session_id": id});
+                let init = json!({"type": "system", "subtype": "init", "session_id": id});
+                Turn {
+                    stdout: json_lines([&result]),
+                    stream: Some(json_lines([&init, &result])),
+                    ..Turn::default()
+                }
+            }
+            Self::Codex => Turn {
+                stdout: json_lines([
+                    &json!({"type": "thread.started", "thread_id": id}),
+                    &json!({"type": "turn.started"}),
+                    &json!({"type": "item.completed", "item": {"id": "item_0", "type": "agent_message", "text": text}}),
+                    &json!({"type": "turn.completed", "usage": {"input_tokens": 1, "output_tokens": 2}}),
+                ]),
+                last_message: Some(text.to_owned()),
+                ..Turn::default()
+            },
+        }
+    }
+
+    /// A turn that fails with a reason given where this agent gives it, which is on standard output, and exit status 1.
+    pub(crate) fn fails(self, id: &str, reason: &str) -> Turn {
+        match self {
+            Self::Claude => {
+                let result = json!({"type": "result", "subtype": "success", "is_error": true, "result": reason, "session_id": id});
+                let init = json!({"type": "system", "subtype": "init", "session_id": id});
+                Turn {
+                    stdout: json_lines([&result]),
+                    stream: Some(json_lines([&init, &result])),
+                    exit: 1,
+                    ..Turn::default()
+                }
+            }
+            Self::Codex => Turn {
+                stderr: "Reading additional input from stdin...\n".to_owned(),
+                stdout: json_lines([
+                    &json!({"type": "thread.started", "thread_id": id}),
+                    &json!({"type": "turn.started"}),
+                    &json!({"type": "error", "message": reason}),
+                    &json!({"type": "turn.failed", "error": {"message": reason}}),
+                ]),
+                exit: 1,
+                ..Turn::default()
+            },
+        }
+    }
+}
+
+impl Turn {
+    /// A turn that only does these things, and answers nothing.
+    pub(crate) fn doing(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self::default().after(steps)
+    }
+
+    /// The same turn, with more to do before it answers.
+    pub(crate) fn after(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
+        self.steps.extend(steps);
+        self
+    }
+
+    pub(crate) fn stdout(self, stdout: &str) -> Self {
+        Self {
+            stdout: stdout.to_owned(),
+            ..self
+        }
+    }
+
+    pub(crate) fn stderr(self, stderr: &str) -> Self {
+        Self {
+            stderr: stderr.to_owned(),
+            ..self
+        }
+    }
+
+    pub(crate) fn exit(self, exit: i32) -> Self {
+        Self { exit, ..self }
+    }
+
+    /// The same turn, whose record also tells the values of these environment variables.
+    pub(crate) fn watching(mut self, names: &[&str]) -> Self {
+        self.watch_env.extend(names.iter().map(|&name| name.to_owned()));
+        self
+    }
+}
+
+impl Step {
+    pub(crate) fn stdout(text: &str) -> Self {
+        Self::Stdout(text.to_owned())
+    }
+
+    pub(crate) fn stderr(text: &str) -> Self {
+        Self::Stderr(text.to_owned())
+    }
+
+    /// Lines of a JSON event, this many bytes of them together or a little less: only whole ones.
+    pub(crate) fn flood_stdout(bytes: u64) -> Self {
+        let line = "{\"type\": \"noise\", \"text\": \"................................................\"}\n";
+        Self::Flood {
+            to: Sink::Stdout,
+            pattern: line.to_owned(),
+            size: Size::Times(bytes / line.len() as u64),
+        }
+    }
+
+    pub(crate) fn flood_stderr(bytes: u64) -> Self {
+        Self::Flood {
+            to: Sink::Stderr,
+            pattern: "noise on standard error\n".to_owned(),
+            size: Size::Bytes(bytes),
+        }
+    }
+
+    pub(crate) fn wait_for(file: &str) -> Self {
+        Self::WaitFor(file.to_owned())
+    }
+
+    pub(crate) fn create(file: &str) -> Self {
+        Self::Create(file.to_owned())
+    }
+
+    /// A process of its own that holds both outputs open until it has done its steps.
+    pub(crate) fn grandchild(steps: impl IntoIterator<Item = Self>) -> Self {
+        Self::Grandchild {
+            steps: steps.into_iter().collect(),
+            holds: vec![Sink::Stdout, Sink::Stderr],
+            own_session: false,
+        }
+    }
+}
+
+/// What `plan.json` is to hold: turns in the words above, one or several, or JSON as it stands.
+pub(crate) struct Plan(pub(crate) Value);
+
+impl From<Turn> for Plan {
+    fn from(turn: Turn) -> Self {
+        [turn].into()
+    }
+}
+
+impl<const N: usize> From<[Turn; N]> for Plan {
+    fn from(turns: [Turn; N]) -> Self {
+        turns.to_vec().into()
+    }
+}
+
+impl From<Vec<Turn>> for Plan {
+    fn from(turns: Vec<Turn>) -> Self {
+        Self(serde_json::to_value(turns).expect("turns are plain data"))
+    }
+}
+
+impl From<Value> for Plan {
+    fn from(turns: Value) -> Self {
+        Self(turns)
+    }
+}
+
+fn json_lines<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
+    values
+        .into_iter()
+        .map(|value| format!("{value}\n"))
+        .collect::<Vec<_>>()
+        .concat()
+}

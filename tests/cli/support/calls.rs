@@ -1,0 +1,118 @@
+//! The calls that the agents got, put together from the stand-ins' record.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::plan::{SignalName, Sink};
+use super::record::{Entry, Event, Input, Invocation, entries};
+
+/// One call of an agent, as far as it has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// The name the agent was called under.
+    pub(crate) name: String,
+    pub(crate) argv: Vec<String>,
+    pub(crate) cwd: String,
+    /// The watched variables; `None` for one that was not set.
+    pub(crate) env: BTreeMap<String, Option<String>>,
+    pub(crate) pid: u32,
+    /// 0 where the system has none.
+    pub(crate) process_group: i32,
+    /// 0 where the system has none.
+    pub(crate) session: i32,
+    /// `None` where the plan had no `read_stdin`, or the input has not ended.
+    pub(crate) stdin: Option<Input>,
+    /// The signals that were handled, as they came.
+    pub(crate) signals: Vec<SignalName>,
+    /// Process ids.
+    pub(crate) grandchildren: Vec<u32>,
+    /// The outputs whose reader was gone when they were written to.
+    pub(crate) broken_pipes: Vec<Sink>,
+    /// The exit status; `None` for a call that is still going on, or was killed.
+    pub(crate) ended: Option<i32>,
+}
+
+impl Call {
+    /// What came on standard input; panics when the plan had no `read_stdin`, or it was too much to keep as text.
+    #[track_caller]
+    pub(crate) fn stdin_text(&self) -> &str {
+        let input = self
+            .stdin
+            .as_ref()
+            .expect("the agent read its standard input to the end");
+        input
+            .text
+            .as_deref()
+            .expect("what came on standard input is short, and text")
+    }
+
+    /// What stands behind an option.
+    pub(crate) fn value_of(&self, option: &str) -> Option<&str> {
+        let at = self.argv.iter().position(|arg| arg == option)?;
+        self.argv.get(at + 1).map(String::as_str)
+    }
+
+    pub(crate) fn has(&self, arg: &str) -> bool {
+        self.argv.iter().any(|given| given == arg)
+    }
+}
+
+/// Reads the record. No file is no call.
+pub(super) fn read(file: &Path) -> io::Result<Vec<Call>> {
+    let mut file = match File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file?,
+    };
+    // A stand-in may be in the middle of a line; and on Windows its lock keeps readers out altogether.
+    file.lock_shared()?;
+    let mut calls = Vec::new();
+    for Entry { call, event } in entries(&mut file)? {
+        if let Event::Began(invocation) = event {
+            calls.push(Call::begun(invocation));
+        } else {
+            calls[call].learn(event);
+        }
+    }
+    Ok(calls)
+}
+
+impl Call {
+    fn begun(invocation: Invocation) -> Self {
+        let Invocation {
+            name,
+            argv,
+            cwd,
+            env,
+            pid,
+            process_group,
+            session,
+        } = invocation;
+        Self {
+            name,
+            argv,
+            cwd,
+            env,
+            pid,
+            process_group,
+            session,
+            stdin: None,
+            signals: Vec::new(),
+            grandchildren: Vec::new(),
+            broken_pipes: Vec::new(),
+            ended: None,
+        }
+    }
+
+    fn learn(&mut self, event: Event) {
+        match event {
+            Event::Began(_) => unreachable!("a call begins once"),
+            Event::Stdin(input) => self.stdin = Some(input),
+            Event::Signal(name) => self.signals.push(name),
+            Event::Grandchild(pid) => self.grandchildren.push(pid),
+            Event::BrokenPipe(sink) => self.broken_pipes.push(sink),
+            Event::Ended(code) => self.ended = Some(code),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What every test here stands on: a world of its own for the program, agents that play what the test says, and words to
+//! ask what became of it. Nothing in here knows how the program does its work.
+//!
+//! ```ignore
+//! let sandbox = Sandbox::new();
+//! sandbox.agent(Backend::Claude.answers("id-1", "done"));
+//! sandbox.succeeds(&["create-session", "--session-name", "a"]);
+//! assert_eq!(sandbox.only_call().argv[0], "-p");
+//! sandbox.fails(&["resolve", "--session-name", "b"], 3, "session_not_found");
+//! ```
+
+#![allow(dead_code, reason = "a vocabulary: not every word is said on every system")]
+
+mod agent;
+mod calls;
+mod outcome;
+mod placeholders;
+#[path = "../../stand_in/plan.rs"]
+mod plan;
+#[path = "../../stand_in/record.rs"]
+mod record;
+mod running;
+mod sandbox;
+mod self_test;
+mod wait;
+
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use self::{
+    agent::{Backend, Plan},
+    calls::Call,
+    outcome::{Failure, Output},
+    plan::{SignalName, Sink, Size, Step, Turn},
+    record::Input,
+    running::{RunCommand, Running},
+    sandbox::Sandbox,
+    wait::wait_until,
+};
+#[cfg(unix)]
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use self::{running::signal_process, wait::is_alive};

@@ -1,0 +1,319 @@
+//! A world of its own for one test.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs, io};
+
+use md5::{Digest as _, Md5};
+use tempfile::TempDir;
+
+use super::agent::{Backend, Plan};
+use super::calls::{self, Call};
+use super::outcome::{Failure, Output};
+use super::running::{RunCommand, Running};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_invoke-persist");
+
+/// What can be called as an agent: both of them, and a wrapper of the user's own.
+const AGENTS: [&str; 3] = ["claude", "codex", "my-wrapper"];
+
+/// Fresh folders, an environment that holds nothing of the caller's, and stand-ins for the agents first on PATH.
+///
+/// Dropped, it takes its folders with it; agents that are still waiting for something end when they see them gone.
+pub(crate) struct Sandbox {
+    root: PathBuf,
+    workspace: PathBuf,
+    env: BTreeMap<OsString, OsString>,
+    _removed_on_drop: TempDir,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        Self::with_workspace("ws")
+    }
+
+    /// With a workspace folder of this name.
+    pub(crate) fn with_workspace(name: &str) -> Self {
+        // Cargo's own temp folder and not the system's: there the stand-ins can be hard links, whatever is mounted where.
+        let folder = tempfile::Builder::new()
+            .prefix("sandbox-")
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .expect("a folder can be created");
+        // The program sees through links, so what it is compared with must name the real place too.
+        let root = real_path(folder.path());
+        let mut sandbox = Self {
+            workspace: root.join(name),
+            root,
+            env: BTreeMap::new(),
+            _removed_on_drop: folder,
+        };
+        for folder in [&sandbox.workspace, &sandbox.temp(), &sandbox.home(), &sandbox.bin()] {
+            fs::create_dir(folder).expect("a folder can be created");
+        }
+        for agent in AGENTS {
+            link(&stand_in(), &sandbox.agent_program(agent));
+        }
+        sandbox.set_standard_environment();
+        sandbox
+    }
+
+    fn set_standard_environment(&mut self) {
+        let mut path = vec![self.bin()];
+        if cfg!(windows) {
+            let system = PathBuf::from(env::var_os("SystemRoot").expect("Windows always sets it"));
+            path.extend([system.join("System32"), system.clone()]);
+            // Without these not even the runtime libraries of a program start.
+            self.env("SystemRoot", system);
+            self.env("PATHEXT", ".COM;.EXE;.BAT;.CMD");
+            self.env("USERPROFILE", self.home());
+            self.env("LOCALAPPDATA", self.home().join("AppData"));
+            self.env("TEMP", self.temp());
+            self.env("TMP", self.temp());
+        } else {
+            path.extend(["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from));
+        }
+        self.env(
+            "PATH",
+            env::join_paths(path).expect("no folder of ours has a separator in its name"),
+        );
+        self.env("HOME", self.home());
+        self.env("TMPDIR", self.temp());
+        self.env("LANG", "C.UTF-8");
+    }
+}
+
+/// The places, and what the test puts there.
+impl Sandbox {
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The current folder of every run.
+    pub(crate) fn workspace(&self) -> &Path {
+        &self.workspace
+    }
+
+    pub(crate) fn temp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    /// The stand-ins' folder. Relative paths in a plan begin here.
+    pub(crate) fn bin(&self) -> PathBuf {
+        self.root.join("bin")
+    }
+
+    /// Where the agent of this name is.
+    pub(crate) fn agent_program(&self, name: &str) -> PathBuf {
+        self.bin().join(format!("{name}{}", env::consts::EXE_SUFFIX))
+    }
+
+    /// Writes a file, and the folders on the way to it. A relative path begins in the workspace.
+    pub(crate) fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.workspace.join(path);
+        fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder can be created");
+        fs::write(&path, content).expect("a file can be written");
+        path
+    }
+
+    /// Creates an empty file beside the stand-ins: what a step `wait_for` waits for.
+    pub(crate) fn allow(&self, file: &str) {
+        self.write(self.bin().join(file), "");
+    }
+
+    /// Whether a step `create` has got there.
+    pub(crate) fn has_reached(&self, file: &str) -> bool {
+        self.bin().join(file).exists()
+    }
+
+    /// Sets a variable for every run from now on.
+    pub(crate) fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
+        self.env.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
+    }
+
+    /// Leaves only these agents on PATH, and nothing of the system's, where a real one may be.
+    pub(crate) fn only_agents(&mut self, names: &[&str]) {
+        for agent in AGENTS.iter().filter(|agent| !names.contains(agent)) {
+            fs::remove_file(self.agent_program(agent)).expect("every agent has a stand-in");
+        }
+        self.env("PATH", self.bin());
+    }
+
+    /// Another name for the program, in a folder that is not on PATH.
+    pub(crate) fn program_named(&self, name: &str) -> PathBuf {
+        let folder = self.root.join("links");
+        fs::create_dir_all(&folder).expect("a folder can be created");
+        let program = folder.join(format!("{name}{}", env::consts::EXE_SUFFIX));
+        link(Path::new(PROGRAM), &program);
+        program
+    }
+}
+
+/// The agents.
+impl Sandbox {
+    /// Lays down what the agents play from now on: the n-th call of all the n-th turn, every later one the last.
+    pub(crate) fn agent(&self, plan: impl Into<Plan>) {
+        let plan = plan.into().0.to_string();
+        fs::write(self.bin().join("plan.json"), plan).expect("a file can be written");
+    }
+
+    /// The calls that the agents got, in order.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        calls::read(&self.bin().join("calls.jsonl")).expect("the record can be read")
+    }
+
+    /// The call, where there was just one.
+    #[track_caller]
+    pub(crate) fn only_call(&self) -> Call {
+        let mut calls = self.calls();
+        assert_eq!(calls.len(), 1, "calls: {calls:#?}");
+        calls.remove(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn last_call(&self) -> Call {
+        self.calls().pop().expect("an agent was called")
+    }
+}
+
+/// The program.
+impl Sandbox {
+    /// A command for tests that want to change something about it, and then [`RunCommand`] it.
+    pub(crate) fn cmd(&self, args: &[&str]) -> Command {
+        self.cmd_of(Path::new(PROGRAM), args)
+    }
+
+    /// The same under another name; see [`Self::program_named`].
+    pub(crate) fn cmd_of(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .current_dir(&self.workspace)
+            .env_clear()
+            .envs(&self.env);
+        command
+    }
+
+    /// Runs the program to its end, without standard input.
+    #[track_caller]
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.cmd(args).run()
+    }
+
+    #[track_caller]
+    pub(crate) fn run_with_input(&self, args: &[&str], input: impl AsRef<[u8]>) -> Output {
+        self.cmd(args).run_with_input(input)
+    }
+
+    /// Starts the program, without standard input, and does not wait for it.
+    #[track_caller]
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
+        self.cmd(args).start()
+    }
+
+    #[track_caller]
+    pub(crate) fn succeeds(&self, args: &[&str]) -> Output {
+        self.run(args).succeeded()
+    }
+
+    /// Runs with `--error-format json` in front; see [`Output::failed`].
+    #[track_caller]
+    pub(crate) fn fails(&self, args: &[&str], exit_code: i32, kind: &str) -> Failure {
+        self.run(&[&["--error-format", "json"], args].concat())
+            .failed(exit_code, kind)
+    }
+}
+
+/// The mapping files.
+impl Sandbox {
+    /// The name that a workspace's folder has under `agent-sessions`. A relative path begins in our workspace.
+    pub(crate) fn key_of(&self, workspace: impl AsRef<Path>) -> String {
+        let path = self.workspace.join(workspace);
+        let name = path
+            .file_name()
+            .and_then(OsStr::to_str)
+            .expect("a workspace with a name in UTF-8");
+        let is_kept = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let words: Vec<_> = name.split(|c| !is_kept(c)).filter(|word| !word.is_empty()).collect();
+        let joined = words.join("_");
+        let base = Some(joined.trim_matches('_'))
+            .filter(|base| !base.is_empty())
+            .unwrap_or("workspace");
+        let digest = Md5::digest(path.to_str().expect("a path in UTF-8"));
+        let hexadecimal: Vec<_> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{base}-{}", hexadecimal.concat())
+    }
+
+    /// Where our workspace's mapping is.
+    pub(crate) fn mapping_path(&self, backend: Backend) -> PathBuf {
+        let folder = self.temp().join("agent-sessions").join(self.key_of(self.workspace()));
+        folder.join(backend.mapping_file_name())
+    }
+
+    /// Saves a name without calling an agent, as a user would.
+    #[track_caller]
+    pub(crate) fn save(&self, backend: Backend, name: &str, id: &str) {
+        let create = ["create-session", "--session-name", name, "--adopt", id];
+        self.succeeds(&[&["--backend", backend.name()], &create[..]].concat());
+    }
+
+    /// Our workspace's mapping, as it stands in the file.
+    #[track_caller]
+    pub(crate) fn mapping(&self, backend: Backend) -> String {
+        let path = self.mapping_path(backend);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Lays a mapping file for our workspace, made as the program itself would make it: nobody else may enter.
+    pub(crate) fn write_mapping(&self, backend: Backend, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.write(self.mapping_path(backend), text);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let folder = path.parent().expect("a file lies in a folder");
+            for (path, mode) in [
+                (path.as_path(), 0o600),
+                (folder, 0o700),
+                (&self.temp().join("agent-sessions"), 0o1777),
+            ] {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the file is ours");
+            }
+        }
+        path
+    }
+}
+
+/// The scripted agent. Cargo builds it beside the program for a plain `cargo test`, and not for `cargo test --test cli`.
+fn stand_in() -> PathBuf {
+    let name = format!("stand-in-agent{}", env::consts::EXE_SUFFIX);
+    let program = Path::new(PROGRAM).with_file_name("examples").join(name);
+    assert!(
+        program.exists(),
+        "{} is missing: run `cargo build --examples`",
+        program.display()
+    );
+    program
+}
+
+/// A second name for a program. Linked and not written: a file that was just written cannot be run as long as any process
+/// has it open, and the threads of a test run start processes, which inherit what is open, all the time.
+fn link(program: &Path, name: &Path) {
+    match fs::hard_link(program, name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(_) => drop(fs::copy(program, name).expect("a program can be copied where it cannot be linked")),
+        Ok(()) => {}
+    }
+}
+
+/// The path without links, and without the `\\?\` that Windows puts before such a path and no user ever writes.
+fn real_path(path: &Path) -> PathBuf {
+    let path = path.canonicalize().expect("the path is there");
+    path.to_str()
+        .and_then(|text| text.strip_prefix(r"\\?\"))
+        .map_or_else(|| path.clone(), PathBuf::from)
+}

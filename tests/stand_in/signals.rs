@@ -1,0 +1,107 @@
+//! Everything that only unix has: signals, sessions, replacing the program of a process.
+//!
+//! Elsewhere the steps that need it end in a panic that says so; tests with such steps are for unix.
+
+#[cfg(not(unix))]
+pub(crate) use elsewhere::{become_program, group_and_session, handle, ignore, leave_session, raise};
+#[cfg(unix)]
+pub(crate) use unix::{become_program, group_and_session, handle, ignore, leave_session, raise};
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::Command;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use rustix::process::{Signal, getpgrp, getpid, getsid, kill_process, setsid};
+    use signal_hook::flag;
+    use signal_hook::iterator::Signals;
+
+    use crate::plan::SignalName;
+
+    /// Survives the signals, as a program with a handler does: what it starts does not inherit that.
+    pub(crate) fn ignore(names: &[SignalName]) {
+        for &name in names {
+            flag::register(signal(name).as_raw(), Arc::new(AtomicBool::new(false)))
+                .unwrap_or_else(|error| panic!("stand-in: cannot ignore {name:?}: {error}"));
+        }
+    }
+
+    /// Calls `on_signal` in a thread of its own for each of these signals that comes from here on.
+    pub(crate) fn handle(names: &[SignalName], on_signal: impl Fn(SignalName) + Send + 'static) {
+        let mut signals = Signals::new(names.iter().map(|&name| signal(name).as_raw()))
+            .unwrap_or_else(|error| panic!("stand-in: cannot handle {names:?}: {error}"));
+        let names = names.to_vec();
+        thread::spawn(move || {
+            for number in &mut signals {
+                names
+                    .iter()
+                    .filter(|&&name| signal(name).as_raw() == number)
+                    .for_each(|&name| on_signal(name));
+            }
+        });
+    }
+
+    pub(crate) fn raise(name: SignalName) {
+        kill_process(getpid(), signal(name)).expect("a process may signal itself");
+    }
+
+    pub(crate) fn leave_session() {
+        setsid().expect("a process that leads no group may begin a session");
+    }
+
+    pub(crate) fn group_and_session() -> (i32, i32) {
+        let session = getsid(None).expect("every process has a session");
+        (getpgrp().as_raw_nonzero().get(), session.as_raw_nonzero().get())
+    }
+
+    pub(crate) fn become_program(command: &mut Command) -> ! {
+        panic!("stand-in: cannot load itself anew: {}", command.exec())
+    }
+
+    fn signal(name: SignalName) -> Signal {
+        match name {
+            SignalName::Hup => Signal::HUP,
+            SignalName::Int => Signal::INT,
+            SignalName::Quit => Signal::QUIT,
+            SignalName::Kill => Signal::KILL,
+            SignalName::Usr1 => Signal::USR1,
+            SignalName::Term => Signal::TERM,
+            SignalName::Tstp => Signal::TSTP,
+            SignalName::Cont => Signal::CONT,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod elsewhere {
+    use std::process::Command;
+
+    use crate::plan::SignalName;
+
+    pub(crate) fn ignore(_: &[SignalName]) {
+        panic!("stand-in: `ignore` needs unix");
+    }
+
+    pub(crate) fn handle(_: &[SignalName], _: impl Fn(SignalName) + Send + 'static) {
+        panic!("stand-in: `on_signal` needs unix");
+    }
+
+    pub(crate) fn raise(_: SignalName) {
+        panic!("stand-in: `raise` needs unix");
+    }
+
+    pub(crate) fn leave_session() {
+        panic!("stand-in: `own_session` needs unix");
+    }
+
+    pub(crate) fn group_and_session() -> (i32, i32) {
+        (0, 0)
+    }
+
+    pub(crate) fn become_program(_: &mut Command) -> ! {
+        panic!("stand-in: `close_stdout` needs unix");
+    }
+}
