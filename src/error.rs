@@ -106,7 +106,7 @@ pub(crate) struct Error {
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
-    turn: Turn,
+    turn: Box<Turn>,
 }
 
 /// What is known of the turn that failed.
@@ -128,7 +128,7 @@ impl Error {
             message: message.into(),
             causes: Vec::new(),
             hint: None,
-            turn: Turn::default(),
+            turn: Box::default(),
         }
     }
 
@@ -141,6 +141,12 @@ impl Error {
     pub(crate) fn caused_by(mut self, cause: impl fmt::Display) -> Self {
         self.causes.push(cause.to_string());
         self
+    }
+
+    /// The system's words as a cause.
+    #[must_use]
+    pub(crate) fn because(self, error: &std::io::Error) -> Self {
+        self.caused_by(reason(error))
     }
 
     /// The way out.
@@ -196,14 +202,13 @@ impl Error {
     }
 
     fn to_text(&self) -> String {
-        let mut text = format!("error: {}\n", escape_control(&self.message));
-        for cause in &self.causes {
-            text.push_str(&format!("caused by: {}\n", escape_control(cause)));
-        }
-        if let Some(hint) = &self.hint {
-            text.push_str(&format!("hint: {}\n", escape_control(hint)));
-        }
-        text
+        let line = |what: &str, text: &String| format!("{what}: {}\n", escape_control(text));
+        let causes = self.causes.iter().map(|cause| line("caused by", cause));
+        let hint = self.hint.iter().map(|hint| line("hint", hint));
+        std::iter::once(line("error", &self.message))
+            .chain(causes)
+            .chain(hint)
+            .collect()
     }
 
     fn to_json(&self) -> String {
@@ -223,6 +228,15 @@ impl Error {
             .with("turn_started", self.turn.started)
             .with("agent", verdict);
         format!("{}\n", to_line(&Object::new().with_object("error", error)))
+    }
+}
+
+/// An input or output error in the words of the system, without its number.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
     }
 }
 

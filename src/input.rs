@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 /// More than this is no prompt, role or list of variables; a device would never end.
 const LARGEST: u64 = 256 << 20;
 
+#[cfg(unix)]
 /// How long a named pipe may be without a writer.
 const PIPE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -49,7 +50,7 @@ fn within(
     };
     match answer {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(Error::usage(format!("{what} cannot be read")).caused_by(error)),
+        Ok(Err(error)) => Err(Error::usage(format!("{what} cannot be read")).because(&error)),
         Err(RecvTimeoutError::Timeout) => Err(Error::new(
             Kind::Deadline,
             format!("the deadline passed while reading {what}"),
@@ -88,7 +89,11 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 fn read_special(mut file: File, kind: std::fs::FileType) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::FileTypeExt;
     if !kind.is_fifo() {
-        return Err(io::Error::other("it is neither a file nor a pipe"));
+        // the null device is a way to say nothing; others may never end
+        return match file.read(&mut [0; 1]) {
+            Ok(0) => Ok(Vec::new()),
+            _ => Err(io::Error::other("it is neither a file nor a pipe")),
+        };
     }
     let started = Instant::now();
     let mut first = [0; 1];

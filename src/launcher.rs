@@ -118,15 +118,18 @@ impl Launcher {
 
 /// One script in which every argument is a single-quoted literal: data, never code.
 ///
-/// PowerShell takes the typographic quotes U+2018 to U+201B for the plain one, so they are doubled too (about_Quoting
-/// Rules). Without the last lines a command that is missing or fails would end with status 0 or 1 whatever happened.
+/// PowerShell takes the typographic quotes U+2018 to U+201B for the plain one, so they are doubled too (its help topic
+/// "about Quoting Rules"). Without the last lines a command that is missing or fails would end with status 0 or 1 whatever happened.
 fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) -> Result<String> {
     let mut script = init.map(|init| format!("{init}\n")).unwrap_or_default();
     script.push_str(command);
     for argument in arguments {
-        let argument = argument
-            .to_str()
-            .ok_or_else(|| Error::usage(format!("PowerShell cannot be handed {argument:?}: it is not UTF-8")))?;
+        let argument = argument.to_str().ok_or_else(|| {
+            Error::usage(format!(
+                "PowerShell cannot be handed {}: it is not UTF-8",
+                argument.display()
+            ))
+        })?;
         script.push_str(" '");
         for c in argument.chars() {
             if matches!(c, '\'' | '\u{2018}'..='\u{201b}') {

@@ -218,7 +218,7 @@ pub(crate) fn process_exists(pid: u32) -> bool {
 
 /// Unknown without more calls than it is worth: leftovers go when they are an hour old.
 #[cfg(windows)]
-pub fn process_exists(_pid: u32) -> bool {
+pub(crate) fn process_exists(_pid: u32) -> bool {
     true
 }
 

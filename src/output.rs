@@ -136,9 +136,9 @@ pub(crate) fn escape_control(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() {
-            escaped.extend(c.escape_default())
+            escaped.extend(c.escape_default());
         } else {
-            escaped.push(c)
+            escaped.push(c);
         }
     }
     escaped

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Account, Arguments, Failure, Form, Prompt, Role, Turn};
-use crate::session::SessionName;
+use crate::session::{AgentSessionId, SessionName};
 
 pub(super) const MAPPING_FILE: &str = "claude-code-alias-mapping.json";
 pub(super) const ID_KEY: &str = "session_id";
@@ -64,7 +64,7 @@ pub(super) fn arguments(turn: &Turn<'_>) -> Vec<OsString> {
     if let (Prompt::Argument(text), false) = (turn.prompt, turn.prompt_behind_dashes()) {
         arguments.push(text);
     }
-    let session = turn.session.map(|id| id.as_str());
+    let session = turn.session.map(AgentSessionId::as_str);
     match turn.form {
         Form::Json => arguments
             .option("--resume", session)
@@ -224,7 +224,6 @@ impl Listener {
 mod tests {
     use super::*;
     use crate::backend::codex::ExecOptions;
-    use crate::session::AgentSessionId;
 
     fn turn<'a>(exec: &'a ExecOptions, prompt: Prompt<'a>) -> Turn<'a> {
         Turn {

@@ -10,6 +10,19 @@ use super::Cli;
 use crate::backend::Backend;
 use crate::error::{Error, Format, Result};
 
+/// Options of names and ids. Their values may begin with one dash: an id that does is refused with its own message.
+const NAME_OPTIONS: [&str; 9] = [
+    "session-name",
+    "session-alias",
+    "alias",
+    "to",
+    "session-id",
+    "thread-id",
+    "adopt",
+    "fake-session-id",
+    "fake-thread-id",
+];
+
 /// Options whose value is text that may look like an option.
 const TEXT_OPTIONS: [&str; 3] = ["prompt", "init-prompt", "codex-shell-init"];
 
@@ -219,9 +232,12 @@ impl Speller {
                 continue;
             };
             let wants = inline.is_none() && self.takes_value(&name) == Some(true);
-            let is_value = |value: &&&OsString| self.is_text(&name) || !looks_like_option(value);
+            let is_value = |value: &OsStr| {
+                let one_dash = NAME_OPTIONS.contains(&name.as_str()) && !value.as_encoded_bytes().starts_with(b"--");
+                self.is_text(&name) || one_dash || !looks_like_option(value)
+            };
             let value = if wants {
-                rest.next_if(|next| is_value(&&&**next)).cloned()
+                rest.next_if(|next| is_value(next)).cloned()
             } else {
                 inline
             };

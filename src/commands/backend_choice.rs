@@ -36,15 +36,15 @@ impl Context {
         };
         let owners: Vec<_> = Backend::ALL.into_iter().filter_map(owned).collect();
         match (self.global.backend.or(self.preset), owners.as_slice()) {
-            (Some(backend), owners) => match owners.iter().find(|(owner, _)| *owner != backend) {
-                Some((owner, option)) => Err(Error::usage(format!(
-                    "--{option} is an option of {owner}, and this call is for {backend}"
+            (Some(backend), owners) => match owners.iter().find(|(other, _)| *other != backend) {
+                Some((other, option)) => Err(Error::usage(format!(
+                    "--{option} is an option of {other}, and this call is for {backend}"
                 ))
-                .hint(format!("leave it out, or call with --backend {owner}"))),
+                .hint(format!("leave it out, or call with --backend {other}"))),
                 None => Ok(Some(backend)),
             },
             (None, []) => Ok(None),
-            (None, [(owner, _)]) => Ok(Some(*owner)),
+            (None, [(only, _)]) => Ok(Some(*only)),
             (None, [(one, first), (other, second), ..]) => Err(Error::usage(format!(
                 "--{first} is an option of {one} and --{second} one of {other}: a call is for one agent"
             ))),

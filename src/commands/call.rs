@@ -1,6 +1,5 @@
 //! The options of a call, checked before anything is done: what is wrong with them costs no turn.
 
-use std::collections::HashMap;
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,7 +10,7 @@ use crate::backend::Backend;
 use crate::backend::codex::{ExecOptions, FullAuto};
 use crate::cli;
 use crate::env as environment;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::input;
 use crate::launcher::{self, Launcher, ShellKind};
 use crate::lock;
@@ -82,6 +81,9 @@ impl AgentCall {
     pub(super) fn program(&self) -> Result<PathBuf> {
         let name = self.launcher.name();
         launcher::find(name, self.variable("PATH").as_deref(), &location::current_folder()?).map_err(|error| {
+            if error.kind == Kind::AgentNotExecutable {
+                return error; // it says what to do
+            }
             if self.launcher.is_shell() {
                 return error.hint("name another shell with --codex-shell-cmd");
             }
@@ -216,10 +218,9 @@ fn exec_options(options: &cli::CodexCall, elsewhere: bool) -> Result<ExecOptions
     })
 }
 
-/// The variables in an environment file (contract section 5). The last of two with one name counts.
+/// The variables in an environment file (contract section 5), in its order: of two with one name the last counts.
 fn variables(text: &str) -> Result<Vec<(String, String)>> {
-    let mut variables: HashMap<String, usize> = HashMap::new();
-    let mut list: Vec<(String, String)> = Vec::new();
+    let mut variables = Vec::new();
     for line in text.lines().map(trim) {
         if line.starts_with('#') {
             continue;
@@ -240,15 +241,9 @@ fn variables(text: &str) -> Result<Vec<(String, String)>> {
                 "--env-file: the variable '{key}' holds a zero byte"
             )));
         }
-        match variables.get(key) {
-            Some(&at) => value.clone_into(&mut list[at].1),
-            None => {
-                variables.insert(key.to_owned(), list.len());
-                list.push((key.to_owned(), value.to_owned()));
-            }
-        }
+        variables.push((key.to_owned(), value.to_owned()));
     }
-    Ok(list)
+    Ok(variables)
 }
 
 /// `value` without one pair of quotes around it.
@@ -266,7 +261,7 @@ mod tests {
         let text = "# c\n\nA=1\n B = two words \nC='single'\nD=\"dou ble\"\nE=a=b\nnothing\n=x\nF=\nG=x#y $A\r\n\
                     export H=1\nexport\tI='\nexported=2\nK=\"a'\nL=''\nA=2\n";
         let want = [
-            ("A", "2"),
+            ("A", "1"),
             ("B", "two words"),
             ("C", "single"),
             ("D", "dou ble"),
@@ -278,6 +273,7 @@ mod tests {
             ("exported", "2"),
             ("K", "\"a'"),
             ("L", ""),
+            ("A", "2"),
         ];
         let got = variables(text).unwrap();
         assert_eq!(

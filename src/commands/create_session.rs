@@ -281,7 +281,7 @@ pub(super) fn refuse_own(key: &str, what: &str) -> Result<()> {
 pub(super) fn hold(key: &str, what: &str, call: &AgentCall, notes: crate::output::Notes, wait: bool) -> Result<Lock> {
     let failed = |error: std::io::Error| {
         Error::new(Kind::Io, format!("{what} cannot be locked"))
-            .caused_by(error)
+            .because(&error)
             .hint("the folder for locks must be ours")
     };
     let limit = if wait {

@@ -11,7 +11,7 @@ use crate::output;
 
 pub(super) fn run() -> Result<()> {
     let failed =
-        |what: &str, error: std::io::Error| Error::new(Kind::Io, format!("the demo cannot {what}")).caused_by(error);
+        |what: &str, error: std::io::Error| Error::new(Kind::Io, format!("the demo cannot {what}")).because(&error);
     let program = std::env::current_exe().map_err(|error| failed("find this program", error))?;
     let folder = tempfile::Builder::new().prefix("invoke-persist-demo-").tempdir();
     let folder = folder.map_err(|error| failed("make a folder", error))?;
@@ -81,7 +81,7 @@ impl Demo<'_> {
             .env(env::ECHO_FOLDER, self.folder.join("echo"));
         let answer = command.stdin(Stdio::null()).output();
         let answer =
-            answer.map_err(|error| Error::new(Kind::Io, "the demo cannot run this program").caused_by(error))?;
+            answer.map_err(|error| Error::new(Kind::Io, "the demo cannot run this program").because(&error))?;
         let shown: Vec<u8> = [answer.stdout, answer.stderr].concat();
         show(&String::from_utf8_lossy(&shown))?;
         if answer.status.success() {

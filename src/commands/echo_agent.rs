@@ -2,6 +2,7 @@
 //! the headless protocol of both real agents, so that a job can be rehearsed without an account:
 //! `--claude-cmd "invoke-persist echo-agent claude"`. Not a model of what the real ones do beyond that.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -101,7 +102,7 @@ impl Call {
         let mut answer = format!("turn {turn}: {prompt}");
         for (what, value) in [("model", &self.model), ("effort", &self.effort), ("role", &self.role)] {
             if let Some(value) = value {
-                answer.push_str(&format!(" [{what}: {}]", value.trim()));
+                let _ = write!(answer, " [{what}: {}]", value.trim()); // a string takes everything
             }
         }
         answer
@@ -113,7 +114,7 @@ struct Sessions(PathBuf);
 
 impl Sessions {
     fn open() -> Result<Self> {
-        let failed = |error| Error::new(Kind::Io, "the echo agent's folder cannot be used").caused_by(error);
+        let failed = |error| Error::new(Kind::Io, "the echo agent's folder cannot be used").because(&error);
         let folder = match env::raw(env::ECHO_FOLDER) {
             Some(folder) => PathBuf::from(folder),
             None => lock::folder().map_err(failed)?.join("echo-agent"),
@@ -147,7 +148,7 @@ impl Sessions {
         ]
         .join("-");
         fs::write(self.0.join(&id), "")
-            .map_err(|error| Error::new(Kind::Io, "the echo agent cannot save a session").caused_by(error))?;
+            .map_err(|error| Error::new(Kind::Io, "the echo agent cannot save a session").because(&error))?;
         Ok(id)
     }
 }
@@ -205,7 +206,7 @@ fn codex(call: &Call, sessions: &Sessions) -> Result<()> {
     say(&Object::new().with("type", "turn.completed").with_object("usage", usage))?;
     match &call.answer_file {
         Some(path) => fs::write(path, answer)
-            .map_err(|error| Error::new(Kind::Io, format!("'{}' cannot be written", path.display())).caused_by(error)),
+            .map_err(|error| Error::new(Kind::Io, format!("'{}' cannot be written", path.display())).because(&error)),
         None => Ok(()),
     }
 }

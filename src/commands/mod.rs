@@ -93,8 +93,15 @@ fn parse(program: &OsString, spelled: &Spelled) -> Result<Option<Cli>> {
             .map_err(|error| stdout_error(&error))
             .map(|()| None);
     }
-    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    use clap::error::ErrorKind;
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+    ) {
         return Err(Error::usage("a command is missing").hint("see invoke-persist --help"));
+    }
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        return Err(not_unicode(&spelled.arguments));
     }
     Err(usage_error(&error.to_string(), spelled.command.as_deref()))
 }
@@ -105,6 +112,23 @@ fn forgive_broken_pipe(error: std::io::Error) -> std::io::Result<()> {
     } else {
         Err(error)
     }
+}
+
+/// The argument that is no text; clap does not name it.
+fn not_unicode(arguments: &[OsString]) -> Error {
+    let bad = arguments
+        .iter()
+        .find(|argument| argument.to_str().is_none())
+        .map(|bad| bad.display().to_string());
+    let bad = bad.unwrap_or_default();
+    Error::usage(format!(
+        "{} is not UTF-8",
+        bad.split_once('=').map_or("an argument", |(option, _)| option)
+    ))
+    .caused_by(format!(
+        "it is '{}'",
+        bad.split_once('=').map_or(&*bad, |(_, value)| value)
+    ))
 }
 
 /// clap's words on one line: what is wrong, and its tip as the hint.
@@ -146,7 +170,7 @@ impl Workspace {
             return Err(Error::usage("--workspace-dir is blank").hint("name a folder, or leave the option out"));
         }
         let resolved = location::resolve(&path).map_err(|error| {
-            Error::usage(format!("the workspace {} cannot be resolved", path.display())).caused_by(error)
+            Error::usage(format!("the workspace {} cannot be resolved", path.display())).because(&error)
         })?;
         let text = location::to_text(&resolved)?.to_owned();
         Ok(Self {
@@ -247,5 +271,5 @@ fn print(text: &str) -> Result<()> {
 }
 
 fn stdout_error(error: &std::io::Error) -> Error {
-    Error::new(Kind::Io, "standard output cannot be written").caused_by(error)
+    Error::new(Kind::Io, "standard output cannot be written").because(&error)
 }

@@ -3,7 +3,7 @@
 use super::call::AgentCall;
 use super::create_session::{create, hold, hold_name, refuse_own};
 use super::resolve::{Resolved, look_up, look_up_name};
-use super::turn::{self, Ask, Caller, Request};
+use super::turn::{self, Ask, Caller, Request, Source};
 use super::{Context, Subject, print, print_object, stdout_error};
 use crate::backend::{Account, Backend, Form, Model};
 use crate::cli::{self, IfBusy, IfMissing};
@@ -87,6 +87,7 @@ fn resume(context: &Context, options: &cli::Resume, form: Form) -> Result<(Resum
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = AgentCall::new(context, backend, &workspace, &options.call)?;
     store.deadline = call.deadline;
+    let source = Source::of(options)?;
     let create_missing = options.if_missing == IfMissing::Create;
     if create_missing && subject.name.is_none() {
         return Err(Error::usage("--if-missing create wants a name").hint("add --session-name NAME"));
@@ -103,7 +104,7 @@ fn resume(context: &Context, options: &cli::Resume, form: Form) -> Result<(Resum
         look_up(&resuming.store, &resuming.subject)?; // what is not there is told before the prompt is read
     }
     let role = turn::role(options.role_definition_md.as_deref(), resuming.call.deadline)?;
-    let request = Request::of(options, resuming.call.deadline)?;
+    let request = source.read(resuming.call.deadline)?;
     let request = if resuming.call.stdin {
         request.with_stdin(resuming.call.deadline)?
     } else {

@@ -28,6 +28,55 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// How much of an agent's standard error an error tells.
 const MOST_WORDS: usize = 2000;
 
+/// Where a prompt is to come from.
+pub(super) enum Source<'a> {
+    Text(&'a str),
+    File(&'a Path),
+    StandardInput,
+}
+
+impl<'a> Source<'a> {
+    /// The one that the options name; more than one, or none, is an error.
+    pub(super) fn of(options: &'a cli::Resume) -> Result<Self> {
+        let source = match (options.prompt.as_deref(), options.prompt_file.as_deref()) {
+            (Some(_), Some(_)) => {
+                return Err(Error::usage("--prompt and --prompt-file are both given").hint("leave one of them out"));
+            }
+            (None, None) => {
+                return Err(
+                    Error::usage("there is no prompt").hint("add --prompt TEXT, or --prompt - to read standard input")
+                );
+            }
+            (Some("-"), None) => Self::StandardInput,
+            (Some(text), None) if is_blank(text) => return Err(empty_prompt()),
+            (Some(text), None) => Self::Text(text),
+            (None, Some(path)) if path == Path::new("-") => Self::StandardInput,
+            (None, Some(path)) => Self::File(path),
+        };
+        if options.call.stdin && matches!(source, Self::StandardInput) {
+            return Err(Error::usage("the prompt and --stdin both want standard input").hint("leave one of them out"));
+        }
+        Ok(source)
+    }
+
+    /// Reads the prompt.
+    pub(super) fn read(self, deadline: Option<Instant>) -> Result<Request> {
+        let bytes = match self {
+            Self::Text(text) => return Ok(Request::text(text)),
+            Self::File(path) => input::file(path, "--prompt-file", deadline)?,
+            Self::StandardInput => input::standard_input(deadline)?,
+        };
+        if std::str::from_utf8(&bytes).is_ok_and(is_blank) {
+            return Err(empty_prompt());
+        }
+        Ok(Request { bytes, by_stdin: true })
+    }
+}
+
+fn empty_prompt() -> Error {
+    Error::usage("the prompt is empty").hint("say what the agent is to do")
+}
+
 /// A prompt, and whether it came by a way that it is to go on by.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -42,39 +91,6 @@ impl Request {
             bytes: text.into().into_bytes(),
             by_stdin: false,
         }
-    }
-
-    /// The prompt of `--prompt`, `--prompt-file` or standard input.
-    pub(super) fn of(options: &cli::Resume, deadline: Option<Instant>) -> Result<Self> {
-        let from_stdin = |option: &str| {
-            if options.call.stdin {
-                return Err(Error::usage(format!("{option} - and --stdin both want standard input"))
-                    .hint("leave one of them out"));
-            }
-            Ok(Self {
-                bytes: input::standard_input(deadline)?,
-                by_stdin: true,
-            })
-        };
-        let request = match (options.prompt.as_deref(), options.prompt_file.as_deref()) {
-            (Some(_), Some(_)) => {
-                Err(Error::usage("--prompt and --prompt-file are both given").hint("leave one of them out"))
-            }
-            (None, None) => {
-                Err(Error::usage("there is no prompt").hint("add --prompt TEXT, or --prompt - to read standard input"))
-            }
-            (Some("-"), None) => from_stdin("--prompt"),
-            (Some(text), None) => Ok(Self::text(text)),
-            (None, Some(path)) if path == Path::new("-") => from_stdin("--prompt-file"),
-            (None, Some(path)) => Ok(Self {
-                bytes: input::file(path, "--prompt-file", deadline)?,
-                by_stdin: true,
-            }),
-        }?;
-        if std::str::from_utf8(&request.bytes).is_ok_and(is_blank) {
-            return Err(Error::usage("the prompt is empty"));
-        }
-        Ok(request)
     }
 
     /// This prompt with our standard input behind it, between tags that say so. An empty input is told as such.
@@ -142,7 +158,7 @@ impl<'a> Caller<'a> {
     pub(super) fn new(call: &'a AgentCall, notes: Notes) -> Result<Self> {
         let program = call.program()?;
         let runner = Runner::new(call.deadline)
-            .map_err(|error| Error::new(Kind::Io, "signals cannot be handled").caused_by(error))?;
+            .map_err(|error| Error::new(Kind::Io, "signals cannot be handled").because(&error))?;
         Ok(Self {
             call,
             notes,
@@ -296,12 +312,12 @@ impl<'a> Caller<'a> {
         match error.kind() {
             ErrorKind::NotFound => told.caused_by("the interpreter that its first line names is not there"),
             ErrorKind::ArgumentListTooLong => told
-                .caused_by(error)
+                .because(&error)
                 .hint("the arguments and variables are too large together"),
             ErrorKind::InvalidInput => told
-                .caused_by(error)
+                .because(&error)
                 .hint("an argument holds what cannot be handed to a program"),
-            _ => told.caused_by(error),
+            _ => told.because(&error),
         }
     }
 
@@ -313,7 +329,8 @@ impl<'a> Caller<'a> {
                 Account { failure: Some(_), .. } => Error::new(Kind::AgentFailed, format!("{backend}'s turn failed")),
                 Account {
                     malformed: Some(why), ..
-                } => Error::new(Kind::AgentOutputInvalid, format!("{backend} ended well, but {why}")),
+                } => Error::new(Kind::AgentOutputInvalid, format!("{backend} ended well, but {why}"))
+                    .hint(format!("is '{}' really {backend}?", self.call.launcher.name())),
                 _ => return self.succeed(done),
             },
             End::Exited(127) if self.call.launcher.is_shell() && done.account.lines == 0 => {
@@ -327,11 +344,15 @@ impl<'a> Caller<'a> {
             }
             End::Exited(status) => Error::new(Kind::AgentFailed, format!("{backend} ended with exit status {status}")),
             End::Killed(signal) => Error::new(Kind::AgentFailed, format!("{backend} was killed by signal {signal}")),
-            End::Deadline => Error::new(
-                Kind::Deadline,
-                format!("the deadline passed{}", stopped(backend, done.started)),
-            )
-            .hint("allow more time with --deadline-seconds; the session itself can be resumed"),
+            End::Deadline => {
+                let told = format!("the deadline passed{}", stopped(backend, done.started));
+                let resumable = if ask.session.is_some() {
+                    "; the session itself can be resumed"
+                } else {
+                    ""
+                };
+                Error::new(Kind::Deadline, told).hint(format!("allow more time with --deadline-seconds{resumable}"))
+            }
             End::Interrupted(signal) => Error::new(
                 Kind::Interrupted(signal),
                 format!("signal {signal} came{}", stopped(backend, done.started)),
@@ -345,7 +366,7 @@ impl<'a> Caller<'a> {
             self.notes
                 .warning("the turn is done, but its output could not be passed on");
             return Err(Error::new(Kind::Io, "standard output cannot be written")
-                .caused_by(error)
+                .because(&error)
                 .turn_started());
         }
         Ok(done.account)
@@ -362,7 +383,7 @@ impl<'a> Caller<'a> {
         let mut error = match (reason, stderr) {
             (Some(reason), _) => error.caused_by(shorten(&reason)),
             (None, stderr) if !stderr.is_empty() => error.caused_by(stderr),
-            (None, _) if matches!(done.end, End::Exited(_) | End::Killed(_)) => error.caused_by("it gave no reason"),
+            (None, _) if error.kind == Kind::AgentFailed => error.caused_by("it gave no reason"),
             (None, _) => error,
         };
         let told = account.told_id.and_then(|id| AgentSessionId::new(&id).ok());
@@ -457,7 +478,7 @@ impl PrivateFolder {
         if self.0.get().is_none() {
             let folder = tempfile::Builder::new().prefix("invoke-persist-").tempdir();
             let folder =
-                folder.map_err(|error| Error::new(Kind::Io, "no temporary folder can be made").caused_by(error))?;
+                folder.map_err(|error| Error::new(Kind::Io, "no temporary folder can be made").because(&error))?;
             let _ = self.0.set(folder);
         }
         Ok(self.0.get().expect("just made").path().join(name))
@@ -465,9 +486,8 @@ impl PrivateFolder {
 
     fn file(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.path(name)?;
-        fs::write(&path, bytes).map_err(|error| {
-            Error::new(Kind::Io, format!("'{}' cannot be written", path.display())).caused_by(error)
-        })?;
+        fs::write(&path, bytes)
+            .map_err(|error| Error::new(Kind::Io, format!("'{}' cannot be written", path.display())).because(&error))?;
         Ok(path)
     }
 }

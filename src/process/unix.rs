@@ -131,11 +131,9 @@ impl Agent {
             .collect()
     }
 
+    /// Reaps the agent, unless it could not be killed: then whoever becomes its parent does.
     pub(super) fn reap(mut self) {
-        if let Ok(Some(_)) | Err(_) = self.child.try_wait() {
-            return;
-        }
-        // it could not be killed; whoever is our parent reaps it
+        let _ = self.child.try_wait();
     }
 }
 
@@ -197,7 +195,7 @@ fn members(agent: Pid) -> Option<Vec<Process>> {
     Some(processes.into_iter().filter(belongs).collect())
 }
 
-/// Reads `/proc/PID/stat` (proc_pid_stat(5)); `None` for what is no process, or dead.
+/// Reads `/proc/PID/stat` (its manual is `proc_pid_stat(5)`); `None` for what is no process, or dead.
 fn read_process(name: &std::ffi::OsStr) -> Option<Process> {
     let pid = name.to_str()?.parse().ok()?;
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;

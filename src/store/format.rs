@@ -19,7 +19,7 @@ const CREATED_AT: &str = "created_at";
 const LAST_MODEL: &str = "last_model";
 const LAST_EFFORT: &str = "last_reasoning_effort";
 
-/// Deeper nesting than this is not followed; serde_json has the same bound.
+/// Deeper nesting than this is not followed; `serde_json` has the same bound.
 const DEEPEST: usize = 128;
 
 /// A mapping as it stands in memory: entries in the order of the file, each as the text it was.
@@ -432,13 +432,13 @@ fn write_sorted(text: &mut String, level: usize, raw: &RawValue) {
             };
             members.sort_by(|(a, _), (b, _)| a.cmp(b));
             write_object(text, level, members.iter(), |text, raw| {
-                write_sorted(text, level + 1, raw)
+                write_sorted(text, level + 1, raw);
             });
         }
         Some(b'[') => {
             let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
             write_list(text, level, '[', ']', elements.iter(), |text, raw| {
-                write_sorted(text, level + 1, raw)
+                write_sorted(text, level + 1, raw);
             });
         }
         Some(b'"') => match serde_json::from_str::<Cow<'_, str>>(raw.get()) {

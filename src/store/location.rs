@@ -64,7 +64,7 @@ impl Place {
                 Kind::MappingUnreadable,
                 format!("--mapping-file {} cannot be resolved", file.display()),
             )
-            .caused_by(error)
+            .because(&error)
         })?;
         if resolved.file_name().is_none() || text.ends_with('/') || resolved.is_dir() {
             return Err(Error::new(
@@ -153,7 +153,11 @@ const REPLACED: char = '\0';
 
 /// `bytes` as small hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble| char::from_digit(u32::from(nibble), 16).expect("a nibble is below 16");
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// The workspace as text.
@@ -168,7 +172,7 @@ pub(crate) fn to_text(workspace: &Path) -> Result<&str> {
 pub(crate) fn current_folder() -> Result<PathBuf> {
     env::current_dir().map_err(|error| {
         Error::new(Kind::Io, "the current folder cannot be found")
-            .caused_by(error)
+            .because(&error)
             .hint("change to one that exists")
     })
 }
@@ -218,7 +222,7 @@ fn python_path(text: &str) -> PathBuf {
 /// below it too. A circle of links is an error.
 #[cfg(unix)]
 pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
-    /// As many links as Linux follows on one path (path_resolution(7)).
+    /// As many links as Linux follows on one path (`path_resolution(7)`).
     const MOST_LINKS: usize = 40;
     let mut rest: Vec<PathBuf> = vec![if path.is_absolute() {
         path.to_owned()
@@ -260,7 +264,7 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
 
 /// As on Unix; the system resolves what exists, without the `\\?\` that it puts before its answer.
 #[cfg(windows)]
-pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let mut missing = Vec::new();
     let mut existing = path.as_path();

@@ -7,7 +7,6 @@ mod folder;
 pub(crate) mod format;
 pub(crate) mod location;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -210,12 +209,3 @@ impl Store {
 
 /// Even after a deadline a paid answer is worth this much waiting for the mapping.
 const MINIMUM_WAIT: Duration = Duration::from_secs(2);
-
-/// An input or output error in the words of the system, without its number.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_lowercase(),
-        None => text,
-    }
-}

@@ -1,4 +1,15 @@
 //! The tests of the program as a user meets it: through its arguments, its outputs and its files. A module per feature.
 
+mod backend_choice;
+mod bad_input;
+mod busy_sessions;
 mod conformance;
+mod demo;
+mod mapping_file;
+mod names;
+mod processes;
+mod prompts;
+mod readme;
+mod settings;
 mod support;
+mod verdicts;

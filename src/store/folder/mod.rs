@@ -14,7 +14,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{Error, reason};
+use super::Error;
+use crate::error::reason;
 
 /// A mapping larger than this is not one: 100,000 names take 18 MiB.
 const LARGEST: u64 = 64 << 20;

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::AsFd;
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -20,7 +20,7 @@ const STICKY: u32 = 0o1000;
 /// The folder of a mapping.
 #[derive(Debug)]
 pub(in crate::store) struct Folder {
-    folder: File,
+    handle: File,
     /// The mapping's name in the folder.
     name: String,
     /// The mapping's path, for messages and to remove what the caller named.
@@ -65,7 +65,7 @@ impl Folder {
                 let folder =
                     rustix::fs::open(parent, OPEN_FOLDER, Mode::empty()).map_err(|errno| fail(errno.into()))?;
                 Ok(Self {
-                    folder: folder.into(),
+                    handle: folder.into(),
                     name: file_name(resolved),
                     path: path.to_owned(),
                     checked: false,
@@ -97,7 +97,7 @@ impl Folder {
                     own.set_permissions(fs::Permissions::from_mode(0o700)).map_err(fail)?;
                 }
                 Ok(Self {
-                    folder: own,
+                    handle: own,
                     name: file_name(path),
                     path: path.to_owned(),
                     checked: true,
@@ -110,7 +110,7 @@ impl Folder {
     pub(in crate::store) fn read(&self) -> Result<Option<Vec<u8>>, Error> {
         // without blocking: a pipe with this name would wait for a writer
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.folder, &self.name, flags, Mode::empty()) {
+        let file = match rustix::fs::openat(&self.handle, &self.name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::MLINK) => return Err(super::is_unsafe(&self.path, "it is a link")),
@@ -142,7 +142,7 @@ impl Folder {
 
     /// Whether a file could be made here, as far as permissions tell.
     pub(in crate::store) fn check_writable(&self) -> Result<(), Error> {
-        rustix::fs::accessat(&self.folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
+        rustix::fs::accessat(&self.handle, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
             .map_err(|errno| super::unwritable(&self.path, &errno.into()))
     }
 
@@ -152,34 +152,34 @@ impl Folder {
     pub(in crate::store) fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
         let fail = |error: io::Error| super::unwritable(&self.path, &error);
         self.remove_leftovers();
-        let mode = match rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+        let mode = match rustix::fs::statat(&self.handle, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if !self.checked => Mode::from_raw_mode(stat.st_mode),
             _ => Mode::RUSR | Mode::WUSR,
         };
         let temp = super::temp_name(&self.name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.folder, &temp, flags, Mode::RUSR | Mode::WUSR)
+        let file = rustix::fs::openat(&self.handle, &temp, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| fail(errno.into()))?;
         let written = write_flushed(File::from(file), mode, bytes)
-            .and_then(|()| Ok(rustix::fs::renameat(&self.folder, &temp, &self.folder, &self.name)?));
+            .and_then(|()| Ok(rustix::fs::renameat(&self.handle, &temp, &self.handle, &self.name)?));
         if let Err(error) = written {
-            let _ = rustix::fs::unlinkat(&self.folder, &temp, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&self.handle, &temp, AtFlags::empty());
             return Err(fail(error));
         }
         // some file systems cannot flush a folder; the rename is done all the same
-        let _ = self.folder.sync_all();
+        let _ = self.handle.sync_all();
         Ok(())
     }
 
     /// Renames the mapping to a name that nothing has. Tells the new path.
     pub(in crate::store) fn move_aside(&self) -> Result<String, Error> {
         let free = |name: &String| {
-            rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|errno| errno == Errno::NOENT)
+            rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|errno| errno == Errno::NOENT)
         };
         let aside = super::aside_names(&self.name)
             .find(free)
             .expect("there are more names than files");
-        rustix::fs::renameat(&self.folder, &self.name, &self.folder, &aside)
+        rustix::fs::renameat(&self.handle, &self.name, &self.handle, &aside)
             .map_err(|errno| super::unwritable(&self.path, &errno.into()))?;
         Ok(self.path.with_file_name(aside).display().to_string())
     }
@@ -189,7 +189,7 @@ impl Folder {
         if !self.checked {
             return self.remove_as_named();
         }
-        match rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty()) {
+        match rustix::fs::unlinkat(&self.handle, &self.name, AtFlags::empty()) {
             Ok(()) => {}
             Err(Errno::NOENT) => return Ok((false, false)),
             Err(errno) => return Err(super::unwritable(&self.path, &errno.into())),
@@ -217,7 +217,7 @@ impl Folder {
 
     /// Removes temp files of ours that crashed writers left beside the mapping.
     fn remove_leftovers(&self) {
-        let Ok(entries) = rustix::fs::Dir::read_from(&self.folder) else {
+        let Ok(entries) = rustix::fs::Dir::read_from(&self.handle) else {
             return;
         };
         for entry in entries.flatten() {
@@ -225,14 +225,14 @@ impl Folder {
             let Some(owner) = super::temp_owner(name, &self.name) else {
                 continue;
             };
-            let Ok(stat) = rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            let Ok(stat) = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) else {
                 continue;
             };
             let modified = u64::try_from(stat.st_mtime)
                 .ok()
                 .map(|seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
             if stat.st_uid == me() && super::is_leftover(owner, modified) {
-                let _ = rustix::fs::unlinkat(&self.folder, name, AtFlags::empty());
+                let _ = rustix::fs::unlinkat(&self.handle, name, AtFlags::empty());
             }
         }
     }
@@ -282,7 +282,7 @@ fn subfolder(
         (opened, _) => opened,
     };
     match opened {
-        Ok(folder) => Ok(OwnedFd::from(folder).into()),
+        Ok(folder) => Ok(folder.into()),
         Err(Errno::LOOP | Errno::MLINK | Errno::NOTDIR) => {
             let link = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Symlink);

@@ -29,6 +29,9 @@ pub(crate) trait RunCommand {
     fn start(&mut self) -> Running;
 
     fn start_with_input(&mut self, input: impl AsRef<[u8]>) -> Running;
+
+    /// Starts it with a standard input that stays open and silent until the run is over.
+    fn start_with_open_input(&mut self) -> Running;
 }
 
 impl RunCommand for Command {
@@ -46,6 +49,11 @@ impl RunCommand for Command {
         // not want all of it may close the pipe.
         thread::spawn(move || drop(stdin.write_all(&input)));
         running
+    }
+
+    #[track_caller]
+    fn start_with_open_input(&mut self) -> Running {
+        Running::new(self.stdin(Stdio::piped()))
     }
 }
 

@@ -229,6 +229,16 @@ impl Sandbox {
     }
 }
 
+/// The environment.
+impl Sandbox {
+    /// All variables that the program sees, for a test that starts it in a way of its own.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.env
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+}
+
 /// The mapping files.
 impl Sandbox {
     /// The name that a workspace's folder has under `agent-sessions`. A relative path begins in our workspace.

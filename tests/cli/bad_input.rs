@@ -1,0 +1,359 @@
+//! Bad input: a clear error that names the thing, the right exit status, nothing lost, no agent called.
+
+use crate::support::*;
+
+const RESUME: [&str; 5] = ["--backend", "claude", "resume-json", "--session-id", "i"];
+
+/// Every call here is refused before an agent is called, and what is said names what is wrong.
+#[track_caller]
+fn refuses(sandbox: &Sandbox, args: &[&str], names: &str) {
+    let failure = sandbox.fails(args, 2, "usage");
+    assert!(failure.message.contains(names), "{args:?}: {}", failure.message);
+    assert!(!failure.message.contains('\n'), "{args:?}: {}", failure.message);
+    assert_eq!(failure.turn_started, Some(false));
+    assert!(sandbox.calls().is_empty(), "{args:?}");
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood() {
+    let sandbox = Sandbox::new();
+    refuses(&sandbox, &[], "a command is missing");
+    refuses(&sandbox, &["nope"], "'nope'");
+    refuses(&sandbox, &["--backend", "claude", "resolve"], "no session is named");
+    refuses(
+        &sandbox,
+        &["--backend", "claude", "resolve", "--session-name", "  "],
+        "no session is named",
+    );
+    refuses(
+        &sandbox,
+        &["--backend", "claude", "resolve", "--no-such-option"],
+        "--no-such-option",
+    );
+    refuses(
+        &sandbox,
+        &["--backend", "claude", "resolve", "--session-name"],
+        "--session-name",
+    );
+    refuses(&sandbox, &["--backend", "gpt", "resolve"], "'gpt'");
+    refuses(
+        &sandbox,
+        &["--backend", "claude", "resume-json", "--s", "x"],
+        "--session-name",
+    );
+    refuses(
+        &sandbox,
+        &[
+            "--backend",
+            "claude",
+            "create-session",
+            "--session-name",
+            "a",
+            "--adopt",
+            " ",
+        ],
+        "adopt",
+    );
+    refuses(
+        &sandbox,
+        &["--backend", "claude", "rename-session", "--session-name", "a"],
+        "new name",
+    );
+}
+
+#[test]
+fn prompts() {
+    let sandbox = Sandbox::new();
+    sandbox.write("p.txt", "p");
+    sandbox.write("blank.txt", " \n\t");
+    for (args, names) in [
+        (&[][..], "no prompt"),
+        (&["--prompt", "x", "--prompt-file", "p.txt"], "--prompt-file"),
+        (&["--prompt", " \n"], "empty"),
+        (&["--prompt-file", "blank.txt"], "empty"),
+        (&["--prompt", "-"], "empty"),
+        (&["--prompt", "-", "--stdin"], "standard input"),
+        (&["--prompt-file", "-", "--stdin"], "standard input"),
+        (&["--prompt-file", "none.txt"], "none.txt"),
+        (&["--prompt-file", "."], "folder"),
+        (&["--prompt", "x", "--if-missing", "create"], "--if-missing"),
+    ] {
+        refuses(&sandbox, &[&RESUME[..], args].concat(), names);
+    }
+}
+
+#[test]
+fn ids_that_would_be_options_or_hold_control_characters() {
+    let sandbox = Sandbox::new();
+    for id in ["-x", "--last", "a\nb", "a\u{1b}b"] {
+        let option = format!("--session-id={id}");
+        refuses(
+            &sandbox,
+            &["--backend", "claude", "resolve", &option],
+            "cannot be a session's id",
+        );
+        let option = format!("--adopt={id}");
+        refuses(
+            &sandbox,
+            &["--backend", "codex", "create-session", "--session-name", "a", &option],
+            "cannot be",
+        );
+    }
+    refuses(
+        &sandbox,
+        &["--backend", "claude", "resolve", "--session-id", "-x"],
+        "'-x'",
+    );
+}
+
+#[test]
+fn numbers_of_seconds() {
+    let sandbox = Sandbox::new();
+    for seconds in ["0", "-0", "-5", "nan", "inf", "x", "", "1,5"] {
+        refuses(
+            &sandbox,
+            &[&RESUME[..], &["--prompt", "p", "--deadline-seconds", seconds]].concat(),
+            "--deadline-seconds",
+        );
+    }
+    sandbox.agent(Backend::Claude.answers("i", "x"));
+    for seconds in [" 60 ", "1e9", "1e300", "60."] {
+        sandbox.succeeds(&[&RESUME[..], &["--prompt", "p", "--deadline-seconds", seconds]].concat());
+    }
+}
+
+#[test]
+fn files_that_are_missing_or_folders() {
+    let sandbox = Sandbox::new();
+    sandbox.write("folder.md/x", "");
+    sandbox.write("role.txt", "");
+    sandbox.write("bytes.md", b"\xff");
+    sandbox.write("bytes.env", b"A=\xff\n");
+    let create = ["--backend", "codex", "create-session", "--session-name", "a"];
+    for (option, file) in [
+        ("--role-definition-md", "none.md"),
+        ("--role-definition-md", "folder.md"),
+        ("--role-definition-md", "role.txt"),
+        ("--role-definition-md", "bytes.md"),
+        ("--env-file", "none.env"),
+        ("--env-file", "."),
+        ("--env-file", "bytes.env"),
+        ("--workspace-dir", "none"),
+        ("--workspace-dir", "role.txt"),
+    ] {
+        refuses(&sandbox, &[&create[..], &[option, file]].concat(), file);
+    }
+    refuses(
+        &sandbox,
+        &["--backend", "codex", "list-sessions", "--workspace-dir", ""],
+        "--workspace-dir",
+    );
+    refuses(
+        &sandbox,
+        &["--backend", "codex", "list-sessions", "--mapping-file", " "],
+        "--mapping-file",
+    );
+}
+
+#[test]
+#[cfg(unix)] // Windows has neither in the file system
+fn pipes_that_nobody_writes_to_and_devices() {
+    let sandbox = Sandbox::new();
+    for name in ["pipe", "pipe.md"] {
+        let path = sandbox.workspace().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    }
+    refuses(
+        &sandbox,
+        &[&RESUME[..], &["--prompt-file", "pipe"]].concat(),
+        "pipe that nobody writes to",
+    );
+    refuses(
+        &sandbox,
+        &[&RESUME[..], &["--prompt-file", "/dev/zero"]].concat(),
+        "/dev/zero",
+    );
+    refuses(
+        &sandbox,
+        &[&RESUME[..], &["--prompt", "p", "--env-file", "pipe"]].concat(),
+        "pipe",
+    );
+    let create = ["--backend", "claude", "create-session", "--session-name", "a"];
+    refuses(
+        &sandbox,
+        &[&create[..], &["--role-definition-md", "pipe.md"]].concat(),
+        "pipe.md",
+    );
+    for file in ["pipe", "/dev/zero"] {
+        let failure = sandbox.fails(
+            &["--backend", "claude", "list-sessions", "--mapping-file", file],
+            6,
+            "mapping_unreadable",
+        );
+        assert!(failure.message.contains("regular file"), "{}", failure.message);
+    }
+}
+
+#[test]
+#[cfg(unix)] // elsewhere arguments are Unicode
+fn text_that_is_no_utf_8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new();
+    let bad = OsStr::from_bytes(b"a\xffb");
+    for (before, names) in [
+        (
+            &["--backend", "claude", "resolve", "--session-name"][..],
+            "--session-name",
+        ),
+        (&["--backend", "claude", "resolve", "--session-id"], "--session-id"),
+        (
+            &["--backend", "claude", "resume-json", "--session-id", "i", "--prompt"],
+            "--prompt",
+        ),
+        (
+            &["--backend", "claude", "list-sessions", "--workspace-dir"],
+            "workspace",
+        ),
+        (
+            &["--backend", "claude", "list-sessions", "--mapping-file"],
+            "--mapping-file",
+        ),
+    ] {
+        let mut command = sandbox.cmd(&["--error-format", "json"]);
+        let failure = command.args(before).arg(bad).run().failed(2, "usage");
+        assert!(failure.message.contains(names), "{}", failure.message);
+        assert!(failure.message.contains("UTF-8"), "{}", failure.message);
+    }
+    let workspace = sandbox.root().join(bad);
+    std::fs::create_dir(&workspace).unwrap();
+    let mut command = sandbox.cmd(&["--error-format", "json", "--backend", "claude", "list-sessions"]);
+    command.current_dir(&workspace).run().failed(2, "usage");
+}
+
+#[test]
+fn programs_that_are_not_there_or_cannot_be_run() {
+    let sandbox = Sandbox::new();
+    sandbox.write("plain.txt", "no program");
+    sandbox.write("folder/x", "");
+    let call = |command: &str, exit, kind| {
+        let args = [&RESUME[..], &["--prompt", "p", "--claude-cmd", command]].concat();
+        let failure = sandbox.fails(&args, exit, kind);
+        assert!(
+            failure.message.contains(command.trim_start_matches("./")),
+            "{}",
+            failure.message
+        );
+        assert_eq!(failure.turn_started, Some(false));
+        failure
+    };
+    // an alias of a shell is no program
+    assert!(
+        call("my-alias", 127, "agent_not_found")
+            .hint
+            .unwrap()
+            .contains("--claude-cmd")
+    );
+    call("./none", 127, "agent_not_found");
+    call("./folder", 127, "agent_not_found");
+    if cfg!(unix) {
+        call("./plain.txt", 126, "agent_not_executable"); // Windows goes by the name alone
+    }
+    refuses(
+        &sandbox,
+        &[&RESUME[..], &["--prompt", "p", "--claude-cmd", "'open"]].concat(),
+        "--claude-cmd",
+    );
+}
+
+#[test]
+#[cfg(unix)] // a first line that names an interpreter is Unix's
+fn an_interpreter_that_is_not_there_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    let script = sandbox.write("script", "#!/no/such/interpreter\n");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let args = [&RESUME[..], &["--prompt", "p", "--claude-cmd", "./script"]].concat();
+    let failure = sandbox.fails(&args, 126, "agent_not_executable");
+    assert!(failure.message.contains("interpreter"), "{}", failure.message);
+}
+
+#[test]
+fn arguments_for_the_agent_that_would_change_what_answers() {
+    let sandbox = Sandbox::new();
+    for argument in [
+        "--resume",
+        "--continue",
+        "-c",
+        "--fork-session",
+        "--session-id=x",
+        "--output-format",
+        "-r",
+    ] {
+        refuses(
+            &sandbox,
+            &[&RESUME[..], &["--prompt", "p", "--", argument]].concat(),
+            argument,
+        );
+    }
+    for argument in [
+        "--json",
+        "-o",
+        "-ofile",
+        "--output-last-message",
+        "--last",
+        "--ephemeral",
+    ] {
+        let args = [
+            "--backend",
+            "codex",
+            "create-session",
+            "--session-name",
+            "a",
+            "--",
+            argument,
+        ];
+        refuses(&sandbox, &args, argument);
+    }
+}
+
+#[test]
+fn errors_in_words_say_what_why_and_how_to_go_on() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&[
+        "--backend",
+        "claude",
+        "resume-json",
+        "--session-id",
+        "i",
+        "--prompt-file",
+        "none",
+    ]);
+    assert_eq!(output.code, Some(2));
+    assert_eq!(output.stdout, "");
+    if cfg!(unix) {
+        let words = "error: --prompt-file none cannot be read\ncaused by: no such file or directory\n";
+        assert_eq!(output.stderr, words);
+    }
+    let output = sandbox.run(&["--backend", "claude", "resume-json", "--session-id", "i"]);
+    let words = "error: there is no prompt\nhint: add --prompt TEXT, or --prompt - to read standard input\n";
+    assert_eq!(output.stderr, words);
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let sandbox = Sandbox::new();
+    for args in [
+        &["--help"][..],
+        &["-h"],
+        &["--version"],
+        &["create-session", "--help"],
+        &["resume-stream", "-h"],
+    ] {
+        let output = sandbox.succeeds(args);
+        assert_eq!(output.stderr, "");
+        assert!(output.stdout.contains("invoke-persist"), "{}", output.stdout);
+    }
+    let help = sandbox.succeeds(&["--help"]).stdout;
+    assert!(help.contains("Exit status:") && !help.contains("echo-agent"), "{help}");
+}

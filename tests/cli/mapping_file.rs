@@ -1,0 +1,385 @@
+//! The mapping file: every shape it has had, what is kept, what is refused (contract sections 3 and 9).
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+const ID: &str = "0f12c83d-d554-4369-b6d8-9fed035c432c";
+
+#[test]
+fn every_shape_that_has_existed_is_read() {
+    for (file, model) in [
+        (include_str!("frozen/claude.json"), Some("sonnet")),
+        (include_str!("frozen/ids-alone.json"), None),
+        (include_str!("frozen/older-entries.json"), Some("sonnet")),
+        (include_str!("frozen/older-ids-alone.json"), None),
+        (include_str!("frozen/foreign.json"), None),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write_mapping(Backend::Claude, file);
+        let resolved = sandbox
+            .succeeds(&["--backend", "claude", "resolve", "--session-name", "review-src"])
+            .json();
+        assert_eq!(
+            (&resolved["session_id"], &resolved["last_model"]),
+            (&ID.into(), &model.into()),
+            "{file}"
+        );
+        assert_eq!(sandbox.mapping(Backend::Claude), file, "reading changes nothing");
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write_mapping(Backend::Codex, include_str!("frozen/codex.json"));
+    let resolved = sandbox
+        .succeeds(&["--backend", "codex", "resolve", "--session-name", "review-src"])
+        .json();
+    assert_eq!(
+        (&resolved["thread_id"], &resolved["last_model"]),
+        (&"01a1fbcf-26f1-7251-a3d0-b644aaf2dc59".into(), &"gpt-5".into())
+    );
+}
+
+#[test]
+fn what_the_original_wrote_comes_back_byte_by_byte() {
+    for (backend, file) in [
+        (Backend::Claude, include_str!("frozen/claude.json")),
+        (Backend::Codex, include_str!("frozen/codex.json")),
+        (Backend::Claude, include_str!("frozen/foreign.json")),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write_mapping(backend, file);
+        let there_and_back = [["review-src", "zz"], ["zz", "review-src"]];
+        for [from, to] in there_and_back {
+            sandbox.succeeds(&[
+                "--backend",
+                backend.name(),
+                "rename-session",
+                "--session-name",
+                from,
+                "--to",
+                to,
+            ]);
+        }
+        assert_eq!(sandbox.mapping(backend), file);
+    }
+}
+
+#[test]
+fn an_older_file_is_brought_to_todays_form_when_it_is_written() {
+    let sandbox = Sandbox::new();
+    sandbox.write_mapping(Backend::Claude, include_str!("frozen/older-entries.json"));
+    sandbox.save(Backend::Claude, "new", "i");
+    let mut mapping: Value = serde_json::from_str(&sandbox.mapping(Backend::Claude)).unwrap();
+    assert!(mapping["aliases"]["new"]["created_at"].take().is_string());
+    let want = json!({
+        "aliases": {"new": {"created_at": null, "session_id": "i"}, "review-src": {"session_id": ID, "last_model": "sonnet"}},
+        "workspace_dir": sandbox.workspace(),
+    });
+    assert_eq!(mapping, want);
+}
+
+#[test]
+fn a_broken_file_is_moved_aside_by_what_writes_and_refused_by_what_reads() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        let broken = ["{oops", "[1, 2]", "", "7", "\u{feff}{}", "{\"aliases\": {}} x"];
+        for (number, text) in (1..).zip(broken) {
+            let path = sandbox.write_mapping(backend, text);
+            let call =
+                |args: &[&str]| sandbox.run(&[&["--error-format", "json", "--backend", backend.name()], args].concat());
+            for args in [
+                &["list-sessions"][..],
+                &["resolve", "--session-name", "a"],
+                &["rename-session", "--session-name", "a", "--to", "b"],
+                &["resume-json", "--session-name", "a", "--prompt", "p"],
+            ] {
+                call(args).failed(6, "mapping_invalid");
+            }
+            assert_eq!(sandbox.mapping(backend), text, "nothing moved");
+            // an id needs no mapping
+            let by_id = call(&["resolve", "--session-id", "i"]).succeeded();
+            assert!(by_id.stderr.starts_with("warning: "), "{}", by_id.stderr);
+            let output = call(&["create-session", "--session-name", "a", "--adopt", "i"]).succeeded();
+            assert!(
+                output.stderr.starts_with("warning: ") && output.stderr.contains(".bad."),
+                "{}",
+                output.stderr
+            );
+            assert_eq!(call(&["list-sessions"]).succeeded().json()["alias_count"], 1);
+            let aside = std::fs::read_dir(path.parent().unwrap()).unwrap().count() - 1;
+            assert_eq!(aside, number, "none is written over another");
+            std::fs::remove_file(path).unwrap();
+        }
+        assert!(sandbox.calls().is_empty());
+    }
+}
+
+#[test]
+fn what_is_well_formed_but_cannot_be_held_stays_where_it_is() {
+    let deep = format!("{{\"x\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let large = format!("{{\"aliases\": {{}}, \"x\": \"{}\"}}", "x".repeat(100 << 20));
+    for text in [&deep, &large, "{\"aliases\": 5}", "{\"aliases\": {\"\\ud800\": \"i\"}}"] {
+        let sandbox = Sandbox::new();
+        sandbox.write_mapping(Backend::Claude, text);
+        sandbox.agent(Backend::Claude.answers("i", "OK"));
+        for args in [
+            &["list-sessions"][..],
+            &["resolve", "--session-name", "a"],
+            &["create-session", "--session-name", "a"], // told before anything is paid for
+            &["create-session", "--session-name", "a", "--adopt", "i"],
+            &["delete-session", "--session-name", "a"],
+        ] {
+            sandbox.fails(&[&["--backend", "claude"], args].concat(), 6, "mapping_unreadable");
+        }
+        assert_eq!(sandbox.mapping(Backend::Claude), *text);
+        assert!(sandbox.calls().is_empty());
+    }
+}
+
+#[test]
+fn forty_changes_at_once_are_all_there() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        let names: Vec<String> = (0..40).map(|number| format!("name-{number}")).collect();
+        let create = [
+            "--backend",
+            backend.name(),
+            "create-session",
+            "--adopt",
+            "i",
+            "--session-name",
+        ];
+        let running: Vec<_> = names
+            .iter()
+            .map(|name| sandbox.start(&[&create[..], &[name]].concat()))
+            .collect();
+        for run in running {
+            run.wait(std::time::Duration::from_secs(60)).succeeded();
+        }
+        let list = sandbox.succeeds(&["--backend", backend.name(), "list-sessions"]).json();
+        assert_eq!(list["alias_count"], 40);
+        let folder = sandbox.mapping_path(backend);
+        assert_eq!(
+            std::fs::read_dir(folder.parent().unwrap()).unwrap().count(),
+            1,
+            "nothing beside the mapping"
+        );
+    }
+}
+
+#[cfg(unix)] // owners, modes and links as Unix has them
+mod unix {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::Path;
+
+    use crate::support::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o7777
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    const CREATE: [&str; 6] = [
+        "--backend",
+        "claude",
+        "create-session",
+        "--session-name",
+        "a",
+        "--adopt",
+    ];
+
+    #[test]
+    fn folders_and_files_are_the_users_alone() {
+        let mut sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "a", "i");
+        let file = sandbox.mapping_path(Backend::Claude);
+        let folder = file.parent().unwrap();
+        assert_eq!(
+            (mode(&file), mode(folder), mode(folder.parent().unwrap())),
+            (0o600, 0o700, 0o1777)
+        );
+        // what the original left is used, and tightened by the next write
+        set_mode(&file, 0o664);
+        set_mode(folder, 0o775);
+        sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "a"]);
+        assert_eq!(mode(&file), 0o664);
+        sandbox.save(Backend::Claude, "a", "j");
+        assert_eq!((mode(&file), mode(folder)), (0o600, 0o700));
+        sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("mine"));
+        sandbox.save(Backend::Claude, "a", "i");
+        assert_eq!(mode(&sandbox.root().join("mine/agent-sessions")), 0o700);
+    }
+
+    #[test]
+    fn a_file_the_caller_named_keeps_its_mode_and_its_links() {
+        let sandbox = Sandbox::new();
+        let file = sandbox.write("real/m.json", "{}");
+        set_mode(&file, 0o640);
+        symlink("real/m.json", sandbox.workspace().join("link.json")).unwrap();
+        sandbox.succeeds(&[&CREATE[..], &["i", "--mapping-file", "link.json"]].concat());
+        assert_eq!(mode(&file), 0o640);
+        assert!(fs::read_to_string(&file).unwrap().contains("\"i\""));
+        assert!(
+            fs::symlink_metadata(sandbox.workspace().join("link.json"))
+                .unwrap()
+                .is_symlink()
+        );
+        // removed is what was named
+        let removed = sandbox
+            .succeeds(&[
+                "--backend",
+                "claude",
+                "delete-all-sessions",
+                "--mapping-file",
+                "link.json",
+            ])
+            .json();
+        assert_eq!(removed["mapping_file_deleted"], true);
+        assert!(file.exists() && !sandbox.workspace().join("link.json").exists());
+        // one that is made here is private
+        sandbox.succeeds(&[&CREATE[..], &["i", "--mapping-file", "new/m.json"]].concat());
+        assert_eq!(mode(&sandbox.workspace().join("new/m.json")), 0o600);
+    }
+
+    #[test]
+    fn links_and_loose_modes_in_the_default_place_are_refused_and_not_touched() {
+        let refuse = |arrange: &dyn Fn(&Sandbox)| {
+            let sandbox = Sandbox::new();
+            sandbox.save(Backend::Claude, "a", "i");
+            sandbox.agent(Backend::Claude.answers("i", "OK"));
+            arrange(&sandbox);
+            for args in [
+                &["--backend", "claude", "list-sessions"][..],
+                &["--backend", "claude", "resolve", "--session-name", "a"],
+                &["--backend", "claude", "create-session", "--session-name", "a"],
+                &[
+                    "--backend",
+                    "claude",
+                    "resume-json",
+                    "--session-name",
+                    "a",
+                    "--prompt",
+                    "p",
+                ],
+                &["--backend", "claude", "delete-session", "--session-name", "a"],
+                &[&CREATE[..], &["j"]].concat(),
+            ] {
+                let failure = sandbox.fails(args, 6, "mapping_unsafe");
+                assert!(failure.hint.unwrap().contains("INVOKE_PERSIST_DIR"));
+            }
+            assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+        };
+        let target = |sandbox: &Sandbox| sandbox.root().join("target");
+        let file = |sandbox: &Sandbox| sandbox.mapping_path(Backend::Claude);
+        let folder = |sandbox: &Sandbox| file(sandbox).parent().unwrap().to_owned();
+        // a link in the place of the file, of its folder, of agent-sessions
+        refuse(&|sandbox| {
+            fs::rename(file(sandbox), target(sandbox)).unwrap();
+            symlink(target(sandbox), file(sandbox)).unwrap();
+        });
+        refuse(&|sandbox| {
+            fs::rename(folder(sandbox), target(sandbox)).unwrap();
+            symlink(target(sandbox), folder(sandbox)).unwrap();
+        });
+        refuse(&|sandbox| {
+            let shared = folder(sandbox).parent().unwrap().to_owned();
+            fs::rename(&shared, target(sandbox)).unwrap();
+            symlink(target(sandbox), shared).unwrap();
+        });
+        // everyone may write
+        refuse(&|sandbox| set_mode(&file(sandbox), 0o666));
+        refuse(&|sandbox| set_mode(&folder(sandbox), 0o1777));
+        refuse(&|sandbox| set_mode(folder(sandbox).parent().unwrap(), 0o777));
+        // no folder at all
+        refuse(&|sandbox| {
+            fs::rename(folder(sandbox), target(sandbox)).unwrap();
+            fs::write(folder(sandbox), "").unwrap();
+        });
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_temp_file_is_not_written_through() {
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "a", "i");
+        let victim = sandbox.write("victim", "mine");
+        let folder = sandbox.mapping_path(Backend::Claude).parent().unwrap().to_owned();
+        // every number that the next process may get
+        let next = std::process::id();
+        for pid in next..next + 3000 {
+            symlink(
+                &victim,
+                folder.join(format!("claude-code-alias-mapping.json.tmp.{pid}")),
+            )
+            .unwrap();
+        }
+        sandbox.save(Backend::Claude, "b", "j");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+        assert!(sandbox.mapping(Backend::Claude).contains("\"j\""));
+    }
+
+    #[test]
+    fn what_crashed_writers_left_is_removed_by_the_next_write() {
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "a", "i");
+        let file = sandbox.mapping_path(Backend::Claude);
+        let beside = |suffix: &str| file.with_file_name(format!("claude-code-alias-mapping.json.{suffix}"));
+        let (gone, alive, foreign) = (
+            beside("tmp.4194305"),
+            beside(&format!("tmp.{}", std::process::id())),
+            beside("tmp.x"),
+        );
+        for path in [&gone, &alive, &foreign] {
+            fs::write(path, "half").unwrap();
+        }
+        sandbox.save(Backend::Claude, "b", "j");
+        assert_eq!((gone.exists(), alive.exists(), foreign.exists()), (false, true, true));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_told_before_anything_is_paid() {
+        if rustix::process::geteuid().is_root() {
+            return; // permissions do not bind root; the kernel's own read-only files do, below
+        }
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "a", "i");
+        sandbox.agent(Backend::Claude.answers("i", "OK"));
+        let folder = sandbox.mapping_path(Backend::Claude).parent().unwrap().to_owned();
+        set_mode(&folder, 0o500);
+        sandbox.fails(
+            &[
+                "--backend",
+                "claude",
+                "rename-session",
+                "--session-name",
+                "a",
+                "--to",
+                "b",
+            ],
+            6,
+            "mapping_unwritable",
+        );
+        set_mode(&folder, 0o700);
+    }
+
+    #[test]
+    fn a_folder_nobody_can_make_is_told() {
+        let sandbox = Sandbox::new();
+        sandbox.agent(Backend::Claude.answers("i", "OK"));
+        for args in [
+            &["create-session", "--session-name", "a"][..],
+            &["create-session", "--session-name", "a", "--adopt", "i"],
+        ] {
+            let place = ["--backend", "claude", "--error-format", "json"];
+            let mut command = sandbox.cmd(&[&place[..], args].concat());
+            let failure = command
+                .env("INVOKE_PERSIST_DIR", "/proc/nowhere")
+                .run()
+                .failed(6, "mapping_unwritable");
+            assert!(failure.message.contains("/proc/nowhere"), "{}", failure.message);
+        }
+        assert!(sandbox.calls().is_empty());
+    }
+}

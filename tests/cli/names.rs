@@ -1,0 +1,274 @@
+//! Names: created, reused, overwritten, renamed, deleted, listed (contract sections 2 and 4).
+
+use serde_json::json;
+
+use crate::support::*;
+
+#[test]
+fn an_overwritten_name_tells_what_it_meant() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let output = sandbox.succeeds(&[
+        "--backend",
+        "claude",
+        "create-session",
+        "--session-name",
+        "a",
+        "--adopt",
+        "j",
+    ]);
+    assert_eq!(output.stdout, "j\n");
+    assert!(
+        output.stderr.starts_with("note: ") && output.stderr.contains('i'),
+        "{}",
+        output.stderr
+    );
+    let quiet = [
+        "--quiet",
+        "--backend",
+        "claude",
+        "create-session",
+        "--session-name",
+        "a",
+        "--adopt",
+        "k",
+    ];
+    assert_eq!(sandbox.succeeds(&quiet).stderr, "");
+}
+
+#[test]
+fn a_name_that_exists_can_be_kept() {
+    let sandbox = Sandbox::new();
+    for backend in Backend::BOTH {
+        sandbox.agent(backend.answers("new", "OK"));
+        sandbox.save(backend, "a", "old");
+        let create = [
+            "--backend",
+            backend.name(),
+            "create-session",
+            "--session-name",
+            "a",
+            "--if-exists",
+        ];
+        let failure = sandbox.fails(&[&create[..], &["fail"]].concat(), 4, "session_exists");
+        assert_eq!(
+            (failure.session_id.as_deref(), failure.turn_started),
+            (Some("old"), Some(false))
+        );
+        sandbox.fails(&[&create[..], &["fail", "--adopt", "x"]].concat(), 4, "session_exists");
+        let reused = sandbox
+            .succeeds(&[&create[..], &["reuse", "--print-mapping-json"]].concat())
+            .json();
+        assert_eq!(reused[backend.id_key()], "old");
+        assert_eq!(reused["mapping_file_written"], false);
+        assert_eq!(
+            sandbox
+                .succeeds(&[&create[..], &["reuse", "--adopt", "x"]].concat())
+                .stdout,
+            "old\n"
+        );
+        assert!(sandbox.calls().is_empty());
+        assert_eq!(
+            sandbox.succeeds(&[&create[..], &["overwrite"]].concat()).stdout,
+            "new\n"
+        );
+        std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
+        // a name that is free is created whatever is to happen to one that is taken
+        let free = [
+            "--backend",
+            backend.name(),
+            "create-session",
+            "--session-name",
+            "free",
+            "--if-exists",
+            "fail",
+        ];
+        assert_eq!(sandbox.succeeds(&free).stdout, "new\n");
+        std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
+    }
+}
+
+#[test]
+fn an_id_does_nothing_at_creation_but_earn_a_warning() {
+    let sandbox = Sandbox::new();
+    sandbox.agent(Backend::Claude.answers("new", "OK"));
+    let create = [
+        "--backend",
+        "claude",
+        "create-session",
+        "--session-name",
+        "a",
+        "--session-id",
+        "mine",
+    ];
+    let output = sandbox.succeeds(&create);
+    assert_eq!(output.stdout, "new\n");
+    assert!(
+        output.stderr.starts_with("warning: ") && output.stderr.contains("--adopt"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn a_name_is_renamed_with_all_that_belongs_to_it() {
+    let sandbox = Sandbox::new();
+    for backend in Backend::BOTH {
+        let entry = json!({backend.id_key(): "i", "last_model": "m", "mine": [1.0]});
+        sandbox.write_mapping(backend, json!({"aliases": {"a": entry, "b": "j"}}).to_string());
+        let rename = ["--backend", backend.name(), "rename-session", "--session-name"];
+        sandbox.fails(&[&rename[..], &["none", "--to", "x"]].concat(), 3, "session_not_found");
+        let before = sandbox.mapping(backend);
+        let failure = sandbox.fails(&[&rename[..], &["a", "--to", "b"]].concat(), 4, "session_exists");
+        assert!(failure.hint.unwrap().contains("--force"));
+        assert_eq!(sandbox.mapping(backend), before);
+        let output = sandbox.succeeds(&[&rename[..], &["a", "--to", "c"]].concat());
+        let file = sandbox.mapping_path(backend);
+        let printed = format!(
+            "{{\"workspace_dir\": {}, \"mapping_file\": {}, \"renamed_from\": \"a\", \"renamed_to\": \"c\", \
+             \"{key}\": \"i\", \"replaced_{key}\": null, \"mapping_file_written\": true}}\n",
+            json!(sandbox.workspace()),
+            json!(file),
+            key = backend.id_key()
+        );
+        assert_eq!(output.stdout, printed);
+        let output = sandbox
+            .succeeds(&[&rename[..], &["c", "--to", "b", "--force"]].concat())
+            .json();
+        assert_eq!(output[format!("replaced_{}", backend.id_key())], "j");
+        let mapping: serde_json::Value = serde_json::from_str(&sandbox.mapping(backend)).unwrap();
+        assert_eq!(mapping["aliases"], json!({"b": entry}));
+    }
+}
+
+#[test]
+fn renaming_to_itself_changes_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let before = sandbox.mapping(Backend::Claude);
+    let output = sandbox
+        .succeeds(&[
+            "--backend",
+            "claude",
+            "rename-session",
+            "--session-name",
+            "a",
+            "--to",
+            "a",
+        ])
+        .json();
+    assert_eq!(output["mapping_file_written"], false);
+    assert_eq!(sandbox.mapping(Backend::Claude), before);
+}
+
+#[test]
+fn a_name_whose_id_cannot_be_used_says_so() {
+    let sandbox = Sandbox::new();
+    sandbox.write_mapping(
+        Backend::Claude,
+        r#"{"aliases": {"a": {"session_id": "--last"}, "b": {"session_id": "x\ny"}}}"#,
+    );
+    for (name, why) in [("a", "dash"), ("b", "control")] {
+        let resolve = ["--backend", "claude", "resolve", "--session-name", name];
+        let failure = sandbox.fails(&resolve, 3, "session_not_found");
+        assert!(failure.message.contains(why), "{}", failure.message);
+    }
+    assert_eq!(
+        sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json()["alias_count"],
+        0
+    );
+    assert!(sandbox.calls().is_empty());
+}
+
+#[test]
+fn a_workspace_folder_may_be_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write("other/x", "");
+    for backend in Backend::BOTH {
+        sandbox.agent(backend.answers("i", "OK"));
+        let there = ["--backend", backend.name(), "--quiet"];
+        let create = [
+            "create-session",
+            "--session-name",
+            "a",
+            "--workspace-dir",
+            "other",
+            "--print-mapping-json",
+        ];
+        let created = sandbox.succeeds(&[&there[..], &create].concat()).json();
+        let other = sandbox.workspace().join("other");
+        assert_eq!(created["workspace_dir"], json!(other));
+        assert_eq!(sandbox.last_call().cwd, other.to_str().unwrap());
+        let resume = [
+            "resume-json",
+            "--session-name",
+            "a",
+            "--prompt",
+            "p",
+            "--workspace-dir",
+            "other",
+        ];
+        sandbox.succeeds(&[&there[..], &resume].concat());
+        assert_eq!(sandbox.last_call().cwd, other.to_str().unwrap());
+        let resolve = ["resolve", "--session-name", "a", "--workspace-dir", "./other/../other"];
+        sandbox.succeeds(&[&there[..], &resolve].concat());
+        let rename = [
+            "rename-session",
+            "--session-name",
+            "a",
+            "--to",
+            "b",
+            "--workspace-dir",
+            "other",
+        ];
+        assert_eq!(
+            sandbox.succeeds(&[&there[..], &rename].concat()).json()["workspace_dir"],
+            "other"
+        );
+        sandbox.fails(
+            &[&there[..], &["resolve", "--session-name", "b"]].concat(),
+            3,
+            "session_not_found",
+        );
+    }
+}
+
+#[test]
+fn what_reads_needs_nothing_writable_and_creates_nothing() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("TMPDIR", sandbox.temp().join("none"));
+    sandbox.env("INVOKE_PERSIST_DIR", sandbox.temp().join("mine"));
+    sandbox.succeeds(&["list-sessions"]);
+    sandbox.fails(
+        &["--backend", "claude", "resolve", "--session-name", "a"],
+        3,
+        "session_not_found",
+    );
+    sandbox.fails(
+        &[
+            "--backend",
+            "claude",
+            "rename-session",
+            "--session-name",
+            "a",
+            "--to",
+            "b",
+        ],
+        3,
+        "session_not_found",
+    );
+    sandbox.succeeds(&["--backend", "claude", "delete-session", "--session-name", "a"]);
+    sandbox.succeeds(&["--backend", "claude", "delete-all-sessions"]);
+    assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_of_ones_own_keeps_names_across_a_reboot() {
+    let mut sandbox = Sandbox::new();
+    let mine = sandbox.root().join("mine/deep");
+    sandbox.env("INVOKE_PERSIST_DIR", &mine);
+    sandbox.save(Backend::Claude, "a", "i");
+    let file = sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json()["mapping_file"].clone();
+    assert!(file.as_str().unwrap().starts_with(mine.to_str().unwrap()), "{file}");
+    assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0);
+}

@@ -1,0 +1,336 @@
+//! What becomes of the agent's processes: deadlines, signals, outputs held open (contract section 8).
+#![cfg(unix)] // signals and process groups; Windows gets its own with job objects
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::*;
+
+/// For what is about to happen. No machine is so slow that it takes this long.
+const SOON: Duration = Duration::from_secs(30);
+
+const SIGNALS: [(Signal, SignalName, i32); 4] = [
+    (Signal::INT, SignalName::Int, 130),
+    (Signal::TERM, SignalName::Term, 143),
+    (Signal::HUP, SignalName::Hup, 129),
+    (Signal::QUIT, SignalName::Quit, 131),
+];
+
+fn resume<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let resume = [
+        "--error-format",
+        "json",
+        "--backend",
+        "codex",
+        "resume-json",
+        "--session-name",
+        "a",
+        "--prompt",
+        "p",
+    ];
+    [&resume[..], args].concat()
+}
+
+fn with_turn(turn: Turn) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Codex, "a", "i");
+    sandbox.agent(turn);
+    sandbox
+}
+
+/// An agent that works until it is stopped.
+fn endless() -> Turn {
+    Turn::doing([Step::create("up"), Step::wait_for("never")])
+}
+
+fn stubborn() -> Vec<Step> {
+    vec![
+        Step::Ignore(vec![SignalName::Term, SignalName::Int]),
+        Step::create("stubborn"),
+        Step::wait_for("never"),
+    ]
+}
+
+#[test]
+fn the_agent_leads_a_session_of_its_own() {
+    let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
+    sandbox.succeeds(&resume(&[]));
+    let call = sandbox.only_call();
+    let pid = i32::try_from(call.pid).unwrap();
+    assert_eq!((call.process_group, call.session), (pid, pid));
+}
+
+#[test]
+fn a_deadline_ends_the_whole_group_even_where_it_will_not_end() {
+    let sandbox = with_turn(Turn::doing([Step::grandchild(stubborn())]).after(stubborn()));
+    let output = sandbox.run(&resume(&["--deadline-seconds", "1"]));
+    let failure = output.failed(124, "deadline");
+    assert_eq!(
+        (failure.turn_started, failure.session_id.as_deref()),
+        (Some(true), Some("i"))
+    );
+    let call = sandbox.only_call();
+    assert!(
+        !is_alive(call.pid) && !is_alive(call.grandchildren[0]),
+        "gone when we are back"
+    );
+    // 1 s, 5 s of grace, and less than 1 s after the kill; on a loaded machine somewhat more
+    assert!(output.took > Duration::from_secs(6), "{:?}", output.took);
+}
+
+#[test]
+#[cfg(target_os = "linux")] // elsewhere a process that leaves the group is out of reach
+fn a_deadline_ends_what_has_left_the_group_too() {
+    let grandchild = Step::Grandchild {
+        steps: vec![Step::create("up"), Step::wait_for("never")],
+        holds: vec![Sink::Stdout, Sink::Stderr],
+        own_session: true,
+    };
+    let sandbox = with_turn(Turn::doing([grandchild, Step::wait_for("never")]));
+    sandbox
+        .run(&resume(&["--deadline-seconds", "2"]))
+        .failed(124, "deadline");
+    assert!(!is_alive(sandbox.only_call().grandchildren[0]));
+}
+
+#[test]
+fn a_deadline_counts_while_the_prompt_is_read() {
+    let sandbox = with_turn(endless());
+    let args = [
+        "--error-format",
+        "json",
+        "--backend",
+        "codex",
+        "resume-json",
+        "--session-name",
+        "a",
+        "--prompt",
+        "-",
+    ];
+    let running = sandbox
+        .cmd(&[&args[..], &["--deadline-seconds", "0.2"]].concat())
+        .start_with_open_input();
+    let failure = running.wait(SOON).failed(124, "deadline");
+    assert_eq!(failure.turn_started, Some(false));
+    assert!(sandbox.calls().is_empty());
+}
+
+#[test]
+fn signals_are_handed_on_and_we_end_when_the_agent_has() {
+    for (signal, name, code) in SIGNALS {
+        let polite = Step::OnSignal {
+            signals: vec![name],
+            steps: vec![Step::Exit(0)],
+        };
+        let sandbox = with_turn(endless());
+        sandbox.agent(Turn::doing([polite]).after([Step::create("up"), Step::wait_for("never")]));
+        let running = sandbox.start(&resume(&[]));
+        wait_until(SOON, || sandbox.has_reached("up"));
+        running.signal(signal);
+        // claude ends a stream with exit status 0 on INT: that is no success
+        let failure = running.wait(SOON).failed(code, "interrupted");
+        assert_eq!(failure.turn_started, Some(true));
+        let call = sandbox.only_call();
+        assert_eq!(call.signals, [name]);
+        assert!(!is_alive(call.pid));
+    }
+}
+
+#[test]
+fn a_second_signal_kills() {
+    let deaf = Step::OnSignal {
+        signals: vec![SignalName::Int],
+        steps: vec![Step::create("heard")],
+    };
+    let sandbox = with_turn(Turn::doing([deaf, Step::create("up"), Step::wait_for("never")]));
+    let running = sandbox.start(&resume(&[]));
+    wait_until(SOON, || sandbox.has_reached("up"));
+    running.signal(Signal::INT);
+    wait_until(SOON, || sandbox.has_reached("heard"));
+    running.signal(Signal::TERM);
+    running.wait(SOON).failed(130, "interrupted"); // the first one counts
+    assert!(!is_alive(sandbox.only_call().pid));
+}
+
+#[test]
+fn a_signal_that_was_ignored_when_we_started_stays_ignored() {
+    let sandbox = with_turn(
+        Backend::Codex
+            .answers("i", "OK")
+            .after([Step::create("up"), Step::wait_for("go")]),
+    );
+    let mut command = std::process::Command::new("nohup");
+    command.arg(env!("CARGO_BIN_EXE_invoke-persist")).args(resume(&[]));
+    command
+        .current_dir(sandbox.workspace())
+        .env_clear()
+        .envs(sandbox.variables());
+    let running = command.start();
+    wait_until(SOON, || sandbox.has_reached("up"));
+    running.signal(Signal::HUP);
+    sandbox.allow("go");
+    running.wait(SOON).succeeded();
+}
+
+#[test]
+fn the_agent_ends_when_we_are_killed() {
+    if !cfg!(target_os = "linux") {
+        return; // no other system tells a child of its parent's death
+    }
+    let polite = Step::OnSignal {
+        signals: vec![SignalName::Term],
+        steps: vec![Step::Exit(0)],
+    };
+    let sandbox = with_turn(Turn::doing([polite, Step::create("up"), Step::wait_for("never")]));
+    let running = sandbox.start(&resume(&[]));
+    wait_until(SOON, || sandbox.has_reached("up"));
+    running.signal(Signal::KILL);
+    let pid = sandbox.only_call().pid;
+    wait_until(SOON, || !is_alive(pid));
+    // and the session is free
+    sandbox.agent(Backend::Codex.answers("i", "OK"));
+    sandbox.succeeds(&resume(&["--if-busy", "fail"]));
+}
+
+#[test]
+fn what_a_good_turn_leaves_running_is_left_alone() {
+    let server = Step::grandchild([Step::create("server"), Step::wait_for("stop")]);
+    let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([server]));
+    // a second with the outputs held open, not for ever; and not less than what the agent itself said
+    let mut command = sandbox.cmd(&resume(&[]));
+    let output = command.run().succeeded();
+    assert_eq!(output.json()["final_message"], "OK");
+    assert!(is_alive(sandbox.only_call().grandchildren[0]));
+    sandbox.allow("stop");
+}
+
+#[test]
+fn what_a_failed_turn_leaves_running_is_ended() {
+    // as npm's launcher of codex, killed: the real program would go on and keep its thread locked
+    let sandbox = with_turn(Turn::doing([
+        Step::grandchild([Step::create("real"), Step::wait_for("never")]),
+        Step::wait_for("real"),
+        Step::Raise(SignalName::Kill),
+    ]));
+    let failure = sandbox.fails(&resume(&[])[2..], 1, "agent_failed");
+    assert!(failure.message.contains("signal 9"), "{}", failure.message);
+    assert_eq!(failure.agent_exit_code, None);
+    assert!(!is_alive(sandbox.only_call().grandchildren[0]));
+}
+
+#[test]
+fn both_outputs_are_read_at_the_same_time() {
+    for backend in Backend::BOTH {
+        for verb in ["resume-json", "resume-stream"] {
+            let sandbox = Sandbox::new();
+            sandbox.save(backend, "a", "i");
+            sandbox.agent(backend.answers("i", "OK").after([Step::flood_stderr(5_000_000)]));
+            sandbox.succeeds(&[
+                "--backend",
+                backend.name(),
+                verb,
+                "--session-name",
+                "a",
+                "--prompt",
+                "p",
+            ]);
+        }
+    }
+}
+
+#[test]
+fn a_line_is_there_as_soon_as_it_is_complete() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.save(backend, "a", "i");
+        sandbox.agent(Turn::doing([
+            Step::stdout("{\"n\": 1}\n"),
+            Step::wait_for("go"),
+            Step::stdout("{\"n\": 2}\n"),
+        ]));
+        let running = sandbox.start(&[
+            "--backend",
+            backend.name(),
+            "resume-stream",
+            "--session-name",
+            "a",
+            "--prompt",
+            "p",
+        ]);
+        wait_until(SOON, || running.stdout_so_far() == "{\"n\": 1}\n");
+        sandbox.allow("go");
+        assert_eq!(running.wait(SOON).succeeded().stdout, "{\"n\": 1}\n{\"n\": 2}\n");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_end_the_turn() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let turn = Backend::Claude.answers("i", "OK");
+    sandbox.agent(turn.after([
+        Step::stdout("{}\n"),
+        Step::wait_for("go"),
+        Step::flood_stdout(5_000_000),
+    ]));
+    let args = [
+        "--backend",
+        "claude",
+        "resume-stream",
+        "--session-name",
+        "a",
+        "--prompt",
+        "p",
+        "--model",
+        "kept",
+    ];
+    let mut child = sandbox.cmd(&args).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    wait_until(SOON, || !sandbox.calls().is_empty());
+    drop(child.stdout.take());
+    sandbox.allow("go");
+    assert!(child.wait().unwrap().success());
+    let call = sandbox.only_call();
+    assert_eq!((call.ended, call.broken_pipes), (Some(0), vec![]));
+    assert!(sandbox.mapping(Backend::Claude).contains("kept"));
+}
+
+#[test]
+fn an_agent_that_closes_its_output_early_is_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    sandbox.agent(Turn::doing([
+        Step::stdout("{\"result\": \"x\"}"),
+        Step::CloseStdout,
+        Step::wait_for("go"),
+        Step::create("done"),
+    ]));
+    let running = sandbox.start(&[
+        "--backend",
+        "claude",
+        "resume-json",
+        "--session-name",
+        "a",
+        "--prompt",
+        "p",
+    ]);
+    wait_until(SOON, || !sandbox.calls().is_empty());
+    sandbox.allow("go");
+    running.wait(SOON).succeeded();
+    assert!(sandbox.has_reached("done"));
+}
+
+#[test]
+fn temporary_files_are_private_and_go_with_the_turn() {
+    let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
+    sandbox.succeeds(&resume(&[]));
+    sandbox.agent(endless());
+    sandbox
+        .run(&resume(&["--deadline-seconds", "0.5"]))
+        .failed(124, "deadline");
+    let left: Vec<_> = std::fs::read_dir(sandbox.temp())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["agent-sessions"]);
+}

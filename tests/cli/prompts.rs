@@ -1,0 +1,270 @@
+//! How a prompt and a role reach the agent (contract section 5).
+
+use crate::support::*;
+
+const BIG: usize = 5 << 20;
+
+fn resume<'a>(backend: Backend, args: &[&'a str]) -> Vec<&'a str> {
+    let backend = backend.name();
+    [
+        &[
+            "--backend",
+            if backend == "claude" { "claude" } else { "codex" },
+            "resume-json",
+            "--session-name",
+            "a",
+        ],
+        args,
+    ]
+    .concat()
+}
+
+fn with_session(backend: Backend) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.save(backend, "a", "i");
+    sandbox.agent(backend.answers("i", "OK").after([Step::ReadStdin]));
+    sandbox
+}
+
+#[test]
+fn a_prompt_on_the_command_line_is_an_argument_and_standard_input_is_closed() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        // ours stays open and silent for as long as the call runs
+        let running = sandbox
+            .cmd(&resume(backend, &["--prompt", "it's \"x\" $HOME\n"]))
+            .start_with_open_input();
+        running.wait(std::time::Duration::from_secs(30)).succeeded();
+        let call = sandbox.only_call();
+        assert!(call.has("it's \"x\" $HOME\n"), "{:?}", call.argv);
+        assert_eq!(call.stdin.unwrap().length, 0);
+    }
+}
+
+#[test]
+fn a_prompt_that_looks_like_an_option_goes_last_behind_dashes() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        for prompt in ["- fix this", "--help", "-"] {
+            let by_argument = prompt != "-"; // which is standard input
+            if by_argument {
+                sandbox.succeeds(&resume(backend, &["--prompt", prompt]));
+                let call = sandbox.last_call();
+                assert_eq!(call.argv[call.argv.len() - 2..], ["--", prompt]);
+            }
+        }
+        sandbox.succeeds(&resume(backend, &["--prompt=--help"]));
+        assert_eq!(sandbox.last_call().argv.last().unwrap(), "--help");
+    }
+}
+
+#[test]
+fn a_prompt_from_a_file_or_standard_input_goes_on_unchanged() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        let bytes = b"\xff\x00 one\r\n\ttwo \n";
+        sandbox.write("prompt", bytes);
+        sandbox.succeeds(&resume(backend, &["--prompt-file", "prompt"]));
+        sandbox
+            .run_with_input(&resume(backend, &["--prompt", "-"]), bytes)
+            .succeeded();
+        sandbox
+            .run_with_input(&resume(backend, &["--prompt-file", "-"]), bytes)
+            .succeeded();
+        for call in sandbox.calls() {
+            let dash = call.argv.last().unwrap() == "-";
+            assert_eq!(dash, backend == Backend::Codex, "{:?}", call.argv);
+            let input = call.stdin.unwrap();
+            assert_eq!(
+                (input.length, input.md5.as_str()),
+                (bytes.len() as u64, md5_of(bytes).as_str())
+            );
+        }
+    }
+}
+
+#[test]
+fn a_prompt_of_any_size_arrives() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        let big = "x".repeat(BIG);
+        sandbox.write("prompt", &big);
+        sandbox.succeeds(&resume(backend, &["--prompt-file", "prompt"]));
+        sandbox
+            .run_with_input(&resume(backend, &["--prompt", "-"]), &big)
+            .succeeded();
+        // the longest argument that Linux takes is longer than the longest that is handed on as one
+        let long = "y".repeat(if cfg!(windows) { 20_000 } else { 120_000 });
+        sandbox.succeeds(&resume(backend, &["--prompt", &long]));
+        let calls = sandbox.calls();
+        let lengths: Vec<_> = calls.iter().map(|call| call.stdin.as_ref().unwrap().length).collect();
+        assert_eq!(lengths, [BIG as u64, BIG as u64, long.len() as u64]);
+        assert!(
+            calls
+                .iter()
+                .all(|call| call.argv.iter().all(|argument| argument.len() < 1000))
+        );
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_read_its_input_is_not_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    sandbox.agent(Backend::Claude.answers("i", "OK"));
+    sandbox
+        .run_with_input(&resume(Backend::Claude, &["--prompt", "-"]), "x".repeat(BIG))
+        .succeeded();
+}
+
+#[test]
+fn standard_input_can_be_added_to_a_prompt() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        for (input, block) in [
+            ("one\ntwo", "<stdin>\none\ntwo\n</stdin>\n"),
+            ("one\n", "<stdin>\none\n</stdin>\n"),
+            ("", "<stdin>\n</stdin>\n"),
+        ] {
+            sandbox
+                .run_with_input(&resume(backend, &["--prompt", "Look", "--stdin"]), input)
+                .succeeded();
+            assert_eq!(sandbox.last_call().stdin_text(), format!("Look\n\n{block}"));
+        }
+        let create = [
+            "--backend",
+            backend.name(),
+            "create-session",
+            "--session-name",
+            "b",
+            "--init-prompt",
+            "Look",
+            "--stdin",
+        ];
+        sandbox.run_with_input(&create, "x").succeeded();
+        assert_eq!(sandbox.last_call().stdin_text(), "Look\n\n<stdin>\nx\n</stdin>\n");
+    }
+}
+
+#[test]
+fn a_role_of_any_size_arrives() {
+    let sandbox = Sandbox::new();
+    let role = "r".repeat(200_000);
+    sandbox.write("big.md", &role);
+    sandbox.agent(Backend::Claude.answers("i", "OK"));
+    let create = [
+        "create-session",
+        "--session-name",
+        "a",
+        "--role-definition-md",
+        "big.md",
+    ];
+    sandbox.succeeds(&[&["--backend", "claude"], &create[..]].concat());
+    let call = sandbox.last_call();
+    let file = call.value_of("--append-system-prompt-file").expect("a file");
+    assert!(
+        !std::path::Path::new(file).exists(),
+        "the file goes when the turn is over"
+    );
+
+    sandbox.agent(Backend::Codex.answers("i", "OK").after([Step::ReadStdin]));
+    sandbox.succeeds(&[&["--backend", "codex"], &create[..]].concat());
+    let input = sandbox.last_call().stdin.unwrap();
+    assert!(input.length > role.len() as u64);
+}
+
+#[test]
+fn the_first_prompt_of_a_missing_session_is_the_one_given() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.agent(backend.answers("new", "hi").after([Step::ReadStdin]));
+        let args = resume(backend, &["--prompt", "go", "--if-missing", "create", "--model", "m"]);
+        let output = sandbox.succeeds(&args);
+        let call = sandbox.only_call();
+        match backend {
+            Backend::Claude => {
+                assert_eq!(call.argv, ["-p", "go", "--output-format", "json", "--model", "m"]);
+                assert_eq!(output.json()["session_id"], "new");
+            }
+            Backend::Codex => {
+                assert_eq!(call.argv[..4], ["exec", "--model", "m", "--json"]);
+                let answer = output.json();
+                assert_eq!(
+                    (&answer["thread_id"], &answer["source"]),
+                    (&"new".into(), &"created".into())
+                );
+                assert_eq!((&answer["alias"], &answer["last_model"]), (&"a".into(), &"m".into()));
+            }
+        }
+        let resolved = sandbox
+            .succeeds(&["--backend", backend.name(), "resolve", "--session-name", "a"])
+            .json();
+        assert_eq!(
+            (&resolved[backend.id_key()], &resolved["last_model"]),
+            (&"new".into(), &"m".into())
+        );
+        // now that it is there, the same call resumes it
+        sandbox.agent(backend.answers("new", "hi"));
+        sandbox.succeeds(&args);
+        assert!(sandbox.last_call().has("new"));
+    }
+}
+
+#[test]
+fn a_missing_session_can_start_in_a_stream() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.agent(backend.answers("new", "hi"));
+        let args = [
+            "--backend",
+            backend.name(),
+            "resume-stream",
+            "--session-name",
+            "a",
+            "--prompt",
+            "go",
+            "--if-missing",
+            "create",
+        ];
+        let output = sandbox.succeeds(&args);
+        assert!(output.stdout.contains("\"new\""), "{}", output.stdout);
+        match backend {
+            Backend::Claude => assert_eq!(
+                sandbox.only_call().argv,
+                ["-p", "go", "--output-format", "stream-json", "--verbose"]
+            ),
+            Backend::Codex => assert_eq!(sandbox.only_call().argv, ["exec", "--json", "go"]),
+        }
+        let resolve = [
+            "--backend",
+            backend.name(),
+            "resolve",
+            "--session-name",
+            "a",
+            "--print-session-id",
+        ];
+        assert_eq!(sandbox.succeeds(&resolve).stdout, "new\n");
+    }
+}
+
+#[test]
+#[cfg(unix)] // the shell's `<(…)` is a pipe
+fn a_prompt_may_come_through_a_pipe_of_the_shell() {
+    let sandbox = with_session(Backend::Claude);
+    let program = env!("CARGO_BIN_EXE_invoke-persist");
+    let script =
+        format!("exec {program} --backend claude resume-json --session-name a --prompt-file <(sleep 0.2; echo piped)");
+    let mut command = std::process::Command::new("bash");
+    command
+        .args(["-c", &script])
+        .current_dir(sandbox.workspace())
+        .env_clear()
+        .envs(sandbox.variables());
+    command.run().succeeded();
+    assert_eq!(sandbox.last_call().stdin_text(), "piped\n");
+}
+
+fn md5_of(bytes: &[u8]) -> String {
+    use md5::{Digest, Md5};
+    Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

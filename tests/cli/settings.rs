@@ -1,0 +1,247 @@
+//! What surrounds a call: environment, arguments of the caller's, model and effort, codex's flags (contract section 5).
+
+use serde_json::json;
+
+use crate::support::*;
+
+fn with_session(backend: Backend) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.save(backend, "a", "i");
+    sandbox.agent(backend.answers("i", "OK").watching(&["CLAUDECODE", "A", "B", "QUOTED"]));
+    sandbox
+}
+
+#[test]
+fn claude_does_not_learn_that_it_runs_inside_itself() {
+    let mut sandbox = with_session(Backend::Claude);
+    sandbox.env("CLAUDECODE", "1");
+    sandbox.succeeds(&[
+        "--backend",
+        "claude",
+        "resume-json",
+        "--session-name",
+        "a",
+        "--prompt",
+        "p",
+    ]);
+    assert_eq!(sandbox.last_call().env["CLAUDECODE"], None);
+}
+
+#[test]
+fn variables_come_from_a_file_and_the_last_of_a_name_counts() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        sandbox.write("vars", "\u{feff}export A=1\nA = 2 \r\nQUOTED='unpaired\nB=\"\"\n");
+        sandbox.succeeds(&[
+            "--backend",
+            backend.name(),
+            "resume-json",
+            "--session-name",
+            "a",
+            "--prompt",
+            "p",
+            "--env-file",
+            "vars",
+        ]);
+        let env = sandbox.last_call().env;
+        assert_eq!(env["A"].as_deref(), Some("2"));
+        assert_eq!(env["B"].as_deref(), Some(""));
+        assert_eq!(env["QUOTED"].as_deref(), Some("'unpaired"));
+    }
+}
+
+#[test]
+fn a_path_in_the_file_is_where_the_agent_is_found() {
+    let mut sandbox = with_session(Backend::Codex);
+    let found_in = sandbox.bin();
+    sandbox.write("vars", format!("PATH={}", found_in.display()));
+    sandbox.env("PATH", sandbox.home());
+    let call = [
+        "--backend",
+        "codex",
+        "resume-json",
+        "--session-name",
+        "a",
+        "--prompt",
+        "p",
+    ];
+    sandbox.fails(&call, 127, "agent_not_found");
+    sandbox.succeeds(&[&call[..], &["--env-file", "vars"]].concat());
+}
+
+#[test]
+fn relative_programs_and_images_are_the_callers() {
+    let sandbox = Sandbox::new();
+    sandbox.write("elsewhere/x", "");
+    sandbox.agent(Backend::Codex.answers("i", "OK"));
+    let wrapper = std::path::Path::new("../bin").join(sandbox.agent_program("my-wrapper").file_name().unwrap());
+    let create = [
+        "--backend",
+        "codex",
+        "create-session",
+        "--session-name",
+        "a",
+        "--workspace-dir",
+        "elsewhere",
+        "--codex-cmd",
+        wrapper.to_str().unwrap(),
+        "--image",
+        "pic.png",
+    ];
+    if cfg!(windows) {
+        return; // a backslash in the path is what is tested elsewhere
+    }
+    sandbox.succeeds(&create);
+    let call = sandbox.last_call();
+    assert_eq!(call.name, "my-wrapper");
+    assert_eq!(call.value_of("--image"), sandbox.workspace().join("pic.png").to_str());
+    assert_eq!(call.cwd, sandbox.workspace().join("elsewhere").to_str().unwrap());
+}
+
+#[test]
+fn arguments_of_the_callers_stand_before_the_prompt() {
+    for (backend, tail) in [
+        (Backend::Claude, &["--allowedTools", "Bash(ls *)", "--", "p"][..]),
+        (Backend::Codex, &["--allowedTools", "Bash(ls *)", "--", "p"]),
+    ] {
+        let sandbox = with_session(backend);
+        for verb in ["resume-json", "resume-stream"] {
+            let call = [
+                "--backend",
+                backend.name(),
+                verb,
+                "--session-name",
+                "a",
+                "--prompt",
+                "p",
+                "--",
+                "--allowedTools",
+                "Bash(ls *)",
+            ];
+            sandbox.succeeds(&call);
+            let argv = sandbox.last_call().argv;
+            assert_eq!(&argv[argv.len() - 4..], tail);
+        }
+    }
+}
+
+#[test]
+fn full_auto_is_said_in_todays_words_to_a_codex_that_forgot_it() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Codex, "a", "i");
+    let refusal = Turn::default()
+        .stderr("error: unexpected argument '--full-auto' found\n\nUsage: …\n")
+        .exit(2);
+    sandbox.agent([refusal, Backend::Codex.answers("i", "OK")]);
+    let output = sandbox.succeeds(&[
+        "resume-json",
+        "--session-name",
+        "a",
+        "--prompt",
+        "p",
+        "--full-auto",
+        "--config",
+        "a=1",
+    ]);
+    assert!(
+        output.stderr.starts_with("note: ") && output.stderr.contains("--full-auto"),
+        "{}",
+        output.stderr
+    );
+    let setting = "sandbox_mode=\"workspace-write\"";
+    let calls = sandbox.calls();
+    assert_eq!(
+        calls[0].argv[..6],
+        ["exec", "resume", "--config", "a=1", "--full-auto", "i"]
+    );
+    assert_eq!(
+        calls[1].argv[..7],
+        ["exec", "resume", "--config", "a=1", "--config", setting, "i"]
+    );
+    assert_eq!(calls.len(), 2);
+}
+
+#[test]
+fn powershell_gets_the_prompt_as_data() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Codex, "a", "i");
+    sandbox.agent(Backend::Codex.answers("i", "OK"));
+    let prompt = "it's ‘$(evil)’ `n \"q\"\n; exit";
+    let shell = [
+        "--codex-shell",
+        "powershell",
+        "--codex-shell-cmd",
+        "my-wrapper -Command",
+        "--codex-shell-init",
+        "function work { codex @args }",
+    ];
+    let call = [
+        "resume-json",
+        "--session-name",
+        "a",
+        "--codex-cmd",
+        "work",
+        "--prompt",
+        prompt,
+    ];
+    sandbox.succeeds(&[&call[..], &shell].concat());
+    let call = sandbox.last_call();
+    assert_eq!(call.argv[0], "-Command");
+    let script = &call.argv[1];
+    assert!(
+        script.starts_with("function work { codex @args }\nwork 'exec' 'resume' 'i' '--json' '-o' '"),
+        "{script}"
+    );
+    assert!(script.contains(" 'it''s ‘‘$(evil)’’ `n \"q\"\n; exit'\n"), "{script}");
+}
+
+#[test]
+fn the_model_in_force_is_remembered_and_a_failed_turn_changes_nothing() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        let resume = [
+            "--backend",
+            backend.name(),
+            "resume-stream",
+            "--session-name",
+            "a",
+            "--prompt",
+            "p",
+        ];
+        sandbox.succeeds(&[&resume[..], &["--model", "m1"]].concat());
+        sandbox.succeeds(&resume);
+        assert_eq!(sandbox.last_call().value_of("--model"), Some("m1"));
+        let before = sandbox.mapping(backend);
+        sandbox.agent(backend.fails("i", "no"));
+        sandbox.fails(&[&resume[..], &["--model", "m2"]].concat(), 1, "agent_failed");
+        assert_eq!(sandbox.mapping(backend), before);
+    }
+}
+
+#[test]
+fn the_workspace_of_a_mapping_is_filled_in_once() {
+    let sandbox = Sandbox::new();
+    sandbox.agent(Backend::Claude.answers("i", "OK"));
+    sandbox.write_mapping(Backend::Claude, json!({"aliases": {"a": "i"}}).to_string());
+    let resume = [
+        "--backend",
+        "claude",
+        "resume-json",
+        "--session-name",
+        "a",
+        "--prompt",
+        "p",
+    ];
+    sandbox.succeeds(&resume);
+    let mapping: serde_json::Value = serde_json::from_str(&sandbox.mapping(Backend::Claude)).unwrap();
+    assert_eq!(
+        mapping,
+        json!({"aliases": {"a": {"session_id": "i"}}, "workspace_dir": sandbox.workspace()})
+    );
+    sandbox.write_mapping(
+        Backend::Claude,
+        json!({"aliases": {"a": "i"}, "workspace_dir": "/else"}).to_string(),
+    );
+    sandbox.succeeds(&[&resume[..], &["--model", "m"]].concat());
+    assert!(sandbox.mapping(Backend::Claude).contains("\"/else\""));
+}

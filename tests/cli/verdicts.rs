@@ -1,0 +1,354 @@
+//! When a call is a success, and what is told of one that is not (contract sections 6 and 7).
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::*;
+
+const VERBS: [&str; 2] = ["resume-json", "resume-stream"];
+
+fn with_session(backend: Backend) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.save(backend, "a", "i");
+    sandbox
+}
+
+fn resume<'a>(backend: Backend, verb: &'a str) -> Vec<&'a str> {
+    let backend = if backend == Backend::Claude { "claude" } else { "codex" };
+    vec!["--backend", backend, verb, "--session-name", "a", "--prompt", "p"]
+}
+
+#[test]
+fn a_failure_is_told_in_the_agents_own_words() {
+    for backend in Backend::BOTH {
+        for verb in VERBS {
+            let sandbox = with_session(backend);
+            sandbox.agent(backend.fails("i", "invalid \u{1b}[31mkey\nsecond line"));
+            let failure = sandbox.fails(&resume(backend, verb), 1, "agent_failed");
+            assert!(
+                failure.message.contains("invalid \\u{1b}[31mkey\\nsecond line"),
+                "{}",
+                failure.message
+            );
+            assert_eq!(failure.agent_exit_code, Some(1));
+            assert_eq!(failure.session_id.as_deref(), Some("i"));
+            assert_eq!(failure.turn_started, Some(true));
+            let verdict = failure.agent.expect("the agent's verdict");
+            assert!(verdict.to_string().contains("second line"), "{verdict}");
+            let words = sandbox.run(&resume(backend, verb));
+            assert!(
+                words.stderr.starts_with("error: ") && words.stderr.contains("\ncaused by: invalid "),
+                "{}",
+                words.stderr
+            );
+            assert_eq!(words.stdout.is_empty(), verb == "resume-json", "{}", words.stdout);
+        }
+    }
+}
+
+#[test]
+fn claudes_verdict_counts_whatever_its_exit_status() {
+    let sandbox = with_session(Backend::Claude);
+    for verdict in [
+        json!({"type": "result", "subtype": "success", "is_error": true, "result": "told"}),
+        json!({"type": "result", "subtype": "error_max_turns", "is_error": false, "errors": ["told"]}),
+        json!({"type": "result", "subtype": "told"}),
+    ] {
+        for verb in VERBS {
+            sandbox.agent(Turn::default().stdout(&format!("{verdict}\n")));
+            let failure = sandbox.fails(&resume(Backend::Claude, verb), 1, "agent_failed");
+            assert!(failure.message.ends_with("told"), "{}", failure.message);
+            assert_eq!(failure.agent, Some(verdict.clone()));
+        }
+    }
+}
+
+#[test]
+fn standard_error_is_the_last_resort() {
+    for backend in Backend::BOTH {
+        for verb in VERBS {
+            let sandbox = with_session(backend);
+            let stderr = "Reading additional input from stdin...\nfirst\n\nError: no rollout found\n";
+            sandbox.agent(Turn::default().stderr(stderr).exit(3));
+            let failure = sandbox.fails(&resume(backend, verb), 1, "agent_failed");
+            assert_eq!(failure.agent_exit_code, Some(3));
+            assert!(
+                failure.message.ends_with("first\\nError: no rollout found"),
+                "{}",
+                failure.message
+            );
+            sandbox.agent(Turn::default().exit(3));
+            let failure = sandbox.fails(&resume(backend, verb), 1, "agent_failed");
+            assert!(failure.message.ends_with("it gave no reason"), "{}", failure.message);
+        }
+    }
+}
+
+#[test]
+fn codex_fails_by_its_events() {
+    let sandbox = with_session(Backend::Codex);
+    let started = json!({"type": "thread.started", "thread_id": "i"});
+    let completed = json!({"type": "turn.completed", "usage": {}});
+    let error = json!({"type": "error", "message": "told"});
+    let failed = json!({"type": "turn.failed", "error": {"message": "told"}});
+    let warning = json!({"type": "item.completed", "item": {"type": "error", "message": "deprecated"}});
+    for (events, fails) in [
+        (vec![&started, &completed], false),
+        (vec![&started, &warning, &completed], false),
+        (vec![&started, &error, &completed], false), // a reconnect that worked
+        (vec![&started, &error], true),
+        (vec![&started, &completed, &error], true),
+        (vec![&started, &failed], true),
+    ] {
+        let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+        sandbox.agent(Turn::default().stdout(&lines));
+        for verb in VERBS {
+            let args = resume(Backend::Codex, verb);
+            if fails {
+                let failure = sandbox.fails(&args, 1, "agent_failed");
+                assert!(failure.message.ends_with("told"), "{}", failure.message);
+            } else {
+                sandbox.succeeds(&args);
+            }
+        }
+    }
+}
+
+#[test]
+fn output_that_is_no_answer_is_told_apart_from_a_failure() {
+    for (stdout, names) in [
+        ("", "nothing"),
+        ("hello\n", "no JSON"),
+        ("{\"type\": \"result\"", "no JSON"),
+        ("[1]\n", "no JSON object"),
+        ("[]\n", "empty array"),
+        ("[{\"type\": \"assistant\"}]\n", "does not end in a result"),
+    ] {
+        let sandbox = with_session(Backend::Claude);
+        sandbox.agent(Turn::default().stdout(stdout));
+        let failure = sandbox.fails(&resume(Backend::Claude, "resume-json"), 7, "agent_output_invalid");
+        assert!(failure.message.contains(names), "{}", failure.message);
+        assert_eq!((failure.turn_started, failure.agent_exit_code), (Some(true), Some(0)));
+        let create = ["--backend", "claude", "create-session", "--session-name", "b"];
+        sandbox.fails(&create, 7, "agent_output_invalid");
+    }
+    for stdout in [
+        "",
+        "hello\n",
+        "{\"type\": \"thread.st",
+        "{\"type\": \"thread.started\", \"thread_id\": \"--last\"}\n",
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.agent(Turn::default().stdout(stdout));
+        let create = ["--backend", "codex", "create-session", "--session-name", "b"];
+        sandbox.fails(&create, 7, "agent_output_invalid");
+    }
+}
+
+#[test]
+fn an_answer_of_fifty_megabytes_goes_through() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        let length = 50 << 20;
+        let flood = Step::Flood {
+            to: Sink::Stdout,
+            pattern: "x".to_owned(),
+            size: Size::Bytes(length),
+        };
+        let around = match backend {
+            Backend::Claude => ("{\"type\": \"result\", \"result\": \"", "\"}\n"),
+            Backend::Codex => (
+                "{\"type\": \"item.completed\", \"item\": {\"type\": \"agent_message\", \"text\": \"",
+                "\"}}\n",
+            ),
+        };
+        sandbox.agent(Turn::doing([Step::stdout(around.0), flood, Step::stdout(around.1)]));
+        let output = sandbox.succeeds(&[&resume(backend, "resume-json")[..], &["--print-result"]].concat());
+        assert_eq!(output.stdout.len(), usize::try_from(length).unwrap() + 1);
+        let output = sandbox.succeeds(&resume(backend, "resume-stream"));
+        assert_eq!(
+            output.stdout.len(),
+            usize::try_from(length).unwrap() + around.0.len() + around.1.len()
+        );
+    }
+}
+
+#[test]
+fn claude_may_answer_with_an_array_that_ends_in_the_result() {
+    let sandbox = with_session(Backend::Claude);
+    let answer = "[{\"type\":\"system\"}, {\"type\":\"result\",\"result\":\"R\",\"session_id\":\"i\"}]\n";
+    sandbox.agent(Turn::default().stdout(answer));
+    assert_eq!(sandbox.succeeds(&resume(Backend::Claude, "resume-json")).stdout, answer);
+    let result = [&resume(Backend::Claude, "resume-json")[..], &["--print-result"]].concat();
+    assert_eq!(sandbox.succeeds(&result).stdout, "R\n");
+    assert_eq!(
+        sandbox
+            .succeeds(&["--backend", "claude", "create-session", "--session-name", "b"])
+            .stdout,
+        "i\n"
+    );
+    for none in ["{}", "{\"result\": null}"] {
+        sandbox.agent(Turn::default().stdout(none));
+        assert_eq!(sandbox.succeeds(&result).stdout, "\n");
+        assert_eq!(sandbox.succeeds(&resume(Backend::Claude, "resume-json")).stdout, none);
+    }
+}
+
+#[test]
+fn a_stream_that_says_nothing_of_its_end_is_a_success_and_passes_unchanged() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        let bytes = b"{\"a\":1}\n\xff\x00\r\n\nlast without newline".to_vec();
+        sandbox.agent(Turn::doing([Step::Bytes {
+            to: Sink::Stdout,
+            bytes: bytes.clone(),
+        }]));
+        assert_eq!(sandbox.succeeds(&resume(backend, "resume-stream")).stdout_bytes, bytes);
+        sandbox.agent(Turn::default());
+        assert_eq!(sandbox.succeeds(&resume(backend, "resume-stream")).stdout, "");
+    }
+}
+
+#[test]
+fn a_new_id_of_claudes_is_followed_by_every_name() {
+    for verb in VERBS {
+        let sandbox = with_session(Backend::Claude);
+        sandbox.save(Backend::Claude, "b", "i");
+        sandbox.save(Backend::Claude, "c", "other");
+        sandbox.agent(Backend::Claude.answers("next", "OK"));
+        let output = sandbox.succeeds(&resume(Backend::Claude, verb));
+        assert!(output.stderr.contains("next"), "{}", output.stderr);
+        let list = sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json();
+        let id = |name: &str| list["aliases"][name]["session_id"].as_str().unwrap().to_owned();
+        assert_eq!(
+            (id("a"), id("b"), id("c")),
+            ("next".into(), "next".into(), "other".into())
+        );
+        let by_id = ["--backend", "claude", verb, "--session-id", "unsaved", "--prompt", "p"];
+        let output = sandbox.succeeds(&by_id);
+        assert!(
+            output.stderr.contains("unsaved") && output.stderr.contains("next"),
+            "{}",
+            output.stderr
+        );
+    }
+}
+
+#[test]
+fn an_answer_from_another_thread_of_codexs_is_a_failure() {
+    let sandbox = with_session(Backend::Codex);
+    sandbox.agent(Backend::Codex.answers("else", "paid for"));
+    let before = sandbox.mapping(Backend::Codex);
+    for selector in ["--session-name=a", "--thread-id=unsaved"] {
+        for verb in VERBS {
+            let args = [
+                "--error-format",
+                "json",
+                "--backend",
+                "codex",
+                verb,
+                selector,
+                "--prompt",
+                "p",
+                "--model",
+                "m",
+            ];
+            let output = sandbox.run(&args);
+            let failure = output.failed(1, "session_lost");
+            assert!(failure.message.contains("else"), "{}", failure.message);
+            let asked = if selector.contains("name") { " i " } else { " unsaved " };
+            assert!(failure.message.contains(asked), "{}", failure.message);
+            assert!(failure.hint.unwrap().contains("--adopt else"));
+            assert!(output.stdout.contains("paid for"), "{}", output.stdout);
+            assert_eq!(sandbox.mapping(Backend::Codex), before);
+        }
+    }
+    // an id typed in capitals comes back in small letters
+    sandbox.agent(Backend::Codex.answers("abc-def", "OK"));
+    sandbox.succeeds(&[
+        "--backend",
+        "codex",
+        "resume-json",
+        "--thread-id",
+        "ABC-def",
+        "--prompt",
+        "p",
+    ]);
+}
+
+#[test]
+fn a_session_that_was_started_before_the_failure_can_be_kept() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.agent(backend.fails("begun", "rate limit"));
+        let create = [
+            "--backend",
+            backend.name(),
+            "create-session",
+            "--session-name",
+            "my name",
+        ];
+        let failure = sandbox.fails(&create, 1, "agent_failed");
+        assert_eq!(failure.session_id.as_deref(), Some("begun"));
+        let hint = failure.hint.unwrap();
+        let (_, command) = hint.split_once("invoke-persist ").unwrap();
+        let words: Vec<&str> = command
+            .split('\'')
+            .flat_map(|part| {
+                if part == "my name" {
+                    vec![part]
+                } else {
+                    part.split_whitespace().collect()
+                }
+            })
+            .collect();
+        assert_eq!(sandbox.succeeds(&words).stdout, "begun\n");
+        assert!(
+            !sandbox
+                .mapping_path(if backend == Backend::Claude {
+                    Backend::Codex
+                } else {
+                    Backend::Claude
+                })
+                .exists()
+        );
+    }
+}
+
+#[test]
+fn a_mapping_that_cannot_be_written_after_a_paid_call_is_a_warning() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        // the mapping's folder turns into a file while the agent works
+        sandbox.agent(
+            backend
+                .answers("paid", "OK")
+                .after([Step::create("up"), Step::wait_for("go")]),
+        );
+        let file = sandbox.workspace().join("deep/m.json");
+        let create = [
+            "--backend",
+            backend.name(),
+            "create-session",
+            "--session-name",
+            "a",
+            "--print-mapping-json",
+            "--mapping-file",
+            "deep/m.json",
+        ];
+        let running = sandbox.start(&create);
+        wait_until(Duration::from_secs(60), || sandbox.has_reached("up"));
+        std::fs::remove_dir(file.parent().unwrap()).unwrap();
+        sandbox.write("deep", "in the way");
+        sandbox.allow("go");
+        let output = running.wait(Duration::from_secs(60)).succeeded();
+        assert_eq!(output.json()["mapping_file_written"], false);
+        assert_eq!(output.json()[backend.id_key()], "paid");
+        assert!(
+            output.stderr.starts_with("warning: ") && output.stderr.contains("--adopt paid"),
+            "{}",
+            output.stderr
+        );
+    }
+}
