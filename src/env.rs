@@ -29,14 +29,8 @@ const TEMP_VARIABLES: [&str; 3] = ["TMPDIR", "TEMP", "TMP"];
 #[cfg(unix)]
 const TEMP_FOLDERS: [&str; 3] = ["/tmp", "/var/tmp", "/usr/tmp"];
 #[cfg(windows)]
-const TEMP_FOLDERS: [&str; 6] = [
-    "~\\AppData\\Local\\Temp",
-    "%SYSTEMROOT%\\Temp",
-    "c:\\temp",
-    "c:\\tmp",
-    "\\temp",
-    "\\tmp",
-];
+const TEMP_FOLDERS: [&str; 6] =
+    ["~\\AppData\\Local\\Temp", "%SYSTEMROOT%\\Temp", "c:\\temp", "c:\\tmp", "\\temp", "\\tmp"];
 
 /// The variable's value, `None` where it is unset or blank.
 pub(crate) fn text(name: &str) -> Result<Option<String>> {
@@ -65,10 +59,7 @@ pub(crate) fn backend() -> Result<Option<Backend>> {
 /// Folders that may be the temp folder, best first (contract section 3).
 pub(crate) fn temp_folder_candidates() -> Vec<PathBuf> {
     let named = TEMP_VARIABLES.iter().filter_map(|name| raw(name)).map(PathBuf::from);
-    named
-        .chain(TEMP_FOLDERS.iter().filter_map(|folder| expand(folder)))
-        .chain(env::current_dir())
-        .collect()
+    named.chain(TEMP_FOLDERS.iter().filter_map(|folder| expand(folder))).chain(env::current_dir()).collect()
 }
 
 #[cfg(unix)]

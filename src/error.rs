@@ -123,13 +123,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            causes: Vec::new(),
-            hint: None,
-            turn: Box::default(),
-        }
+        Self { kind, message: message.into(), causes: Vec::new(), hint: None, turn: Box::default() }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -205,19 +199,12 @@ impl Error {
         let line = |what: &str, text: &String| format!("{what}: {}\n", escape_control(text));
         let causes = self.causes.iter().map(|cause| line("caused by", cause));
         let hint = self.hint.iter().map(|hint| line("hint", hint));
-        std::iter::once(line("error", &self.message))
-            .chain(causes)
-            .chain(hint)
-            .collect()
+        std::iter::once(line("error", &self.message)).chain(causes).chain(hint).collect()
     }
 
     fn to_json(&self) -> String {
         // the agent's words stay as they are but for the space around them, so that they stay on this line
-        let verdict = self
-            .turn
-            .verdict
-            .as_ref()
-            .and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+        let verdict = self.turn.verdict.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
         let error = Object::new()
             .with("kind", self.kind.name())
             .with("message", self.to_sentence())
@@ -252,9 +239,7 @@ mod tests {
 
     #[test]
     fn json_has_every_key_on_one_line() {
-        let error = Error::new(Kind::Interrupted(15), "stopped")
-            .caused_by("by hand")
-            .turn_started();
+        let error = Error::new(Kind::Interrupted(15), "stopped").caused_by("by hand").turn_started();
         assert_eq!(
             error.to_json(),
             "{\"error\": {\"kind\": \"interrupted\", \"message\": \"stopped: by hand\", \"hint\": null, \

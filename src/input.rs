@@ -24,9 +24,7 @@ pub(crate) fn standard_input(deadline: Option<Instant>) -> Result<Vec<u8>> {
 /// All of a file. `what` is what the caller calls it, an option's name.
 pub(crate) fn file(path: &Path, what: &str, deadline: Option<Instant>) -> Result<Vec<u8>> {
     let owned = path.to_owned();
-    within(deadline, &format!("{what} {}", path.display()), move || {
-        read_file(&owned)
-    })
+    within(deadline, &format!("{what} {}", path.display()), move || read_file(&owned))
 }
 
 /// All of a file that must be text, without a byte order mark.
@@ -51,11 +49,10 @@ fn within(
     match answer {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => Err(Error::usage(format!("{what} cannot be read")).because(&error)),
-        Err(RecvTimeoutError::Timeout) => Err(Error::new(
-            Kind::Deadline,
-            format!("the deadline passed while reading {what}"),
-        )
-        .hint("close it, or allow more time with --deadline-seconds")),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(Error::new(Kind::Deadline, format!("the deadline passed while reading {what}"))
+                .hint("close it, or allow more time with --deadline-seconds"))
+        }
         Err(RecvTimeoutError::Disconnected) => Err(Error::new(Kind::Io, format!("{what} cannot be read"))),
     }
 }

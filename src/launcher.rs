@@ -15,11 +15,7 @@ pub(crate) enum Launcher {
     /// A command in a POSIX shell: functions and aliases of `init` are known to it.
     Posix { shell: Vec<String>, script: String },
     /// A command in PowerShell.
-    PowerShell {
-        shell: Vec<String>,
-        init: Option<String>,
-        command: String,
-    },
+    PowerShell { shell: Vec<String>, init: Option<String>, command: String },
 }
 
 /// Which shell `--codex-shell` asks for.
@@ -74,16 +70,9 @@ impl Launcher {
         Ok(match kind {
             ShellKind::Posix => {
                 let init = init.map(|init| init + "\n").unwrap_or_default();
-                Self::Posix {
-                    shell,
-                    script: format!("{init}{command} \"$@\""),
-                }
+                Self::Posix { shell, script: format!("{init}{command} \"$@\"") }
             }
-            ShellKind::PowerShell => Self::PowerShell {
-                shell,
-                init,
-                command: command.to_owned(),
-            },
+            ShellKind::PowerShell => Self::PowerShell { shell, init, command: command.to_owned() },
         })
     }
 
@@ -125,10 +114,7 @@ fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) 
     script.push_str(command);
     for argument in arguments {
         let argument = argument.to_str().ok_or_else(|| {
-            Error::usage(format!(
-                "PowerShell cannot be handed {}: it is not UTF-8",
-                argument.display()
-            ))
+            Error::usage(format!("PowerShell cannot be handed {}: it is not UTF-8", argument.display()))
         })?;
         script.push_str(" '");
         for c in argument.chars() {
@@ -151,31 +137,19 @@ pub(crate) fn find(program: &str, path: Option<&OsStr>, folder: &Path) -> Result
     let candidates: Vec<PathBuf> = if Path::new(program).components().count() > 1 {
         vec![folder.join(program)]
     } else {
-        path.map(|path| env::split_paths(path).map(|folder| folder.join(program)).collect())
-            .unwrap_or_default()
+        path.map(|path| env::split_paths(path).map(|folder| folder.join(program)).collect()).unwrap_or_default()
     };
     if let Some(there) = candidates.iter().find(|candidate| candidate.is_file()) {
-        return Err(Error::new(
-            Kind::AgentNotExecutable,
-            format!("'{}' cannot be executed", there.display()),
-        )
-        .caused_by("the file is not marked as a program")
-        .hint("make it executable, or name another command"));
+        return Err(Error::new(Kind::AgentNotExecutable, format!("'{}' cannot be executed", there.display()))
+            .caused_by("the file is not marked as a program")
+            .hint("make it executable, or name another command"));
     }
-    let not_found = Error::new(
-        Kind::AgentNotFound,
-        format!("the agent's program '{program}' was not found"),
-    );
-    Err(
-        if let Some(folder) = candidates
-            .iter()
-            .find(|candidate| candidates.len() == 1 && candidate.is_dir())
-        {
-            not_found.caused_by(format!("'{}' is a folder", folder.display()))
-        } else {
-            not_found
-        },
-    )
+    let not_found = Error::new(Kind::AgentNotFound, format!("the agent's program '{program}' was not found"));
+    Err(if let Some(folder) = candidates.iter().find(|candidate| candidates.len() == 1 && candidate.is_dir()) {
+        not_found.caused_by(format!("'{}' is a folder", folder.display()))
+    } else {
+        not_found
+    })
 }
 
 /// Splits a command line into words by the rule of Python's `shlex.split`, which the original used: no comments, and
@@ -215,8 +189,7 @@ fn split(command: &str) -> std::result::Result<Vec<String>, &'static str> {
                 }
             }
             '\\' if ESCAPES => {
-                word.get_or_insert_default()
-                    .push(rest.next().ok_or("nothing follows the last backslash")?);
+                word.get_or_insert_default().push(rest.next().ok_or("nothing follows the last backslash")?);
             }
             c => word.get_or_insert_default().push(c),
         }
@@ -236,10 +209,7 @@ mod tests {
         let table: &[(&str, &[&str])] = &[
             ("claude", &["claude"]),
             ("  a\tb\n c ", &["a", "b", "c"]),
-            (
-                "my-wrapper --profile 'two words'",
-                &["my-wrapper", "--profile", "two words"],
-            ),
+            ("my-wrapper --profile 'two words'", &["my-wrapper", "--profile", "two words"]),
             ("a #b c", &["a", "#b", "c"]),
             (r#"a "x\"y\\z\$w\n""#, &["a", r#"x"y\z\$w\n"#]),
             (r"a\ b c\'d", &["a b", "c'd"]),
@@ -263,13 +233,7 @@ mod tests {
             Launcher::shell(ShellKind::Posix, None, Some("work() { codex \"$@\"; }".into()), "work").unwrap();
         assert_eq!(
             launcher.arguments(vec!["exec".into(), "$(id)".into()]).unwrap(),
-            [
-                "-lc",
-                "work() { codex \"$@\"; }\nwork \"$@\"",
-                "__codex_wrapper__",
-                "exec",
-                "$(id)"
-            ]
+            ["-lc", "work() { codex \"$@\"; }\nwork \"$@\"", "__codex_wrapper__", "exec", "$(id)"]
         );
     }
 
@@ -285,11 +249,7 @@ mod tests {
     #[test]
     fn a_command_without_a_program_is_refused() {
         for command in ["''", " '' x", "'"] {
-            assert_eq!(
-                Launcher::program(command, "--claude-cmd").unwrap_err().kind,
-                Kind::Usage,
-                "{command}"
-            );
+            assert_eq!(Launcher::program(command, "--claude-cmd").unwrap_err().kind, Kind::Usage, "{command}");
         }
     }
 }

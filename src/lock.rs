@@ -126,9 +126,7 @@ pub(crate) fn folder() -> io::Result<PathBuf> {
 #[cfg(target_os = "macos")]
 fn folder_path() -> io::Result<PathBuf> {
     // the user's own temp folder, as the system and not the environment has it
-    let answer = std::process::Command::new("/usr/bin/getconf")
-        .arg("DARWIN_USER_TEMP_DIR")
-        .output()?;
+    let answer = std::process::Command::new("/usr/bin/getconf").arg("DARWIN_USER_TEMP_DIR").output()?;
     let folder = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
     let folder = if folder.is_empty() { "/tmp".to_owned() } else { folder };
     Ok(Path::new(&folder).join(format!("invoke-persist-{}", rustix::process::geteuid().as_raw())))
@@ -137,10 +135,7 @@ fn folder_path() -> io::Result<PathBuf> {
 #[cfg(all(unix, not(target_os = "macos")))]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere the system has to be asked")]
 fn folder_path() -> io::Result<PathBuf> {
-    Ok(PathBuf::from(format!(
-        "/tmp/invoke-persist-{}",
-        rustix::process::geteuid().as_raw()
-    )))
+    Ok(PathBuf::from(format!("/tmp/invoke-persist-{}", rustix::process::geteuid().as_raw())))
 }
 
 #[cfg(windows)]
@@ -168,10 +163,7 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
     if ours {
         return Ok(());
     }
-    let why = format!(
-        "'{}' is no folder that only you can write to; remove it",
-        path.display()
-    );
+    let why = format!("'{}' is no folder that only you can write to; remove it", path.display());
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
@@ -183,9 +175,7 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
 #[cfg(unix)]
 fn private(options: &mut OpenOptions) {
     use std::os::unix::fs::OpenOptionsExt;
-    options
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
 }
 
 #[cfg(windows)]

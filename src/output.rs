@@ -66,9 +66,7 @@ impl Serialize for Object {
 pub(crate) fn to_line(value: &impl Serialize) -> String {
     let mut line = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut line, Spaced);
-    value
-        .serialize(&mut serializer)
-        .expect("values made here have text keys and go to memory");
+    value.serialize(&mut serializer).expect("values made here have text keys and go to memory");
     String::from_utf8(line).expect("JSON is UTF-8")
 }
 
@@ -99,11 +97,7 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
 
 /// Writes `text` and one newline, unless it ends in one.
 pub(crate) fn print_line(text: &str) -> io::Result<()> {
-    print(if text.ends_with('\n') {
-        text.to_owned()
-    } else {
-        format!("{text}\n")
-    })
+    print(if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") })
 }
 
 /// Where notes and warnings go: standard error, or nowhere with `--quiet`.

@@ -18,10 +18,7 @@ pub(super) const WITHHELD_VARIABLES: &[&str] = &["CLAUDECODE"];
 
 /// Whether claude alone has this option of ours.
 pub(super) fn owns_option(option: &str) -> bool {
-    matches!(
-        option,
-        "claude-cmd" | "reasoning-effort" | "effort" | "verbose" | "include-partials"
-    )
+    matches!(option, "claude-cmd" | "reasoning-effort" | "effort" | "verbose" | "include-partials")
 }
 
 /// Arguments of `claude` that would change the session, the form of the answer, or whether it runs to an end.
@@ -31,6 +28,7 @@ pub(super) fn refuses_argument(argument: &str) -> bool {
         "--bg",
         "--cloud",
         "--continue",
+        "--desktop",
         "--fork-session",
         "--from-pr",
         "--help",
@@ -42,6 +40,7 @@ pub(super) fn refuses_argument(argument: &str) -> bool {
         "--resume",
         "--session-id",
         "--teleport",
+        "--tmux",
         "--version",
     ];
     if argument.starts_with("--") {
@@ -49,9 +48,7 @@ pub(super) fn refuses_argument(argument: &str) -> bool {
     }
     // short options may be joined behind one that takes no value: -pc is -p -c
     let joined = argument.strip_prefix('-').map(|rest| rest.trim_start_matches('p'));
-    joined
-        .and_then(|rest| rest.chars().next())
-        .is_some_and(|c| "chrv".contains(c))
+    joined.and_then(|rest| rest.chars().next()).is_some_and(|c| "chrv".contains(c))
 }
 
 pub(super) fn default_prompt(name: &SessionName) -> String {
@@ -66,23 +63,15 @@ pub(super) fn arguments(turn: &Turn<'_>) -> Vec<OsString> {
     }
     let session = turn.session.map(AgentSessionId::as_str);
     match turn.form {
-        Form::Json => arguments
-            .option("--resume", session)
-            .push("--output-format")
-            .push("json"),
-        Form::Stream { .. } => arguments
-            .push("--output-format")
-            .push("stream-json")
-            .option("--resume", session),
+        Form::Json => arguments.option("--resume", session).push("--output-format").push("json"),
+        Form::Stream { .. } => arguments.push("--output-format").push("stream-json").option("--resume", session),
     };
     match turn.role {
         Some(Role::Text(text)) => arguments.push("--append-system-prompt").push(text),
         Some(Role::File(path)) => arguments.push("--append-system-prompt-file").push(path),
         None => &mut arguments,
     };
-    arguments
-        .option("--model", turn.model.map(|model| model.name))
-        .option("--effort", turn.effort);
+    arguments.option("--model", turn.model.map(|model| model.name)).option("--effort", turn.effort);
     if let Form::Stream { partials } = turn.form {
         // `claude -p` refuses stream-json without it
         arguments.push("--verbose").flag("--include-partial-messages", partials);
@@ -123,9 +112,7 @@ impl Verdict {
             Value::Array(errors) => errors.iter().map(words).collect::<Vec<_>>().join("; "),
             other => words(other),
         };
-        let reason = [words(&self.result), errors, words(&self.subtype)]
-            .into_iter()
-            .find(|words| !words.is_empty());
+        let reason = [words(&self.result), errors, words(&self.subtype)].into_iter().find(|words| !words.is_empty());
         Some(Failure { reason })
     }
 
@@ -166,10 +153,7 @@ fn understand(whole: &[u8]) -> Result<Account, &'static str> {
     let raw: &RawValue = serde_json::from_slice(whole).map_err(|_| "its standard output is no JSON")?;
     let last = if raw.get().starts_with('[') {
         let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| "its standard output is no JSON")?;
-        elements
-            .into_iter()
-            .next_back()
-            .ok_or("its standard output is an empty array")?
+        elements.into_iter().next_back().ok_or("its standard output is an empty array")?
     } else {
         raw
     };
@@ -213,10 +197,7 @@ impl Listener {
 
     pub(super) fn conclude(self) -> Account {
         let account = self.verdict.unwrap_or_default();
-        Account {
-            told_id: account.told_id.or(self.first_id),
-            ..account
-        }
+        Account { told_id: account.told_id.or(self.first_id), ..account }
     }
 }
 
@@ -243,90 +224,39 @@ mod tests {
     fn a_prompt_that_looks_like_an_option_goes_last_behind_dashes() {
         let exec = ExecOptions::default();
         let id = AgentSessionId::new("i").unwrap();
-        let turn = Turn {
-            session: Some(&id),
-            ..turn(&exec, Prompt::Argument("--help"))
-        };
-        assert_eq!(
-            arguments(&turn),
-            ["-p", "--resume", "i", "--output-format", "json", "--", "--help"]
-        );
+        let turn = Turn { session: Some(&id), ..turn(&exec, Prompt::Argument("--help")) };
+        assert_eq!(arguments(&turn), ["-p", "--resume", "i", "--output-format", "json", "--", "--help"]);
     }
 
     #[test]
     fn arguments_of_the_caller_stand_directly_before_the_prompt() {
         let exec = ExecOptions::default();
         let extra = ["--allowedTools".into(), "Bash".into()];
-        let turn = Turn {
-            extra: &extra,
-            effort: Some("low"),
-            ..turn(&exec, Prompt::Argument("go"))
-        };
+        let turn = Turn { extra: &extra, effort: Some("low"), ..turn(&exec, Prompt::Argument("go")) };
         assert_eq!(
             arguments(&turn),
-            [
-                "-p",
-                "--output-format",
-                "json",
-                "--effort",
-                "low",
-                "--allowedTools",
-                "Bash",
-                "--",
-                "go"
-            ]
+            ["-p", "--output-format", "json", "--effort", "low", "--allowedTools", "Bash", "--", "go"]
         );
-        let turn = Turn {
-            prompt: Prompt::StandardInput,
-            ..turn
-        };
+        let turn = Turn { prompt: Prompt::StandardInput, ..turn };
         assert_eq!(arguments(&turn).last().unwrap(), "Bash");
     }
 
     #[test]
     fn a_stream_is_always_verbose_and_a_session_may_start_in_one() {
         let exec = ExecOptions::default();
-        let turn = Turn {
-            form: Form::Stream { partials: true },
-            ..turn(&exec, Prompt::Argument("go"))
-        };
+        let turn = Turn { form: Form::Stream { partials: true }, ..turn(&exec, Prompt::Argument("go")) };
         assert_eq!(
             arguments(&turn),
-            [
-                "-p",
-                "go",
-                "--output-format",
-                "stream-json",
-                "--verbose",
-                "--include-partial-messages"
-            ]
+            ["-p", "go", "--output-format", "stream-json", "--verbose", "--include-partial-messages"]
         );
     }
 
     #[test]
     fn arguments_that_change_the_session_or_the_answer_are_refused() {
-        for argument in [
-            "--resume",
-            "--resume=x",
-            "-r",
-            "-rx",
-            "-c",
-            "-pc",
-            "--output-format=text",
-            "--fork-session",
-        ] {
+        for argument in ["--resume", "--resume=x", "-r", "-rx", "-c", "-pc", "--output-format=text", "--fork-session"] {
             assert!(refuses_argument(argument), "{argument}");
         }
-        for argument in [
-            "--add-dir",
-            "-p",
-            "-n",
-            "-d",
-            "--resumeable",
-            "x",
-            "-",
-            "--settings={\"a\":1}",
-        ] {
+        for argument in ["--add-dir", "-p", "-n", "-d", "--resumeable", "x", "-", "--settings={\"a\":1}"] {
             assert!(!refuses_argument(argument), "{argument}");
         }
     }
@@ -334,10 +264,7 @@ mod tests {
     #[test]
     fn the_verdict_tells_failure_in_claudes_words() {
         let failed = |text: &str| conclude(text.as_bytes().to_vec()).failure.map(|failure| failure.reason);
-        assert_eq!(
-            failed(r#"{"type":"result","subtype":"success","is_error":false,"result":"x"}"#),
-            None
-        );
+        assert_eq!(failed(r#"{"type":"result","subtype":"success","is_error":false,"result":"x"}"#), None);
         assert_eq!(failed("{}"), None);
         assert_eq!(
             failed(r#"{"subtype":"success","is_error":true,"result":"no key"}"#),
@@ -347,33 +274,17 @@ mod tests {
             failed(r#"{"subtype":"error_during_execution","is_error":false,"errors":["a",{"b":1}]}"#),
             Some(Some("a; {\"b\":1}".to_owned()))
         );
-        assert_eq!(
-            failed(r#"{"subtype":"error_max_turns"}"#),
-            Some(Some("error_max_turns".to_owned()))
-        );
+        assert_eq!(failed(r#"{"subtype":"error_max_turns"}"#), Some(Some("error_max_turns".to_owned())));
     }
 
     #[test]
     fn output_that_is_no_answer_is_told_apart() {
         let malformed = |text: &str| conclude(text.as_bytes().to_vec()).malformed.is_some();
-        for bad in [
-            "",
-            " \n",
-            "hello",
-            "{\"a\": 1",
-            "[]",
-            "[1]",
-            "7",
-            "[{\"type\":\"assistant\"}]",
-            "{} {}",
-        ] {
+        for bad in ["", " \n", "hello", "{\"a\": 1", "[]", "[1]", "7", "[{\"type\":\"assistant\"}]", "{} {}"] {
             assert!(malformed(bad), "{bad}");
         }
         let account = conclude(br#"[{"type":"system"},{"type":"result","result":"R","session_id":"i"}]"#.to_vec());
-        assert_eq!(
-            (account.malformed, account.answer, account.told_id),
-            (None, Some("R".into()), Some("i".into()))
-        );
+        assert_eq!((account.malformed, account.answer, account.told_id), (None, Some("R".into()), Some("i".into())));
     }
 
     #[test]

@@ -75,10 +75,7 @@ pub(super) fn refuses_argument(argument: &str) -> bool {
     if argument.starts_with("--") {
         return LONG.contains(&argument.split('=').next().unwrap_or(argument));
     }
-    argument
-        .strip_prefix('-')
-        .and_then(|rest| rest.chars().next())
-        .is_some_and(|c| "ohV".contains(c))
+    argument.strip_prefix('-').and_then(|rest| rest.chars().next()).is_some_and(|c| "ohV".contains(c))
 }
 
 pub(super) fn default_prompt(name: &SessionName) -> String {
@@ -114,14 +111,8 @@ pub(super) fn arguments(turn: &Turn<'_>) -> Vec<OsString> {
         .each("--image", &turn.exec.image)
         .option("--model", explicit)
         .flag("--full-auto", turn.exec.full_auto == FullAuto::Flag)
-        .option(
-            "--config",
-            (turn.exec.full_auto == FullAuto::Setting).then_some("sandbox_mode=\"workspace-write\""),
-        )
-        .flag(
-            "--dangerously-bypass-approvals-and-sandbox",
-            turn.exec.bypass_approvals_and_sandbox,
-        )
+        .option("--config", (turn.exec.full_auto == FullAuto::Setting).then_some("sandbox_mode=\"workspace-write\""))
+        .flag("--dangerously-bypass-approvals-and-sandbox", turn.exec.bypass_approvals_and_sandbox)
         .flag("--skip-git-repo-check", turn.exec.skip_git_repo_check);
     if let Some(id) = turn.session {
         arguments.push(id.as_str());
@@ -143,11 +134,14 @@ pub(crate) fn does_not_know_full_auto(exit_status: Option<i32>, stderr: &[u8]) -
     exit_status == Some(2) && memmem::find(stderr, b"unexpected argument '--full-auto'").is_some()
 }
 
-/// Whether a line of codex's standard error says nothing of what went wrong, or says it only as a log does: what
-/// counts follows in a line of its own.
+/// Whether a line of codex's standard error says nothing of what went wrong.
 pub(crate) fn is_chatter(line: &str) -> bool {
-    let is_log = line.starts_with(|c: char| c.is_ascii_digit()) && line.contains("Z ") && line.contains(" codex_");
-    is_log || line == "Reading additional input from stdin..." || line == "Reading prompt from stdin..."
+    line == "Reading additional input from stdin..." || line == "Reading prompt from stdin..."
+}
+
+/// Whether a line of codex's standard error is one of its log, which mostly repeats what follows in plain words.
+pub(crate) fn is_log(line: &str) -> bool {
+    line.starts_with(|c: char| c.is_ascii_digit()) && line.contains("Z ") && line.contains(" codex_")
 }
 
 /// Whether codex says that another process has the thread open.
@@ -211,10 +205,7 @@ impl Listener {
         };
         let told = |reason: Option<Cow<'_, str>>| {
             let event = serde_json::from_slice::<&RawValue>(line).ok()?.to_owned();
-            Some(Told {
-                reason: reason.map(Cow::into_owned),
-                event,
-            })
+            Some(Told { reason: reason.map(Cow::into_owned), event })
         };
         match &*event.kind {
             "thread.started" => self.thread_id = event.thread_id.map(Cow::into_owned),
@@ -238,13 +229,7 @@ impl Listener {
             Some(told) => (Some(Failure { reason: told.reason }), Some(told.event)),
             None => (None, None),
         };
-        Account {
-            told_id: self.thread_id,
-            failure,
-            verdict,
-            answer: self.answer,
-            ..Account::default()
-        }
+        Account { told_id: self.thread_id, failure, verdict, answer: self.answer, ..Account::default() }
     }
 }
 
@@ -278,37 +263,17 @@ mod tests {
 
     #[test]
     fn a_remembered_model_stands_before_the_options_and_a_new_one_behind() {
-        let exec = ExecOptions {
-            config: vec!["a=1".into()],
-            full_auto: FullAuto::Setting,
-            ..ExecOptions::default()
-        };
+        let exec = ExecOptions { config: vec!["a=1".into()], full_auto: FullAuto::Setting, ..ExecOptions::default() };
         let id = AgentSessionId::new("t").unwrap();
         let model = |remembered| Some(Model { name: "m", remembered });
-        let turn = Turn {
-            session: Some(&id),
-            model: model(true),
-            ..turn(&exec, Prompt::Argument("- x"))
-        };
+        let turn = Turn { session: Some(&id), model: model(true), ..turn(&exec, Prompt::Argument("- x")) };
         let setting = "sandbox_mode=\"workspace-write\"";
         assert_eq!(
             arguments(&turn),
-            [
-                "exec", "resume", "--model", "m", "--config", "a=1", "--config", setting, "t", "--json", "--", "- x"
-            ]
+            ["exec", "resume", "--model", "m", "--config", "a=1", "--config", setting, "t", "--json", "--", "- x"]
         );
-        let turn = Turn {
-            session: None,
-            model: model(false),
-            prompt: Prompt::Argument("x"),
-            ..turn
-        };
-        assert_eq!(
-            arguments(&turn),
-            [
-                "exec", "--config", "a=1", "--model", "m", "--config", setting, "--json", "x"
-            ]
-        );
+        let turn = Turn { session: None, model: model(false), prompt: Prompt::Argument("x"), ..turn };
+        assert_eq!(arguments(&turn), ["exec", "--config", "a=1", "--model", "m", "--config", setting, "--json", "x"]);
     }
 
     #[test]
@@ -316,24 +281,13 @@ mod tests {
         let exec = ExecOptions::default();
         assert_eq!(arguments(&turn(&exec, Prompt::StandardInput)), ["exec", "--json", "-"]);
         let extra = ["--add-dir".into(), "d".into()];
-        let turn = Turn {
-            extra: &extra,
-            ..turn(&exec, Prompt::StandardInput)
-        };
+        let turn = Turn { extra: &extra, ..turn(&exec, Prompt::StandardInput) };
         assert_eq!(arguments(&turn), ["exec", "--json", "--add-dir", "d", "--", "-"]);
     }
 
     #[test]
     fn arguments_that_change_the_thread_or_the_answer_are_refused() {
-        for argument in [
-            "--json",
-            "-o",
-            "-ofile",
-            "--output-last-message=x",
-            "--last",
-            "--ephemeral",
-            "-h",
-        ] {
+        for argument in ["--json", "-o", "-ofile", "--output-last-message=x", "--last", "--ephemeral", "-h"] {
             assert!(refuses_argument(argument), "{argument}");
         }
         for argument in ["-c", "--config=a", "-C", "--profile", "x", "-"] {

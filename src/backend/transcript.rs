@@ -57,12 +57,7 @@ impl Transcript {
             (Backend::Claude, Form::Stream { .. }) => Listener::ClaudeStream(claude::Listener::default()),
             (Backend::Codex, _) => Listener::Codex(codex::Listener::default()),
         };
-        Self {
-            form,
-            lines: Lines::default(),
-            whole: Vec::new(),
-            overflow: false,
-        }
+        Self { form, lines: Lines::default(), whole: Vec::new(), overflow: false }
     }
 
     /// Takes the next piece of standard output.
@@ -97,9 +92,6 @@ impl Transcript {
                 listener.conclude()
             }
         };
-        Account {
-            lines: self.lines.count,
-            ..account
-        }
+        Account { lines: self.lines.count, ..account }
     }
 }

@@ -16,12 +16,7 @@ pub(crate) use spelling::{Spelled, spell};
 /// A session is started once under a name and gone on with from any other process: with the model and effort used
 /// last, with a deadline that ends the whole process tree, and with errors that say what happened.
 #[derive(Debug, Parser)]
-#[command(
-    name = "invoke-persist",
-    version,
-    args_override_self = true,
-    disable_help_subcommand = true
-)]
+#[command(name = "invoke-persist", version, args_override_self = true, disable_help_subcommand = true)]
 #[command(after_long_help = EXIT_STATUSES)]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -73,26 +73,14 @@ fn originals(backend: Backend, command: &str) -> Vec<&'static str> {
     };
     let selector = |options: &mut Vec<&'static str>| {
         options.extend(NAME);
-        options.extend(if claude {
-            &["session-id"][..]
-        } else {
-            &["thread-id", "session-id"][..]
-        });
+        options.extend(if claude { &["session-id"][..] } else { &["thread-id", "session-id"][..] });
     };
-    let print_id = if claude {
-        &["print-session-id"][..]
-    } else {
-        &["print-thread-id", "print-session-id"][..]
-    };
+    let print_id = if claude { &["print-session-id"][..] } else { &["print-thread-id", "print-session-id"][..] };
     match command {
         "create-session" => {
             options.extend(NAME);
             options.extend(["role-definition-md", "init-prompt", "print-mapping-json"]);
-            options.extend(if claude {
-                &["fake-session-id"][..]
-            } else {
-                &["fake-thread-id", "fake-session-id"][..]
-            });
+            options.extend(if claude { &["fake-session-id"][..] } else { &["fake-thread-id", "fake-session-id"][..] });
             options.extend(print_id);
             call(&mut options);
         }
@@ -148,11 +136,7 @@ pub(crate) fn spell(arguments: &[OsString], backend: Option<Backend>) -> (Result
 
 fn value_of<'a>(pieces: &'a [Piece], option: &str) -> Option<&'a str> {
     pieces.iter().rev().find_map(|piece| match piece {
-        Piece::Option {
-            name,
-            value: Some(value),
-            ..
-        } if name == option => value.to_str(),
+        Piece::Option { name, value: Some(value), .. } if name == option => value.to_str(),
         _ => None,
     })
 }
@@ -168,33 +152,22 @@ impl Speller {
         cli.build();
         let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
         // the first word that is a command; a value of a global option is never one
-        let command = arguments
-            .iter()
-            .filter_map(|argument| argument.to_str())
-            .find(|word| names.contains(word));
-        Self {
-            command: command.map(str::to_owned),
-            cli,
-        }
+        let command = arguments.iter().filter_map(|argument| argument.to_str()).find(|word| names.contains(word));
+        Self { command: command.map(str::to_owned), cli }
     }
 
     fn argument(&self, name: &str) -> Option<&Arg> {
         let has = |arg: &&Arg| {
             arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
         };
-        let command = self
-            .command
-            .as_ref()
-            .and_then(|command| self.cli.find_subcommand(command));
+        let command = self.command.as_ref().and_then(|command| self.cli.find_subcommand(command));
         command.unwrap_or(&self.cli).get_arguments().find(has)
     }
 
     /// The original's options that `name` is a beginning of.
     fn candidates(&self, name: &str, backend: Option<Backend>) -> BTreeSet<&'static str> {
         let command = self.command.as_deref().unwrap_or_default();
-        let backends = Backend::ALL
-            .into_iter()
-            .filter(|each| backend.is_none_or(|backend| backend == *each));
+        let backends = Backend::ALL.into_iter().filter(|each| backend.is_none_or(|backend| backend == *each));
         let all = backends.flat_map(|backend| originals(backend, command));
         all.filter(|option| option.starts_with(name)).collect()
     }
@@ -236,25 +209,14 @@ impl Speller {
                 let one_dash = NAME_OPTIONS.contains(&name.as_str()) && !value.as_encoded_bytes().starts_with(b"--");
                 self.is_text(&name) || one_dash || !looks_like_option(value)
             };
-            let value = if wants {
-                rest.next_if(|next| is_value(next)).cloned()
-            } else {
-                inline
-            };
-            pieces.push(Piece::Option {
-                name,
-                value,
-                raw: argument.clone(),
-            });
+            let value = if wants { rest.next_if(|next| is_value(next)).cloned() } else { inline };
+            pieces.push(Piece::Option { name, value, raw: argument.clone() });
         }
         pieces
     }
 
     fn join(&self, pieces: Vec<Piece>, backend: Option<Backend>) -> Result<Spelled> {
-        let mut spelled = Spelled {
-            command: self.command.clone(),
-            ..Spelled::default()
-        };
+        let mut spelled = Spelled { command: self.command.clone(), ..Spelled::default() };
         for piece in pieces {
             let (name, value, raw) = match piece {
                 Piece::Other(argument) => {
@@ -263,11 +225,7 @@ impl Speller {
                 }
                 Piece::Option { name, value, raw } => (name, value, raw),
             };
-            let full = if self.argument(&name).is_some() {
-                None
-            } else {
-                self.only(&name, backend)?
-            };
+            let full = if self.argument(&name).is_some() { None } else { self.only(&name, backend)? };
             let takes_value = self.takes_value(&name) == Some(true);
             let full = full.unwrap_or(&name);
             let mut argument = OsString::from(format!("--{full}"));
@@ -289,30 +247,21 @@ impl Speller {
     fn only(&self, name: &str, backend: Option<Backend>) -> Result<Option<&'static str>> {
         let candidates = self.candidates(name, backend);
         // several spellings of one option are one
-        let meanings: BTreeSet<_> = candidates
-            .iter()
-            .filter_map(|option| Some(self.argument(option)?.get_id()))
-            .collect();
+        let meanings: BTreeSet<_> =
+            candidates.iter().filter_map(|option| Some(self.argument(option)?.get_id())).collect();
         if meanings.len() <= 1 {
             // with the backend open, a spelling that both know does not choose one
             let common = |option: &&&str| Backend::ALL.into_iter().all(|backend| !backend.owns_option("", option));
             return Ok(candidates.iter().find(common).or_else(|| candidates.first()).copied());
         }
-        let list = candidates
-            .iter()
-            .map(|option| format!("--{option}"))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let list = candidates.iter().map(|option| format!("--{option}")).collect::<Vec<_>>().join(", ");
         Err(Error::usage(format!("--{name} is short for several options: {list}")).hint("write more of it"))
     }
 }
 
 /// The name of a long option, and the value behind `=`.
 fn long_option(argument: &OsStr) -> Option<(String, Option<OsString>)> {
-    let bytes = argument
-        .as_encoded_bytes()
-        .strip_prefix(b"--")
-        .filter(|name| !name.is_empty())?;
+    let bytes = argument.as_encoded_bytes().strip_prefix(b"--").filter(|name| !name.is_empty())?;
     let end = bytes.iter().position(|&byte| byte == b'=').unwrap_or(bytes.len());
     let name = std::str::from_utf8(&bytes[..end]).ok()?.to_owned();
     if end == bytes.len() {
@@ -358,27 +307,18 @@ mod tests {
     fn spelled_for(line: &[&str], backend: Option<Backend>) -> Result<Vec<String>> {
         let arguments: Vec<OsString> = line.iter().map(OsString::from).collect();
         let arguments = spell(&arguments, backend).0?.arguments;
-        Ok(arguments
-            .into_iter()
-            .map(|argument| argument.into_string().unwrap())
-            .collect())
+        Ok(arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect())
     }
 
     #[test]
     fn options_may_be_shortened_as_before() {
         let claude = Some(Backend::Claude);
-        assert_eq!(
-            spelled(&["list-sessions", "--print-al"]),
-            ["list-sessions", "--print-aliases"]
-        );
+        assert_eq!(spelled(&["list-sessions", "--print-al"]), ["list-sessions", "--print-aliases"]);
         assert_eq!(
             spelled_for(&["create-session", "--fake", "i", "--i=x"], claude).unwrap(),
             ["create-session", "--fake-session-id=i", "--init-prompt=x"]
         );
-        assert_eq!(
-            spelled(&["resume-json", "--prom", "x", "--a", "n"]),
-            ["resume-json", "--prompt=x", "--alias=n"]
-        );
+        assert_eq!(spelled(&["resume-json", "--prom", "x", "--a", "n"]), ["resume-json", "--prompt=x", "--alias=n"]);
         // options of one agent are told apart by the backend
         let line = ["--backend", "claude", "resume-json", "--c", "x"];
         assert_eq!(spelled(&line), ["--backend=claude", "resume-json", "--claude-cmd=x"]);
@@ -386,69 +326,36 @@ mod tests {
 
     #[test]
     fn a_shortened_option_that_both_agents_have_chooses_none() {
-        assert_eq!(
-            spelled(&["create-session", "--fake", "i"]),
-            ["create-session", "--fake-session-id=i"]
-        );
-        assert_eq!(
-            spelled(&["create-session", "--fake-t", "i"]),
-            ["create-session", "--fake-thread-id=i"]
-        );
+        assert_eq!(spelled(&["create-session", "--fake", "i"]), ["create-session", "--fake-session-id=i"]);
+        assert_eq!(spelled(&["create-session", "--fake-t", "i"]), ["create-session", "--fake-thread-id=i"]);
     }
 
     #[test]
     fn a_beginning_of_several_options_is_an_error() {
         for name in ["--print", "--m", "--session"] {
-            assert!(
-                spelled_for(&["resume-json", name, "x"], Some(Backend::Claude)).is_err(),
-                "{name}"
-            );
+            assert!(spelled_for(&["resume-json", name, "x"], Some(Backend::Claude)).is_err(), "{name}");
         }
         assert!(spelled_for(&["resume-json", "--e", "x"], None).is_err());
     }
 
     #[test]
     fn text_may_begin_with_a_dash() {
-        assert_eq!(
-            spelled(&["resume-json", "--prompt", "--help"]),
-            ["resume-json", "--prompt=--help"]
-        );
-        assert_eq!(
-            spelled(&["resume-json", "--prompt", "-"]),
-            ["resume-json", "--prompt=-"]
-        );
-        assert_eq!(
-            spelled(&["resolve", "--session-name", "- x"]),
-            ["resolve", "--session-name=- x"]
-        );
-        assert_eq!(
-            spelled(&["resolve", "--session-name", "--quiet"]),
-            ["resolve", "--session-name", "--quiet"]
-        );
-        assert_eq!(
-            spelled(&["resume-json", "--deadline-seconds", "-5"]),
-            ["resume-json", "--deadline-seconds=-5"]
-        );
+        assert_eq!(spelled(&["resume-json", "--prompt", "--help"]), ["resume-json", "--prompt=--help"]);
+        assert_eq!(spelled(&["resume-json", "--prompt", "-"]), ["resume-json", "--prompt=-"]);
+        assert_eq!(spelled(&["resolve", "--session-name", "- x"]), ["resolve", "--session-name=- x"]);
+        assert_eq!(spelled(&["resolve", "--session-name", "--quiet"]), ["resolve", "--session-name", "--quiet"]);
+        assert_eq!(spelled(&["resume-json", "--deadline-seconds", "-5"]), ["resume-json", "--deadline-seconds=-5"]);
     }
 
     #[test]
     fn what_is_behind_dashes_is_left_alone() {
-        assert_eq!(
-            spelled(&["resume-json", "--", "--prom", "x"]),
-            ["resume-json", "--", "--prom", "x"]
-        );
-        assert_eq!(
-            spelled(&["echo-agent", "claude", "--fake", "-p"]),
-            ["echo-agent", "claude", "--fake", "-p"]
-        );
+        assert_eq!(spelled(&["resume-json", "--", "--prom", "x"]), ["resume-json", "--", "--prom", "x"]);
+        assert_eq!(spelled(&["echo-agent", "claude", "--fake", "-p"]), ["echo-agent", "claude", "--fake", "-p"]);
     }
 
     #[test]
     fn the_format_of_errors_is_known_before_the_line_is_understood() {
-        let arguments: Vec<OsString> = ["x", "--error-format", "json", "--oops"]
-            .iter()
-            .map(OsString::from)
-            .collect();
+        let arguments: Vec<OsString> = ["x", "--error-format", "json", "--oops"].iter().map(OsString::from).collect();
         assert_eq!(spell(&arguments, None).1, Format::Json);
     }
 }

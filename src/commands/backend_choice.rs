@@ -14,13 +14,8 @@ pub(super) fn preset(program: &OsStr) -> Result<Option<Backend>> {
     if let Some(backend) = env::backend()? {
         return Ok(Some(backend));
     }
-    let name = Path::new(program)
-        .file_name()
-        .and_then(OsStr::to_str)
-        .unwrap_or_default();
-    Ok(Backend::ALL
-        .into_iter()
-        .find(|backend| name.starts_with(&format!("{backend}-"))))
+    let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    Ok(Backend::ALL.into_iter().find(|backend| name.starts_with(&format!("{backend}-"))))
 }
 
 impl Context {
@@ -37,10 +32,10 @@ impl Context {
         let owners: Vec<_> = Backend::ALL.into_iter().filter_map(owned).collect();
         match (self.global.backend.or(self.preset), owners.as_slice()) {
             (Some(backend), owners) => match owners.iter().find(|(other, _)| *other != backend) {
-                Some((other, option)) => Err(Error::usage(format!(
-                    "--{option} is an option of {other}, and this call is for {backend}"
-                ))
-                .hint(format!("leave it out, or call with --backend {other}"))),
+                Some((other, option)) => {
+                    Err(Error::usage(format!("--{option} is an option of {other}, and this call is for {backend}"))
+                        .hint(format!("leave it out, or call with --backend {other}")))
+                }
                 None => Ok(Some(backend)),
             },
             (None, []) => Ok(None),
@@ -69,11 +64,8 @@ impl Context {
         if holders.len() > 1 {
             return Err(Error::usage("both claude and codex have a session of that name or id").hint(either));
         }
-        let with_command = || {
-            Backend::ALL
-                .into_iter()
-                .filter(|backend| matches!(env::text(backend.command_variable()), Ok(Some(_))))
-        };
+        let with_command =
+            || Backend::ALL.into_iter().filter(|backend| matches!(env::text(backend.command_variable()), Ok(Some(_))));
         let path = env::raw("PATH");
         let folder = crate::store::location::current_folder()?;
         let on_path = || {
@@ -99,10 +91,7 @@ impl Context {
         Ok(match (&subject.id, &subject.name) {
             // in a file that the caller named the key of the id tells whose an entry is, not the file's name
             (Some(id), _) if place.mapping_file.is_some() => mapping.entries().any(|(name, _)| {
-                mapping
-                    .id_of(&crate::session::SessionName::verbatim(name), backend)
-                    .as_ref()
-                    == Some(id)
+                mapping.id_of(&crate::session::SessionName::verbatim(name), backend).as_ref() == Some(id)
             }),
             (None, Some(name)) if place.mapping_file.is_some() => mapping.id_of(name, backend).is_some(),
             (Some(id), _) => mapping.find(id).is_some(),

@@ -43,10 +43,7 @@ impl AgentCall {
         let launcher = launcher(backend, options)?;
         refuse_arguments(backend, &options.extra)?;
         if workspace.given && !workspace.resolved.is_dir() {
-            return Err(Error::usage(format!(
-                "--workspace-dir {} is no folder",
-                workspace.shown
-            )));
+            return Err(Error::usage(format!("--workspace-dir {} is no folder", workspace.shown)));
         }
         let variables = match &options.env_file {
             Some(path) => variables(&input::text_file(path, "--env-file", deadline)?)?,
@@ -68,12 +65,7 @@ impl AgentCall {
 
     /// A variable as the agent will see it.
     pub(super) fn variable(&self, name: &str) -> Option<OsString> {
-        let set = self
-            .variables
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| OsString::from(value));
+        let set = self.variables.iter().rev().find(|(key, _)| key == name).map(|(_, value)| OsString::from(value));
         set.or_else(|| env::var_os(name)).filter(|value| !value.is_empty())
     }
 
@@ -100,20 +92,10 @@ impl AgentCall {
 
     /// The key of the lock for a session: the same id in another home of the agent's is another session.
     pub(super) fn session_key(&self, id: &AgentSessionId) -> String {
-        let home = self
-            .backend
-            .home_variables()
-            .iter()
-            .find_map(|name| self.variable(name))
-            .unwrap_or_default();
+        let home = self.backend.home_variables().iter().find_map(|name| self.variable(name)).unwrap_or_default();
         let home = location::resolve(home.as_ref()).unwrap_or_else(|_| home.into());
         let id = id.as_str().to_ascii_lowercase(); // a UUID in capitals is the same session
-        lock::key(&[
-            b"session",
-            self.backend.name().as_bytes(),
-            home.as_os_str().as_encoded_bytes(),
-            id.as_bytes(),
-        ])
+        lock::key(&[b"session", self.backend.name().as_bytes(), home.as_os_str().as_encoded_bytes(), id.as_bytes()])
     }
 }
 
@@ -124,9 +106,7 @@ fn seconds(text: &str) -> Result<Duration> {
         Some(seconds) if seconds.is_finite() && seconds > 0.0 => {
             Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
         }
-        _ => Err(Error::usage(format!(
-            "--deadline-seconds {text} is no number of seconds above 0"
-        ))),
+        _ => Err(Error::usage(format!("--deadline-seconds {text} is no number of seconds above 0"))),
     }
 }
 
@@ -182,16 +162,12 @@ fn launcher(backend: Backend, options: &cli::Call) -> Result<Launcher> {
 }
 
 fn refuse_arguments(backend: Backend, extra: &[OsString]) -> Result<()> {
-    let refused = extra
-        .iter()
-        .filter_map(|argument| argument.to_str())
-        .find(|argument| backend.refuses_argument(argument));
+    let refused =
+        extra.iter().filter_map(|argument| argument.to_str()).find(|argument| backend.refuses_argument(argument));
     match refused {
-        Some(argument) => Err(
-            Error::usage(format!("{argument} cannot be handed to {backend} behind '--'"))
-                .caused_by("it would change which session answers, or in what form")
-                .hint("leave it out; this program says it for you where it is needed"),
-        ),
+        Some(argument) => Err(Error::usage(format!("{argument} cannot be handed to {backend} behind '--'"))
+            .caused_by("it would change which session answers, or in what form")
+            .hint("leave it out; this program says it for you where it is needed")),
         None => Ok(()),
     }
 }
@@ -208,11 +184,7 @@ fn exec_options(options: &cli::CodexCall, elsewhere: bool) -> Result<ExecOptions
         enable: options.enable.clone(),
         disable: options.disable.clone(),
         image,
-        full_auto: if options.full_auto {
-            FullAuto::Flag
-        } else {
-            FullAuto::No
-        },
+        full_auto: if options.full_auto { FullAuto::Flag } else { FullAuto::No },
         bypass_approvals_and_sandbox: options.dangerously_bypass_approvals_and_sandbox,
         skip_git_repo_check: options.skip_git_repo_check,
     })
@@ -225,10 +197,7 @@ fn variables(text: &str) -> Result<Vec<(String, String)>> {
         if line.starts_with('#') {
             continue;
         }
-        let line = line
-            .strip_prefix("export")
-            .filter(|rest| rest.starts_with([' ', '\t']))
-            .map_or(line, trim);
+        let line = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).map_or(line, trim);
         let Some((key, value)) = line.split_once('=') else {
             continue;
         };
@@ -237,9 +206,7 @@ fn variables(text: &str) -> Result<Vec<(String, String)>> {
             continue;
         }
         if key.contains('\0') || value.contains('\0') {
-            return Err(Error::usage(format!(
-                "--env-file: the variable '{key}' holds a zero byte"
-            )));
+            return Err(Error::usage(format!("--env-file: the variable '{key}' holds a zero byte")));
         }
         variables.push((key.to_owned(), value.to_owned()));
     }
@@ -276,12 +243,7 @@ mod tests {
             ("A", "2"),
         ];
         let got = variables(text).unwrap();
-        assert_eq!(
-            got.iter()
-                .map(|(key, value)| (key.as_str(), value.as_str()))
-                .collect::<Vec<_>>(),
-            want
-        );
+        assert_eq!(got.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>(), want);
         assert!(variables("A=a\0b").is_err());
     }
 

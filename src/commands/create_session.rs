@@ -14,10 +14,7 @@ use crate::store::format::Entry;
 
 pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()> {
     let name = required_name(&options.name)?;
-    let subject = Subject {
-        name: Some(name.clone()),
-        id: None,
-    };
+    let subject = Subject { name: Some(name.clone()), id: None };
     let backend = context.backend(&options.place, Some(&subject))?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = AgentCall::new(context, backend, &workspace, &options.call)?;
@@ -27,14 +24,7 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
             .notes
             .warning("create-session starts a new session and ignores an id; to save one you have, use --adopt ID");
     }
-    let creation = Creation {
-        context,
-        options,
-        name,
-        store,
-        workspace,
-        call,
-    };
+    let creation = Creation { context, options, name, store, workspace, call };
     let adopted = match options.fake_session_id.as_deref() {
         Some(text) => {
             let id = session_id(text)?.ok_or_else(|| Error::usage("the id to adopt is blank"))?;
@@ -82,12 +72,7 @@ impl Creation<'_> {
         let _name = hold_name(&self.store, &self.name, &self.call)?;
         self.store.prepare()?;
         if self.options.if_exists != IfExists::Overwrite
-            && let Some(old) = self
-                .store
-                .read()
-                .ok()
-                .flatten()
-                .and_then(|mapping| mapping.get(&self.name))
+            && let Some(old) = self.store.read().ok().flatten().and_then(|mapping| mapping.get(&self.name))
         {
             return if self.options.if_exists == IfExists::Reuse {
                 self.print(&old, false)
@@ -97,11 +82,7 @@ impl Creation<'_> {
         }
         let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
         let request = Request::text(prompt.map_or_else(|| self.call.backend.default_prompt(&self.name), str::to_owned));
-        let request = if self.call.stdin {
-            request.with_stdin(self.call.deadline)?
-        } else {
-            request
-        };
+        let request = if self.call.stdin { request.with_stdin(self.call.deadline)? } else { request };
         let caller = Caller::new(&self.call, self.context.notes)?;
         let created = create(&caller, &self.store, &self.name, Form::Json, &request, role.as_deref())?;
         self.tell_old(created.replaced);
@@ -109,29 +90,19 @@ impl Creation<'_> {
     }
 
     fn entry(&self, id: AgentSessionId) -> Entry {
-        Entry {
-            id,
-            created_at: Some(now()),
-            model: self.call.model.clone(),
-            effort: self.call.effort.clone(),
-        }
+        Entry { id, created_at: Some(now()), model: self.call.model.clone(), effort: self.call.effort.clone() }
     }
 
     fn exists(&self, old: &Entry) -> Error {
         let backend = self.call.backend;
-        Error::new(
-            Kind::SessionExists,
-            format!("a {backend} session named '{}' exists, {}", self.name, old.id),
-        )
-        .session_id(Some(old.id.clone()))
-        .hint("resume it, or overwrite the name with --if-exists overwrite")
+        Error::new(Kind::SessionExists, format!("a {backend} session named '{}' exists, {}", self.name, old.id))
+            .session_id(Some(old.id.clone()))
+            .hint("resume it, or overwrite the name with --if-exists overwrite")
     }
 
     fn tell_old(&self, old: Option<String>) {
         if let Some(old) = old {
-            self.context
-                .notes
-                .note(&format!("'{}' was the name of {old} before", self.name));
+            self.context.notes.note(&format!("'{}' was the name of {old} before", self.name));
         }
     }
 
@@ -150,15 +121,10 @@ impl Creation<'_> {
             .with("workspace_dir", self.workspace.text())
             .with("created_at", entry.created_at.as_deref())
             .with("last_model", entry.model.as_deref());
-        let object = if backend.has_effort() {
-            object.with("last_reasoning_effort", entry.effort.as_deref())
-        } else {
-            object
-        };
+        let object =
+            if backend.has_effort() { object.with("last_reasoning_effort", entry.effort.as_deref()) } else { object };
         print_object(
-            &object
-                .with("mapping_file", self.store.path().display().to_string())
-                .with("mapping_file_written", written),
+            &object.with("mapping_file", self.store.path().display().to_string()).with("mapping_file_written", written),
         )
     }
 }
@@ -183,10 +149,7 @@ pub(super) fn create(
     role: Option<&str>,
 ) -> Result<Created> {
     let call = caller.call;
-    let model = call.model.as_deref().map(|name| Model {
-        name,
-        remembered: false,
-    });
+    let model = call.model.as_deref().map(|name| Model { name, remembered: false });
     let held = [store.name_key(name)];
     let ask = Ask {
         session: None,
@@ -203,41 +166,26 @@ pub(super) fn create(
     let backend = call.backend;
     let told = account.told_id.as_deref().unwrap_or_default();
     let id = AgentSessionId::new(told).map_err(|why| {
-        let what = if told.is_empty() {
-            "told no session id".to_owned()
-        } else {
-            format!("told a session id that {why}")
-        };
+        let what =
+            if told.is_empty() { "told no session id".to_owned() } else { format!("told a session id that {why}") };
         Error::new(Kind::AgentOutputInvalid, format!("{backend} ended well, but {what}"))
             .hint(format!("is '{}' really {backend}?", call.launcher.name()))
             .turn_started()
             .agent_exit_status(Some(0))
             .verdict(account.verdict.clone())
     })?;
-    let entry = Entry {
-        id,
-        created_at: Some(now()),
-        model: call.model.clone(),
-        effort: call.effort.clone(),
-    };
+    let entry = Entry { id, created_at: Some(now()), model: call.model.clone(), effort: call.effort.clone() };
     let saved = store.update(true, |mapping, _| (save(mapping, name, &entry, &store.workspace), true));
     let (replaced, written) = match saved {
         Ok(updated) => (updated.value, true),
         Err(error) => {
             let error = Error::from(error).to_sentence();
             let advice = turn::adopt_hint(backend, Some(name), &entry.id);
-            caller.notes.warning(&format!(
-                "the session was started, but its name was not saved: {error}; {advice}"
-            ));
+            caller.notes.warning(&format!("the session was started, but its name was not saved: {error}; {advice}"));
             (None, false)
         }
     };
-    Ok(Created {
-        entry,
-        replaced,
-        written,
-        account,
-    })
+    Ok(Created { entry, replaced, written, account })
 }
 
 /// Saves an entry and tells what the name meant before, to whichever agent it belonged.
@@ -247,9 +195,8 @@ fn save(
     entry: &Entry,
     workspace: &str,
 ) -> Option<String> {
-    let others = Backend::ALL
-        .into_iter()
-        .find_map(|backend| Some(format!("{} ({backend})", mapping.id_of(name, backend)?)));
+    let others =
+        Backend::ALL.into_iter().find_map(|backend| Some(format!("{} ({backend})", mapping.id_of(name, backend)?)));
     let old = mapping.get(name).map(|old| old.id.to_string()).or(others);
     mapping.insert(name, entry);
     mapping.set_workspace(workspace);
@@ -268,11 +215,8 @@ pub(super) fn hold_name(store: &Store, name: &SessionName, call: &AgentCall) -> 
 pub(super) fn refuse_own(key: &str, what: &str) -> Result<()> {
     let above = crate::env::text(crate::env::HELD)?.unwrap_or_default();
     if above.split(',').any(|held| held == key) && Lock::is_held(key) {
-        return Err(Error::new(
-            Kind::SessionBusy,
-            format!("{what} is held by a call that this one runs inside of"),
-        )
-        .hint("end that turn first, or use another session"));
+        return Err(Error::new(Kind::SessionBusy, format!("{what} is held by a call that this one runs inside of"))
+            .hint("end that turn first, or use another session"));
     }
     Ok(())
 }
@@ -287,30 +231,20 @@ pub(super) fn hold(key: &str, what: &str, call: &AgentCall, notes: crate::output
     let limit = if wait {
         call.deadline
     } else {
-        Some(
-            call.deadline
-                .unwrap_or_else(std::time::Instant::now)
-                .min(std::time::Instant::now()),
-        )
+        Some(call.deadline.unwrap_or_else(std::time::Instant::now).min(std::time::Instant::now()))
     };
     match Lock::wait(key, limit, |holder| notes.note(&lock::waiting_for(what, holder))).map_err(failed)? {
         Ok(lock) => Ok(lock),
-        Err(holder) if wait => Err(Error::new(
-            Kind::Deadline,
-            format!("the deadline passed while {} held {what}", lock::name_of(holder)),
-        )
-        .hint("allow more time with --deadline-seconds")),
-        Err(holder) => Err(Error::new(
-            Kind::SessionBusy,
-            format!("{what} is held by {}", lock::name_of(holder)),
-        )
-        .hint("try again later, or wait for it with --if-busy wait")),
+        Err(holder) if wait => {
+            Err(Error::new(Kind::Deadline, format!("the deadline passed while {} held {what}", lock::name_of(holder)))
+                .hint("allow more time with --deadline-seconds"))
+        }
+        Err(holder) => Err(Error::new(Kind::SessionBusy, format!("{what} is held by {}", lock::name_of(holder)))
+            .hint("try again later, or wait for it with --if-busy wait")),
     }
 }
 
 /// The time as Python's `datetime.now(timezone.utc).isoformat()` writes it.
 fn now() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00")
-        .to_string()
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }

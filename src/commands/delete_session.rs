@@ -26,10 +26,7 @@ pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()>
         .with("mapping_file_existed", done.existed)
         .with("stored_workspace_dir", done.stored_workspace)
         .with("requested_session_name", subject.name.as_ref().map(SessionName::as_str))
-        .with(
-            &format!("requested_{}", backend.id_key()),
-            subject.id.as_ref().map(AgentSessionId::as_str),
-        )
+        .with(&format!("requested_{}", backend.id_key()), subject.id.as_ref().map(AgentSessionId::as_str))
         .with("removed_aliases", done.removed.clone())
         .with("removed_count", done.removed.len())
         .with("alias_count_before", done.before)
@@ -76,10 +73,7 @@ fn delete(store: &Store, subject: &Subject) -> Result<Deletion> {
         let before = mapping.len();
         let stored = mapping.workspace();
         let removed = match (&subject.name, &subject.id) {
-            (Some(name), _) => mapping
-                .get(name)
-                .map(|_| vec![name.as_str().to_owned()])
-                .unwrap_or_default(),
+            (Some(name), _) => mapping.get(name).map(|_| vec![name.as_str().to_owned()]).unwrap_or_default(),
             (None, Some(id)) => mapping.names_of(id),
             (None, None) => Vec::new(),
         };
@@ -91,11 +85,7 @@ fn delete(store: &Store, subject: &Subject) -> Result<Deletion> {
         ((before, stored, removed, mapping.clone()), changed)
     })?;
     let (before, stored, removed, left) = updated.value;
-    let stored_workspace = if updated.recreated {
-        store.workspace.clone()
-    } else {
-        stored
-    };
+    let stored_workspace = if updated.recreated { store.workspace.clone() } else { stored };
     Ok(Deletion {
         existed,
         stored_workspace,
@@ -115,10 +105,10 @@ pub(super) fn refuse_call_options(backend: Backend, ignored: &cli::Ignored) -> R
         ("--deadline-seconds", ignored.deadline_seconds.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
-        Some((option, _)) if backend == Backend::Codex => Err(Error::usage(format!(
-            "{option} has no meaning here: codex is not called to forget a name"
-        ))
-        .hint("leave it out")),
+        Some((option, _)) if backend == Backend::Codex => {
+            Err(Error::usage(format!("{option} has no meaning here: codex is not called to forget a name"))
+                .hint("leave it out"))
+        }
         _ => Ok(()),
     }
 }

@@ -15,16 +15,10 @@ pub(super) fn run() -> Result<()> {
     let program = std::env::current_exe().map_err(|error| failed("find this program", error))?;
     let folder = tempfile::Builder::new().prefix("invoke-persist-demo-").tempdir();
     let folder = folder.map_err(|error| failed("make a folder", error))?;
-    let demo = Demo {
-        program: &program,
-        folder: folder.path(),
-    };
+    let demo = Demo { program: &program, folder: folder.path() };
     std::fs::create_dir(demo.workspace()).map_err(|error| failed("make a folder", error))?;
     show("A session has a name, and any later process goes on with it by that name.\n")?;
-    show(&format!(
-        "The workspace of this round is {}.\n",
-        demo.workspace().display()
-    ))?;
+    show(&format!("The workspace of this round is {}.\n", demo.workspace().display()))?;
     for backend in Backend::ALL {
         show(&format!("\n# {backend}, played by the built-in echo agent\n"))?;
         for line in STEPS {
@@ -67,11 +61,7 @@ impl Demo<'_> {
         let words = shell_words::split(&line).expect("the steps are written here");
         // the program may not be on PATH: the agent's command is this very file
         let here = shell_words::quote(&self.program.to_string_lossy()).into_owned();
-        command.args(
-            words
-                .iter()
-                .map(|word| word.replace("invoke-persist echo-agent", &format!("{here} echo-agent"))),
-        );
+        command.args(words.iter().map(|word| word.replace("invoke-persist echo-agent", &format!("{here} echo-agent"))));
         for variable in [env::BACKEND, env::HELD, env::CODEX_SHELL, "TEMP", "TMP"] {
             command.env_remove(variable);
         }

@@ -18,11 +18,8 @@ use crate::output::{self, Object};
 use crate::store::location::hex;
 
 pub(super) fn run(options: &cli::EchoAgent) -> Result<()> {
-    let arguments: Vec<String> = options
-        .arguments
-        .iter()
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
+    let arguments: Vec<String> =
+        options.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let backend = arguments.first().and_then(|name| Backend::from_name(name));
     let backend =
         backend.ok_or_else(|| Error::usage("echo-agent wants an agent").hint("invoke-persist echo-agent claude …"))?;
@@ -94,11 +91,7 @@ impl Call {
     /// The answer: what was asked, and everything that shows whether it was remembered.
     fn answer(&self, turn: usize) -> String {
         let prompt = self.prompt();
-        let prompt = if prompt.len() > 200 {
-            format!("{} bytes", prompt.len())
-        } else {
-            prompt.trim().to_owned()
-        };
+        let prompt = if prompt.len() > 200 { format!("{} bytes", prompt.len()) } else { prompt.trim().to_owned() };
         let mut answer = format!("turn {turn}: {prompt}");
         for (what, value) in [("model", &self.model), ("effort", &self.effort), ("role", &self.role)] {
             if let Some(value) = value {
@@ -139,14 +132,7 @@ impl Sessions {
     fn start(&self) -> Result<String> {
         let now = jiff::Timestamp::now().as_nanosecond();
         let digest = hex(&Md5::digest(format!("{now} {}", std::process::id())));
-        let id = [
-            &digest[..8],
-            &digest[8..12],
-            &digest[12..16],
-            &digest[16..20],
-            &digest[20..],
-        ]
-        .join("-");
+        let id = [&digest[..8], &digest[8..12], &digest[12..16], &digest[16..20], &digest[20..]].join("-");
         fs::write(self.0.join(&id), "")
             .map_err(|error| Error::new(Kind::Io, "the echo agent cannot save a session").because(&error))?;
         Ok(id)
@@ -159,23 +145,14 @@ fn claude(call: &Call, sessions: &Sessions) -> Result<()> {
         None => sessions.start()?,
     };
     let Some(turn) = sessions.turn(&id) else {
-        return Err(Error::new(
-            Kind::Io,
-            format!("No conversation found with session ID: {id}"),
-        ));
+        return Err(Error::new(Kind::Io, format!("No conversation found with session ID: {id}")));
     };
     let answer = call.answer(turn);
     if call.stream {
-        say(&Object::new()
-            .with("type", "system")
-            .with("subtype", "init")
-            .with("session_id", id.as_str()))?;
+        say(&Object::new().with("type", "system").with("subtype", "init").with("session_id", id.as_str()))?;
         let text = serde_json::json!([{ "type": "text", "text": answer }]);
         let message = Object::new().with("role", "assistant").with("content", text);
-        say(&Object::new()
-            .with("type", "assistant")
-            .with_object("message", message)
-            .with("session_id", id.as_str()))?;
+        say(&Object::new().with("type", "assistant").with_object("message", message).with("session_id", id.as_str()))?;
     }
     say(&Object::new()
         .with("type", "result")
@@ -197,10 +174,7 @@ fn codex(call: &Call, sessions: &Sessions) -> Result<()> {
     let answer = call.answer(turn);
     say(&Object::new().with("type", "thread.started").with("thread_id", id))?;
     say(&Object::new().with("type", "turn.started"))?;
-    let item = Object::new()
-        .with("id", "item_0")
-        .with("type", "agent_message")
-        .with("text", answer.as_str());
+    let item = Object::new().with("id", "item_0").with("type", "agent_message").with("text", answer.as_str());
     say(&Object::new().with("type", "item.completed").with_object("item", item))?;
     let usage = Object::new().with("input_tokens", 0).with("output_tokens", 0);
     say(&Object::new().with("type", "turn.completed").with_object("usage", usage))?;

@@ -19,17 +19,9 @@ pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> 
         let (store, workspace) = context.store(backend, &options.place)?;
         let mapping = store.read()?;
         if names_only {
-            let mut sorted: Vec<_> = mapping
-                .iter()
-                .flat_map(Mapping::entries)
-                .map(|(name, _)| name)
-                .collect();
+            let mut sorted: Vec<_> = mapping.iter().flat_map(Mapping::entries).map(|(name, _)| name).collect();
             sorted.sort_unstable();
-            let prefix = if decided.is_none() {
-                format!("{backend}\t")
-            } else {
-                String::new()
-            };
+            let prefix = if decided.is_none() { format!("{backend}\t") } else { String::new() };
             names.extend(sorted.into_iter().map(|name| format!("{prefix}{name}\n")));
             continue;
         }
@@ -43,11 +35,7 @@ pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> 
     if names_only {
         return print(&names);
     }
-    print_object(
-        &Object::new()
-            .with("workspace_dir", shown)
-            .with_object("backends", lists),
-    )
+    print_object(&Object::new().with("workspace_dir", shown).with_object("backends", lists))
 }
 
 fn list(store: &Store, workspace: &Workspace, mapping: Option<&Mapping>) -> Object {
@@ -65,9 +53,7 @@ fn list(store: &Store, workspace: &Workspace, mapping: Option<&Mapping>) -> Obje
 
 /// All entries as they are printed, in the order of the file.
 pub(super) fn entries(backend: Backend, mapping: &Mapping) -> Object {
-    mapping.entries().fold(Object::new(), |object, (name, entry)| {
-        object.with_object(name, describe(backend, &entry))
-    })
+    mapping.entries().fold(Object::new(), |object, (name, entry)| object.with_object(name, describe(backend, &entry)))
 }
 
 fn describe(backend: Backend, entry: &Entry) -> Object {

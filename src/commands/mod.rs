@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use crate::backend::Backend;
 use crate::cli::{self, Cli, Command, Global, Spelled};
@@ -51,16 +52,7 @@ pub(crate) fn start(started: Instant) -> (Format, Result<()>) {
             return Ok(());
         };
         let notes = Notes { quiet: global.quiet };
-        run(
-            &Context {
-                started,
-                global,
-                notes,
-                spelled,
-                preset: preset?,
-            },
-            &command,
-        )
+        run(&Context { started, global, notes, spelled, preset: preset? }, &command)
     });
     (format, done)
 }
@@ -88,16 +80,9 @@ fn parse(program: &OsString, spelled: &Spelled) -> Result<Option<Cli>> {
     };
     if !error.use_stderr() {
         let shown = error.print();
-        return shown
-            .or_else(forgive_broken_pipe)
-            .map_err(|error| stdout_error(&error))
-            .map(|()| None);
+        return shown.or_else(forgive_broken_pipe).map_err(|error| stdout_error(&error)).map(|()| None);
     }
-    use clap::error::ErrorKind;
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
-    ) {
+    if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
         return Err(Error::usage("a command is missing").hint("see invoke-persist --help"));
     }
     if error.kind() == ErrorKind::InvalidUtf8 {
@@ -107,28 +92,15 @@ fn parse(program: &OsString, spelled: &Spelled) -> Result<Option<Cli>> {
 }
 
 fn forgive_broken_pipe(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::BrokenPipe {
-        Ok(())
-    } else {
-        Err(error)
-    }
+    if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 /// The argument that is no text; clap does not name it.
 fn not_unicode(arguments: &[OsString]) -> Error {
-    let bad = arguments
-        .iter()
-        .find(|argument| argument.to_str().is_none())
-        .map(|bad| bad.display().to_string());
+    let bad = arguments.iter().find(|argument| argument.to_str().is_none()).map(|bad| bad.display().to_string());
     let bad = bad.unwrap_or_default();
-    Error::usage(format!(
-        "{} is not UTF-8",
-        bad.split_once('=').map_or("an argument", |(option, _)| option)
-    ))
-    .caused_by(format!(
-        "it is '{}'",
-        bad.split_once('=').map_or(&*bad, |(_, value)| value)
-    ))
+    Error::usage(format!("{} is not UTF-8", bad.split_once('=').map_or("an argument", |(option, _)| option)))
+        .caused_by(format!("it is '{}'", bad.split_once('=').map_or(&*bad, |(_, value)| value)))
 }
 
 /// clap's words on one line: what is wrong, and its tip as the hint.
@@ -137,10 +109,8 @@ fn usage_error(words: &str, command: Option<&str>) -> Error {
     let message = paragraphs[0].trim_start_matches("error: ");
     let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let tip = words.lines().find_map(|line| line.trim().strip_prefix("tip: "));
-    let help = command.map_or_else(
-        || "invoke-persist --help".to_owned(),
-        |name| format!("invoke-persist {name} --help"),
-    );
+    let help =
+        command.map_or_else(|| "invoke-persist --help".to_owned(), |name| format!("invoke-persist {name} --help"));
     let hint = tip.map_or_else(|| format!("see {help}"), |tip| format!("{tip}; see {help}"));
     Error::usage(message).hint(hint)
 }
@@ -173,11 +143,7 @@ impl Workspace {
             Error::usage(format!("the workspace {} cannot be resolved", path.display())).because(&error)
         })?;
         let text = location::to_text(&resolved)?.to_owned();
-        Ok(Self {
-            shown: if given.is_some() { shown } else { text },
-            resolved,
-            given: given.is_some(),
-        })
+        Ok(Self { shown: if given.is_some() { shown } else { text }, resolved, given: given.is_some() })
     }
 }
 
@@ -190,16 +156,7 @@ impl Context {
             None => Place::of_workspace(backend, &workspace.resolved)?,
         };
         let text = workspace.text().to_owned();
-        Ok((
-            Store {
-                backend,
-                place,
-                workspace: text,
-                notes: self.notes,
-                deadline: None,
-            },
-            workspace,
-        ))
+        Ok((Store { backend, place, workspace: text, notes: self.notes, deadline: None }, workspace))
     }
 }
 
@@ -212,10 +169,7 @@ pub(crate) struct Subject {
 impl Subject {
     pub(crate) fn of(selector: &cli::Selector) -> Result<Self> {
         let id = selector.session_id.as_deref().map(session_id).transpose()?.flatten();
-        Ok(Self {
-            name: name(&selector.name),
-            id,
-        })
+        Ok(Self { name: name(&selector.name), id })
     }
 
     /// Fails where there is neither.
@@ -251,10 +205,7 @@ fn not_found(store: &Store, name: &SessionName, unusable: Option<crate::session:
     let backend = store.backend;
     let error = Error::new(Kind::SessionNotFound, format!("no {backend} session is named '{name}'"));
     let error = match unusable {
-        Some(why) => error.caused_by(format!(
-            "its entry in '{}' has an id that {why}",
-            store.path().display()
-        )),
+        Some(why) => error.caused_by(format!("its entry in '{}' has an id that {why}", store.path().display())),
         None => error.caused_by(format!("it is not in '{}'", store.path().display())),
     };
     error.hint(format!(
@@ -271,5 +222,5 @@ fn print(text: &str) -> Result<()> {
 }
 
 fn stdout_error(error: &std::io::Error) -> Error {
-    Error::new(Kind::Io, "standard output cannot be written").because(&error)
+    Error::new(Kind::Io, "standard output cannot be written").because(error)
 }

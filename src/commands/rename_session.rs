@@ -10,10 +10,7 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
     let from = required_name(&options.name)?;
     let to = options.to.as_deref().and_then(SessionName::new);
     let to = to.ok_or_else(|| Error::usage("the new name is missing").hint("add --to NEW"))?;
-    let subject = Subject {
-        name: Some(from.clone()),
-        id: None,
-    };
+    let subject = Subject { name: Some(from.clone()), id: None };
     let backend = context.backend(&options.place, Some(&subject))?;
     let (store, workspace) = context.store(backend, &options.place)?;
     if store.read()?.is_none_or(|mapping| mapping.get(&from).is_none()) {
@@ -25,14 +22,8 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
         };
         let replaced = mapping.get(&to).filter(|_| from != to).map(|entry| entry.id);
         if let Some(id) = replaced.as_ref().filter(|_| !options.force) {
-            let error = Error::new(
-                Kind::SessionExists,
-                format!("a {backend} session named '{to}' exists, {id}"),
-            );
-            return (
-                Err(error.hint("choose another name, or overwrite it with --force")),
-                false,
-            );
+            let error = Error::new(Kind::SessionExists, format!("a {backend} session named '{to}' exists, {id}"));
+            return (Err(error.hint("choose another name, or overwrite it with --force")), false);
         }
         mapping.rename(&from, &to);
         (Ok((entry.id, replaced)), true)
@@ -45,10 +36,7 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
             .with("renamed_from", from.as_str())
             .with("renamed_to", to.as_str())
             .with(backend.id_key(), id.as_str())
-            .with(
-                &format!("replaced_{}", backend.id_key()),
-                replaced.as_ref().map(AgentSessionId::as_str),
-            )
+            .with(&format!("replaced_{}", backend.id_key()), replaced.as_ref().map(AgentSessionId::as_str))
             .with("mapping_file_written", renamed.written),
     )
 }

@@ -38,11 +38,7 @@ impl Resolved {
 
     /// A session that was just started and saved.
     pub(super) fn created(name: SessionName, entry: Entry) -> Self {
-        Self {
-            id: entry.id.clone(),
-            saved: Some((name, entry)),
-            source: "created".to_owned(),
-        }
+        Self { id: entry.id.clone(), saved: Some((name, entry)), source: "created".to_owned() }
     }
 
     /// The JSON that `resolve` prints and codex's resume-json begins with.
@@ -54,11 +50,7 @@ impl Resolved {
             .with("alias", name)
             .with("mapping_file", file)
             .with("last_model", model);
-        let object = if store.backend.has_effort() {
-            object.with("last_reasoning_effort", effort)
-        } else {
-            object
-        };
+        let object = if store.backend.has_effort() { object.with("last_reasoning_effort", effort) } else { object };
         object.with("source", self.source.as_str())
     }
 }
@@ -73,23 +65,13 @@ pub(super) fn look_up(store: &Store, subject: &Subject) -> Result<Resolved> {
         Ok(mapping) => mapping.and_then(|mapping| mapping.find(id)),
         Err(error) => {
             let error = Error::from(error).to_sentence();
-            store
-                .notes
-                .warning(&format!("{error}; the id is used as it is, without a remembered model"));
+            store.notes.warning(&format!("{error}; the id is used as it is, without a remembered model"));
             None
         }
     };
     let key = store.backend.id_key();
-    let source = if saved.is_some() {
-        format!("mapping_file_by_{key}")
-    } else {
-        key.to_owned()
-    };
-    Ok(Resolved {
-        id: id.clone(),
-        saved,
-        source,
-    })
+    let source = if saved.is_some() { format!("mapping_file_by_{key}") } else { key.to_owned() };
+    Ok(Resolved { id: id.clone(), saved, source })
 }
 
 /// What an entry's id is good for where it is there and cannot be used.
@@ -104,9 +86,5 @@ pub(super) fn look_up_name(store: &Store, name: &SessionName) -> Result<std::res
         return Ok(Err(mapping.why_unusable(name)));
     };
     let id = entry.id.clone();
-    Ok(Ok(Resolved {
-        id,
-        saved: Some((name.clone(), entry)),
-        source: "mapping_file".to_owned(),
-    }))
+    Ok(Ok(Resolved { id, saved: Some((name.clone(), entry)), source: "mapping_file".to_owned() }))
 }

@@ -16,49 +16,25 @@ use crate::store::format::{Entry, Mapping};
 
 pub(super) fn json(context: &Context, options: &cli::ResumeJson) -> Result<()> {
     let (resuming, done) = resume(context, &options.resume, Form::Json)?;
-    let Done {
-        resolved,
-        account,
-        model,
-        effort,
-        lost,
-    } = done;
+    let Done { resolved, account, model, effort, lost } = done;
     let printed = if options.print_result || options.print_session_id {
-        let answer = options
-            .print_result
-            .then(|| output::print_line(account.answer.as_deref().unwrap_or_default()));
+        let answer = options.print_result.then(|| output::print_line(account.answer.as_deref().unwrap_or_default()));
         answer
             .unwrap_or(Ok(()))
             .map_err(|error| stdout_error(&error))
-            .and_then(|()| {
-                if options.print_session_id {
-                    print(&format!("{}\n", resolved.id))
-                } else {
-                    Ok(())
-                }
-            })
+            .and_then(|()| if options.print_session_id { print(&format!("{}\n", resolved.id)) } else { Ok(()) })
     } else if resuming.store.backend == Backend::Claude {
         output::print(&account.whole).map_err(|error| stdout_error(&error))
     } else {
         let described = resolved.describe(&resuming.store, model.as_deref(), effort.as_deref());
         let answer = account.answer.unwrap_or_default();
-        print_object(
-            &described
-                .with("event_count", account.lines)
-                .with("final_message", answer),
-        )
+        print_object(&described.with("event_count", account.lines).with("final_message", answer))
     };
     lost.map_or(printed, Err)
 }
 
 pub(super) fn stream(context: &Context, options: &cli::ResumeStream) -> Result<()> {
-    let (_, done) = resume(
-        context,
-        &options.resume,
-        Form::Stream {
-            partials: options.include_partials,
-        },
-    )?;
+    let (_, done) = resume(context, &options.resume, Form::Stream { partials: options.include_partials })?;
     done.lost.map_or(Ok(()), Err)
 }
 
@@ -93,29 +69,14 @@ fn resume(context: &Context, options: &cli::Resume, form: Form) -> Result<(Resum
         return Err(Error::usage("--if-missing create wants a name").hint("add --session-name NAME"));
     }
     let wait = options.if_busy == IfBusy::Wait;
-    let resuming = Resuming {
-        subject,
-        store,
-        call,
-        wait,
-        notes: context.notes,
-    };
+    let resuming = Resuming { subject, store, call, wait, notes: context.notes };
     if !(create_missing && resuming.subject.id.is_none()) {
         look_up(&resuming.store, &resuming.subject)?; // what is not there is told before the prompt is read
     }
     let role = turn::role(options.role_definition_md.as_deref(), resuming.call.deadline)?;
     let request = source.read(resuming.call.deadline)?;
-    let request = if resuming.call.stdin {
-        request.with_stdin(resuming.call.deadline)?
-    } else {
-        request
-    };
-    let turn = Turn {
-        form,
-        request: &request,
-        role: role.as_deref(),
-        create_missing,
-    };
+    let request = if resuming.call.stdin { request.with_stdin(resuming.call.deadline)? } else { request };
+    let turn = Turn { form, request: &request, role: role.as_deref(), create_missing };
     let done = resuming.take(&turn)?;
     Ok((resuming, done))
 }
@@ -138,13 +99,7 @@ impl Resuming {
             return Ok(created);
         }
         let (resolved, _held) = self.hold()?;
-        let names = self
-            .store
-            .read()
-            .ok()
-            .flatten()
-            .map(|mapping| mapping.names_of(&resolved.id))
-            .unwrap_or_default();
+        let names = self.store.read().ok().flatten().map(|mapping| mapping.names_of(&resolved.id)).unwrap_or_default();
         let caller = Caller::new(&self.call, self.notes)?;
         let remembered = resolved.model().filter(|_| self.call.model.is_none());
         let model = self.call.model.as_deref().or(remembered);
@@ -155,10 +110,7 @@ impl Resuming {
             form: turn.form,
             request: turn.request,
             role: turn.role,
-            model: model.map(|name| Model {
-                name,
-                remembered: remembered.is_some(),
-            }),
+            model: model.map(|name| Model { name, remembered: remembered.is_some() }),
             effort,
             held: &[self.call.session_key(&resolved.id)],
             wait: self.wait,
@@ -181,13 +133,7 @@ impl Resuming {
                 None
             }
         };
-        Ok(Done {
-            resolved,
-            account,
-            model,
-            effort,
-            lost,
-        })
+        Ok(Done { resolved, account, model, effort, lost })
     }
 
     /// Starts the session where there is none of that name. Of several calls at once one does; the others wait here and
@@ -205,13 +151,7 @@ impl Resuming {
         let created = create(&caller, &self.store, name, turn.form, turn.request, turn.role)?;
         let (model, effort) = (created.entry.model.clone(), created.entry.effort.clone());
         let resolved = Resolved::created(name.clone(), created.entry);
-        Ok(Some(Done {
-            resolved,
-            account: created.account,
-            model,
-            effort,
-            lost: None,
-        }))
+        Ok(Some(Done { resolved, account: created.account, model, effort, lost: None }))
     }
 
     /// The session, held. While we waited for it another turn may have changed what the name means.
@@ -239,20 +179,13 @@ impl Resuming {
         let backend = self.call.backend;
         Error::new(
             Kind::SessionLost,
-            format!(
-                "{backend} does not know the session {} and answered from a new one, {told}",
-                resolved.id
-            ),
+            format!("{backend} does not know the session {} and answered from a new one, {told}", resolved.id),
         )
         .turn_started()
         .agent_exit_status(Some(0))
         .session_id(Some(told.clone()))
         .verdict(verdict)
-        .hint(turn::adopt_hint(
-            backend,
-            resolved.saved.as_ref().map(|(name, _)| name),
-            told,
-        ))
+        .hint(turn::adopt_hint(backend, resolved.saved.as_ref().map(|(name, _)| name), told))
     }
 
     /// Saves what a successful turn changed. The turn is paid for, so nothing here fails the call.
@@ -310,21 +243,14 @@ impl Finished<'_> {
         let target = match now {
             Some(id) if id == *old => Some(name.as_str().to_owned()),
             Some(id) => {
-                notes.push(format!(
-                    "'{name}' was given to {id} during the turn and keeps it; this turn was in {new}"
-                ));
+                notes.push(format!("'{name}' was given to {id} during the turn and keeps it; this turn was in {new}"));
                 None
             }
             None => {
-                let renamed = mapping
-                    .names_of(old)
-                    .into_iter()
-                    .find(|name| !self.names.contains(name));
+                let renamed = mapping.names_of(old).into_iter().find(|name| !self.names.contains(name));
                 if renamed.is_none() {
                     let advice = turn::adopt_hint(self.backend, Some(name), new);
-                    notes.push(format!(
-                        "'{name}' was deleted during the turn and stays deleted; {advice}"
-                    ));
+                    notes.push(format!("'{name}' was deleted during the turn and stays deleted; {advice}"));
                 }
                 renamed
             }
@@ -333,31 +259,15 @@ impl Finished<'_> {
             notes.push(format!("{old} goes on as {new}"));
             for name in mapping.names_of(old) {
                 if let Some(entry) = mapping.get(&SessionName::verbatim(&name)) {
-                    mapping.amend(
-                        &name,
-                        &Entry {
-                            id: new.clone(),
-                            ..entry
-                        },
-                    );
+                    mapping.amend(&name, &Entry { id: new.clone(), ..entry });
                 }
             }
         }
         if let Some(name) = target {
-            let entry = mapping
-                .get(&SessionName::verbatim(&name))
-                .unwrap_or_else(|| began_with.clone());
+            let entry = mapping.get(&SessionName::verbatim(&name)).unwrap_or_else(|| began_with.clone());
             let model = self.model.map(str::to_owned).or(entry.model.clone());
             let effort = self.effort.map(str::to_owned).or(entry.effort.clone());
-            mapping.amend(
-                &name,
-                &Entry {
-                    id: new.clone(),
-                    model,
-                    effort,
-                    ..entry
-                },
-            );
+            mapping.amend(&name, &Entry { id: new.clone(), model, effort, ..entry });
         }
         notes
     }
@@ -367,14 +277,6 @@ impl Finished<'_> {
         let (name, began_with) = self.resolved.saved.as_ref()?;
         let id = self.new_id.as_ref().unwrap_or(&self.resolved.id).clone();
         let (model, effort) = (self.model.map(str::to_owned), self.effort.map(str::to_owned));
-        Some((
-            name,
-            Entry {
-                id,
-                model,
-                effort,
-                ..began_with.clone()
-            },
-        ))
+        Some((name, Entry { id, model, effort, ..began_with.clone() }))
     }
 }

@@ -87,10 +87,7 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn text(text: impl Into<String>) -> Self {
-        Self {
-            bytes: text.into().into_bytes(),
-            by_stdin: false,
-        }
+        Self { bytes: text.into().into_bytes(), by_stdin: false }
     }
 
     /// This prompt with our standard input behind it, between tags that say so. An empty input is told as such.
@@ -110,14 +107,8 @@ impl Request {
 /// The text of a role file.
 pub(super) fn role(path: Option<&Path>, deadline: Option<Instant>) -> Result<Option<String>> {
     let Some(path) = path else { return Ok(None) };
-    if !path
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("md"))
-    {
-        return Err(Error::usage(format!(
-            "--role-definition-md {} is no .md file",
-            path.display()
-        )));
+    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("md")) {
+        return Err(Error::usage(format!("--role-definition-md {} is no .md file", path.display())));
     }
     input::text_file(path, "--role-definition-md", deadline).map(Some)
 }
@@ -159,12 +150,7 @@ impl<'a> Caller<'a> {
         let program = call.program()?;
         let runner = Runner::new(call.deadline)
             .map_err(|error| Error::new(Kind::Io, "signals cannot be handled").because(&error))?;
-        Ok(Self {
-            call,
-            notes,
-            program,
-            runner,
-        })
+        Ok(Self { call, notes, program, runner })
     }
 
     /// One turn. What comes back is a success.
@@ -173,11 +159,7 @@ impl<'a> Caller<'a> {
         let mut told = false;
         loop {
             let done = self.run(ask, full_auto)?;
-            let status = if let End::Exited(status) = done.end {
-                Some(status)
-            } else {
-                None
-            };
+            let status = if let End::Exited(status) = done.end { Some(status) } else { None };
             if full_auto == FullAuto::Flag && codex::does_not_know_full_auto(status, &done.stderr) {
                 self.notes
                     .note("this codex no longer knows --full-auto; calling it with sandbox_mode=\"workspace-write\"");
@@ -192,19 +174,11 @@ impl<'a> Caller<'a> {
                     return Err(busy_elsewhere(id, &done.stderr));
                 }
                 if !told {
-                    self.notes
-                        .note(&format!("waiting for the session {id}, which another program has open"));
+                    self.notes.note(&format!("waiting for the session {id}, which another program has open"));
                     told = true;
                 }
                 if let Err(end) = self.runner.pause(BETWEEN_TRIES) {
-                    return self.judge(
-                        ask,
-                        Done {
-                            end,
-                            started: false,
-                            ..done
-                        },
-                    );
+                    return self.judge(ask, Done { end, started: false, ..done });
                 }
                 continue;
             }
@@ -229,10 +203,7 @@ impl<'a> Caller<'a> {
             Form::Json if backend.writes_answer_file() => Some(folder.path("answer")?),
             _ => None,
         };
-        let exec = codex::ExecOptions {
-            full_auto,
-            ..self.call.exec.clone()
-        };
+        let exec = codex::ExecOptions { full_auto, ..self.call.exec.clone() };
         let arguments = backend.arguments(&Turn {
             session: ask.session,
             form: ask.form,
@@ -244,11 +215,7 @@ impl<'a> Caller<'a> {
             answer_file: answer_file.as_deref(),
             extra: &self.call.extra,
         });
-        let stdin = if as_argument.is_some() {
-            None
-        } else {
-            Some(composed.into_owned())
-        };
+        let stdin = if as_argument.is_some() { None } else { Some(composed.into_owned()) };
         let command = process::Command {
             program: self.program.clone(),
             arguments: self.call.launcher.arguments(arguments)?,
@@ -264,9 +231,7 @@ impl<'a> Caller<'a> {
             .map_err(|error| self.not_started(&error))?;
         let account = run.listener.map(Transcript::conclude).unwrap_or_default();
         let written = answer_file.as_deref().and_then(|path| fs::read(path).ok());
-        let answer = written
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .or(account.answer);
+        let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(account.answer);
         Ok(Done {
             end: run.end,
             started: run.started,
@@ -287,12 +252,8 @@ impl<'a> Caller<'a> {
     }
 
     fn variables(&self, held: &[String]) -> Vec<(OsString, OsString)> {
-        let mut variables: Vec<(OsString, OsString)> = self
-            .call
-            .variables
-            .iter()
-            .map(|(key, value)| (key.into(), value.into()))
-            .collect();
+        let mut variables: Vec<(OsString, OsString)> =
+            self.call.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
         if !held.is_empty() {
             let above = env::text(env::HELD).ok().flatten();
             let all: Vec<String> = above.into_iter().chain(held.iter().cloned()).collect();
@@ -311,13 +272,11 @@ impl<'a> Caller<'a> {
         let told = Error::new(kind, format!("'{program}' cannot be started"));
         match error.kind() {
             ErrorKind::NotFound => told.caused_by("the interpreter that its first line names is not there"),
-            ErrorKind::ArgumentListTooLong => told
-                .because(&error)
-                .hint("the arguments and variables are too large together"),
-            ErrorKind::InvalidInput => told
-                .because(&error)
-                .hint("an argument holds what cannot be handed to a program"),
-            _ => told.because(&error),
+            ErrorKind::ArgumentListTooLong => {
+                told.because(error).hint("the arguments and variables are too large together")
+            }
+            ErrorKind::InvalidInput => told.because(error).hint("an argument holds what cannot be handed to a program"),
+            _ => told.because(error),
         }
     }
 
@@ -327,47 +286,36 @@ impl<'a> Caller<'a> {
         let failed = match done.end {
             End::Exited(0) => match &done.account {
                 Account { failure: Some(_), .. } => Error::new(Kind::AgentFailed, format!("{backend}'s turn failed")),
-                Account {
-                    malformed: Some(why), ..
-                } => Error::new(Kind::AgentOutputInvalid, format!("{backend} ended well, but {why}"))
-                    .hint(format!("is '{}' really {backend}?", self.call.launcher.name())),
+                Account { malformed: Some(why), .. } => {
+                    Error::new(Kind::AgentOutputInvalid, format!("{backend} ended well, but {why}"))
+                        .hint(format!("is '{}' really {backend}?", self.call.launcher.name()))
+                }
                 _ => return self.succeed(done),
             },
             End::Exited(127) if self.call.launcher.is_shell() && done.account.lines == 0 => {
                 let command = self.call.launcher.name();
-                return Err(Error::new(
-                    Kind::AgentNotFound,
-                    format!("{command} did not find the agent's command"),
-                )
-                .caused_by(last_words(&done.stderr))
-                .hint("define it with --codex-shell-init, or in a file that the shell reads"));
+                return Err(Error::new(Kind::AgentNotFound, format!("{command} did not find the agent's command"))
+                    .caused_by(last_words(&done.stderr))
+                    .hint("define it with --codex-shell-init, or in a file that the shell reads"));
             }
             End::Exited(status) => Error::new(Kind::AgentFailed, format!("{backend} ended with exit status {status}")),
             End::Killed(signal) => Error::new(Kind::AgentFailed, format!("{backend} was killed by signal {signal}")),
             End::Deadline => {
                 let told = format!("the deadline passed{}", stopped(backend, done.started));
-                let resumable = if ask.session.is_some() {
-                    "; the session itself can be resumed"
-                } else {
-                    ""
-                };
+                let resumable = if ask.session.is_some() { "; the session itself can be resumed" } else { "" };
                 Error::new(Kind::Deadline, told).hint(format!("allow more time with --deadline-seconds{resumable}"))
             }
-            End::Interrupted(signal) => Error::new(
-                Kind::Interrupted(signal),
-                format!("signal {signal} came{}", stopped(backend, done.started)),
-            ),
+            End::Interrupted(signal) => {
+                Error::new(Kind::Interrupted(signal), format!("signal {signal} came{}", stopped(backend, done.started)))
+            }
         };
         Err(self.explain(ask, done, failed))
     }
 
     fn succeed(&self, done: Done) -> Result<Account> {
         if let Err(error) = done.copied {
-            self.notes
-                .warning("the turn is done, but its output could not be passed on");
-            return Err(Error::new(Kind::Io, "standard output cannot be written")
-                .because(&error)
-                .turn_started());
+            self.notes.warning("the turn is done, but its output could not be passed on");
+            return Err(Error::new(Kind::Io, "standard output cannot be written").because(&error).turn_started());
         }
         Ok(done.account)
     }
@@ -375,16 +323,15 @@ impl<'a> Caller<'a> {
     /// Adds to an error what the agent told: its reason, its verdict, its session.
     fn explain(&self, ask: &Ask<'_>, done: Done, error: Error) -> Error {
         let account = done.account;
-        let reason = account
-            .failure
-            .and_then(|failure| failure.reason)
-            .or(account.last_words);
-        let stderr = last_words(&done.stderr);
-        let mut error = match (reason, stderr) {
-            (Some(reason), _) => error.caused_by(shorten(&reason)),
-            (None, stderr) if !stderr.is_empty() => error.caused_by(stderr),
-            (None, _) if error.kind == Kind::AgentFailed => error.caused_by("it gave no reason"),
-            (None, _) => error,
+        // what an agent says when it is stopped is no reason of its own
+        let stopped = matches!(done.end, End::Deadline | End::Interrupted(_));
+        let reason = account.failure.and_then(|failure| failure.reason).or(account.last_words);
+        let reason = reason.unwrap_or_else(|| last_words(&done.stderr));
+        let mut error = match shorten(&reason) {
+            _ if stopped => error,
+            reason if !reason.is_empty() => error.caused_by(reason),
+            _ if error.kind == Kind::AgentFailed => error.caused_by("it gave no reason"),
+            _ => error,
         };
         let told = account.told_id.and_then(|id| AgentSessionId::new(&id).ok());
         if let (None, Some(id)) = (ask.session, &told) {
@@ -393,15 +340,8 @@ impl<'a> Caller<'a> {
         if done.started {
             error = error.turn_started();
         }
-        let status = if let End::Exited(status) = done.end {
-            Some(status)
-        } else {
-            None
-        };
-        error
-            .agent_exit_status(status)
-            .session_id(ask.session.cloned().or(told))
-            .verdict(account.verdict)
+        let status = if let End::Exited(status) = done.end { Some(status) } else { None };
+        error.agent_exit_status(status).session_id(ask.session.cloned().or(told)).verdict(account.verdict)
     }
 }
 
@@ -424,11 +364,7 @@ fn busy_elsewhere(id: &AgentSessionId, stderr: &[u8]) -> Error {
 }
 
 fn stopped(backend: Backend, started: bool) -> String {
-    if started {
-        format!("; {backend} was stopped")
-    } else {
-        format!(" before {backend} was called")
-    }
+    if started { format!("; {backend} was stopped") } else { format!(" before {backend} was called") }
 }
 
 /// How to save a session that an agent started and we did not.
@@ -444,13 +380,10 @@ pub(super) fn adopt_hint(backend: Backend, name: Option<&SessionName>, id: &Agen
 /// The end of an agent's standard error, blank lines left out.
 fn last_words(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let all: Vec<&str> = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let telling: Vec<&str> = all.iter().copied().filter(|line| !codex::is_chatter(line)).collect();
-    let lines = if telling.is_empty() { all } else { telling };
+    let said = |line: &&str| !line.is_empty() && !codex::is_chatter(line);
+    let all: Vec<&str> = text.lines().map(str::trim_end).filter(said).collect();
+    let plain: Vec<&str> = all.iter().copied().filter(|line| !codex::is_log(line)).collect();
+    let lines = if plain.is_empty() { all } else { plain };
     let from = lines.len().saturating_sub(8);
     shorten(&lines[from..].join("\n"))
 }

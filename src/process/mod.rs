@@ -97,11 +97,7 @@ impl Runner {
     pub(crate) fn new(deadline: Option<Instant>) -> io::Result<Self> {
         let (sender, events) = mpsc::channel();
         platform::watch_signals(&sender)?;
-        Ok(Self {
-            events,
-            sender,
-            deadline,
-        })
+        Ok(Self { events, sender, deadline })
     }
 
     /// Waits for `pause` unless a signal or the deadline comes first.
@@ -139,13 +135,8 @@ impl Runner {
                 early.get_or_insert(signal);
             }
         }
-        let over = |end, listener| Run {
-            end,
-            started: false,
-            listener: Some(listener),
-            stderr: Vec::new(),
-            copied: Ok(()),
-        };
+        let over =
+            |end, listener| Run { end, started: false, listener: Some(listener), stderr: Vec::new(), copied: Ok(()) };
         if let Some(signal) = early {
             return Ok(over(End::Interrupted(signal), listener));
         }
@@ -155,11 +146,7 @@ impl Runner {
 
         let stdin = command.stdin;
         let mut builder = process::Command::new(&command.program);
-        builder
-            .args(&command.arguments)
-            .envs(command.set)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        builder.args(&command.arguments).envs(command.set).stdout(Stdio::piped()).stderr(Stdio::piped());
         builder.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         for name in &command.unset {
             builder.env_remove(name);
@@ -195,10 +182,7 @@ impl Runner {
             end,
             started: true,
             listener: stdout.into_listener(AFTERWARDS),
-            stderr: stderr
-                .into_listener(AFTERWARDS)
-                .map(streams::Tail::into_bytes)
-                .unwrap_or_default(),
+            stderr: stderr.into_listener(AFTERWARDS).map(streams::Tail::into_bytes).unwrap_or_default(),
             copied,
         })
     }
@@ -237,11 +221,7 @@ impl<L: Listener> Watch<'_, L> {
             let now = Instant::now();
             if self.stop.is_none() && self.runner.is_late() {
                 self.agent.terminate();
-                self.stop = Some(Stop {
-                    why: End::Deadline,
-                    since: now,
-                    killed: None,
-                });
+                self.stop = Some(Stop { why: End::Deadline, since: now, killed: None });
             }
             if let Some(stop) = &mut self.stop
                 && stop.killed.is_none()
@@ -294,28 +274,17 @@ impl<L: Listener> Watch<'_, L> {
         if self.exit.is_some() || self.stop.is_some() {
             return LOOK_AGAIN;
         }
-        let deadline = self
-            .runner
-            .deadline
-            .map(|deadline| deadline.saturating_duration_since(now));
+        let deadline = self.runner.deadline.map(|deadline| deadline.saturating_duration_since(now));
         deadline.unwrap_or(Duration::from_secs(3600))
     }
 
     fn exited(&mut self, end: End) {
         let at = Instant::now();
-        self.exit = Some(Exit {
-            end,
-            at,
-            bytes: self.bytes(),
-        });
+        self.exit = Some(Exit { end, at, bytes: self.bytes() });
         // a failed turn was not meant to leave anything: codex from npm would go on without its launcher
         if end != End::Exited(0) && self.stop.is_none() && !self.agent.is_gone() {
             self.agent.terminate();
-            self.stop = Some(Stop {
-                why: end,
-                since: at,
-                killed: None,
-            });
+            self.stop = Some(Stop { why: end, since: at, killed: None });
         }
     }
 
@@ -332,11 +301,7 @@ impl<L: Listener> Watch<'_, L> {
             }
             None => {
                 self.agent.pass_on(signal);
-                self.stop = Some(Stop {
-                    why: End::Interrupted(signal),
-                    since: now,
-                    killed: None,
-                });
+                self.stop = Some(Stop { why: End::Interrupted(signal), since: now, killed: None });
             }
         }
     }

@@ -47,9 +47,7 @@ impl<L: Listener> Stream<L> {
             bytes: AtomicU64::new(0),
             copied: Mutex::new(Ok(())),
         });
-        let stream = Self {
-            shared: Arc::clone(&shared),
-        };
+        let stream = Self { shared: Arc::clone(&shared) };
         thread::spawn(move || {
             let mut out = copy.then(Copy::new);
             let mut buffer = vec![0; 64 << 10];
@@ -127,11 +125,7 @@ struct Copy {
 
 impl Copy {
     fn new() -> Self {
-        Self {
-            file: platform::stdout(),
-            result: Ok(()),
-            closed: false,
-        }
+        Self { file: platform::stdout(), result: Ok(()), closed: false }
     }
 
     /// Writes, until that fails once. The agent goes on either way.

@@ -25,10 +25,7 @@ pub(super) fn ends_us(signal: i32) -> bool {
 
 /// From here on signals come as events.
 pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
-    let wanted = ENDING
-        .into_iter()
-        .filter(|&signal| !raw::is_ignored(signal))
-        .chain([SIGTSTP, SIGCONT]);
+    let wanted = ENDING.into_iter().filter(|&signal| !raw::is_ignored(signal)).chain([SIGTSTP, SIGCONT]);
     let mut signals = Signals::new(wanted)?;
     let events = events.clone();
     thread::spawn(move || {
@@ -166,10 +163,7 @@ struct Process {
 /// there is no list of processes to read.
 fn members(agent: Pid) -> Option<Vec<Process>> {
     let processes: Vec<Process> = if cfg!(target_os = "linux") {
-        std::fs::read_dir("/proc")
-            .ok()?
-            .filter_map(|entry| read_process(&entry.ok()?.file_name()))
-            .collect()
+        std::fs::read_dir("/proc").ok()?.filter_map(|entry| read_process(&entry.ok()?.file_name())).collect()
     } else {
         return None;
     };
@@ -204,11 +198,6 @@ fn read_process(name: &std::ffi::OsStr) -> Option<Process> {
     let mut fields = std::str::from_utf8(rest).ok()?.split_ascii_whitespace();
     let state = fields.next()?;
     let mut number = || fields.next()?.parse().ok();
-    let process = Process {
-        pid,
-        parent: number()?,
-        group: number()?,
-        session: number()?,
-    };
+    let process = Process { pid, parent: number()?, group: number()?, session: number()? };
     (!matches!(state, "Z" | "X")).then_some(process)
 }

@@ -52,12 +52,7 @@ pub(crate) enum ParseError {
 
 impl Mapping {
     pub(crate) fn new(backend: Backend) -> Self {
-        Self {
-            backend,
-            workspace: None,
-            entries: Vec::new(),
-            others: Vec::new(),
-        }
+        Self { backend, workspace: None, entries: Vec::new(), others: Vec::new() }
     }
 
     pub(crate) fn parse(backend: Backend, bytes: &[u8]) -> Result<Self, ParseError> {
@@ -82,12 +77,7 @@ impl Mapping {
             };
             let mut entries = own(top);
             entries.extend(name.map(|raw| (WORKSPACE.to_owned(), raw.to_owned())));
-            return Ok(Self {
-                backend,
-                workspace: workspace.map(RawValue::to_owned),
-                entries,
-                others: Vec::new(),
-            });
+            return Ok(Self { backend, workspace: workspace.map(RawValue::to_owned), entries, others: Vec::new() });
         };
         let entries = match aliases.get().as_bytes().first() {
             Some(b'{') => {
@@ -97,12 +87,7 @@ impl Mapping {
             Some(b'n') => Vec::new(), // null
             _ => return Err(cannot_hold(&format_args!("its \"{ALIASES}\" is no object"))),
         };
-        Ok(Self {
-            backend,
-            workspace: workspace.map(RawValue::to_owned),
-            entries,
-            others: own(top),
-        })
+        Ok(Self { backend, workspace: workspace.map(RawValue::to_owned), entries, others: own(top) })
     }
 
     /// The workspace the file names; empty where it names none.
@@ -122,9 +107,7 @@ impl Mapping {
 
     /// The entries we can use, in the order of the file.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Entry)> {
-        self.entries
-            .iter()
-            .filter_map(|(name, raw)| Some((name.as_str(), understand(self.backend, raw).ok()?)))
+        self.entries.iter().filter_map(|(name, raw)| Some((name.as_str(), understand(self.backend, raw).ok()?)))
     }
 
     pub(crate) fn get(&self, name: &SessionName) -> Option<Entry> {
@@ -151,10 +134,7 @@ impl Mapping {
 
     /// The names of all entries that hold this id.
     pub(crate) fn names_of(&self, id: &AgentSessionId) -> Vec<String> {
-        self.entries()
-            .filter(|(_, entry)| entry.id == *id)
-            .map(|(name, _)| name.to_owned())
-            .collect()
+        self.entries().filter(|(_, entry)| entry.id == *id).map(|(name, _)| name.to_owned()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -170,9 +150,7 @@ impl Mapping {
     pub(crate) fn amend(&mut self, name: &str, entry: &Entry) {
         if let Some((_, raw)) = self.entries.iter().find(|(key, _)| key == name) {
             let raw = raw.clone();
-            let members = serde_json::from_str(raw.get())
-                .map(|Members(members)| members)
-                .unwrap_or_default();
+            let members = serde_json::from_str(raw.get()).map(|Members(members)| members).unwrap_or_default();
             self.put(name, write(self.backend, members, entry));
         }
     }
@@ -191,11 +169,8 @@ impl Mapping {
 
     /// The file's text: keys sorted, indented by two, anything but ASCII unescaped, one newline at the end.
     pub(crate) fn to_text(&self) -> String {
-        let mut top: Vec<(&str, Option<&RawValue>)> = self
-            .others
-            .iter()
-            .map(|(key, raw)| (key.as_str(), Some(&**raw)))
-            .collect();
+        let mut top: Vec<(&str, Option<&RawValue>)> =
+            self.others.iter().map(|(key, raw)| (key.as_str(), Some(&**raw))).collect();
         top.push((ALIASES, None));
         if let Some(workspace) = &self.workspace {
             top.push((WORKSPACE, Some(workspace)));
@@ -216,14 +191,8 @@ impl Mapping {
             .iter()
             .map(|(name, raw)| {
                 // an id alone becomes an entry like the others
-                let entry = if raw.get().starts_with('"') {
-                    understand(self.backend, raw).ok()
-                } else {
-                    None
-                };
-                let raw = entry.map_or(Cow::Borrowed(&**raw), |entry| {
-                    Cow::Owned(write(self.backend, vec![], &entry))
-                });
+                let entry = if raw.get().starts_with('"') { understand(self.backend, raw).ok() } else { None };
+                let raw = entry.map_or(Cow::Borrowed(&**raw), |entry| Cow::Owned(write(self.backend, vec![], &entry)));
                 (name.as_str(), raw)
             })
             .collect();
@@ -232,10 +201,7 @@ impl Mapping {
     }
 
     fn raw(&self, name: &SessionName) -> Option<&RawValue> {
-        self.entries
-            .iter()
-            .find(|(key, _)| key == name.as_str())
-            .map(|(_, raw)| &**raw)
+        self.entries.iter().find(|(key, _)| key == name.as_str()).map(|(_, raw)| &**raw)
     }
 
     fn put(&mut self, name: &str, raw: Box<RawValue>) {
@@ -247,17 +213,12 @@ impl Mapping {
 }
 
 fn own(members: Vec<(Cow<'_, str>, &RawValue)>) -> Vec<(String, Box<RawValue>)> {
-    members
-        .into_iter()
-        .map(|(key, raw)| (key.into_owned(), raw.to_owned()))
-        .collect()
+    members.into_iter().map(|(key, raw)| (key.into_owned(), raw.to_owned())).collect()
 }
 
 /// The text in `raw`, if it is one that is not empty.
 fn text(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get())
-        .ok()
-        .filter(|text: &String| !text.is_empty())
+    serde_json::from_str(raw.get()).ok().filter(|text: &String| !text.is_empty())
 }
 
 fn raw_text(text: &str) -> Box<RawValue> {
@@ -268,22 +229,12 @@ fn raw_text(text: &str) -> Box<RawValue> {
 fn understand(backend: Backend, raw: &RawValue) -> Result<Entry, UnusableId> {
     if raw.get().starts_with('"') {
         let id = AgentSessionId::new(&text(raw).unwrap_or_default())?;
-        return Ok(Entry {
-            id,
-            created_at: None,
-            model: None,
-            effort: None,
-        });
+        return Ok(Entry { id, created_at: None, model: None, effort: None });
     }
     let Ok(Members(members)) = serde_json::from_str(raw.get()) else {
         return Err(UnusableId::Blank);
     };
-    let says = |key| {
-        members
-            .iter()
-            .find(|(name, _)| name == key)
-            .and_then(|(_, raw)| text(raw))
-    };
+    let says = |key| members.iter().find(|(name, _)| name == key).and_then(|(_, raw)| text(raw));
     Ok(Entry {
         id: id_in(backend, &members)?,
         created_at: says(CREATED_AT),
@@ -293,10 +244,7 @@ fn understand(backend: Backend, raw: &RawValue) -> Result<Entry, UnusableId> {
 }
 
 fn id_in(backend: Backend, members: &[(Cow<'_, str>, &RawValue)]) -> Result<AgentSessionId, UnusableId> {
-    let id = members
-        .iter()
-        .find(|(name, _)| name == backend.id_key())
-        .and_then(|(_, raw)| text(raw));
+    let id = members.iter().find(|(name, _)| name == backend.id_key()).and_then(|(_, raw)| text(raw));
     AgentSessionId::new(&id.unwrap_or_default())
 }
 
@@ -306,11 +254,8 @@ fn write(backend: Backend, members: Vec<(Cow<'_, str>, &RawValue)>, entry: &Entr
     let [created_at, model, effort] =
         [&entry.created_at, &entry.model, &entry.effort].map(|says| says.as_deref().map(raw_text));
     let mut members: Vec<(Cow<'_, str>, &RawValue)> = members;
-    let mut said = vec![
-        (backend.id_key(), Some(&*id)),
-        (CREATED_AT, created_at.as_deref()),
-        (LAST_MODEL, model.as_deref()),
-    ];
+    let mut said =
+        vec![(backend.id_key(), Some(&*id)), (CREATED_AT, created_at.as_deref()), (LAST_MODEL, model.as_deref())];
     if backend.has_effort() {
         said.push((LAST_EFFORT, effort.as_deref()));
     }
@@ -325,11 +270,7 @@ fn write(backend: Backend, members: Vec<(Cow<'_, str>, &RawValue)>, entry: &Entr
     write_object(
         &mut text,
         0,
-        members
-            .iter()
-            .map(|(key, raw)| (&**key, *raw))
-            .collect::<Vec<_>>()
-            .iter(),
+        members.iter().map(|(key, raw)| (&**key, *raw)).collect::<Vec<_>>().iter(),
         |text, raw| {
             text.push_str(raw.get());
         },
@@ -504,13 +445,7 @@ mod tests {
             "mine": {"session_id": "i", "tags": ["x"], "last_model": ""}, "bare": "b"}, "workspace_dir": 5}"#;
         let mut mapping = parse(odd);
         assert_eq!(mapping.len(), 2);
-        mapping.amend(
-            "mine",
-            &Entry {
-                model: Some("m".into()),
-                ..mapping.get(&name("mine")).unwrap()
-            },
-        );
+        mapping.amend("mine", &Entry { model: Some("m".into()), ..mapping.get(&name("mine")).unwrap() });
         let text = mapping.to_text();
         assert_eq!(
             text,
@@ -555,10 +490,7 @@ mod tests {
     fn an_older_file_is_the_map_of_names_itself() {
         let mapping = parse(r#"{"d": {"session_id": "id-d"}, "s": "id-s", "workspace_dir": "/w"}"#);
         assert_eq!(mapping.workspace(), "/w");
-        assert_eq!(
-            mapping.entries().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(),
-            ["d", "s"]
-        );
+        assert_eq!(mapping.entries().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), ["d", "s"]);
         let mapping = parse(r#"{"workspace_dir": {"session_id": "i"}}"#);
         assert_eq!(mapping.get(&name("workspace_dir")).unwrap().id.as_str(), "i");
         assert_eq!(parse("{}").len(), 0);
@@ -567,27 +499,11 @@ mod tests {
     #[test]
     fn broken_files_are_told_from_those_we_cannot_hold() {
         let error = |text: &[u8]| Mapping::parse(Backend::Claude, text).unwrap_err();
-        for broken in [
-            &b""[..],
-            b"{oops",
-            b"[1, 2]",
-            b"7",
-            b"{} {}",
-            b"{\"a\": \xff}",
-            b"{\"a\": NaN}",
-        ] {
-            assert!(
-                matches!(error(broken), ParseError::NoObject(_)),
-                "{}",
-                String::from_utf8_lossy(broken)
-            );
+        for broken in [&b""[..], b"{oops", b"[1, 2]", b"7", b"{} {}", b"{\"a\": \xff}", b"{\"a\": NaN}"] {
+            assert!(matches!(error(broken), ParseError::NoObject(_)), "{}", String::from_utf8_lossy(broken));
         }
         let deep = format!("{{\"a\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
-        for cannot in [
-            &b"{\"aliases\": 5}"[..],
-            b"{\"aliases\": {\"\\ud800\": 1}}",
-            deep.as_bytes(),
-        ] {
+        for cannot in [&b"{\"aliases\": 5}"[..], b"{\"aliases\": {\"\\ud800\": 1}}", deep.as_bytes()] {
             assert!(
                 matches!(error(cannot), ParseError::CannotHold(_)),
                 "{}",
@@ -600,10 +516,7 @@ mod tests {
     #[test]
     fn of_two_entries_with_one_name_the_last_counts() {
         let mapping = parse(r#"{"aliases": {"b": "1", "a": "2", "b": "3"}}"#);
-        let ids: Vec<_> = mapping
-            .entries()
-            .map(|(name, entry)| format!("{name}={}", entry.id))
-            .collect();
+        let ids: Vec<_> = mapping.entries().map(|(name, entry)| format!("{name}={}", entry.id)).collect();
         assert_eq!(ids, ["b=3", "a=2"]);
     }
 

@@ -18,12 +18,7 @@ pub(crate) const FOLDER: &str = "agent-sessions";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// `<root>/agent-sessions/<key>/<file>`: a known path in a folder that may be everybody's, so it is checked.
-    Default {
-        root: PathBuf,
-        key: String,
-        file: PathBuf,
-        private_root: bool,
-    },
+    Default { root: PathBuf, key: String, file: PathBuf, private_root: bool },
     /// A file the caller named: links are followed and its mode is kept.
     Explicit { file: PathBuf, resolved: PathBuf },
 }
@@ -35,47 +30,28 @@ impl Place {
         let key = key(workspace)?;
         let file = root.join(FOLDER).join(&key).join(backend.mapping_file_name());
         if file.to_str().is_none() {
-            return Err(
-                Error::usage(format!("the folder for mappings, {}, is not UTF-8", root.display()))
-                    .hint(format!("set {} to a folder whose name is", environment::FOLDER)),
-            );
+            return Err(Error::usage(format!("the folder for mappings, {}, is not UTF-8", root.display()))
+                .hint(format!("set {} to a folder whose name is", environment::FOLDER)));
         }
-        Ok(Self::Default {
-            root,
-            key,
-            file,
-            private_root,
-        })
+        Ok(Self::Default { root, key, file, private_root })
     }
 
     /// The file a caller named with `--mapping-file`.
     pub(crate) fn explicit(file: &Path) -> Result<Self> {
         let Some(text) = file.to_str() else {
-            return Err(Error::usage(format!(
-                "--mapping-file {}: the path is not UTF-8",
-                file.display()
-            )));
+            return Err(Error::usage(format!("--mapping-file {}: the path is not UTF-8", file.display())));
         };
         if text.trim().is_empty() {
             return Err(Error::usage("--mapping-file is blank").hint("name a file, or leave the option out"));
         }
         let resolved = resolve(file).map_err(|error| {
-            Error::new(
-                Kind::MappingUnreadable,
-                format!("--mapping-file {} cannot be resolved", file.display()),
-            )
-            .because(&error)
+            Error::new(Kind::MappingUnreadable, format!("--mapping-file {} cannot be resolved", file.display()))
+                .because(&error)
         })?;
         if resolved.file_name().is_none() || text.ends_with('/') || resolved.is_dir() {
-            return Err(Error::new(
-                Kind::MappingUnreadable,
-                format!("--mapping-file {text} is a folder, not a file"),
-            ));
+            return Err(Error::new(Kind::MappingUnreadable, format!("--mapping-file {text} is a folder, not a file")));
         }
-        Ok(Self::Explicit {
-            file: python_path(text),
-            resolved,
-        })
+        Ok(Self::Explicit { file: python_path(text), resolved })
     }
 
     /// The path as it is printed.
@@ -111,10 +87,8 @@ fn root() -> Result<(PathBuf, bool)> {
         first_that_exists.get_or_insert(candidate);
     }
     first_that_exists.map(|folder| (folder, false)).ok_or_else(|| {
-        Error::new(Kind::Io, "there is no temp folder").hint(format!(
-            "set TMPDIR, or {} to a folder of your own",
-            environment::FOLDER
-        ))
+        Error::new(Kind::Io, "there is no temp folder")
+            .hint(format!("set TMPDIR, or {} to a folder of your own", environment::FOLDER))
     })
 }
 
@@ -154,10 +128,7 @@ const REPLACED: char = '\0';
 /// `bytes` as small hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |nibble| char::from_digit(u32::from(nibble), 16).expect("a nibble is below 16");
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The workspace as text.
@@ -171,20 +142,14 @@ pub(crate) fn to_text(workspace: &Path) -> Result<&str> {
 /// The current folder.
 pub(crate) fn current_folder() -> Result<PathBuf> {
     env::current_dir().map_err(|error| {
-        Error::new(Kind::Io, "the current folder cannot be found")
-            .because(&error)
-            .hint("change to one that exists")
+        Error::new(Kind::Io, "the current folder cannot be found").because(&error).hint("change to one that exists")
     })
 }
 
 /// `path` as Python's `os.path.abspath` gives it: joined to the current folder, `.`, `..` and double slashes removed by
 /// name alone.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    let joined = if path.is_absolute() {
-        path.to_owned()
-    } else {
-        current_folder()?.join(path)
-    };
+    let joined = if path.is_absolute() { path.to_owned() } else { current_folder()?.join(path) };
     let mut absolute = PathBuf::new();
     for component in joined.components() {
         match component {
@@ -207,15 +172,8 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 /// The text that Python's `str(Path(text))` gives: without `.`, double slashes and a slash at the end.
 fn python_path(text: &str) -> PathBuf {
-    let path: PathBuf = Path::new(text)
-        .components()
-        .filter(|component| *component != Component::CurDir)
-        .collect();
-    if path.as_os_str().is_empty() {
-        PathBuf::from(".")
-    } else {
-        path
-    }
+    let path: PathBuf = Path::new(text).components().filter(|component| *component != Component::CurDir).collect();
+    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
 }
 
 /// `path` as Python's `Path.resolve()` gives it: absolute, without links. What does not exist is taken by name, `..`
@@ -224,11 +182,8 @@ fn python_path(text: &str) -> PathBuf {
 pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     /// As many links as Linux follows on one path (`path_resolution(7)`).
     const MOST_LINKS: usize = 40;
-    let mut rest: Vec<PathBuf> = vec![if path.is_absolute() {
-        path.to_owned()
-    } else {
-        env::current_dir()?.join(path)
-    }];
+    let mut rest: Vec<PathBuf> =
+        vec![if path.is_absolute() { path.to_owned() } else { env::current_dir()?.join(path) }];
     let mut resolved = PathBuf::from("/");
     let mut links = 0;
     while let Some(next) = rest.pop() {
@@ -309,22 +264,15 @@ mod tests {
             let key = key(Path::new(path)).unwrap();
             assert_eq!(key.rsplit_once('-').unwrap().0, name, "{path}");
         }
-        assert_eq!(
-            key(Path::new("/")).unwrap(),
-            "workspace-6666cd76f96956469e7be39d750cc7d9"
-        );
+        assert_eq!(key(Path::new("/")).unwrap(), "workspace-6666cd76f96956469e7be39d750cc7d9");
     }
 
     #[test]
     #[cfg(unix)]
     fn absolute_works_by_name_alone() {
-        for (path, want) in [
-            ("/a/./b//c/../d/", "/a/b/d"),
-            ("/../x", "/x"),
-            ("//a", "//a"),
-            ("///a", "/a"),
-            ("/a/..", "/"),
-        ] {
+        for (path, want) in
+            [("/a/./b//c/../d/", "/a/b/d"), ("/../x", "/x"), ("//a", "//a"), ("///a", "/a"), ("/a/..", "/")]
+        {
             assert_eq!(absolute(Path::new(path)).unwrap(), Path::new(want), "{path}");
         }
     }
@@ -357,12 +305,9 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn explicit_paths_are_printed_as_python_prints_them() {
-        for (text, want) in [
-            ("m.json", "m.json"),
-            ("./d//m.json", "d/m.json"),
-            ("../a/../m", "../a/../m"),
-            ("/x/./m", "/x/m"),
-        ] {
+        for (text, want) in
+            [("m.json", "m.json"), ("./d//m.json", "d/m.json"), ("../a/../m", "../a/../m"), ("/x/./m", "/x/m")]
+        {
             assert_eq!(python_path(text).to_str(), Some(want));
         }
     }

@@ -43,11 +43,9 @@ impl From<Error> for error::Error {
                 why,
                 "repair or remove the file, or name the session by its id; create-session and delete-session move it aside",
             ),
-            Error::Unreadable { why, .. } => (
-                Kind::MappingUnreadable,
-                why,
-                "repair or remove the file, or name another one with --mapping-file",
-            ),
+            Error::Unreadable { why, .. } => {
+                (Kind::MappingUnreadable, why, "repair or remove the file, or name another one with --mapping-file")
+            }
             Error::Unwritable { why, .. } => (
                 Kind::MappingUnwritable,
                 why,
@@ -153,11 +151,7 @@ impl Store {
         if written {
             folder.replace(text.as_bytes())?;
         }
-        Ok(Updated {
-            value,
-            written,
-            recreated,
-        })
+        Ok(Updated { value, written, recreated })
     }
 
     /// Removes the file, and its folder where that is then empty. Tells what was removed: file, folder.
@@ -171,24 +165,16 @@ impl Store {
 
     /// The lock for changes of this file.
     fn lock(&self) -> Result<Lock, Error> {
-        let unwritable = |why: String| Error::Unwritable {
-            path: self.path().to_owned(),
-            why,
-        };
+        let unwritable = |why: String| Error::Unwritable { path: self.path().to_owned(), why };
         let limit = Instant::now() + LONGEST_WAIT;
-        let limit = self
-            .deadline
-            .map_or(limit, |deadline| limit.min(deadline.max(Instant::now() + MINIMUM_WAIT)));
+        let limit = self.deadline.map_or(limit, |deadline| limit.min(deadline.max(Instant::now() + MINIMUM_WAIT)));
         let what = format!("the mapping '{}'", self.path().display());
         let waited = Lock::wait(&self.folder_key(), Some(limit), |holder| {
             self.notes.note(&lock::waiting_for(&what, holder));
         });
         match waited {
             Ok(Ok(lock)) => Ok(lock),
-            Ok(Err(holder)) => Err(unwritable(format!(
-                "{} is changing it and does not end",
-                lock::name_of(holder)
-            ))),
+            Ok(Err(holder)) => Err(unwritable(format!("{} is changing it and does not end", lock::name_of(holder)))),
             Err(error) => Err(unwritable(format!("no lock can be taken: {error}"))),
         }
     }

@@ -20,45 +20,13 @@ fn a_command_line_that_cannot_be_understood() {
     refuses(&sandbox, &[], "a command is missing");
     refuses(&sandbox, &["nope"], "'nope'");
     refuses(&sandbox, &["--backend", "claude", "resolve"], "no session is named");
-    refuses(
-        &sandbox,
-        &["--backend", "claude", "resolve", "--session-name", "  "],
-        "no session is named",
-    );
-    refuses(
-        &sandbox,
-        &["--backend", "claude", "resolve", "--no-such-option"],
-        "--no-such-option",
-    );
-    refuses(
-        &sandbox,
-        &["--backend", "claude", "resolve", "--session-name"],
-        "--session-name",
-    );
+    refuses(&sandbox, &["--backend", "claude", "resolve", "--session-name", "  "], "no session is named");
+    refuses(&sandbox, &["--backend", "claude", "resolve", "--no-such-option"], "--no-such-option");
+    refuses(&sandbox, &["--backend", "claude", "resolve", "--session-name"], "--session-name");
     refuses(&sandbox, &["--backend", "gpt", "resolve"], "'gpt'");
-    refuses(
-        &sandbox,
-        &["--backend", "claude", "resume-json", "--s", "x"],
-        "--session-name",
-    );
-    refuses(
-        &sandbox,
-        &[
-            "--backend",
-            "claude",
-            "create-session",
-            "--session-name",
-            "a",
-            "--adopt",
-            " ",
-        ],
-        "adopt",
-    );
-    refuses(
-        &sandbox,
-        &["--backend", "claude", "rename-session", "--session-name", "a"],
-        "new name",
-    );
+    refuses(&sandbox, &["--backend", "claude", "resume-json", "--s", "x"], "--session-name");
+    refuses(&sandbox, &["--backend", "claude", "create-session", "--session-name", "a", "--adopt", " "], "adopt");
+    refuses(&sandbox, &["--backend", "claude", "rename-session", "--session-name", "a"], "new name");
 }
 
 #[test]
@@ -87,23 +55,11 @@ fn ids_that_would_be_options_or_hold_control_characters() {
     let sandbox = Sandbox::new();
     for id in ["-x", "--last", "a\nb", "a\u{1b}b"] {
         let option = format!("--session-id={id}");
-        refuses(
-            &sandbox,
-            &["--backend", "claude", "resolve", &option],
-            "cannot be a session's id",
-        );
+        refuses(&sandbox, &["--backend", "claude", "resolve", &option], "cannot be a session's id");
         let option = format!("--adopt={id}");
-        refuses(
-            &sandbox,
-            &["--backend", "codex", "create-session", "--session-name", "a", &option],
-            "cannot be",
-        );
+        refuses(&sandbox, &["--backend", "codex", "create-session", "--session-name", "a", &option], "cannot be");
     }
-    refuses(
-        &sandbox,
-        &["--backend", "claude", "resolve", "--session-id", "-x"],
-        "'-x'",
-    );
+    refuses(&sandbox, &["--backend", "claude", "resolve", "--session-id", "-x"], "'-x'");
 }
 
 #[test]
@@ -143,16 +99,8 @@ fn files_that_are_missing_or_folders() {
     ] {
         refuses(&sandbox, &[&create[..], &[option, file]].concat(), file);
     }
-    refuses(
-        &sandbox,
-        &["--backend", "codex", "list-sessions", "--workspace-dir", ""],
-        "--workspace-dir",
-    );
-    refuses(
-        &sandbox,
-        &["--backend", "codex", "list-sessions", "--mapping-file", " "],
-        "--mapping-file",
-    );
+    refuses(&sandbox, &["--backend", "codex", "list-sessions", "--workspace-dir", ""], "--workspace-dir");
+    refuses(&sandbox, &["--backend", "codex", "list-sessions", "--mapping-file", " "], "--mapping-file");
 }
 
 #[test]
@@ -163,33 +111,14 @@ fn pipes_that_nobody_writes_to_and_devices() {
         let path = sandbox.workspace().join(name);
         rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     }
-    refuses(
-        &sandbox,
-        &[&RESUME[..], &["--prompt-file", "pipe"]].concat(),
-        "pipe that nobody writes to",
-    );
-    refuses(
-        &sandbox,
-        &[&RESUME[..], &["--prompt-file", "/dev/zero"]].concat(),
-        "/dev/zero",
-    );
-    refuses(
-        &sandbox,
-        &[&RESUME[..], &["--prompt", "p", "--env-file", "pipe"]].concat(),
-        "pipe",
-    );
+    refuses(&sandbox, &[&RESUME[..], &["--prompt-file", "pipe"]].concat(), "pipe that nobody writes to");
+    refuses(&sandbox, &[&RESUME[..], &["--prompt-file", "/dev/zero"]].concat(), "/dev/zero");
+    refuses(&sandbox, &[&RESUME[..], &["--prompt", "p", "--env-file", "pipe"]].concat(), "pipe");
     let create = ["--backend", "claude", "create-session", "--session-name", "a"];
-    refuses(
-        &sandbox,
-        &[&create[..], &["--role-definition-md", "pipe.md"]].concat(),
-        "pipe.md",
-    );
+    refuses(&sandbox, &[&create[..], &["--role-definition-md", "pipe.md"]].concat(), "pipe.md");
     for file in ["pipe", "/dev/zero"] {
-        let failure = sandbox.fails(
-            &["--backend", "claude", "list-sessions", "--mapping-file", file],
-            6,
-            "mapping_unreadable",
-        );
+        let failure =
+            sandbox.fails(&["--backend", "claude", "list-sessions", "--mapping-file", file], 6, "mapping_unreadable");
         assert!(failure.message.contains("regular file"), "{}", failure.message);
     }
 }
@@ -202,23 +131,11 @@ fn text_that_is_no_utf_8() {
     let sandbox = Sandbox::new();
     let bad = OsStr::from_bytes(b"a\xffb");
     for (before, names) in [
-        (
-            &["--backend", "claude", "resolve", "--session-name"][..],
-            "--session-name",
-        ),
+        (&["--backend", "claude", "resolve", "--session-name"][..], "--session-name"),
         (&["--backend", "claude", "resolve", "--session-id"], "--session-id"),
-        (
-            &["--backend", "claude", "resume-json", "--session-id", "i", "--prompt"],
-            "--prompt",
-        ),
-        (
-            &["--backend", "claude", "list-sessions", "--workspace-dir"],
-            "workspace",
-        ),
-        (
-            &["--backend", "claude", "list-sessions", "--mapping-file"],
-            "--mapping-file",
-        ),
+        (&["--backend", "claude", "resume-json", "--session-id", "i", "--prompt"], "--prompt"),
+        (&["--backend", "claude", "list-sessions", "--workspace-dir"], "workspace"),
+        (&["--backend", "claude", "list-sessions", "--mapping-file"], "--mapping-file"),
     ] {
         let mut command = sandbox.cmd(&["--error-format", "json"]);
         let failure = command.args(before).arg(bad).run().failed(2, "usage");
@@ -239,31 +156,18 @@ fn programs_that_are_not_there_or_cannot_be_run() {
     let call = |command: &str, exit, kind| {
         let args = [&RESUME[..], &["--prompt", "p", "--claude-cmd", command]].concat();
         let failure = sandbox.fails(&args, exit, kind);
-        assert!(
-            failure.message.contains(command.trim_start_matches("./")),
-            "{}",
-            failure.message
-        );
+        assert!(failure.message.contains(command.trim_start_matches("./")), "{}", failure.message);
         assert_eq!(failure.turn_started, Some(false));
         failure
     };
     // an alias of a shell is no program
-    assert!(
-        call("my-alias", 127, "agent_not_found")
-            .hint
-            .unwrap()
-            .contains("--claude-cmd")
-    );
+    assert!(call("my-alias", 127, "agent_not_found").hint.unwrap().contains("--claude-cmd"));
     call("./none", 127, "agent_not_found");
     call("./folder", 127, "agent_not_found");
     if cfg!(unix) {
         call("./plain.txt", 126, "agent_not_executable"); // Windows goes by the name alone
     }
-    refuses(
-        &sandbox,
-        &[&RESUME[..], &["--prompt", "p", "--claude-cmd", "'open"]].concat(),
-        "--claude-cmd",
-    );
+    refuses(&sandbox, &[&RESUME[..], &["--prompt", "p", "--claude-cmd", "'open"]].concat(), "--claude-cmd");
 }
 
 #[test]
@@ -281,38 +185,11 @@ fn an_interpreter_that_is_not_there_is_told() {
 #[test]
 fn arguments_for_the_agent_that_would_change_what_answers() {
     let sandbox = Sandbox::new();
-    for argument in [
-        "--resume",
-        "--continue",
-        "-c",
-        "--fork-session",
-        "--session-id=x",
-        "--output-format",
-        "-r",
-    ] {
-        refuses(
-            &sandbox,
-            &[&RESUME[..], &["--prompt", "p", "--", argument]].concat(),
-            argument,
-        );
+    for argument in ["--resume", "--continue", "-c", "--fork-session", "--session-id=x", "--output-format", "-r"] {
+        refuses(&sandbox, &[&RESUME[..], &["--prompt", "p", "--", argument]].concat(), argument);
     }
-    for argument in [
-        "--json",
-        "-o",
-        "-ofile",
-        "--output-last-message",
-        "--last",
-        "--ephemeral",
-    ] {
-        let args = [
-            "--backend",
-            "codex",
-            "create-session",
-            "--session-name",
-            "a",
-            "--",
-            argument,
-        ];
+    for argument in ["--json", "-o", "-ofile", "--output-last-message", "--last", "--ephemeral"] {
+        let args = ["--backend", "codex", "create-session", "--session-name", "a", "--", argument];
         refuses(&sandbox, &args, argument);
     }
 }
@@ -320,15 +197,7 @@ fn arguments_for_the_agent_that_would_change_what_answers() {
 #[test]
 fn errors_in_words_say_what_why_and_how_to_go_on() {
     let sandbox = Sandbox::new();
-    let output = sandbox.run(&[
-        "--backend",
-        "claude",
-        "resume-json",
-        "--session-id",
-        "i",
-        "--prompt-file",
-        "none",
-    ]);
+    let output = sandbox.run(&["--backend", "claude", "resume-json", "--session-id", "i", "--prompt-file", "none"]);
     assert_eq!(output.code, Some(2));
     assert_eq!(output.stdout, "");
     if cfg!(unix) {
@@ -343,13 +212,7 @@ fn errors_in_words_say_what_why_and_how_to_go_on() {
 #[test]
 fn help_and_version_go_to_standard_output() {
     let sandbox = Sandbox::new();
-    for args in [
-        &["--help"][..],
-        &["-h"],
-        &["--version"],
-        &["create-session", "--help"],
-        &["resume-stream", "-h"],
-    ] {
+    for args in [&["--help"][..], &["-h"], &["--version"], &["create-session", "--help"], &["resume-stream", "-h"]] {
         let output = sandbox.succeeds(args);
         assert_eq!(output.stderr, "");
         assert!(output.stdout.contains("invoke-persist"), "{}", output.stdout);

@@ -8,15 +8,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 fn resume(backend: Backend) -> Vec<&'static str> {
     let backend = if backend == Backend::Claude { "claude" } else { "codex" };
-    vec![
-        "--backend",
-        backend,
-        "resume-json",
-        "--session-name",
-        "a",
-        "--prompt",
-        "p",
-    ]
+    vec!["--backend", backend, "resume-json", "--session-name", "a", "--prompt", "p"]
 }
 
 #[test]
@@ -25,63 +17,26 @@ fn the_second_turn_waits_for_the_first() {
         let sandbox = Sandbox::new();
         sandbox.save(backend, "a", "i");
         sandbox.agent([
-            backend
-                .answers("i", "OK")
-                .after([Step::create("up"), Step::wait_for("go")]),
+            backend.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]),
             backend.answers("i", "OK"),
         ]);
         let first = sandbox.start(&resume(backend));
         wait_until(SOON, || sandbox.has_reached("up"));
-        let failure = sandbox.fails(
-            &[&resume(backend)[..], &["--if-busy", "fail"]].concat(),
-            5,
-            "session_busy",
-        );
-        assert!(
-            failure.message.contains(&format!("process {}", first.pid())),
-            "{}",
-            failure.message
-        );
-        assert_eq!(
-            (failure.turn_started, failure.session_id.as_deref()),
-            (Some(false), Some("i"))
-        );
+        let failure = sandbox.fails(&[&resume(backend)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
+        assert!(failure.message.contains(&format!("process {}", first.pid())), "{}", failure.message);
+        assert_eq!((failure.turn_started, failure.session_id.as_deref()), (Some(false), Some("i")));
         // the same session by another name, and by its id
         sandbox.save(backend, "b", "i");
-        let by_name = [
-            "--backend",
-            backend.name(),
-            "resume-json",
-            "--session-name",
-            "b",
-            "--prompt",
-            "p",
-            "--if-busy",
-            "fail",
-        ];
+        let by_name =
+            ["--backend", backend.name(), "resume-json", "--session-name", "b", "--prompt", "p", "--if-busy", "fail"];
         sandbox.fails(&by_name, 5, "session_busy");
-        let by_id = [
-            "--backend",
-            backend.name(),
-            "resume-json",
-            "--session-id",
-            "I",
-            "--prompt",
-            "p",
-            "--if-busy",
-            "fail",
-        ];
+        let by_id =
+            ["--backend", backend.name(), "resume-json", "--session-id", "I", "--prompt", "p", "--if-busy", "fail"];
         sandbox.fails(&by_id, 5, "session_busy");
-        let late = sandbox.fails(
-            &[&resume(backend)[..], &["--deadline-seconds", "0.2"]].concat(),
-            124,
-            "deadline",
-        );
+        let late = sandbox.fails(&[&resume(backend)[..], &["--deadline-seconds", "0.2"]].concat(), 124, "deadline");
         assert_eq!(late.turn_started, Some(false));
         let second = sandbox.start(&resume(backend));
-        wait_until(SOON, || {
-            second.stderr_so_far().starts_with("note: waiting for the session i")
-        });
+        wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
         assert_eq!(sandbox.calls().len(), 1, "the second one has not begun");
         sandbox.allow("go");
         first.wait(SOON).succeeded();
@@ -95,21 +50,13 @@ fn the_same_id_in_another_home_of_the_agents_is_another_session() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "a", "i");
     sandbox.agent([
-        Backend::Codex
-            .answers("i", "OK")
-            .after([Step::create("up"), Step::wait_for("go")]),
+        Backend::Codex.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]),
         Backend::Codex.answers("i", "OK"),
     ]);
     let first = sandbox.start(&resume(Backend::Codex));
     wait_until(SOON, || sandbox.has_reached("up"));
     sandbox.write("vars", format!("CODEX_HOME={}", sandbox.root().display()));
-    sandbox.succeeds(
-        &[
-            &resume(Backend::Codex)[..],
-            &["--if-busy", "fail", "--env-file", "vars"],
-        ]
-        .concat(),
-    );
+    sandbox.succeeds(&[&resume(Backend::Codex)[..], &["--if-busy", "fail", "--env-file", "vars"]].concat());
     sandbox.allow("go");
     first.wait(SOON).succeeded();
 }
@@ -119,9 +66,7 @@ fn several_calls_for_a_missing_name_make_one_session() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.agent([
-            backend
-                .answers("first", "OK")
-                .after([Step::create("up"), Step::wait_for("go")]),
+            backend.answers("first", "OK").after([Step::create("up"), Step::wait_for("go")]),
             backend.answers("@ID@", "OK"),
         ]);
         let args = [&resume(backend)[..], &["--if-missing", "create"]].concat();
@@ -133,11 +78,7 @@ fn several_calls_for_a_missing_name_make_one_session() {
         }
         let calls = sandbox.calls();
         assert_eq!(calls.len(), 5);
-        assert_eq!(
-            calls.iter().filter(|call| call.has("first")).count(),
-            4,
-            "the others resume it"
-        );
+        assert_eq!(calls.iter().filter(|call| call.has("first")).count(), 4, "the others resume it");
     }
 }
 
@@ -154,9 +95,7 @@ fn a_call_from_inside_its_own_session_is_refused() {
         );
         let outer = sandbox.start(&resume(backend));
         wait_until(SOON, || sandbox.has_reached("up"));
-        let held = sandbox.only_call().env["INVOKE_PERSIST_HELD"]
-            .clone()
-            .expect("the agent is told what is held");
+        let held = sandbox.only_call().env["INVOKE_PERSIST_HELD"].clone().expect("the agent is told what is held");
         // as a shell inside the agent would call, whatever other sessions lie between
         sandbox.env("INVOKE_PERSIST_HELD", format!("0123,{held}"));
         let failure = sandbox.fails(&resume(backend), 5, "session_busy");
@@ -175,33 +114,16 @@ fn a_call_from_inside_its_own_session_is_refused() {
 fn a_thread_that_another_program_has_open_is_waited_for_or_told() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "a", "i");
-    let open = Turn::default()
-        .stderr("Error: thread i already has an active writer (code -32600)\n")
-        .exit(1);
+    let open = Turn::default().stderr("Error: thread i already has an active writer (code -32600)\n").exit(1);
     sandbox.agent([open.clone(), Backend::Codex.answers("i", "OK")]);
     let output = sandbox.succeeds(&resume(Backend::Codex));
-    assert!(
-        output.stderr.starts_with("note: waiting for the session i"),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.starts_with("note: waiting for the session i"), "{}", output.stderr);
     assert_eq!(sandbox.calls().len(), 2);
     sandbox.agent(open);
-    let failure = sandbox.fails(
-        &[&resume(Backend::Codex)[..], &["--if-busy", "fail"]].concat(),
-        5,
-        "session_busy",
-    );
-    assert!(
-        failure.message.contains("already has an active writer"),
-        "{}",
-        failure.message
-    );
-    let failure = sandbox.fails(
-        &[&resume(Backend::Codex)[..], &["--deadline-seconds", "1.5"]].concat(),
-        124,
-        "deadline",
-    );
+    let failure = sandbox.fails(&[&resume(Backend::Codex)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
+    assert!(failure.message.contains("already has an active writer"), "{}", failure.message);
+    let failure =
+        sandbox.fails(&[&resume(Backend::Codex)[..], &["--deadline-seconds", "1.5"]].concat(), 124, "deadline");
     assert_eq!(failure.session_id.as_deref(), Some("i"));
 }
 
@@ -211,11 +133,7 @@ fn a_name_that_changes_during_a_turn() {
         let turn = |change: &dyn Fn(&Sandbox)| {
             let sandbox = Sandbox::new();
             sandbox.save(backend, "a", "i");
-            sandbox.agent(
-                backend
-                    .answers("i", "OK")
-                    .after([Step::create("up"), Step::wait_for("go")]),
-            );
+            sandbox.agent(backend.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
             let running = sandbox.start(&[&resume(backend)[..], &["--model", "m"]].concat());
             wait_until(SOON, || sandbox.has_reached("up"));
             change(&sandbox);
@@ -225,26 +143,11 @@ fn a_name_that_changes_during_a_turn() {
             (list["aliases"].clone(), output.stderr)
         };
         let (aliases, stderr) = turn(&|sandbox| {
-            sandbox.succeeds(&[
-                "--backend",
-                backend.name(),
-                "rename-session",
-                "--session-name",
-                "a",
-                "--to",
-                "b",
-            ]);
+            sandbox.succeeds(&["--backend", backend.name(), "rename-session", "--session-name", "a", "--to", "b"]);
         });
-        assert_eq!(
-            (&aliases["b"]["last_model"], aliases.get("a")),
-            (&"m".into(), None),
-            "{stderr}"
-        );
+        assert_eq!((&aliases["b"]["last_model"], aliases.get("a")), (&"m".into(), None), "{stderr}");
         let (aliases, stderr) = turn(&|sandbox| sandbox.save(backend, "a", "other"));
-        assert_eq!(
-            (&aliases["a"][backend.id_key()], aliases["a"].get("last_model")),
-            (&"other".into(), None)
-        );
+        assert_eq!((&aliases["a"][backend.id_key()], aliases["a"].get("last_model")), (&"other".into(), None));
         assert!(stderr.contains("note: 'a' was given to other"), "{stderr}");
         let (aliases, stderr) = turn(&|sandbox| {
             sandbox.succeeds(&["--backend", backend.name(), "delete-session", "--session-name", "a"]);

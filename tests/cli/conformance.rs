@@ -104,12 +104,7 @@ fn every_recorded_case_holds() {
     for (id, faults) in &failures {
         writeln!(report, "\n{id}\n  {}", faults.join("\n  ")).expect("a string takes everything");
     }
-    assert!(
-        failures.is_empty(),
-        "{} of {} cases fail:\n{report}",
-        failures.len(),
-        cases.len()
-    );
+    assert!(failures.is_empty(), "{} of {} cases fail:\n{report}", failures.len(), cases.len());
 }
 
 impl Case {
@@ -121,12 +116,7 @@ impl Case {
 
     /// Plays the steps and tells what was otherwise than recorded.
     fn play(&self) -> Vec<String> {
-        assert_eq!(
-            self.steps.len(),
-            self.want.steps.len(),
-            "{}: a result for each step",
-            self.id
-        );
+        assert_eq!(self.steps.len(), self.want.steps.len(), "{}: a result for each step", self.id);
         let sandbox = self.prepare();
         let mut faults = Vec::new();
         let mut calls_before = 0;
@@ -143,10 +133,7 @@ impl Case {
             if (output.code == Some(0)) != want.ok {
                 let should = if want.ok { "succeed" } else { "fail" };
                 let stderr = sandbox.with_placeholders(&output.stderr);
-                faults.push(format!(
-                    "{place}: should {should}, but exit status {:?}: {stderr}",
-                    output.code
-                ));
+                faults.push(format!("{place}: should {should}, but exit status {:?}: {stderr}", output.code));
             }
             if want.ok {
                 let stdout = sandbox.with_placeholders(&output.stdout);
@@ -162,10 +149,7 @@ impl Case {
     }
 
     fn prepare(&self) -> Sandbox {
-        let mut sandbox = self
-            .workspace
-            .as_deref()
-            .map_or_else(Sandbox::new, Sandbox::with_workspace);
+        let mut sandbox = self.workspace.as_deref().map_or_else(Sandbox::new, Sandbox::with_workspace);
         for (name, value) in &self.env {
             let value = sandbox.filled(value);
             sandbox.env(name, value);
@@ -202,17 +186,8 @@ fn calls_seen(sandbox: &Sandbox, before: usize) -> Vec<SeenCall> {
                     "{LAST}".clone_into(&mut argv[at]);
                 }
             }
-            let env = call
-                .env
-                .into_iter()
-                .map(|(name, value)| (name, value.map(seen)))
-                .collect();
-            SeenCall {
-                name: call.name,
-                argv,
-                cwd: seen(call.cwd),
-                env,
-            }
+            let env = call.env.into_iter().map(|(name, value)| (name, value.map(seen))).collect();
+            SeenCall { name: call.name, argv, cwd: seen(call.cwd), env }
         })
         .collect()
 }
@@ -235,14 +210,9 @@ fn collect_mappings(sandbox: &Sandbox, folder: &Path, found: &mut BTreeMap<Strin
             collect_mappings(sandbox, &path, found);
         } else if shown.contains(".json") {
             // What follows `.bad` is the number of some process.
-            let name = shown
-                .find(".bad.")
-                .map_or(shown.as_str(), |at| &shown[..at + ".bad".len()]);
+            let name = shown.find(".bad.").map_or(shown.as_str(), |at| &shown[..at + ".bad".len()]);
             let content = fs::read(&path).expect("the sandbox can be read");
-            found.insert(
-                name.to_owned(),
-                sandbox.with_placeholders(&String::from_utf8_lossy(&content)),
-            );
+            found.insert(name.to_owned(), sandbox.with_placeholders(&String::from_utf8_lossy(&content)));
         }
     }
 }
@@ -257,10 +227,7 @@ fn filled(sandbox: &Sandbox, value: &Value) -> Value {
     match value {
         Value::String(text) => sandbox.filled(text).into(),
         Value::Array(items) => items.iter().map(|item| filled(sandbox, item)).collect(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, field)| (name.clone(), filled(sandbox, field)))
-            .collect(),
+        Value::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), filled(sandbox, field))).collect(),
         other => other.clone(),
     }
 }

@@ -17,21 +17,13 @@ fn every_shape_that_has_existed_is_read() {
     ] {
         let sandbox = Sandbox::new();
         sandbox.write_mapping(Backend::Claude, file);
-        let resolved = sandbox
-            .succeeds(&["--backend", "claude", "resolve", "--session-name", "review-src"])
-            .json();
-        assert_eq!(
-            (&resolved["session_id"], &resolved["last_model"]),
-            (&ID.into(), &model.into()),
-            "{file}"
-        );
+        let resolved = sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "review-src"]).json();
+        assert_eq!((&resolved["session_id"], &resolved["last_model"]), (&ID.into(), &model.into()), "{file}");
         assert_eq!(sandbox.mapping(Backend::Claude), file, "reading changes nothing");
     }
     let sandbox = Sandbox::new();
     sandbox.write_mapping(Backend::Codex, include_str!("frozen/codex.json"));
-    let resolved = sandbox
-        .succeeds(&["--backend", "codex", "resolve", "--session-name", "review-src"])
-        .json();
+    let resolved = sandbox.succeeds(&["--backend", "codex", "resolve", "--session-name", "review-src"]).json();
     assert_eq!(
         (&resolved["thread_id"], &resolved["last_model"]),
         (&"01a1fbcf-26f1-7251-a3d0-b644aaf2dc59".into(), &"gpt-5".into())
@@ -49,15 +41,7 @@ fn what_the_original_wrote_comes_back_byte_by_byte() {
         sandbox.write_mapping(backend, file);
         let there_and_back = [["review-src", "zz"], ["zz", "review-src"]];
         for [from, to] in there_and_back {
-            sandbox.succeeds(&[
-                "--backend",
-                backend.name(),
-                "rename-session",
-                "--session-name",
-                from,
-                "--to",
-                to,
-            ]);
+            sandbox.succeeds(&["--backend", backend.name(), "rename-session", "--session-name", from, "--to", to]);
         }
         assert_eq!(sandbox.mapping(backend), file);
     }
@@ -99,11 +83,7 @@ fn a_broken_file_is_moved_aside_by_what_writes_and_refused_by_what_reads() {
             let by_id = call(&["resolve", "--session-id", "i"]).succeeded();
             assert!(by_id.stderr.starts_with("warning: "), "{}", by_id.stderr);
             let output = call(&["create-session", "--session-name", "a", "--adopt", "i"]).succeeded();
-            assert!(
-                output.stderr.starts_with("warning: ") && output.stderr.contains(".bad."),
-                "{}",
-                output.stderr
-            );
+            assert!(output.stderr.starts_with("warning: ") && output.stderr.contains(".bad."), "{}", output.stderr);
             assert_eq!(call(&["list-sessions"]).succeeded().json()["alias_count"], 1);
             let aside = std::fs::read_dir(path.parent().unwrap()).unwrap().count() - 1;
             assert_eq!(aside, number, "none is written over another");
@@ -140,29 +120,15 @@ fn forty_changes_at_once_are_all_there() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         let names: Vec<String> = (0..40).map(|number| format!("name-{number}")).collect();
-        let create = [
-            "--backend",
-            backend.name(),
-            "create-session",
-            "--adopt",
-            "i",
-            "--session-name",
-        ];
-        let running: Vec<_> = names
-            .iter()
-            .map(|name| sandbox.start(&[&create[..], &[name]].concat()))
-            .collect();
+        let create = ["--backend", backend.name(), "create-session", "--adopt", "i", "--session-name"];
+        let running: Vec<_> = names.iter().map(|name| sandbox.start(&[&create[..], &[name]].concat())).collect();
         for run in running {
             run.wait(std::time::Duration::from_secs(60)).succeeded();
         }
         let list = sandbox.succeeds(&["--backend", backend.name(), "list-sessions"]).json();
         assert_eq!(list["alias_count"], 40);
         let folder = sandbox.mapping_path(backend);
-        assert_eq!(
-            std::fs::read_dir(folder.parent().unwrap()).unwrap().count(),
-            1,
-            "nothing beside the mapping"
-        );
+        assert_eq!(std::fs::read_dir(folder.parent().unwrap()).unwrap().count(), 1, "nothing beside the mapping");
     }
 }
 
@@ -182,14 +148,7 @@ mod unix {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    const CREATE: [&str; 6] = [
-        "--backend",
-        "claude",
-        "create-session",
-        "--session-name",
-        "a",
-        "--adopt",
-    ];
+    const CREATE: [&str; 6] = ["--backend", "claude", "create-session", "--session-name", "a", "--adopt"];
 
     #[test]
     fn folders_and_files_are_the_users_alone() {
@@ -197,10 +156,7 @@ mod unix {
         sandbox.save(Backend::Claude, "a", "i");
         let file = sandbox.mapping_path(Backend::Claude);
         let folder = file.parent().unwrap();
-        assert_eq!(
-            (mode(&file), mode(folder), mode(folder.parent().unwrap())),
-            (0o600, 0o700, 0o1777)
-        );
+        assert_eq!((mode(&file), mode(folder), mode(folder.parent().unwrap())), (0o600, 0o700, 0o1777));
         // what the original left is used, and tightened by the next write
         set_mode(&file, 0o664);
         set_mode(folder, 0o775);
@@ -222,21 +178,10 @@ mod unix {
         sandbox.succeeds(&[&CREATE[..], &["i", "--mapping-file", "link.json"]].concat());
         assert_eq!(mode(&file), 0o640);
         assert!(fs::read_to_string(&file).unwrap().contains("\"i\""));
-        assert!(
-            fs::symlink_metadata(sandbox.workspace().join("link.json"))
-                .unwrap()
-                .is_symlink()
-        );
+        assert!(fs::symlink_metadata(sandbox.workspace().join("link.json")).unwrap().is_symlink());
         // removed is what was named
-        let removed = sandbox
-            .succeeds(&[
-                "--backend",
-                "claude",
-                "delete-all-sessions",
-                "--mapping-file",
-                "link.json",
-            ])
-            .json();
+        let removed =
+            sandbox.succeeds(&["--backend", "claude", "delete-all-sessions", "--mapping-file", "link.json"]).json();
         assert_eq!(removed["mapping_file_deleted"], true);
         assert!(file.exists() && !sandbox.workspace().join("link.json").exists());
         // one that is made here is private
@@ -255,15 +200,7 @@ mod unix {
                 &["--backend", "claude", "list-sessions"][..],
                 &["--backend", "claude", "resolve", "--session-name", "a"],
                 &["--backend", "claude", "create-session", "--session-name", "a"],
-                &[
-                    "--backend",
-                    "claude",
-                    "resume-json",
-                    "--session-name",
-                    "a",
-                    "--prompt",
-                    "p",
-                ],
+                &["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"],
                 &["--backend", "claude", "delete-session", "--session-name", "a"],
                 &[&CREATE[..], &["j"]].concat(),
             ] {
@@ -309,11 +246,7 @@ mod unix {
         // every number that the next process may get
         let next = std::process::id();
         for pid in next..next + 3000 {
-            symlink(
-                &victim,
-                folder.join(format!("claude-code-alias-mapping.json.tmp.{pid}")),
-            )
-            .unwrap();
+            symlink(&victim, folder.join(format!("claude-code-alias-mapping.json.tmp.{pid}"))).unwrap();
         }
         sandbox.save(Backend::Claude, "b", "j");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
@@ -326,11 +259,8 @@ mod unix {
         sandbox.save(Backend::Claude, "a", "i");
         let file = sandbox.mapping_path(Backend::Claude);
         let beside = |suffix: &str| file.with_file_name(format!("claude-code-alias-mapping.json.{suffix}"));
-        let (gone, alive, foreign) = (
-            beside("tmp.4194305"),
-            beside(&format!("tmp.{}", std::process::id())),
-            beside("tmp.x"),
-        );
+        let (gone, alive, foreign) =
+            (beside("tmp.4194305"), beside(&format!("tmp.{}", std::process::id())), beside("tmp.x"));
         for path in [&gone, &alive, &foreign] {
             fs::write(path, "half").unwrap();
         }
@@ -349,15 +279,7 @@ mod unix {
         let folder = sandbox.mapping_path(Backend::Claude).parent().unwrap().to_owned();
         set_mode(&folder, 0o500);
         sandbox.fails(
-            &[
-                "--backend",
-                "claude",
-                "rename-session",
-                "--session-name",
-                "a",
-                "--to",
-                "b",
-            ],
+            &["--backend", "claude", "rename-session", "--session-name", "a", "--to", "b"],
             6,
             "mapping_unwritable",
         );
@@ -368,16 +290,12 @@ mod unix {
     fn a_folder_nobody_can_make_is_told() {
         let sandbox = Sandbox::new();
         sandbox.agent(Backend::Claude.answers("i", "OK"));
-        for args in [
-            &["create-session", "--session-name", "a"][..],
-            &["create-session", "--session-name", "a", "--adopt", "i"],
-        ] {
+        for args in
+            [&["create-session", "--session-name", "a"][..], &["create-session", "--session-name", "a", "--adopt", "i"]]
+        {
             let place = ["--backend", "claude", "--error-format", "json"];
             let mut command = sandbox.cmd(&[&place[..], args].concat());
-            let failure = command
-                .env("INVOKE_PERSIST_DIR", "/proc/nowhere")
-                .run()
-                .failed(6, "mapping_unwritable");
+            let failure = command.env("INVOKE_PERSIST_DIR", "/proc/nowhere").run().failed(6, "mapping_unwritable");
             assert!(failure.message.contains("/proc/nowhere"), "{}", failure.message);
         }
         assert!(sandbox.calls().is_empty());

@@ -8,31 +8,10 @@ use crate::support::*;
 fn an_overwritten_name_tells_what_it_meant() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
-    let output = sandbox.succeeds(&[
-        "--backend",
-        "claude",
-        "create-session",
-        "--session-name",
-        "a",
-        "--adopt",
-        "j",
-    ]);
+    let output = sandbox.succeeds(&["--backend", "claude", "create-session", "--session-name", "a", "--adopt", "j"]);
     assert_eq!(output.stdout, "j\n");
-    assert!(
-        output.stderr.starts_with("note: ") && output.stderr.contains('i'),
-        "{}",
-        output.stderr
-    );
-    let quiet = [
-        "--quiet",
-        "--backend",
-        "claude",
-        "create-session",
-        "--session-name",
-        "a",
-        "--adopt",
-        "k",
-    ];
+    assert!(output.stderr.starts_with("note: ") && output.stderr.contains('i'), "{}", output.stderr);
+    let quiet = ["--quiet", "--backend", "claude", "create-session", "--session-name", "a", "--adopt", "k"];
     assert_eq!(sandbox.succeeds(&quiet).stderr, "");
 }
 
@@ -42,47 +21,19 @@ fn a_name_that_exists_can_be_kept() {
     for backend in Backend::BOTH {
         sandbox.agent(backend.answers("new", "OK"));
         sandbox.save(backend, "a", "old");
-        let create = [
-            "--backend",
-            backend.name(),
-            "create-session",
-            "--session-name",
-            "a",
-            "--if-exists",
-        ];
+        let create = ["--backend", backend.name(), "create-session", "--session-name", "a", "--if-exists"];
         let failure = sandbox.fails(&[&create[..], &["fail"]].concat(), 4, "session_exists");
-        assert_eq!(
-            (failure.session_id.as_deref(), failure.turn_started),
-            (Some("old"), Some(false))
-        );
+        assert_eq!((failure.session_id.as_deref(), failure.turn_started), (Some("old"), Some(false)));
         sandbox.fails(&[&create[..], &["fail", "--adopt", "x"]].concat(), 4, "session_exists");
-        let reused = sandbox
-            .succeeds(&[&create[..], &["reuse", "--print-mapping-json"]].concat())
-            .json();
+        let reused = sandbox.succeeds(&[&create[..], &["reuse", "--print-mapping-json"]].concat()).json();
         assert_eq!(reused[backend.id_key()], "old");
         assert_eq!(reused["mapping_file_written"], false);
-        assert_eq!(
-            sandbox
-                .succeeds(&[&create[..], &["reuse", "--adopt", "x"]].concat())
-                .stdout,
-            "old\n"
-        );
+        assert_eq!(sandbox.succeeds(&[&create[..], &["reuse", "--adopt", "x"]].concat()).stdout, "old\n");
         assert!(sandbox.calls().is_empty());
-        assert_eq!(
-            sandbox.succeeds(&[&create[..], &["overwrite"]].concat()).stdout,
-            "new\n"
-        );
+        assert_eq!(sandbox.succeeds(&[&create[..], &["overwrite"]].concat()).stdout, "new\n");
         std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
         // a name that is free is created whatever is to happen to one that is taken
-        let free = [
-            "--backend",
-            backend.name(),
-            "create-session",
-            "--session-name",
-            "free",
-            "--if-exists",
-            "fail",
-        ];
+        let free = ["--backend", backend.name(), "create-session", "--session-name", "free", "--if-exists", "fail"];
         assert_eq!(sandbox.succeeds(&free).stdout, "new\n");
         std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
     }
@@ -92,22 +43,10 @@ fn a_name_that_exists_can_be_kept() {
 fn an_id_does_nothing_at_creation_but_earn_a_warning() {
     let sandbox = Sandbox::new();
     sandbox.agent(Backend::Claude.answers("new", "OK"));
-    let create = [
-        "--backend",
-        "claude",
-        "create-session",
-        "--session-name",
-        "a",
-        "--session-id",
-        "mine",
-    ];
+    let create = ["--backend", "claude", "create-session", "--session-name", "a", "--session-id", "mine"];
     let output = sandbox.succeeds(&create);
     assert_eq!(output.stdout, "new\n");
-    assert!(
-        output.stderr.starts_with("warning: ") && output.stderr.contains("--adopt"),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("--adopt"), "{}", output.stderr);
 }
 
 #[test]
@@ -132,9 +71,7 @@ fn a_name_is_renamed_with_all_that_belongs_to_it() {
             key = backend.id_key()
         );
         assert_eq!(output.stdout, printed);
-        let output = sandbox
-            .succeeds(&[&rename[..], &["c", "--to", "b", "--force"]].concat())
-            .json();
+        let output = sandbox.succeeds(&[&rename[..], &["c", "--to", "b", "--force"]].concat()).json();
         assert_eq!(output[format!("replaced_{}", backend.id_key())], "j");
         let mapping: serde_json::Value = serde_json::from_str(&sandbox.mapping(backend)).unwrap();
         assert_eq!(mapping["aliases"], json!({"b": entry}));
@@ -146,17 +83,8 @@ fn renaming_to_itself_changes_nothing() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     let before = sandbox.mapping(Backend::Claude);
-    let output = sandbox
-        .succeeds(&[
-            "--backend",
-            "claude",
-            "rename-session",
-            "--session-name",
-            "a",
-            "--to",
-            "a",
-        ])
-        .json();
+    let output =
+        sandbox.succeeds(&["--backend", "claude", "rename-session", "--session-name", "a", "--to", "a"]).json();
     assert_eq!(output["mapping_file_written"], false);
     assert_eq!(sandbox.mapping(Backend::Claude), before);
 }
@@ -164,19 +92,14 @@ fn renaming_to_itself_changes_nothing() {
 #[test]
 fn a_name_whose_id_cannot_be_used_says_so() {
     let sandbox = Sandbox::new();
-    sandbox.write_mapping(
-        Backend::Claude,
-        r#"{"aliases": {"a": {"session_id": "--last"}, "b": {"session_id": "x\ny"}}}"#,
-    );
+    sandbox
+        .write_mapping(Backend::Claude, r#"{"aliases": {"a": {"session_id": "--last"}, "b": {"session_id": "x\ny"}}}"#);
     for (name, why) in [("a", "dash"), ("b", "control")] {
         let resolve = ["--backend", "claude", "resolve", "--session-name", name];
         let failure = sandbox.fails(&resolve, 3, "session_not_found");
         assert!(failure.message.contains(why), "{}", failure.message);
     }
-    assert_eq!(
-        sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json()["alias_count"],
-        0
-    );
+    assert_eq!(sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json()["alias_count"], 0);
     assert!(sandbox.calls().is_empty());
 }
 
@@ -187,49 +110,19 @@ fn a_workspace_folder_may_be_named() {
     for backend in Backend::BOTH {
         sandbox.agent(backend.answers("i", "OK"));
         let there = ["--backend", backend.name(), "--quiet"];
-        let create = [
-            "create-session",
-            "--session-name",
-            "a",
-            "--workspace-dir",
-            "other",
-            "--print-mapping-json",
-        ];
+        let create = ["create-session", "--session-name", "a", "--workspace-dir", "other", "--print-mapping-json"];
         let created = sandbox.succeeds(&[&there[..], &create].concat()).json();
         let other = sandbox.workspace().join("other");
         assert_eq!(created["workspace_dir"], json!(other));
         assert_eq!(sandbox.last_call().cwd, other.to_str().unwrap());
-        let resume = [
-            "resume-json",
-            "--session-name",
-            "a",
-            "--prompt",
-            "p",
-            "--workspace-dir",
-            "other",
-        ];
+        let resume = ["resume-json", "--session-name", "a", "--prompt", "p", "--workspace-dir", "other"];
         sandbox.succeeds(&[&there[..], &resume].concat());
         assert_eq!(sandbox.last_call().cwd, other.to_str().unwrap());
         let resolve = ["resolve", "--session-name", "a", "--workspace-dir", "./other/../other"];
         sandbox.succeeds(&[&there[..], &resolve].concat());
-        let rename = [
-            "rename-session",
-            "--session-name",
-            "a",
-            "--to",
-            "b",
-            "--workspace-dir",
-            "other",
-        ];
-        assert_eq!(
-            sandbox.succeeds(&[&there[..], &rename].concat()).json()["workspace_dir"],
-            "other"
-        );
-        sandbox.fails(
-            &[&there[..], &["resolve", "--session-name", "b"]].concat(),
-            3,
-            "session_not_found",
-        );
+        let rename = ["rename-session", "--session-name", "a", "--to", "b", "--workspace-dir", "other"];
+        assert_eq!(sandbox.succeeds(&[&there[..], &rename].concat()).json()["workspace_dir"], "other");
+        sandbox.fails(&[&there[..], &["resolve", "--session-name", "b"]].concat(), 3, "session_not_found");
     }
 }
 
@@ -239,21 +132,9 @@ fn what_reads_needs_nothing_writable_and_creates_nothing() {
     sandbox.env("TMPDIR", sandbox.temp().join("none"));
     sandbox.env("INVOKE_PERSIST_DIR", sandbox.temp().join("mine"));
     sandbox.succeeds(&["list-sessions"]);
+    sandbox.fails(&["--backend", "claude", "resolve", "--session-name", "a"], 3, "session_not_found");
     sandbox.fails(
-        &["--backend", "claude", "resolve", "--session-name", "a"],
-        3,
-        "session_not_found",
-    );
-    sandbox.fails(
-        &[
-            "--backend",
-            "claude",
-            "rename-session",
-            "--session-name",
-            "a",
-            "--to",
-            "b",
-        ],
+        &["--backend", "claude", "rename-session", "--session-name", "a", "--to", "b"],
         3,
         "session_not_found",
     );

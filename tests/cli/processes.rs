@@ -18,17 +18,8 @@ const SIGNALS: [(Signal, SignalName, i32); 4] = [
 ];
 
 fn resume<'a>(args: &[&'a str]) -> Vec<&'a str> {
-    let resume = [
-        "--error-format",
-        "json",
-        "--backend",
-        "codex",
-        "resume-json",
-        "--session-name",
-        "a",
-        "--prompt",
-        "p",
-    ];
+    let resume =
+        ["--error-format", "json", "--backend", "codex", "resume-json", "--session-name", "a", "--prompt", "p"];
     [&resume[..], args].concat()
 }
 
@@ -45,11 +36,7 @@ fn endless() -> Turn {
 }
 
 fn stubborn() -> Vec<Step> {
-    vec![
-        Step::Ignore(vec![SignalName::Term, SignalName::Int]),
-        Step::create("stubborn"),
-        Step::wait_for("never"),
-    ]
+    vec![Step::Ignore(vec![SignalName::Term, SignalName::Int]), Step::create("stubborn"), Step::wait_for("never")]
 }
 
 #[test]
@@ -66,15 +53,9 @@ fn a_deadline_ends_the_whole_group_even_where_it_will_not_end() {
     let sandbox = with_turn(Turn::doing([Step::grandchild(stubborn())]).after(stubborn()));
     let output = sandbox.run(&resume(&["--deadline-seconds", "1"]));
     let failure = output.failed(124, "deadline");
-    assert_eq!(
-        (failure.turn_started, failure.session_id.as_deref()),
-        (Some(true), Some("i"))
-    );
+    assert_eq!((failure.turn_started, failure.session_id.as_deref()), (Some(true), Some("i")));
     let call = sandbox.only_call();
-    assert!(
-        !is_alive(call.pid) && !is_alive(call.grandchildren[0]),
-        "gone when we are back"
-    );
+    assert!(!is_alive(call.pid) && !is_alive(call.grandchildren[0]), "gone when we are back");
     // 1 s, 5 s of grace, and less than 1 s after the kill; on a loaded machine somewhat more
     assert!(output.took > Duration::from_secs(6), "{:?}", output.took);
 }
@@ -88,29 +69,15 @@ fn a_deadline_ends_what_has_left_the_group_too() {
         own_session: true,
     };
     let sandbox = with_turn(Turn::doing([grandchild, Step::wait_for("never")]));
-    sandbox
-        .run(&resume(&["--deadline-seconds", "2"]))
-        .failed(124, "deadline");
+    sandbox.run(&resume(&["--deadline-seconds", "2"])).failed(124, "deadline");
     assert!(!is_alive(sandbox.only_call().grandchildren[0]));
 }
 
 #[test]
 fn a_deadline_counts_while_the_prompt_is_read() {
     let sandbox = with_turn(endless());
-    let args = [
-        "--error-format",
-        "json",
-        "--backend",
-        "codex",
-        "resume-json",
-        "--session-name",
-        "a",
-        "--prompt",
-        "-",
-    ];
-    let running = sandbox
-        .cmd(&[&args[..], &["--deadline-seconds", "0.2"]].concat())
-        .start_with_open_input();
+    let args = ["--error-format", "json", "--backend", "codex", "resume-json", "--session-name", "a", "--prompt", "-"];
+    let running = sandbox.cmd(&[&args[..], &["--deadline-seconds", "0.2"]].concat()).start_with_open_input();
     let failure = running.wait(SOON).failed(124, "deadline");
     assert_eq!(failure.turn_started, Some(false));
     assert!(sandbox.calls().is_empty());
@@ -119,10 +86,7 @@ fn a_deadline_counts_while_the_prompt_is_read() {
 #[test]
 fn signals_are_handed_on_and_we_end_when_the_agent_has() {
     for (signal, name, code) in SIGNALS {
-        let polite = Step::OnSignal {
-            signals: vec![name],
-            steps: vec![Step::Exit(0)],
-        };
+        let polite = Step::OnSignal { signals: vec![name], steps: vec![Step::Exit(0)] };
         let sandbox = with_turn(endless());
         sandbox.agent(Turn::doing([polite]).after([Step::create("up"), Step::wait_for("never")]));
         let running = sandbox.start(&resume(&[]));
@@ -139,10 +103,7 @@ fn signals_are_handed_on_and_we_end_when_the_agent_has() {
 
 #[test]
 fn a_second_signal_kills() {
-    let deaf = Step::OnSignal {
-        signals: vec![SignalName::Int],
-        steps: vec![Step::create("heard")],
-    };
+    let deaf = Step::OnSignal { signals: vec![SignalName::Int], steps: vec![Step::create("heard")] };
     let sandbox = with_turn(Turn::doing([deaf, Step::create("up"), Step::wait_for("never")]));
     let running = sandbox.start(&resume(&[]));
     wait_until(SOON, || sandbox.has_reached("up"));
@@ -155,17 +116,10 @@ fn a_second_signal_kills() {
 
 #[test]
 fn a_signal_that_was_ignored_when_we_started_stays_ignored() {
-    let sandbox = with_turn(
-        Backend::Codex
-            .answers("i", "OK")
-            .after([Step::create("up"), Step::wait_for("go")]),
-    );
+    let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
     let mut command = std::process::Command::new("nohup");
     command.arg(env!("CARGO_BIN_EXE_invoke-persist")).args(resume(&[]));
-    command
-        .current_dir(sandbox.workspace())
-        .env_clear()
-        .envs(sandbox.variables());
+    command.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
     let running = command.start();
     wait_until(SOON, || sandbox.has_reached("up"));
     running.signal(Signal::HUP);
@@ -178,10 +132,7 @@ fn the_agent_ends_when_we_are_killed() {
     if !cfg!(target_os = "linux") {
         return; // no other system tells a child of its parent's death
     }
-    let polite = Step::OnSignal {
-        signals: vec![SignalName::Term],
-        steps: vec![Step::Exit(0)],
-    };
+    let polite = Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::Exit(0)] };
     let sandbox = with_turn(Turn::doing([polite, Step::create("up"), Step::wait_for("never")]));
     let running = sandbox.start(&resume(&[]));
     wait_until(SOON, || sandbox.has_reached("up"));
@@ -226,15 +177,7 @@ fn both_outputs_are_read_at_the_same_time() {
             let sandbox = Sandbox::new();
             sandbox.save(backend, "a", "i");
             sandbox.agent(backend.answers("i", "OK").after([Step::flood_stderr(5_000_000)]));
-            sandbox.succeeds(&[
-                "--backend",
-                backend.name(),
-                verb,
-                "--session-name",
-                "a",
-                "--prompt",
-                "p",
-            ]);
+            sandbox.succeeds(&["--backend", backend.name(), verb, "--session-name", "a", "--prompt", "p"]);
         }
     }
 }
@@ -244,20 +187,9 @@ fn a_line_is_there_as_soon_as_it_is_complete() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.save(backend, "a", "i");
-        sandbox.agent(Turn::doing([
-            Step::stdout("{\"n\": 1}\n"),
-            Step::wait_for("go"),
-            Step::stdout("{\"n\": 2}\n"),
-        ]));
-        let running = sandbox.start(&[
-            "--backend",
-            backend.name(),
-            "resume-stream",
-            "--session-name",
-            "a",
-            "--prompt",
-            "p",
-        ]);
+        sandbox.agent(Turn::doing([Step::stdout("{\"n\": 1}\n"), Step::wait_for("go"), Step::stdout("{\"n\": 2}\n")]));
+        let running =
+            sandbox.start(&["--backend", backend.name(), "resume-stream", "--session-name", "a", "--prompt", "p"]);
         wait_until(SOON, || running.stdout_so_far() == "{\"n\": 1}\n");
         sandbox.allow("go");
         assert_eq!(running.wait(SOON).succeeded().stdout, "{\"n\": 1}\n{\"n\": 2}\n");
@@ -269,22 +201,8 @@ fn a_reader_that_goes_away_does_not_end_the_turn() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     let turn = Backend::Claude.answers("i", "OK");
-    sandbox.agent(turn.after([
-        Step::stdout("{}\n"),
-        Step::wait_for("go"),
-        Step::flood_stdout(5_000_000),
-    ]));
-    let args = [
-        "--backend",
-        "claude",
-        "resume-stream",
-        "--session-name",
-        "a",
-        "--prompt",
-        "p",
-        "--model",
-        "kept",
-    ];
+    sandbox.agent(turn.after([Step::stdout("{}\n"), Step::wait_for("go"), Step::flood_stdout(5_000_000)]));
+    let args = ["--backend", "claude", "resume-stream", "--session-name", "a", "--prompt", "p", "--model", "kept"];
     let mut child = sandbox.cmd(&args).stdout(std::process::Stdio::piped()).spawn().unwrap();
     wait_until(SOON, || !sandbox.calls().is_empty());
     drop(child.stdout.take());
@@ -305,15 +223,7 @@ fn an_agent_that_closes_its_output_early_is_waited_for() {
         Step::wait_for("go"),
         Step::create("done"),
     ]));
-    let running = sandbox.start(&[
-        "--backend",
-        "claude",
-        "resume-json",
-        "--session-name",
-        "a",
-        "--prompt",
-        "p",
-    ]);
+    let running = sandbox.start(&["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"]);
     wait_until(SOON, || !sandbox.calls().is_empty());
     sandbox.allow("go");
     running.wait(SOON).succeeded();
@@ -325,12 +235,7 @@ fn temporary_files_are_private_and_go_with_the_turn() {
     let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
     sandbox.succeeds(&resume(&[]));
     sandbox.agent(endless());
-    sandbox
-        .run(&resume(&["--deadline-seconds", "0.5"]))
-        .failed(124, "deadline");
-    let left: Vec<_> = std::fs::read_dir(sandbox.temp())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    sandbox.run(&resume(&["--deadline-seconds", "0.5"])).failed(124, "deadline");
+    let left: Vec<_> = std::fs::read_dir(sandbox.temp()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["agent-sessions"]);
 }

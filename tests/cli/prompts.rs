@@ -6,17 +6,8 @@ const BIG: usize = 5 << 20;
 
 fn resume<'a>(backend: Backend, args: &[&'a str]) -> Vec<&'a str> {
     let backend = backend.name();
-    [
-        &[
-            "--backend",
-            if backend == "claude" { "claude" } else { "codex" },
-            "resume-json",
-            "--session-name",
-            "a",
-        ],
-        args,
-    ]
-    .concat()
+    [&["--backend", if backend == "claude" { "claude" } else { "codex" }, "resume-json", "--session-name", "a"], args]
+        .concat()
 }
 
 fn with_session(backend: Backend) -> Sandbox {
@@ -31,9 +22,7 @@ fn a_prompt_on_the_command_line_is_an_argument_and_standard_input_is_closed() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         // ours stays open and silent for as long as the call runs
-        let running = sandbox
-            .cmd(&resume(backend, &["--prompt", "it's \"x\" $HOME\n"]))
-            .start_with_open_input();
+        let running = sandbox.cmd(&resume(backend, &["--prompt", "it's \"x\" $HOME\n"])).start_with_open_input();
         running.wait(std::time::Duration::from_secs(30)).succeeded();
         let call = sandbox.only_call();
         assert!(call.has("it's \"x\" $HOME\n"), "{:?}", call.argv);
@@ -65,20 +54,13 @@ fn a_prompt_from_a_file_or_standard_input_goes_on_unchanged() {
         let bytes = b"\xff\x00 one\r\n\ttwo \n";
         sandbox.write("prompt", bytes);
         sandbox.succeeds(&resume(backend, &["--prompt-file", "prompt"]));
-        sandbox
-            .run_with_input(&resume(backend, &["--prompt", "-"]), bytes)
-            .succeeded();
-        sandbox
-            .run_with_input(&resume(backend, &["--prompt-file", "-"]), bytes)
-            .succeeded();
+        sandbox.run_with_input(&resume(backend, &["--prompt", "-"]), bytes).succeeded();
+        sandbox.run_with_input(&resume(backend, &["--prompt-file", "-"]), bytes).succeeded();
         for call in sandbox.calls() {
             let dash = call.argv.last().unwrap() == "-";
             assert_eq!(dash, backend == Backend::Codex, "{:?}", call.argv);
             let input = call.stdin.unwrap();
-            assert_eq!(
-                (input.length, input.md5.as_str()),
-                (bytes.len() as u64, md5_of(bytes).as_str())
-            );
+            assert_eq!((input.length, input.md5.as_str()), (bytes.len() as u64, md5_of(bytes).as_str()));
         }
     }
 }
@@ -90,20 +72,14 @@ fn a_prompt_of_any_size_arrives() {
         let big = "x".repeat(BIG);
         sandbox.write("prompt", &big);
         sandbox.succeeds(&resume(backend, &["--prompt-file", "prompt"]));
-        sandbox
-            .run_with_input(&resume(backend, &["--prompt", "-"]), &big)
-            .succeeded();
+        sandbox.run_with_input(&resume(backend, &["--prompt", "-"]), &big).succeeded();
         // the longest argument that Linux takes is longer than the longest that is handed on as one
         let long = "y".repeat(if cfg!(windows) { 20_000 } else { 120_000 });
         sandbox.succeeds(&resume(backend, &["--prompt", &long]));
         let calls = sandbox.calls();
         let lengths: Vec<_> = calls.iter().map(|call| call.stdin.as_ref().unwrap().length).collect();
         assert_eq!(lengths, [BIG as u64, BIG as u64, long.len() as u64]);
-        assert!(
-            calls
-                .iter()
-                .all(|call| call.argv.iter().all(|argument| argument.len() < 1000))
-        );
+        assert!(calls.iter().all(|call| call.argv.iter().all(|argument| argument.len() < 1000)));
     }
 }
 
@@ -112,9 +88,7 @@ fn an_agent_that_does_not_read_its_input_is_not_waited_for() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     sandbox.agent(Backend::Claude.answers("i", "OK"));
-    sandbox
-        .run_with_input(&resume(Backend::Claude, &["--prompt", "-"]), "x".repeat(BIG))
-        .succeeded();
+    sandbox.run_with_input(&resume(Backend::Claude, &["--prompt", "-"]), "x".repeat(BIG)).succeeded();
 }
 
 #[test]
@@ -126,21 +100,11 @@ fn standard_input_can_be_added_to_a_prompt() {
             ("one\n", "<stdin>\none\n</stdin>\n"),
             ("", "<stdin>\n</stdin>\n"),
         ] {
-            sandbox
-                .run_with_input(&resume(backend, &["--prompt", "Look", "--stdin"]), input)
-                .succeeded();
+            sandbox.run_with_input(&resume(backend, &["--prompt", "Look", "--stdin"]), input).succeeded();
             assert_eq!(sandbox.last_call().stdin_text(), format!("Look\n\n{block}"));
         }
-        let create = [
-            "--backend",
-            backend.name(),
-            "create-session",
-            "--session-name",
-            "b",
-            "--init-prompt",
-            "Look",
-            "--stdin",
-        ];
+        let create =
+            ["--backend", backend.name(), "create-session", "--session-name", "b", "--init-prompt", "Look", "--stdin"];
         sandbox.run_with_input(&create, "x").succeeded();
         assert_eq!(sandbox.last_call().stdin_text(), "Look\n\n<stdin>\nx\n</stdin>\n");
     }
@@ -152,20 +116,11 @@ fn a_role_of_any_size_arrives() {
     let role = "r".repeat(200_000);
     sandbox.write("big.md", &role);
     sandbox.agent(Backend::Claude.answers("i", "OK"));
-    let create = [
-        "create-session",
-        "--session-name",
-        "a",
-        "--role-definition-md",
-        "big.md",
-    ];
+    let create = ["create-session", "--session-name", "a", "--role-definition-md", "big.md"];
     sandbox.succeeds(&[&["--backend", "claude"], &create[..]].concat());
     let call = sandbox.last_call();
     let file = call.value_of("--append-system-prompt-file").expect("a file");
-    assert!(
-        !std::path::Path::new(file).exists(),
-        "the file goes when the turn is over"
-    );
+    assert!(!std::path::Path::new(file).exists(), "the file goes when the turn is over");
 
     sandbox.agent(Backend::Codex.answers("i", "OK").after([Step::ReadStdin]));
     sandbox.succeeds(&[&["--backend", "codex"], &create[..]].concat());
@@ -189,20 +144,12 @@ fn the_first_prompt_of_a_missing_session_is_the_one_given() {
             Backend::Codex => {
                 assert_eq!(call.argv[..4], ["exec", "--model", "m", "--json"]);
                 let answer = output.json();
-                assert_eq!(
-                    (&answer["thread_id"], &answer["source"]),
-                    (&"new".into(), &"created".into())
-                );
+                assert_eq!((&answer["thread_id"], &answer["source"]), (&"new".into(), &"created".into()));
                 assert_eq!((&answer["alias"], &answer["last_model"]), (&"a".into(), &"m".into()));
             }
         }
-        let resolved = sandbox
-            .succeeds(&["--backend", backend.name(), "resolve", "--session-name", "a"])
-            .json();
-        assert_eq!(
-            (&resolved[backend.id_key()], &resolved["last_model"]),
-            (&"new".into(), &"m".into())
-        );
+        let resolved = sandbox.succeeds(&["--backend", backend.name(), "resolve", "--session-name", "a"]).json();
+        assert_eq!((&resolved[backend.id_key()], &resolved["last_model"]), (&"new".into(), &"m".into()));
         // now that it is there, the same call resumes it
         sandbox.agent(backend.answers("new", "hi"));
         sandbox.succeeds(&args);
@@ -229,20 +176,12 @@ fn a_missing_session_can_start_in_a_stream() {
         let output = sandbox.succeeds(&args);
         assert!(output.stdout.contains("\"new\""), "{}", output.stdout);
         match backend {
-            Backend::Claude => assert_eq!(
-                sandbox.only_call().argv,
-                ["-p", "go", "--output-format", "stream-json", "--verbose"]
-            ),
+            Backend::Claude => {
+                assert_eq!(sandbox.only_call().argv, ["-p", "go", "--output-format", "stream-json", "--verbose"])
+            }
             Backend::Codex => assert_eq!(sandbox.only_call().argv, ["exec", "--json", "go"]),
         }
-        let resolve = [
-            "--backend",
-            backend.name(),
-            "resolve",
-            "--session-name",
-            "a",
-            "--print-session-id",
-        ];
+        let resolve = ["--backend", backend.name(), "resolve", "--session-name", "a", "--print-session-id"];
         assert_eq!(sandbox.succeeds(&resolve).stdout, "new\n");
     }
 }
@@ -255,16 +194,13 @@ fn a_prompt_may_come_through_a_pipe_of_the_shell() {
     let script =
         format!("exec {program} --backend claude resume-json --session-name a --prompt-file <(sleep 0.2; echo piped)");
     let mut command = std::process::Command::new("bash");
-    command
-        .args(["-c", &script])
-        .current_dir(sandbox.workspace())
-        .env_clear()
-        .envs(sandbox.variables());
+    command.args(["-c", &script]).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
     command.run().succeeded();
     assert_eq!(sandbox.last_call().stdin_text(), "piped\n");
 }
 
 fn md5_of(bytes: &[u8]) -> String {
     use md5::{Digest, Md5};
-    Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<_> = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }

@@ -1,1 +1,93 @@
-//! The README can be believed: what it shows is what the program prints.
+//! The README can be believed: every command in its `console` blocks is run, in order, in one workspace with the echo
+//! agent, and what it prints is what the page shows.
+#![cfg(unix)] // the page shows a shell's quotes and pipes
+
+use crate::support::*;
+
+const README: &str = include_str!("../../README.md");
+
+/// A command and the lines that are shown below it.
+struct Example {
+    command: &'static str,
+    shown: String,
+}
+
+fn examples() -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    let mut within = false;
+    for line in README.lines() {
+        match line.strip_prefix("$ ") {
+            _ if line == "```console" => within = true,
+            _ if line == "```" => within = false,
+            Some(command) if within => examples.push(Example { command, shown: String::new() }),
+            None if within => {
+                let example = examples.last_mut().expect("a block begins with a command");
+                example.shown.push_str(line);
+                example.shown.push('\n');
+            }
+            _ => {}
+        }
+    }
+    examples
+}
+
+/// `text` without what differs from run to run: ids, checksums, times, places.
+fn without_chance(sandbox: &Sandbox, text: &str) -> String {
+    let mut text = text.to_owned();
+    for (real, shown) in [
+        (sandbox.key_of(sandbox.workspace()), "project-CHECKSUM".to_owned()),
+        ("project-0123456789abcdef0123456789abcdef".to_owned(), "project-CHECKSUM".to_owned()),
+        (sandbox.workspace().display().to_string(), "/home/me/project".to_owned()),
+        (sandbox.temp().display().to_string(), "/tmp".to_owned()),
+    ] {
+        text = text.replace(&real, &shown);
+    }
+    let is_id = |word: &str| word.len() == 36 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let is_time = |word: &str| word.len() == 32 && word.ends_with("+00:00") && word.starts_with("20");
+    let words: Vec<_> = text
+        .split_inclusive(['"', '\n'])
+        .map(|word| {
+            let end = word.len() - usize::from(word.ends_with(['"', '\n']));
+            let (word, quote) = word.split_at(end);
+            let what = if is_id(word) {
+                "ID"
+            } else if is_time(word) {
+                "TIME"
+            } else {
+                word
+            };
+            format!("{what}{quote}")
+        })
+        .collect();
+    words.concat()
+}
+
+#[test]
+fn every_command_prints_what_is_shown_below_it() {
+    let mut sandbox = Sandbox::with_workspace("project");
+    let program = env!("CARGO_BIN_EXE_invoke-persist");
+    std::os::unix::fs::symlink(program, sandbox.bin().join("invoke-persist")).unwrap();
+    sandbox.env("INVOKE_PERSIST_ECHO_DIR", sandbox.home().join("echo"));
+    // the sessions of the page's first part are claude's because claude is the only agent there
+    std::fs::remove_file(sandbox.agent_program("codex")).unwrap();
+    for backend in Backend::BOTH {
+        let link = format!("#!/bin/sh\nexec '{program}' echo-agent {} \"$@\"\n", backend.name());
+        let agent = sandbox.write(sandbox.home().join(backend.name()), link);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&agent, mode).unwrap();
+    }
+    std::fs::remove_file(sandbox.agent_program("claude")).unwrap();
+    std::fs::rename(sandbox.home().join("claude"), sandbox.agent_program("claude")).unwrap();
+    let examples = examples();
+    assert!(examples.len() >= 12, "the page has examples");
+    for Example { command, shown } in examples {
+        if command.contains("--backend codex create-session") {
+            std::fs::rename(sandbox.home().join("codex"), sandbox.agent_program("codex")).unwrap();
+        }
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-c", command]).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
+        let output = shell.run();
+        let printed = without_chance(&sandbox, &[output.stdout, output.stderr].concat());
+        assert_eq!(printed, without_chance(&sandbox, &shown), "{command}");
+    }
+}

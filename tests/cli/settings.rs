@@ -15,15 +15,7 @@ fn with_session(backend: Backend) -> Sandbox {
 fn claude_does_not_learn_that_it_runs_inside_itself() {
     let mut sandbox = with_session(Backend::Claude);
     sandbox.env("CLAUDECODE", "1");
-    sandbox.succeeds(&[
-        "--backend",
-        "claude",
-        "resume-json",
-        "--session-name",
-        "a",
-        "--prompt",
-        "p",
-    ]);
+    sandbox.succeeds(&["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"]);
     assert_eq!(sandbox.last_call().env["CLAUDECODE"], None);
 }
 
@@ -56,15 +48,7 @@ fn a_path_in_the_file_is_where_the_agent_is_found() {
     let found_in = sandbox.bin();
     sandbox.write("vars", format!("PATH={}", found_in.display()));
     sandbox.env("PATH", sandbox.home());
-    let call = [
-        "--backend",
-        "codex",
-        "resume-json",
-        "--session-name",
-        "a",
-        "--prompt",
-        "p",
-    ];
+    let call = ["--backend", "codex", "resume-json", "--session-name", "a", "--prompt", "p"];
     sandbox.fails(&call, 127, "agent_not_found");
     sandbox.succeeds(&[&call[..], &["--env-file", "vars"]].concat());
 }
@@ -129,35 +113,15 @@ fn arguments_of_the_callers_stand_before_the_prompt() {
 fn full_auto_is_said_in_todays_words_to_a_codex_that_forgot_it() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "a", "i");
-    let refusal = Turn::default()
-        .stderr("error: unexpected argument '--full-auto' found\n\nUsage: …\n")
-        .exit(2);
+    let refusal = Turn::default().stderr("error: unexpected argument '--full-auto' found\n\nUsage: …\n").exit(2);
     sandbox.agent([refusal, Backend::Codex.answers("i", "OK")]);
-    let output = sandbox.succeeds(&[
-        "resume-json",
-        "--session-name",
-        "a",
-        "--prompt",
-        "p",
-        "--full-auto",
-        "--config",
-        "a=1",
-    ]);
-    assert!(
-        output.stderr.starts_with("note: ") && output.stderr.contains("--full-auto"),
-        "{}",
-        output.stderr
-    );
+    let output =
+        sandbox.succeeds(&["resume-json", "--session-name", "a", "--prompt", "p", "--full-auto", "--config", "a=1"]);
+    assert!(output.stderr.starts_with("note: ") && output.stderr.contains("--full-auto"), "{}", output.stderr);
     let setting = "sandbox_mode=\"workspace-write\"";
     let calls = sandbox.calls();
-    assert_eq!(
-        calls[0].argv[..6],
-        ["exec", "resume", "--config", "a=1", "--full-auto", "i"]
-    );
-    assert_eq!(
-        calls[1].argv[..7],
-        ["exec", "resume", "--config", "a=1", "--config", setting, "i"]
-    );
+    assert_eq!(calls[0].argv[..6], ["exec", "resume", "--config", "a=1", "--full-auto", "i"]);
+    assert_eq!(calls[1].argv[..7], ["exec", "resume", "--config", "a=1", "--config", setting, "i"]);
     assert_eq!(calls.len(), 2);
 }
 
@@ -175,23 +139,12 @@ fn powershell_gets_the_prompt_as_data() {
         "--codex-shell-init",
         "function work { codex @args }",
     ];
-    let call = [
-        "resume-json",
-        "--session-name",
-        "a",
-        "--codex-cmd",
-        "work",
-        "--prompt",
-        prompt,
-    ];
+    let call = ["resume-json", "--session-name", "a", "--codex-cmd", "work", "--prompt", prompt];
     sandbox.succeeds(&[&call[..], &shell].concat());
     let call = sandbox.last_call();
     assert_eq!(call.argv[0], "-Command");
     let script = &call.argv[1];
-    assert!(
-        script.starts_with("function work { codex @args }\nwork 'exec' 'resume' 'i' '--json' '-o' '"),
-        "{script}"
-    );
+    assert!(script.starts_with("function work { codex @args }\nwork 'exec' 'resume' 'i' '--json' '-o' '"), "{script}");
     assert!(script.contains(" 'it''s ‘‘$(evil)’’ `n \"q\"\n; exit'\n"), "{script}");
 }
 
@@ -199,15 +152,7 @@ fn powershell_gets_the_prompt_as_data() {
 fn the_model_in_force_is_remembered_and_a_failed_turn_changes_nothing() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
-        let resume = [
-            "--backend",
-            backend.name(),
-            "resume-stream",
-            "--session-name",
-            "a",
-            "--prompt",
-            "p",
-        ];
+        let resume = ["--backend", backend.name(), "resume-stream", "--session-name", "a", "--prompt", "p"];
         sandbox.succeeds(&[&resume[..], &["--model", "m1"]].concat());
         sandbox.succeeds(&resume);
         assert_eq!(sandbox.last_call().value_of("--model"), Some("m1"));
@@ -223,25 +168,11 @@ fn the_workspace_of_a_mapping_is_filled_in_once() {
     let sandbox = Sandbox::new();
     sandbox.agent(Backend::Claude.answers("i", "OK"));
     sandbox.write_mapping(Backend::Claude, json!({"aliases": {"a": "i"}}).to_string());
-    let resume = [
-        "--backend",
-        "claude",
-        "resume-json",
-        "--session-name",
-        "a",
-        "--prompt",
-        "p",
-    ];
+    let resume = ["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"];
     sandbox.succeeds(&resume);
     let mapping: serde_json::Value = serde_json::from_str(&sandbox.mapping(Backend::Claude)).unwrap();
-    assert_eq!(
-        mapping,
-        json!({"aliases": {"a": {"session_id": "i"}}, "workspace_dir": sandbox.workspace()})
-    );
-    sandbox.write_mapping(
-        Backend::Claude,
-        json!({"aliases": {"a": "i"}, "workspace_dir": "/else"}).to_string(),
-    );
+    assert_eq!(mapping, json!({"aliases": {"a": {"session_id": "i"}}, "workspace_dir": sandbox.workspace()}));
+    sandbox.write_mapping(Backend::Claude, json!({"aliases": {"a": "i"}, "workspace_dir": "/else"}).to_string());
     sandbox.succeeds(&[&resume[..], &["--model", "m"]].concat());
     assert!(sandbox.mapping(Backend::Claude).contains("\"/else\""));
 }

@@ -14,7 +14,7 @@ fn with_session(backend: Backend) -> Sandbox {
     sandbox
 }
 
-fn resume<'a>(backend: Backend, verb: &'a str) -> Vec<&'a str> {
+fn resume(backend: Backend, verb: &str) -> Vec<&str> {
     let backend = if backend == Backend::Claude { "claude" } else { "codex" };
     vec!["--backend", backend, verb, "--session-name", "a", "--prompt", "p"]
 }
@@ -26,11 +26,7 @@ fn a_failure_is_told_in_the_agents_own_words() {
             let sandbox = with_session(backend);
             sandbox.agent(backend.fails("i", "invalid \u{1b}[31mkey\nsecond line"));
             let failure = sandbox.fails(&resume(backend, verb), 1, "agent_failed");
-            assert!(
-                failure.message.contains("invalid \\u{1b}[31mkey\\nsecond line"),
-                "{}",
-                failure.message
-            );
+            assert!(failure.message.contains("invalid \\u{1b}[31mkey\\nsecond line"), "{}", failure.message);
             assert_eq!(failure.agent_exit_code, Some(1));
             assert_eq!(failure.session_id.as_deref(), Some("i"));
             assert_eq!(failure.turn_started, Some(true));
@@ -73,11 +69,7 @@ fn standard_error_is_the_last_resort() {
             sandbox.agent(Turn::default().stderr(stderr).exit(3));
             let failure = sandbox.fails(&resume(backend, verb), 1, "agent_failed");
             assert_eq!(failure.agent_exit_code, Some(3));
-            assert!(
-                failure.message.ends_with("first\\nError: no rollout found"),
-                "{}",
-                failure.message
-            );
+            assert!(failure.message.ends_with("first\\nError: no rollout found"), "{}", failure.message);
             sandbox.agent(Turn::default().exit(3));
             let failure = sandbox.fails(&resume(backend, verb), 1, "agent_failed");
             assert!(failure.message.ends_with("it gave no reason"), "{}", failure.message);
@@ -101,8 +93,8 @@ fn codex_fails_by_its_events() {
         (vec![&started, &completed, &error], true),
         (vec![&started, &failed], true),
     ] {
-        let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
-        sandbox.agent(Turn::default().stdout(&lines));
+        let lines: Vec<_> = events.iter().map(|event| format!("{event}\n")).collect();
+        sandbox.agent(Turn::default().stdout(&lines.concat()));
         for verb in VERBS {
             let args = resume(Backend::Codex, verb);
             if fails {
@@ -133,12 +125,9 @@ fn output_that_is_no_answer_is_told_apart_from_a_failure() {
         let create = ["--backend", "claude", "create-session", "--session-name", "b"];
         sandbox.fails(&create, 7, "agent_output_invalid");
     }
-    for stdout in [
-        "",
-        "hello\n",
-        "{\"type\": \"thread.st",
-        "{\"type\": \"thread.started\", \"thread_id\": \"--last\"}\n",
-    ] {
+    for stdout in
+        ["", "hello\n", "{\"type\": \"thread.st", "{\"type\": \"thread.started\", \"thread_id\": \"--last\"}\n"]
+    {
         let sandbox = Sandbox::new();
         sandbox.agent(Turn::default().stdout(stdout));
         let create = ["--backend", "codex", "create-session", "--session-name", "b"];
@@ -151,26 +140,18 @@ fn an_answer_of_fifty_megabytes_goes_through() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         let length = 50 << 20;
-        let flood = Step::Flood {
-            to: Sink::Stdout,
-            pattern: "x".to_owned(),
-            size: Size::Bytes(length),
-        };
+        let flood = Step::Flood { to: Sink::Stdout, pattern: "x".to_owned(), size: Size::Bytes(length) };
         let around = match backend {
             Backend::Claude => ("{\"type\": \"result\", \"result\": \"", "\"}\n"),
-            Backend::Codex => (
-                "{\"type\": \"item.completed\", \"item\": {\"type\": \"agent_message\", \"text\": \"",
-                "\"}}\n",
-            ),
+            Backend::Codex => {
+                ("{\"type\": \"item.completed\", \"item\": {\"type\": \"agent_message\", \"text\": \"", "\"}}\n")
+            }
         };
         sandbox.agent(Turn::doing([Step::stdout(around.0), flood, Step::stdout(around.1)]));
         let output = sandbox.succeeds(&[&resume(backend, "resume-json")[..], &["--print-result"]].concat());
         assert_eq!(output.stdout.len(), usize::try_from(length).unwrap() + 1);
         let output = sandbox.succeeds(&resume(backend, "resume-stream"));
-        assert_eq!(
-            output.stdout.len(),
-            usize::try_from(length).unwrap() + around.0.len() + around.1.len()
-        );
+        assert_eq!(output.stdout.len(), usize::try_from(length).unwrap() + around.0.len() + around.1.len());
     }
 }
 
@@ -182,12 +163,7 @@ fn claude_may_answer_with_an_array_that_ends_in_the_result() {
     assert_eq!(sandbox.succeeds(&resume(Backend::Claude, "resume-json")).stdout, answer);
     let result = [&resume(Backend::Claude, "resume-json")[..], &["--print-result"]].concat();
     assert_eq!(sandbox.succeeds(&result).stdout, "R\n");
-    assert_eq!(
-        sandbox
-            .succeeds(&["--backend", "claude", "create-session", "--session-name", "b"])
-            .stdout,
-        "i\n"
-    );
+    assert_eq!(sandbox.succeeds(&["--backend", "claude", "create-session", "--session-name", "b"]).stdout, "i\n");
     for none in ["{}", "{\"result\": null}"] {
         sandbox.agent(Turn::default().stdout(none));
         assert_eq!(sandbox.succeeds(&result).stdout, "\n");
@@ -200,10 +176,7 @@ fn a_stream_that_says_nothing_of_its_end_is_a_success_and_passes_unchanged() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         let bytes = b"{\"a\":1}\n\xff\x00\r\n\nlast without newline".to_vec();
-        sandbox.agent(Turn::doing([Step::Bytes {
-            to: Sink::Stdout,
-            bytes: bytes.clone(),
-        }]));
+        sandbox.agent(Turn::doing([Step::Bytes { to: Sink::Stdout, bytes: bytes.clone() }]));
         assert_eq!(sandbox.succeeds(&resume(backend, "resume-stream")).stdout_bytes, bytes);
         sandbox.agent(Turn::default());
         assert_eq!(sandbox.succeeds(&resume(backend, "resume-stream")).stdout, "");
@@ -221,17 +194,10 @@ fn a_new_id_of_claudes_is_followed_by_every_name() {
         assert!(output.stderr.contains("next"), "{}", output.stderr);
         let list = sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json();
         let id = |name: &str| list["aliases"][name]["session_id"].as_str().unwrap().to_owned();
-        assert_eq!(
-            (id("a"), id("b"), id("c")),
-            ("next".into(), "next".into(), "other".into())
-        );
+        assert_eq!((id("a"), id("b"), id("c")), ("next".into(), "next".into(), "other".into()));
         let by_id = ["--backend", "claude", verb, "--session-id", "unsaved", "--prompt", "p"];
         let output = sandbox.succeeds(&by_id);
-        assert!(
-            output.stderr.contains("unsaved") && output.stderr.contains("next"),
-            "{}",
-            output.stderr
-        );
+        assert!(output.stderr.contains("unsaved") && output.stderr.contains("next"), "{}", output.stderr);
     }
 }
 
@@ -242,18 +208,8 @@ fn an_answer_from_another_thread_of_codexs_is_a_failure() {
     let before = sandbox.mapping(Backend::Codex);
     for selector in ["--session-name=a", "--thread-id=unsaved"] {
         for verb in VERBS {
-            let args = [
-                "--error-format",
-                "json",
-                "--backend",
-                "codex",
-                verb,
-                selector,
-                "--prompt",
-                "p",
-                "--model",
-                "m",
-            ];
+            let args =
+                ["--error-format", "json", "--backend", "codex", verb, selector, "--prompt", "p", "--model", "m"];
             let output = sandbox.run(&args);
             let failure = output.failed(1, "session_lost");
             assert!(failure.message.contains("else"), "{}", failure.message);
@@ -266,15 +222,7 @@ fn an_answer_from_another_thread_of_codexs_is_a_failure() {
     }
     // an id typed in capitals comes back in small letters
     sandbox.agent(Backend::Codex.answers("abc-def", "OK"));
-    sandbox.succeeds(&[
-        "--backend",
-        "codex",
-        "resume-json",
-        "--thread-id",
-        "ABC-def",
-        "--prompt",
-        "p",
-    ]);
+    sandbox.succeeds(&["--backend", "codex", "resume-json", "--thread-id", "ABC-def", "--prompt", "p"]);
 }
 
 #[test]
@@ -282,36 +230,18 @@ fn a_session_that_was_started_before_the_failure_can_be_kept() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.agent(backend.fails("begun", "rate limit"));
-        let create = [
-            "--backend",
-            backend.name(),
-            "create-session",
-            "--session-name",
-            "my name",
-        ];
+        let create = ["--backend", backend.name(), "create-session", "--session-name", "my name"];
         let failure = sandbox.fails(&create, 1, "agent_failed");
         assert_eq!(failure.session_id.as_deref(), Some("begun"));
         let hint = failure.hint.unwrap();
         let (_, command) = hint.split_once("invoke-persist ").unwrap();
         let words: Vec<&str> = command
             .split('\'')
-            .flat_map(|part| {
-                if part == "my name" {
-                    vec![part]
-                } else {
-                    part.split_whitespace().collect()
-                }
-            })
+            .flat_map(|part| if part == "my name" { vec![part] } else { part.split_whitespace().collect() })
             .collect();
         assert_eq!(sandbox.succeeds(&words).stdout, "begun\n");
         assert!(
-            !sandbox
-                .mapping_path(if backend == Backend::Claude {
-                    Backend::Codex
-                } else {
-                    Backend::Claude
-                })
-                .exists()
+            !sandbox.mapping_path(if backend == Backend::Claude { Backend::Codex } else { Backend::Claude }).exists()
         );
     }
 }
@@ -321,11 +251,7 @@ fn a_mapping_that_cannot_be_written_after_a_paid_call_is_a_warning() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         // the mapping's folder turns into a file while the agent works
-        sandbox.agent(
-            backend
-                .answers("paid", "OK")
-                .after([Step::create("up"), Step::wait_for("go")]),
-        );
+        sandbox.agent(backend.answers("paid", "OK").after([Step::create("up"), Step::wait_for("go")]));
         let file = sandbox.workspace().join("deep/m.json");
         let create = [
             "--backend",
@@ -345,10 +271,6 @@ fn a_mapping_that_cannot_be_written_after_a_paid_call_is_a_warning() {
         let output = running.wait(Duration::from_secs(60)).succeeded();
         assert_eq!(output.json()["mapping_file_written"], false);
         assert_eq!(output.json()[backend.id_key()], "paid");
-        assert!(
-            output.stderr.starts_with("warning: ") && output.stderr.contains("--adopt paid"),
-            "{}",
-            output.stderr
-        );
+        assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("--adopt paid"), "{}", output.stderr);
     }
 }

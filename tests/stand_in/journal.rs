@@ -12,10 +12,7 @@ use crate::record::{Entry, Event, entries};
 pub(crate) fn append(file: &Path, make: impl FnOnce(usize) -> Entry) -> io::Result<Entry> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(file)?;
     file.lock()?;
-    let calls = entries(&mut file)?
-        .iter()
-        .filter(|entry| matches!(entry.event, Event::Began(_)))
-        .count();
+    let calls = entries(&mut file)?.iter().filter(|entry| matches!(entry.event, Event::Began(_))).count();
     let entry = make(calls);
     let mut line = serde_json::to_vec(&entry)?;
     line.push(b'\n');

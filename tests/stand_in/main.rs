@@ -19,10 +19,7 @@ use player::{Player, SCENE_OPTION};
 
 fn main() {
     let program = env::current_exe().expect("the system tells the path of a running program");
-    let mut argv: Vec<_> = env::args_os()
-        .skip(1)
-        .map(|arg| arg.to_string_lossy().into_owned())
-        .collect();
+    let mut argv: Vec<_> = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     if argv.first().is_some_and(|first| first == SCENE_OPTION) {
         let rest = argv.split_off(2);
         let scene = serde_json::from_str(&argv[1]).expect("only the stand-in itself hands on scenes");

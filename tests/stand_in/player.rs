@@ -71,36 +71,16 @@ impl Player {
         };
         let session = session_asked_for(&argv).map_or_else(|| format!("id-new-{call}"), str::to_owned);
         let steps = turn.steps.clone();
-        Self {
-            program,
-            argv,
-            call,
-            session,
-            turn: Some(turn),
-        }
-        .perform(&steps)
+        Self { program, argv, call, session, turn: Some(turn) }.perform(&steps)
     }
 
     /// Goes on with what another process of the stand-in has handed over.
     pub(crate) fn continue_scene(program: PathBuf, argv: Vec<String>, scene: Scene) -> ! {
-        let Scene {
-            call,
-            session,
-            own_session,
-            steps,
-            turn,
-        } = scene;
+        let Scene { call, session, own_session, steps, turn } = scene;
         if own_session {
             signals::leave_session();
         }
-        Self {
-            program,
-            argv,
-            call,
-            session,
-            turn,
-        }
-        .perform(&steps)
+        Self { program, argv, call, session, turn }.perform(&steps)
     }
 
     /// The steps, the answer, the end.
@@ -139,11 +119,7 @@ impl Player {
                         player.play(&steps);
                     });
                 }
-                Step::Grandchild {
-                    steps,
-                    holds,
-                    own_session,
-                } => self.start_grandchild(steps, holds, *own_session),
+                Step::Grandchild { steps, holds, own_session } => self.start_grandchild(steps, holds, *own_session),
                 Step::Raise(name) => signals::raise(*name),
                 Step::CloseStdout => self.continue_without_stdout(&steps[..at], &steps[at + 1..]),
                 Step::Exit(code) => self.end(*code),
@@ -209,17 +185,10 @@ impl Player {
         }
     }
 
-    #[expect(
-        clippy::zombie_processes,
-        reason = "the tests are after the very case that its parent ends before it"
-    )]
+    #[expect(clippy::zombie_processes, reason = "the tests are after the very case that its parent ends before it")]
     fn start_grandchild(&self, steps: &[Step], holds: &[Sink], own_session: bool) {
         let output = |sink| {
-            if holds.contains(&sink) {
-                Stdio::inherit()
-            } else {
-                Stdio::null()
-            }
+            if holds.contains(&sink) { Stdio::inherit() } else { Stdio::null() }
         };
         let child = self
             .scene(steps.to_vec(), own_session, None)
@@ -234,26 +203,16 @@ impl Player {
     /// Safe code cannot close file descriptor 1, but it can have the kernel load this program anew with another one there.
     /// The process stays the same; its signal handlers do not, so the steps that set them up are played again.
     fn continue_without_stdout(&self, played: &[Step], left: &[Step]) -> ! {
-        let handlers = played
-            .iter()
-            .filter(|step| matches!(step, Step::Ignore(_) | Step::OnSignal { .. }));
+        let handlers = played.iter().filter(|step| matches!(step, Step::Ignore(_) | Step::OnSignal { .. }));
         let steps = handlers.chain(left).cloned().collect();
         let mut command = self.scene(steps, false, self.turn.clone());
         signals::become_program(command.args(&self.argv).stdout(Stdio::null()))
     }
 
     fn scene(&self, steps: Vec<Step>, own_session: bool, turn: Option<Turn>) -> Command {
-        let scene = Scene {
-            call: self.call,
-            session: self.session.clone(),
-            own_session,
-            steps,
-            turn,
-        };
+        let scene = Scene { call: self.call, session: self.session.clone(), own_session, steps, turn };
         let mut command = Command::new(&self.program);
-        command
-            .arg(SCENE_OPTION)
-            .arg(serde_json::to_string(&scene).expect("a scene is plain data"));
+        command.arg(SCENE_OPTION).arg(serde_json::to_string(&scene).expect("a scene is plain data"));
         command
     }
 
@@ -291,11 +250,7 @@ fn invocation(program: &Path, argv: &[String], turn: Option<&Turn>) -> Invocatio
     let (process_group, session) = signals::group_and_session();
     Invocation {
         // Without Windows' `.exe`, so that one test speaks for every system.
-        name: program
-            .file_stem()
-            .expect("a program has a name")
-            .to_string_lossy()
-            .into_owned(),
+        name: program.file_stem().expect("a program has a name").to_string_lossy().into_owned(),
         argv: argv.to_vec(),
         cwd: env::current_dir().unwrap_or_default().to_string_lossy().into_owned(),
         env: watched.into_iter().map(|name| (name.clone(), value(&name))).collect(),
@@ -336,16 +291,7 @@ fn read_stdin() -> Input {
         }
     }
     let text = String::from_utf8(beginning).ok().filter(|text| text.len() <= TEXT_KEPT);
-    Input {
-        length,
-        md5: md5
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<Vec<_>>()
-            .concat(),
-        text,
-    }
+    Input { length, md5: md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat(), text }
 }
 
 fn folder_of(program: &Path) -> &Path {

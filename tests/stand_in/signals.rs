@@ -36,10 +36,7 @@ mod unix {
         let names = names.to_vec();
         thread::spawn(move || {
             for number in &mut signals {
-                names
-                    .iter()
-                    .filter(|&&name| signal(name).as_raw() == number)
-                    .for_each(|&name| on_signal(name));
+                names.iter().filter(|&&name| signal(name).as_raw() == number).for_each(|&name| on_signal(name));
             }
         });
     }

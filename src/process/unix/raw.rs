@@ -1,8 +1,5 @@
 //! The only unsafe code: what runs between fork and exec, and two questions to the kernel that no safe call asks.
-#![expect(
-    unsafe_code,
-    reason = "pre_exec, sigaction and waitid for any child have no safe form"
-)]
+#![expect(unsafe_code, reason = "pre_exec, sigaction and waitid for any child have no safe form")]
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -58,12 +55,5 @@ pub(super) fn wait_for_any() -> io::Result<(Pid, End)> {
         (info.si_pid(), info.si_code, info.si_status())
     };
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::Interrupted)?;
-    Ok((
-        pid,
-        if code == libc::CLD_EXITED {
-            End::Exited(status)
-        } else {
-            End::Killed(status)
-        },
-    ))
+    Ok((pid, if code == libc::CLD_EXITED { End::Exited(status) } else { End::Killed(status) }))
 }

@@ -35,9 +35,7 @@ fn temp_owner(name: &str, file: &str) -> Option<u32> {
 
 /// Whether a temp file may go: its process is gone, is this one (which writes none yet), or it is an hour old.
 fn is_leftover(owner: u32, modified: Option<SystemTime>) -> bool {
-    let old = modified
-        .and_then(|time| time.elapsed().ok())
-        .is_some_and(|age| age > LEFTOVER_AFTER);
+    let old = modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > LEFTOVER_AFTER);
     owner == std::process::id() || old || !crate::lock::process_exists(owner)
 }
 
@@ -48,29 +46,17 @@ fn aside_names(file: &str) -> impl Iterator<Item = String> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
-    Error::Unreadable {
-        path: path.to_owned(),
-        why: reason(error),
-    }
+    Error::Unreadable { path: path.to_owned(), why: reason(error) }
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Error {
-    Error::Unwritable {
-        path: path.to_owned(),
-        why: reason(error),
-    }
+    Error::Unwritable { path: path.to_owned(), why: reason(error) }
 }
 
 fn is_unsafe(path: &Path, why: impl Display) -> Error {
-    Error::Unsafe {
-        path: path.to_owned(),
-        why: why.to_string(),
-    }
+    Error::Unsafe { path: path.to_owned(), why: why.to_string() }
 }
 
 fn too_large(path: &Path) -> Error {
-    Error::Unreadable {
-        path: path.to_owned(),
-        why: format!("it is larger than {} MiB", LARGEST >> 20),
-    }
+    Error::Unreadable { path: path.to_owned(), why: format!("it is larger than {} MiB", LARGEST >> 20) }
 }

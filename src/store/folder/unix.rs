@@ -46,43 +46,21 @@ impl Folder {
     fn open_or_create(place: &Place, create: bool) -> Result<Self, Error> {
         let path = place.file();
         let fail = |error: io::Error| {
-            if create {
-                super::unwritable(path, &error)
-            } else {
-                super::unreadable(path, &error)
-            }
+            if create { super::unwritable(path, &error) } else { super::unreadable(path, &error) }
         };
         match place {
             Place::Explicit { resolved, .. } => {
                 let parent = resolved.parent().unwrap_or(Path::new("/"));
                 if create {
-                    DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o700)
-                        .create(parent)
-                        .map_err(fail)?;
+                    DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(fail)?;
                 }
                 let folder =
                     rustix::fs::open(parent, OPEN_FOLDER, Mode::empty()).map_err(|errno| fail(errno.into()))?;
-                Ok(Self {
-                    handle: folder.into(),
-                    name: file_name(resolved),
-                    path: path.to_owned(),
-                    checked: false,
-                })
+                Ok(Self { handle: folder.into(), name: file_name(resolved), path: path.to_owned(), checked: false })
             }
-            Place::Default {
-                root,
-                key,
-                private_root,
-                ..
-            } => {
+            Place::Default { root, key, private_root, .. } => {
                 if create && *private_root {
-                    DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o700)
-                        .create(root)
-                        .map_err(fail)?;
+                    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(fail)?;
                 }
                 let root_folder =
                     rustix::fs::open(root, OPEN_FOLDER, Mode::empty()).map_err(|errno| fail(errno.into()))?;
@@ -96,12 +74,7 @@ impl Folder {
                 if create && mode & 0o077 != 0 {
                     own.set_permissions(fs::Permissions::from_mode(0o700)).map_err(fail)?;
                 }
-                Ok(Self {
-                    handle: own,
-                    name: file_name(path),
-                    path: path.to_owned(),
-                    checked: true,
-                })
+                Ok(Self { handle: own, name: file_name(path), path: path.to_owned(), checked: true })
             }
         }
     }
@@ -120,10 +93,7 @@ impl Folder {
         let metadata = file.metadata().map_err(fail)?;
         if !metadata.is_file() {
             let why = "it is no regular file".to_owned();
-            return Err(Error::Unreadable {
-                path: self.path.clone(),
-                why,
-            });
+            return Err(Error::Unreadable { path: self.path.clone(), why });
         }
         if self.checked {
             check_owner(&metadata, &self.path, "it")?;
@@ -133,11 +103,7 @@ impl Folder {
         }
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(fail)?;
-        if bytes.len() as u64 > LARGEST {
-            Err(super::too_large(&self.path))
-        } else {
-            Ok(Some(bytes))
-        }
+        if bytes.len() as u64 > LARGEST { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
     }
 
     /// Whether a file could be made here, as far as permissions tell.
@@ -176,9 +142,7 @@ impl Folder {
         let free = |name: &String| {
             rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|errno| errno == Errno::NOENT)
         };
-        let aside = super::aside_names(&self.name)
-            .find(free)
-            .expect("there are more names than files");
+        let aside = super::aside_names(&self.name).find(free).expect("there are more names than files");
         rustix::fs::renameat(&self.handle, &self.name, &self.handle, &aside)
             .map_err(|errno| super::unwritable(&self.path, &errno.into()))?;
         Ok(self.path.with_file_name(aside).display().to_string())
@@ -195,10 +159,7 @@ impl Folder {
             Err(errno) => return Err(super::unwritable(&self.path, &errno.into())),
         }
         self.remove_leftovers();
-        Ok((
-            true,
-            self.path.parent().is_some_and(|folder| fs::remove_dir(folder).is_ok()),
-        ))
+        Ok((true, self.path.parent().is_some_and(|folder| fs::remove_dir(folder).is_ok())))
     }
 
     /// What the caller named goes, not what it points to.
@@ -209,10 +170,7 @@ impl Folder {
             Err(error) => return Err(super::unwritable(&self.path, &error)),
         }
         self.remove_leftovers();
-        Ok((
-            true,
-            self.path.parent().is_some_and(|folder| fs::remove_dir(folder).is_ok()),
-        ))
+        Ok((true, self.path.parent().is_some_and(|folder| fs::remove_dir(folder).is_ok())))
     }
 
     /// Removes temp files of ours that crashed writers left beside the mapping.
@@ -299,10 +257,7 @@ fn check_shared(folder: &File, path: &Path) -> Result<(), Error> {
     let sticky = metadata.mode() & STICKY != 0;
     let shown = path.display();
     if metadata.uid() != me() && !sticky {
-        let why = format_args!(
-            "the folder '{shown}' belongs to user {} and is not sticky",
-            metadata.uid()
-        );
+        let why = format_args!("the folder '{shown}' belongs to user {} and is not sticky", metadata.uid());
         return Err(super::is_unsafe(path, why));
     }
     if metadata.mode() & EVERYONE_WRITES != 0 && !sticky {
@@ -323,10 +278,7 @@ fn check_own(folder: &File, path: &Path) -> Result<u32, Error> {
 
 fn check_owner(metadata: &fs::Metadata, path: &Path, what: &str) -> Result<(), Error> {
     if metadata.uid() != me() {
-        return Err(super::is_unsafe(
-            path,
-            format_args!("{what} belongs to user {}", metadata.uid()),
-        ));
+        return Err(super::is_unsafe(path, format_args!("{what} belongs to user {}", metadata.uid())));
     }
     if metadata.mode() & EVERYONE_WRITES != 0 {
         return Err(super::is_unsafe(path, format_args!("everyone may write to {what}")));

@@ -37,11 +37,7 @@ impl Folder {
             Place::Explicit { resolved, .. } => resolved,
         };
         let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
-        Self {
-            folder,
-            file: file.clone(),
-            path: place.file().to_owned(),
-        }
+        Self { folder, file: file.clone(), path: place.file().to_owned() }
     }
 
     fn name(&self) -> String {
@@ -54,10 +50,7 @@ impl Folder {
         match fs::metadata(&self.file) {
             Ok(metadata) if !metadata.is_file() => {
                 let why = "it is no regular file".to_owned();
-                return Err(Error::Unreadable {
-                    path: self.path.clone(),
-                    why,
-                });
+                return Err(Error::Unreadable { path: self.path.clone(), why });
             }
             Ok(metadata) if metadata.len() > LARGEST => return Err(super::too_large(&self.path)),
             Ok(_) => {}
@@ -70,11 +63,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(fail(error)),
         };
-        if bytes.len() as u64 > LARGEST {
-            Err(super::too_large(&self.path))
-        } else {
-            Ok(Some(bytes))
-        }
+        if bytes.len() as u64 > LARGEST { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
     }
 
     /// Permissions tell too little here; the write itself will.
@@ -88,16 +77,12 @@ impl Folder {
     pub(in crate::store) fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
         self.remove_leftovers();
         let temp = self.folder.join(super::temp_name(&self.name()));
-        let written = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&temp)
-            .and_then(|mut file| {
-                file.write_all(bytes)?;
-                file.sync_all()?;
-                drop(file);
-                fs::rename(&temp, &self.file)
-            });
+        let written = OpenOptions::new().write(true).create_new(true).open(&temp).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            drop(file);
+            fs::rename(&temp, &self.file)
+        });
         written.map_err(|error| {
             let _ = fs::remove_file(&temp);
             super::unwritable(&self.path, &error)
@@ -107,9 +92,7 @@ impl Folder {
     /// Renames the mapping to a name that nothing has. Tells the new path.
     pub(in crate::store) fn move_aside(&self) -> Result<String, Error> {
         let free = |name: &String| fs::symlink_metadata(self.folder.join(name)).is_err();
-        let aside = super::aside_names(&self.name())
-            .find(free)
-            .expect("there are more names than files");
+        let aside = super::aside_names(&self.name()).find(free).expect("there are more names than files");
         let aside = self.folder.join(aside);
         fs::rename(&self.file, &aside).map_err(|error| super::unwritable(&self.path, &error))?;
         Ok(aside.display().to_string())
@@ -123,10 +106,7 @@ impl Folder {
             Err(error) => return Err(super::unwritable(&self.path, &error)),
         }
         self.remove_leftovers();
-        Ok((
-            true,
-            self.path.parent().is_some_and(|folder| fs::remove_dir(folder).is_ok()),
-        ))
+        Ok((true, self.path.parent().is_some_and(|folder| fs::remove_dir(folder).is_ok())))
     }
 
     /// Removes temp files of ours that crashed writers left beside the mapping.

@@ -43,11 +43,7 @@ impl Backend {
             Self::Claude => {
                 let result = json!({"type": "result", "subtype": "success", "is_error": false, "result": text, "session_id": id});
                 let init = json!({"type": "system", "subtype": "init", "session_id": id});
-                Turn {
-                    stdout: json_lines([&result]),
-                    stream: Some(json_lines([&init, &result])),
-                    ..Turn::default()
-                }
+                Turn { stdout: json_lines([&result]), stream: Some(json_lines([&init, &result])), ..Turn::default() }
             }
             Self::Codex => Turn {
                 stdout: json_lines([
@@ -103,17 +99,11 @@ impl Turn {
     }
 
     pub(crate) fn stdout(self, stdout: &str) -> Self {
-        Self {
-            stdout: stdout.to_owned(),
-            ..self
-        }
+        Self { stdout: stdout.to_owned(), ..self }
     }
 
     pub(crate) fn stderr(self, stderr: &str) -> Self {
-        Self {
-            stderr: stderr.to_owned(),
-            ..self
-        }
+        Self { stderr: stderr.to_owned(), ..self }
     }
 
     pub(crate) fn exit(self, exit: i32) -> Self {
@@ -139,19 +129,11 @@ impl Step {
     /// Lines of a JSON event, this many bytes of them together or a little less: only whole ones.
     pub(crate) fn flood_stdout(bytes: u64) -> Self {
         let line = "{\"type\": \"noise\", \"text\": \"................................................\"}\n";
-        Self::Flood {
-            to: Sink::Stdout,
-            pattern: line.to_owned(),
-            size: Size::Times(bytes / line.len() as u64),
-        }
+        Self::Flood { to: Sink::Stdout, pattern: line.to_owned(), size: Size::Times(bytes / line.len() as u64) }
     }
 
     pub(crate) fn flood_stderr(bytes: u64) -> Self {
-        Self::Flood {
-            to: Sink::Stderr,
-            pattern: "noise on standard error\n".to_owned(),
-            size: Size::Bytes(bytes),
-        }
+        Self::Flood { to: Sink::Stderr, pattern: "noise on standard error\n".to_owned(), size: Size::Bytes(bytes) }
     }
 
     pub(crate) fn wait_for(file: &str) -> Self {
@@ -200,9 +182,5 @@ impl From<Value> for Plan {
 }
 
 fn json_lines<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
-    values
-        .into_iter()
-        .map(|value| format!("{value}\n"))
-        .collect::<Vec<_>>()
-        .concat()
+    values.into_iter().map(|value| format!("{value}\n")).collect::<Vec<_>>().concat()
 }

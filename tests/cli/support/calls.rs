@@ -38,14 +38,8 @@ impl Call {
     /// What came on standard input; panics when the plan had no `read_stdin`, or it was too much to keep as text.
     #[track_caller]
     pub(crate) fn stdin_text(&self) -> &str {
-        let input = self
-            .stdin
-            .as_ref()
-            .expect("the agent read its standard input to the end");
-        input
-            .text
-            .as_deref()
-            .expect("what came on standard input is short, and text")
+        let input = self.stdin.as_ref().expect("the agent read its standard input to the end");
+        input.text.as_deref().expect("what came on standard input is short, and text")
     }
 
     /// What stands behind an option.
@@ -80,15 +74,7 @@ pub(super) fn read(file: &Path) -> io::Result<Vec<Call>> {
 
 impl Call {
     fn begun(invocation: Invocation) -> Self {
-        let Invocation {
-            name,
-            argv,
-            cwd,
-            env,
-            pid,
-            process_group,
-            session,
-        } = invocation;
+        let Invocation { name, argv, cwd, env, pid, process_group, session } = invocation;
         Self {
             name,
             argv,

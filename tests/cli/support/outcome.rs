@@ -32,12 +32,7 @@ impl Output {
     pub(crate) fn failed(&self, exit_code: i32, kind: &str) -> Failure {
         let failure = self.failure();
         let got = (self.code, failure.exit_code, failure.kind.as_str());
-        assert_eq!(
-            got,
-            (Some(exit_code), exit_code, kind),
-            "(exit status, exit_code, kind); {}",
-            self.told()
-        );
+        assert_eq!(got, (Some(exit_code), exit_code, kind), "(exit status, exit_code, kind); {}", self.told());
         failure
     }
 
@@ -57,18 +52,8 @@ impl Output {
 
     /// Everything, to be shown when a test fails.
     fn told(&self) -> String {
-        let Self {
-            code,
-            stdout,
-            stderr,
-            took,
-            ..
-        } = self;
-        format!(
-            "exit status {code:?} after {took:?}\nstdout: {}\nstderr: {}",
-            shortened(stdout),
-            shortened(stderr)
-        )
+        let Self { code, stdout, stderr, took, .. } = self;
+        format!("exit status {code:?} after {took:?}\nstdout: {}\nstderr: {}", shortened(stdout), shortened(stderr))
     }
 }
 
@@ -87,23 +72,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    const KEYS: [&str; 8] = [
-        "agent",
-        "agent_exit_code",
-        "exit_code",
-        "hint",
-        "kind",
-        "message",
-        "session_id",
-        "turn_started",
-    ];
+    const KEYS: [&str; 8] =
+        ["agent", "agent_exit_code", "exit_code", "hint", "kind", "message", "session_id", "turn_started"];
 
     fn parse(line: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(line).map_err(|error| format!("is no JSON: {error}"))?;
-        let object = value
-            .get("error")
-            .and_then(Value::as_object)
-            .ok_or("has no object under `error`")?;
+        let object = value.get("error").and_then(Value::as_object).ok_or("has no object under `error`")?;
         // Serde takes a missing key for null, which here would hide a broken promise.
         let keys: BTreeSet<_> = object.keys().map(String::as_str).collect();
         if keys != BTreeSet::from(Self::KEYS) {

@@ -24,16 +24,10 @@ impl Sandbox {
         for name in SUBFOLDERS {
             text = text.replace(&self.key_of(name), &format!("{{KEY:{name}}}"));
         }
-        for (path, placeholder) in [
-            (self.workspace(), "{WS}"),
-            (&self.temp(), "{TMP}"),
-            (&self.bin(), "{BIN}"),
-        ] {
+        for (path, placeholder) in [(self.workspace(), "{WS}"), (&self.temp(), "{TMP}"), (&self.bin(), "{BIN}")] {
             let path = text_of(path);
             // In JSON the backslashes of Windows stand twice.
-            text = text
-                .replace(&path.replace('\\', r"\\"), placeholder)
-                .replace(&path, placeholder);
+            text = text.replace(&path.replace('\\', r"\\"), placeholder).replace(&path, placeholder);
         }
         times_replaced(&if cfg!(windows) { with_slashes(&text) } else { text })
     }
@@ -49,14 +43,8 @@ fn with_slashes(text: &str) -> String {
     let mut result = String::new();
     let mut in_path = false;
     for part in &mut parts {
-        result += &if in_path {
-            part.replace(r"\\", "/").replace('\\', "/")
-        } else {
-            part.to_owned()
-        };
-        let begins = ["{WS}", "{TMP}", "{BIN}"]
-            .iter()
-            .any(|placeholder| part.ends_with(placeholder));
+        result += &if in_path { part.replace(r"\\", "/").replace('\\', "/") } else { part.to_owned() };
+        let begins = ["{WS}", "{TMP}", "{BIN}"].iter().any(|placeholder| part.ends_with(placeholder));
         // A key is part of the path that it stands in.
         in_path = begins || (in_path && part.ends_with('}'));
     }
@@ -85,27 +73,18 @@ fn length_of_time(text: &[u8]) -> Option<usize> {
     let fits = |at: usize, pattern: &str| {
         let text = text.get(at..at + pattern.len())?;
         let same = |(found, wanted): (&u8, u8)| {
-            if wanted == b'9' {
-                found.is_ascii_digit()
-            } else {
-                *found == wanted
-            }
+            if wanted == b'9' { found.is_ascii_digit() } else { *found == wanted }
         };
         text.iter().zip(pattern.bytes()).all(same).then_some(at + pattern.len())
     };
     let seconds = fits(0, "9999-99-99T99:99:99")?;
-    fits(seconds, ".999999")
-        .or(Some(seconds))
-        .and_then(|end| fits(end, "+00:00"))
+    fits(seconds, ".999999").or(Some(seconds)).and_then(|end| fits(end, "+00:00"))
 }
 
 #[test]
 fn times_are_found_wherever_they_stand() {
     let text = "✓ 2026-11-20T23:11:42.236249+00:00, 2025-01-01T00:00:00+00:00; 2025-01-01T00:00:00Z 2025-01-01";
-    assert_eq!(
-        times_replaced(text),
-        "✓ {TIME}, {TIME}; 2025-01-01T00:00:00Z 2025-01-01"
-    );
+    assert_eq!(times_replaced(text), "✓ {TIME}, {TIME}; 2025-01-01T00:00:00Z 2025-01-01");
 }
 
 #[test]

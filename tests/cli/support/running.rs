@@ -73,12 +73,7 @@ impl Running {
         let began = Instant::now();
         let stdout = Reader::of(child.stdout.take().expect("it is piped"));
         let stderr = Reader::of(child.stderr.take().expect("it is piped"));
-        Self {
-            child,
-            began,
-            stdout,
-            stderr,
-        }
+        Self { child, began, stdout, stderr }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -129,10 +124,7 @@ impl Running {
         };
         let took = self.began.elapsed();
         while !(self.stdout.is_at_end() && self.stderr.is_at_end()) {
-            assert!(
-                limit_from.elapsed() < limit,
-                "the program has ended, but somebody holds its outputs open"
-            );
+            assert!(limit_from.elapsed() < limit, "the program has ended, but somebody holds its outputs open");
             thread::sleep(POLL_INTERVAL);
         }
         let stdout_bytes = self.stdout.so_far();
@@ -160,10 +152,7 @@ impl Drop for Running {
 pub(crate) fn signal_process(pid: u32, signal: rustix::process::Signal) {
     use rustix::process::{Pid, kill_process};
 
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id of this system");
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id of this system");
     kill_process(pid, signal).expect("the process is there and ours");
 }
 
@@ -182,10 +171,7 @@ impl Reader {
             loop {
                 match pipe.read(&mut buffer) {
                     Ok(0) => break,
-                    Ok(length) => into
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .extend(&buffer[..length]),
+                    Ok(length) => into.lock().unwrap_or_else(PoisonError::into_inner).extend(&buffer[..length]),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => panic!("cannot read an output of the program: {error}"),
                 }

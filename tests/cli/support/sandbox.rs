@@ -43,12 +43,7 @@ impl Sandbox {
             .expect("a folder can be created");
         // The program sees through links, so what it is compared with must name the real place too.
         let root = real_path(folder.path());
-        let mut sandbox = Self {
-            workspace: root.join(name),
-            root,
-            env: BTreeMap::new(),
-            _removed_on_drop: folder,
-        };
+        let mut sandbox = Self { workspace: root.join(name), root, env: BTreeMap::new(), _removed_on_drop: folder };
         for folder in [&sandbox.workspace, &sandbox.temp(), &sandbox.home(), &sandbox.bin()] {
             fs::create_dir(folder).expect("a folder can be created");
         }
@@ -74,10 +69,7 @@ impl Sandbox {
         } else {
             path.extend(["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from));
         }
-        self.env(
-            "PATH",
-            env::join_paths(path).expect("no folder of ours has a separator in its name"),
-        );
+        self.env("PATH", env::join_paths(path).expect("no folder of ours has a separator in its name"));
         self.env("HOME", self.home());
         self.env("TMPDIR", self.temp());
         self.env("LANG", "C.UTF-8");
@@ -191,11 +183,7 @@ impl Sandbox {
     /// The same under another name; see [`Self::program_named`].
     pub(crate) fn cmd_of(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command
-            .args(args)
-            .current_dir(&self.workspace)
-            .env_clear()
-            .envs(&self.env);
+        command.args(args).current_dir(&self.workspace).env_clear().envs(&self.env);
         command
     }
 
@@ -224,8 +212,7 @@ impl Sandbox {
     /// Runs with `--error-format json` in front; see [`Output::failed`].
     #[track_caller]
     pub(crate) fn fails(&self, args: &[&str], exit_code: i32, kind: &str) -> Failure {
-        self.run(&[&["--error-format", "json"], args].concat())
-            .failed(exit_code, kind)
+        self.run(&[&["--error-format", "json"], args].concat()).failed(exit_code, kind)
     }
 }
 
@@ -233,9 +220,7 @@ impl Sandbox {
 impl Sandbox {
     /// All variables that the program sees, for a test that starts it in a way of its own.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.env
-            .iter()
-            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+        self.env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 }
 
@@ -244,16 +229,11 @@ impl Sandbox {
     /// The name that a workspace's folder has under `agent-sessions`. A relative path begins in our workspace.
     pub(crate) fn key_of(&self, workspace: impl AsRef<Path>) -> String {
         let path = self.workspace.join(workspace);
-        let name = path
-            .file_name()
-            .and_then(OsStr::to_str)
-            .expect("a workspace with a name in UTF-8");
+        let name = path.file_name().and_then(OsStr::to_str).expect("a workspace with a name in UTF-8");
         let is_kept = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let words: Vec<_> = name.split(|c| !is_kept(c)).filter(|word| !word.is_empty()).collect();
         let joined = words.join("_");
-        let base = Some(joined.trim_matches('_'))
-            .filter(|base| !base.is_empty())
-            .unwrap_or("workspace");
+        let base = Some(joined.trim_matches('_')).filter(|base| !base.is_empty()).unwrap_or("workspace");
         let digest = Md5::digest(path.to_str().expect("a path in UTF-8"));
         let hexadecimal: Vec<_> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{base}-{}", hexadecimal.concat())
@@ -286,11 +266,9 @@ impl Sandbox {
         {
             use std::os::unix::fs::PermissionsExt as _;
             let folder = path.parent().expect("a file lies in a folder");
-            for (path, mode) in [
-                (path.as_path(), 0o600),
-                (folder, 0o700),
-                (&self.temp().join("agent-sessions"), 0o1777),
-            ] {
+            for (path, mode) in
+                [(path.as_path(), 0o600), (folder, 0o700), (&self.temp().join("agent-sessions"), 0o1777)]
+            {
                 fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the file is ours");
             }
         }
@@ -302,11 +280,7 @@ impl Sandbox {
 fn stand_in() -> PathBuf {
     let name = format!("stand-in-agent{}", env::consts::EXE_SUFFIX);
     let program = Path::new(PROGRAM).with_file_name("examples").join(name);
-    assert!(
-        program.exists(),
-        "{} is missing: run `cargo build --examples`",
-        program.display()
-    );
+    assert!(program.exists(), "{} is missing: run `cargo build --examples`", program.display());
     program
 }
 
@@ -323,7 +297,5 @@ fn link(program: &Path, name: &Path) {
 /// The path without links, and without the `\\?\` that Windows puts before such a path and no user ever writes.
 fn real_path(path: &Path) -> PathBuf {
     let path = path.canonicalize().expect("the path is there");
-    path.to_str()
-        .and_then(|text| text.strip_prefix(r"\\?\"))
-        .map_or_else(|| path.clone(), PathBuf::from)
+    path.to_str().and_then(|text| text.strip_prefix(r"\\?\")).map_or_else(|| path.clone(), PathBuf::from)
 }

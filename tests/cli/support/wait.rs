@@ -23,10 +23,7 @@ pub(crate) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) {
 pub(crate) fn is_alive(pid: u32) -> bool {
     use rustix::process::{Pid, test_kill_process};
 
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id of this system");
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id of this system");
     if test_kill_process(pid).is_err() {
         return false;
     }
@@ -35,8 +32,5 @@ pub(crate) fn is_alive(pid: u32) -> bool {
         return !cfg!(target_os = "linux");
     };
     // The state follows the program's name, which is in parentheses and may hold some itself.
-    !stat
-        .rsplit(") ")
-        .next()
-        .is_some_and(|rest| rest.starts_with(['Z', 'X']))
+    !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))
 }

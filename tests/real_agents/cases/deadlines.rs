@@ -1,0 +1,58 @@
+//! A deadline ends the agent, all of it, and the session is as good as before.
+
+use std::time::Duration;
+
+use crate::world::{SESSION, World};
+
+real_agent_tests! { both:
+    a_deadline_in_a_turn_leaves_nothing_behind,
+    a_deadline_in_a_stream_leaves_nothing_behind,
+}
+
+/// Enough for the agent to reach its model on a busy machine.
+const DEADLINE: &str = "5";
+
+/// 5 s, 5 s of grace for an agent that ignores TERM, a second to come back, and what a busy machine adds.
+const LATEST: Duration = Duration::from_secs(15);
+
+/// Beyond any deadline.
+const NEVER: Duration = Duration::from_secs(3600);
+
+fn a_deadline_in_a_turn_leaves_nothing_behind(world: &World) {
+    cut_off(world, "resume-json");
+}
+
+fn a_deadline_in_a_stream_leaves_nothing_behind(world: &World) {
+    cut_off(world, "resume-stream");
+}
+
+fn cut_off(world: &World, verb: &str) {
+    world.create(&["--init-prompt", "first"]);
+    let before = world.mapping();
+    world.api.pause_between_deltas(NEVER);
+
+    let arguments = [
+        "--session-name",
+        SESSION,
+        "--prompt",
+        "take your time",
+        "--deadline-seconds",
+        DEADLINE,
+        "--error-format",
+        "json",
+    ];
+    let outcome = world.call(verb, &arguments).run().exit(124);
+    assert_eq!(world.api.last_request().last_turn(), "take your time", "the turn had not begun\n{outcome}");
+    assert_eq!(outcome.error()["kind"], "deadline", "{outcome}");
+    assert_eq!(outcome.error()["turn_started"], true, "{outcome}");
+    assert!(outcome.elapsed < LATEST, "{outcome}");
+    let left = world.left_running();
+    assert!(left.is_empty(), "{left:#?}\n{outcome}");
+    assert_eq!(world.mapping(), before, "a turn that was cut off stores nothing");
+
+    world.api.pause_between_deltas(Duration::ZERO);
+    let resumed = world.resume("on time", &[]).run().success();
+    let answer = world.answer(&resumed);
+    assert!(answer.ends_with("last=on time"), "{resumed}");
+    assert_eq!(world.api.last_request().turns().first(), Some(&"first"), "not the session of before\n{resumed}");
+}

@@ -1,0 +1,105 @@
+//! A turn that fails says why in the agent's own words, and changes nothing.
+
+use crate::{
+    agents::Agent,
+    model_api::REFUSAL,
+    world::{SESSION, World},
+};
+
+real_agent_tests! { both:
+    a_refusing_api_is_reported,
+    a_refusing_api_is_reported_in_a_stream,
+    a_refused_creation_saves_nothing,
+    an_id_the_agent_does_not_know_is_reported,
+}
+real_agent_tests! { codex:
+    a_word_that_codex_takes_for_a_new_thread_is_reported,
+}
+
+/// The form of an id, but nobody's.
+const UNKNOWN: &str = "5f3c1b52-9d64-4c0e-8f0a-7d1e55c0a9b1";
+
+fn a_refusing_api_is_reported(world: &World) {
+    world.create(&["--model", "model-of-creation"]);
+    let before = world.mapping();
+    world.api.refuse_with(401);
+
+    let told = world.resume("second", &["--model", "other"]).run().exit(1);
+    assert_eq!(told.stdout, "", "{told}");
+    assert!(told.stderr.contains("error: ") && told.stderr.contains(REFUSAL), "{told}");
+
+    let reported = world.resume("second", &["--error-format", "json"]).run().exit(1);
+    assert_eq!(reported.stdout, "", "{reported}");
+    let error = reported.error();
+    assert_eq!(error["kind"], "agent_failed", "{reported}");
+    assert_eq!(error["exit_code"], 1, "{reported}");
+    assert_eq!(error["agent_exit_code"], 1, "{reported}");
+    assert_eq!(error["turn_started"], true, "{reported}");
+    assert!(error["message"].as_str().is_some_and(|message| message.contains(REFUSAL)), "{reported}");
+    assert!(error["agent"].to_string().contains(REFUSAL), "the agent's own verdict\n{reported}");
+
+    assert_eq!(world.mapping(), before, "a failed turn stores nothing");
+    world.api.accept();
+    world.resume("third", &[]).run().success();
+}
+
+/// A stream shows what came, the failure included; the exit status and standard error are what makes it one.
+fn a_refusing_api_is_reported_in_a_stream(world: &World) {
+    world.create(&[]);
+    let before = world.mapping();
+    world.api.refuse_with(401);
+
+    let arguments = ["--session-name", SESSION, "--prompt", "second", "--error-format", "json"];
+    let outcome = world.call("resume-stream", &arguments).run().exit(1);
+    assert!(outcome.json_lines().last().is_some_and(|event| event.to_string().contains(REFUSAL)), "{outcome}");
+    let error = outcome.error();
+    assert_eq!(error["kind"], "agent_failed", "{outcome}");
+    assert!(error["message"].as_str().is_some_and(|message| message.contains(REFUSAL)), "{outcome}");
+    assert_eq!(world.mapping(), before, "a failed turn stores nothing");
+}
+
+/// The session may exist all the same. The error tells its id, and with it the session can be taken up.
+fn a_refused_creation_saves_nothing(world: &World) {
+    world.api.refuse_with(401);
+    let arguments = ["--session-name", SESSION, "--error-format", "json"];
+    let outcome = world.call("create-session", &arguments).run().exit(1);
+    assert_eq!(outcome.stdout, "", "{outcome}");
+    let error = outcome.error();
+    assert_eq!(error["kind"], "agent_failed", "{outcome}");
+    let names = world.call("list-sessions", &["--print-aliases"]).run().success();
+    assert_eq!(names.stdout, "", "{names}");
+
+    world.api.accept();
+    let id = error["session_id"].as_str().unwrap_or_else(|| panic!("no id, though the agent told it\n{outcome}"));
+    world.create(&["--adopt", id]);
+    world.resume("second", &[]).run().success();
+}
+
+fn an_id_the_agent_does_not_know_is_reported(world: &World) {
+    let arguments = [world.agent.id_option(), UNKNOWN, "--prompt", "anyone?", "--error-format", "json"];
+    let outcome = world.call("resume-json", &arguments).run().exit(1);
+    assert_eq!(outcome.stdout, "", "{outcome}");
+    let error = outcome.error();
+    assert_eq!(error["kind"], "agent_failed", "{outcome}");
+    assert_eq!(error["agent_exit_code"], 1, "{outcome}");
+    let words = match world.agent {
+        Agent::Claude => "No conversation found with session ID",
+        Agent::Codex => "no rollout found for thread id",
+    };
+    let message = error["message"].as_str().unwrap_or_default();
+    assert!(message.contains(words) && message.contains(UNKNOWN), "{outcome}");
+    assert!(world.api.requests().is_empty(), "no model was asked\n{outcome}");
+}
+
+/// codex starts a new conversation without a word: an answer, and paid for, but not from whom it was asked of.
+fn a_word_that_codex_takes_for_a_new_thread_is_reported(world: &World) {
+    world.create(&["--adopt", "no-such-thread"]);
+    let before = world.mapping();
+    let outcome = world.resume("still there?", &["--error-format", "json"]).run().exit(1);
+    assert_eq!(world.answer(&outcome), "REPLY n=1 last=still there?", "{outcome}");
+    let error = outcome.error();
+    assert_eq!(error["kind"], "session_lost", "{outcome}");
+    assert_eq!(error["exit_code"], 1, "{outcome}");
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("no-such-thread")), "{outcome}");
+    assert_eq!(world.mapping(), before, "the mapping stays");
+}

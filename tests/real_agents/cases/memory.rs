@@ -1,0 +1,84 @@
+//! A name leads back to the same conversation, whichever way it is taken up.
+
+use crate::{
+    call::Outcome,
+    world::{SESSION, World},
+};
+
+real_agent_tests! { both:
+    every_form_of_resume_remembers,
+    resolve_and_list_tell_the_agents_id,
+    turns_at_the_same_time_are_all_remembered,
+}
+
+fn every_form_of_resume_remembers(world: &World) {
+    let id = world.create(&["--init-prompt", "first"]);
+    assert_eq!(world.api.last_request().turns(), ["first"]);
+
+    let second = world.resume("second", &[]).run().success();
+    assert_eq!(world.answer(&second), "REPLY n=2 last=second", "{second}");
+
+    let third = world.call("resume-stream", &["--session-name", SESSION, "--prompt", "third"]).run().success();
+    assert_eq!(streamed_answer(&third), "REPLY n=3 last=third", "{third}");
+
+    let fourth = world.call("resume-json", &[world.agent.id_option(), &id, "--prompt", "fourth"]).run().success();
+    assert_eq!(world.answer(&fourth), "REPLY n=4 last=fourth", "{fourth}");
+
+    assert_eq!(world.api.last_request().turns(), ["first", "second", "third", "fourth"]);
+}
+
+/// The answer in a stream that is whole: the id at its beginning, the end of the turn at its end.
+#[track_caller]
+fn streamed_answer(outcome: &Outcome) -> String {
+    let events = outcome.json_lines();
+    let kinds: Vec<_> = events.iter().filter_map(|event| event["type"].as_str()).collect();
+    let answer = match (kinds.first(), kinds.last()) {
+        (Some(&"system"), Some(&"result")) => events.last().map(|event| &event["result"]),
+        (Some(&"thread.started"), Some(&"turn.completed")) => {
+            let items = events.iter().map(|event| &event["item"]);
+            let mut messages = items.filter(|item| item["type"] == "agent_message");
+            messages.next_back().map(|item| &item["text"])
+        }
+        _ => panic!("neither agent's stream\n{outcome}"),
+    };
+    answer
+        .and_then(|answer| answer.as_str())
+        .unwrap_or_else(|| panic!("a stream without an answer\n{outcome}"))
+        .to_owned()
+}
+
+fn resolve_and_list_tell_the_agents_id(world: &World) {
+    let id = world.create(&[]);
+    let key = world.agent.id_key();
+    assert_eq!(world.stored()[key], id.as_str());
+
+    let list = world.call("list-sessions", &[]).run().success();
+    assert_eq!(list.json()["aliases"][SESSION][key], id.as_str(), "{list}");
+
+    // The agent knows the session by that id, too.
+    let answer = world.resume("go on", &["--print-session-id"]).run().success();
+    assert_eq!(answer.line(), id, "{answer}");
+}
+
+/// Left to themselves, claude forgets all of these turns but one, and codex refuses all but one.
+fn turns_at_the_same_time_are_all_remembered(world: &World) {
+    world.create(&["--init-prompt", "first"]);
+    let prompts = ["one of three", "two of three", "three of three"];
+    let running = prompts.map(|prompt| world.resume(prompt, &[]).start());
+    let mut counts = running.map(|call| {
+        let outcome = call.wait().success();
+        let answer = world.answer(&outcome);
+        let count = answer.strip_prefix("REPLY n=").and_then(|rest| rest.split(' ').next());
+        count.unwrap_or_else(|| panic!("an answer of someone else's\n{outcome}")).to_owned()
+    });
+    counts.sort();
+    assert_eq!(counts, ["2", "3", "4"], "each turn sees the ones before it");
+
+    let last = world.resume("last", &[]).run().success();
+    assert_eq!(world.answer(&last), "REPLY n=5 last=last", "{last}");
+    let request = world.api.last_request();
+    let turns = request.turns();
+    for prompt in prompts {
+        assert!(turns.contains(&prompt), "{prompt} is forgotten: {turns:?}");
+    }
+}

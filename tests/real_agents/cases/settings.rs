@@ -1,0 +1,126 @@
+//! What a call is given beside its prompt reaches the model: models, efforts, roles, options of the agent's own.
+
+use crate::world::{SESSION, World};
+
+real_agent_tests! { both:
+    the_model_is_kept,
+    a_role_reaches_the_model,
+}
+real_agent_tests! { claude:
+    the_effort_is_kept,
+    arguments_behind_two_dashes_reach_claude,
+}
+real_agent_tests! { codex:
+    a_role_of_one_turn_reaches_the_model,
+    arguments_behind_two_dashes_reach_codex,
+    full_auto_works_though_codex_has_forgotten_it,
+}
+
+fn the_model_is_kept(world: &World) {
+    let id = world.create(&["--model", "model-of-creation"]);
+    assert_eq!(world.api.last_request().model(), "model-of-creation");
+
+    world.resume("second", &[]).run().success();
+    assert_eq!(world.api.last_request().model(), "model-of-creation");
+
+    world.resume("third", &["--model", "model-of-third-turn"]).run().success();
+    assert_eq!(world.api.last_request().model(), "model-of-third-turn");
+    assert_eq!(world.stored()["last_model"], "model-of-third-turn");
+
+    world.call("resume-json", &[world.agent.id_option(), &id, "--prompt", "fourth"]).run().success();
+    assert_eq!(world.api.last_request().model(), "model-of-third-turn");
+
+    // claude keeps the model of a session by itself. That ours decides shows where the two differ.
+    world.create(&["--adopt", &id, "--model", "model-of-adoption"]);
+    world.resume("fifth", &[]).run().success();
+    assert_eq!(world.api.last_request().model(), "model-of-adoption");
+    assert_eq!(world.api.last_request().turns().len(), 5, "still the same session");
+}
+
+/// claude itself keeps no effort: without ours, the second turn would be back at its default.
+fn the_effort_is_kept(world: &World) {
+    world.create(&["--reasoning-effort", "low"]);
+    assert_eq!(world.api.last_request().effort(), "low");
+
+    world.resume("second", &[]).run().success();
+    assert_eq!(world.api.last_request().effort(), "low");
+
+    world.resume("third", &["--reasoning-effort", "high"]).run().success();
+    assert_eq!(world.api.last_request().effort(), "high");
+    assert_eq!(world.stored()["last_reasoning_effort"], "high");
+
+    world.resume("fourth", &[]).run().success();
+    assert_eq!(world.api.last_request().effort(), "high");
+}
+
+fn a_role_reaches_the_model(world: &World) {
+    let role = world.file("role.md", "\n# Keeper\n\nYou keep the blue door. ✓\n\n");
+    world.create(&["--role-definition-md", &role]);
+    assert!(world.api.last_request().mentions("# Keeper\n\nYou keep the blue door. ✓"));
+
+    world.resume("second", &[]).run().success();
+    assert!(world.api.last_request().mentions("You keep the blue door."), "the role belongs to the session");
+}
+
+fn a_role_of_one_turn_reaches_the_model(world: &World) {
+    let role = world.file("role.md", "You keep the red door.");
+    world.create(&[]);
+    world.resume("who are you?", &["--role-definition-md", &role]).run().success();
+    let request = world.api.last_request();
+    let turn = request.last_turn();
+    assert!(turn.contains("You keep the red door.") && turn.ends_with("who are you?"), "{turn}");
+}
+
+/// An option that takes several values comes last: it is the kind that would swallow a prompt behind it.
+fn arguments_behind_two_dashes_reach_claude(world: &World) {
+    let offers_tool = || {
+        let body = world.api.last_request().body;
+        let tools = body["tools"].as_array().into_iter().flatten();
+        tools.map(|tool| &tool["name"]).any(|name| name == "ReportFindings")
+    };
+    let without_tool = ["--", "--append-system-prompt", "Mind the gap.", "--disallowedTools", "ReportFindings"];
+    world.create(&[&["--init-prompt", "alone"], &without_tool[..]].concat());
+    assert_eq!(world.api.last_request().turns(), ["alone"]);
+    assert!(world.api.last_request().mentions("Mind the gap."), "at creation");
+    assert!(!offers_tool(), "at creation");
+
+    // A session anew: claude does not take back a tool that came in the midst of one.
+    world.create(&["--init-prompt", "first"]);
+    assert!(offers_tool());
+    world.resume("second", &["--", "--disallowedTools", "ReportFindings"]).run().success();
+    assert_eq!(world.api.last_request().turns(), ["first", "second"]);
+    assert!(!offers_tool(), "on resume");
+}
+
+/// Again, an option that takes several values comes last.
+fn arguments_behind_two_dashes_reach_codex(world: &World) {
+    let images = || world.api.last_request().body.to_string().matches("data:image/png;base64,").count();
+    let image = world.file("dot.png", DOT);
+    let instructions = "developer_instructions=\"Mind the gap.\"";
+    world.create(&["--init-prompt", "first", "--", "--config", instructions, "--image", &image]);
+    assert_eq!(world.api.last_request().turns(), ["first"]);
+    assert!(world.api.last_request().mentions("Mind the gap."), "at creation");
+    assert_eq!(images(), 1, "at creation");
+
+    world.resume("second", &["--", "--image", &image]).run().success();
+    assert_eq!(world.api.last_request().turns(), ["first", "second"]);
+    assert_eq!(images(), 2, "on resume");
+}
+
+/// A picture of one pixel, as PNG.
+const DOT: &[u8] = b"\x89PNG\r\n\x1a\n\
+    \x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00\x3a\x7e\x9b\x55\
+    \x00\x00\x00\x0aIDAT\x78\x9c\x63\x60\x00\x00\x00\x02\x00\x01\x48\xaf\xa4\x71\
+    \x00\x00\x00\x00IEND\xae\x42\x60\x82";
+
+fn full_auto_works_though_codex_has_forgotten_it(world: &World) {
+    let arguments = ["--session-name", SESSION, "--full-auto"];
+    let created = world.call("create-session", &arguments).run().success();
+    assert!(created.stderr.contains("--full-auto"), "no note\n{created}");
+    assert!(world.api.last_request().mentions("`sandbox_mode` is `workspace-write`"), "{created}");
+
+    world.resume("without", &[]).run().success();
+    let resumed = world.resume("with", &["--full-auto"]).run().success();
+    assert_eq!(world.answer(&resumed), "REPLY n=3 last=with", "{resumed}");
+    assert!(resumed.stderr.contains("--full-auto"), "no note\n{resumed}");
+}

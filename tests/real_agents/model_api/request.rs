@@ -1,0 +1,87 @@
+//! What an agent sent, and the questions a test has about it.
+
+use serde_json::Value;
+
+/// How the texts begin that an agent adds in the user's name.
+const ADDED: [&str; 4] = ["<system-reminder>", "<environment_context>", "<image ", "</image>"];
+
+/// Which of the two APIs a request was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `POST /v1/messages`, spoken by claude.
+    Messages,
+    /// `POST /v1/responses`, spoken by codex.
+    Responses,
+}
+
+/// One call of a model.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelRequest {
+    pub(crate) dialect: Dialect,
+    pub(crate) body: Value,
+}
+
+impl ModelRequest {
+    pub(crate) fn model(&self) -> &str {
+        self.body["model"].as_str().unwrap_or_default()
+    }
+
+    /// How hard claude wants the model to think.
+    pub(crate) fn effort(&self) -> &str {
+        self.body["output_config"]["effort"].as_str().unwrap_or_default()
+    }
+
+    /// What the user said, turn by turn, without results of tools and what the agents add in the user's name.
+    ///
+    /// Blocks are counted, not messages: claude joins a turn that failed and the one after it into one message.
+    pub(crate) fn turns(&self) -> Vec<&str> {
+        self.user_messages()
+            .flat_map(|message| blocks(&message["content"]))
+            .filter(|text| !ADDED.iter().any(|start| text.starts_with(start)))
+            .collect()
+    }
+
+    pub(crate) fn last_turn(&self) -> &str {
+        self.turns().pop().unwrap_or_default()
+    }
+
+    /// Whether this is what claude sends after it ran a tool, within a turn.
+    pub(super) fn returns_a_tool_result(&self) -> bool {
+        self.user_messages().last().is_some_and(|message| {
+            message["content"]
+                .as_array()
+                .is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"))
+        })
+    }
+
+    /// Whether a text stands anywhere in the instructions or the conversation.
+    pub(crate) fn mentions(&self, text: &str) -> bool {
+        mentions(&self.body, text)
+    }
+
+    fn user_messages(&self) -> impl Iterator<Item = &Value> {
+        let key = match self.dialect {
+            Dialect::Messages => "messages",
+            Dialect::Responses => "input",
+        };
+        self.body[key].as_array().into_iter().flatten().filter(|message| message["role"] == "user")
+    }
+}
+
+/// The texts of a message, which both APIs write as a string or as a list of blocks.
+fn blocks(content: &Value) -> Vec<&str> {
+    match content {
+        Value::String(text) => vec![text],
+        Value::Array(blocks) => blocks.iter().filter_map(|block| block["text"].as_str()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn mentions(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(string) => string.contains(text),
+        Value::Array(values) => values.iter().any(|value| mentions(value, text)),
+        Value::Object(fields) => fields.values().any(|value| mentions(value, text)),
+        _ => false,
+    }
+}

@@ -1,0 +1,65 @@
+//! Which processes belong to a test: those that carry the path of its world in their environment or their arguments.
+//!
+//! Every process that the program or an agent starts inherits that environment, so this finds the ones that left their
+//! group, too.
+
+use std::{fmt, path::Path};
+
+use rustix::process::{Pid, Signal};
+
+/// A process that has not ended. Zombies have: their environment is gone.
+pub(crate) struct Process {
+    pid: Pid,
+    command: String,
+}
+
+impl Process {
+    /// Ends it without asking.
+    pub(crate) fn kill(&self) {
+        // It may have ended by itself meanwhile.
+        let _ = rustix::process::kill_process(self.pid, Signal::KILL);
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pid.as_raw_nonzero(), self.command)
+    }
+}
+
+/// The processes that belong to the world in this folder.
+#[cfg(target_os = "linux")]
+pub(crate) fn of_world(root: &Path) -> Vec<Process> {
+    use std::{fs, os::unix::ffi::OsStrExt as _};
+
+    let finder = memchr::memmem::Finder::new(root.as_os_str().as_bytes());
+    let entries = fs::read_dir("/proc").expect("Linux has /proc").flatten();
+    entries
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+            // Unreadable ones belong to other users, or have ended since.
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let ours = finder.find(&environment).or_else(|| finder.find(&arguments)).is_some();
+            let command = String::from_utf8_lossy(&arguments).replace('\0', " ");
+            ours.then_some(Process { pid, command })
+        })
+        .collect()
+}
+
+/// The processes that belong to the world in this folder.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn of_world(root: &Path) -> Vec<Process> {
+    let root = root.to_str().expect("a world's path is UTF-8");
+    // -E shows the environment behind the arguments.
+    let listing =
+        std::process::Command::new("ps").args(["-AEww", "-o", "pid=,command="]).output().expect("the system has ps");
+    String::from_utf8_lossy(&listing.stdout)
+        .lines()
+        .filter(|line| line.contains(root))
+        .filter_map(|line| {
+            let (pid, command) = line.trim().split_once(' ')?;
+            Some(Process { pid: pid.parse().ok().and_then(Pid::from_raw)?, command: command.to_owned() })
+        })
+        .collect()
+}

@@ -1,0 +1,197 @@
+//! The small world of one test: a home, a workspace, a temp folder, a PATH and a model, all its own.
+//!
+//! Nothing of the user's reaches the agents, not even a variable, and nothing they write outlives the test.
+
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    agents::{Agent, Installation, installation},
+    call::{Call, Outcome},
+    model_api::ModelApi,
+    poll,
+    processes::{self, Process},
+};
+
+/// The session that most tests are about.
+pub(crate) const SESSION: &str = "review";
+
+/// How long processes may need to end after the call that started them.
+const GONE_LIMIT: Duration = Duration::from_secs(10);
+
+pub(crate) struct World {
+    pub(crate) agent: Agent,
+    pub(crate) api: ModelApi,
+    root: TempDir,
+}
+
+impl World {
+    pub(crate) fn new(agent: Agent) -> Self {
+        let installation = installation();
+        // Below the build folder, as codex dislikes a home below the system's temp folder. The prefix is short for the
+        // sake of the sockets that claude makes in its temp folder: their paths end at some 100 bytes.
+        let root = tempfile::Builder::new().prefix("ra-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        let world = Self { agent, api: ModelApi::start(), root: root.expect("the build folder can be written") };
+        world.furnish(installation).expect("a fresh folder can be furnished");
+        world
+    }
+
+    fn furnish(&self, installation: &Installation) -> std::io::Result<()> {
+        for folder in ["bin", "home", "codex", "tmp", "work"] {
+            fs::create_dir(self.path(folder))?;
+        }
+        symlink(&installation.claude, self.path("bin/claude"))?;
+        symlink(&installation.codex, self.path("bin/codex"))?;
+        symlink(env!("CARGO_BIN_EXE_invoke-persist"), self.path("bin/invoke-persist"))?;
+        fs::write(self.path("codex/config.toml"), self.codex_config())
+    }
+
+    /// One retry is left to codex, so that failures come with the `error` event of a reconnect that is not yet the end.
+    fn codex_config(&self) -> String {
+        let url = self.api.url();
+        format!(
+            r#"
+            model = "model-of-config"
+            model_provider = "loopback"
+            project_doc_max_bytes = 0 # no AGENTS.md from above the workspace
+
+            [model_providers.loopback]
+            name = "loopback"
+            base_url = "{url}/v1"
+            wire_api = "responses"
+            env_key = "LOOPBACK_KEY"
+            request_max_retries = 0
+            stream_max_retries = 1
+
+            [analytics]
+            enabled = false # waits 5 s at the end of each call where there is no network
+
+            [features]
+            plugins = false # asks a public host for them
+            "#
+        )
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Writes a file outside the workspace and gives its path.
+    pub(crate) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::write(&path, contents).expect("a file of the world can be written");
+        path.into_os_string().into_string().expect("a world's path is UTF-8")
+    }
+
+    /// Calls the program for the agent of this world: `verb`, and what comes after it.
+    pub(crate) fn call(&self, verb: &str, arguments: &[&str]) -> Call {
+        self.call_for(self.agent, verb, arguments)
+    }
+
+    /// Calls the program for either agent.
+    pub(crate) fn call_for(&self, agent: Agent, verb: &str, arguments: &[&str]) -> Call {
+        let options = if verb == "create-session" || verb.starts_with("resume-") { agent.call_options() } else { &[] };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_invoke-persist"));
+        command
+            .args(["--backend", agent.name(), verb])
+            .args(options)
+            .args(arguments)
+            .current_dir(self.path("work"))
+            .env_clear()
+            .envs(self.environment());
+        Call::new(command)
+    }
+
+    fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let url = self.api.url();
+        let folders = [&self.path("bin"), &installation().node_folder, Path::new("/usr/bin"), Path::new("/bin")];
+        vec![
+            ("PATH", std::env::join_paths(folders).expect("no folder on PATH has a colon in its name")),
+            ("HOME", self.path("home").into()),
+            ("CODEX_HOME", self.path("codex").into()),
+            ("TMPDIR", self.path("tmp").into()),
+            // Past the workspace begins someone else's repository.
+            ("GIT_CEILING_DIRECTORIES", self.root.path().into()),
+            ("ANTHROPIC_BASE_URL", url.clone().into()),
+            ("ANTHROPIC_API_KEY", "any".into()),
+            ("LOOPBACK_KEY", "any".into()),
+            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1".into()),
+            ("CLAUDE_CODE_MAX_RETRIES", "1".into()),
+            ("DISABLE_AUTOUPDATER", "1".into()),
+            // Lets claude skip permissions for root, which tests in a container are.
+            ("IS_SANDBOX", "1".into()),
+            // Whatever looks for another machine finds the model, which takes note.
+            ("NO_PROXY", "127.0.0.1".into()),
+            ("HTTP_PROXY", url.clone().into()),
+            ("HTTPS_PROXY", url.clone().into()),
+            ("ALL_PROXY", url.into()),
+        ]
+    }
+
+    /// Starts the session of most tests and gives its id.
+    #[track_caller]
+    pub(crate) fn create(&self, arguments: &[&str]) -> String {
+        let arguments = [&["--session-name", SESSION], arguments].concat();
+        self.call("create-session", &arguments).run().success().line().to_owned()
+    }
+
+    /// One turn of that session by `resume-json`.
+    pub(crate) fn resume(&self, prompt: &str, arguments: &[&str]) -> Call {
+        self.call("resume-json", &[&["--session-name", SESSION, "--prompt", prompt], arguments].concat())
+    }
+
+    /// What the model said, from the output of `resume-json`.
+    #[track_caller]
+    pub(crate) fn answer(&self, outcome: &Outcome) -> String {
+        let output = outcome.json();
+        let answer = output[self.agent.answer_key()].as_str();
+        answer.unwrap_or_else(|| panic!("no answer in the output\n{outcome}")).to_owned()
+    }
+
+    /// What the mapping holds for that session, by `resolve`.
+    #[track_caller]
+    pub(crate) fn stored(&self) -> Value {
+        self.call("resolve", &["--session-name", SESSION]).run().success().json()
+    }
+
+    /// The bytes of the mapping file.
+    #[track_caller]
+    pub(crate) fn mapping(&self) -> Vec<u8> {
+        let file = self.stored()["mapping_file"].as_str().map(PathBuf::from).expect("resolve tells the mapping file");
+        fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    }
+
+    /// Waits until nothing that was started in this world runs any more, and gives what still does.
+    pub(crate) fn left_running(&self) -> Vec<Process> {
+        let none = || processes::of_world(self.root.path()).is_empty().then_some(());
+        match poll::until(GONE_LIMIT, none) {
+            Some(()) => Vec::new(),
+            None => processes::of_world(self.root.path()),
+        }
+    }
+}
+
+impl Drop for World {
+    /// What holds for every test: nobody tried to leave the machine, and nobody stays behind.
+    fn drop(&mut self) {
+        let leaks = self.api.leaks();
+        let left = if thread::panicking() { processes::of_world(self.root.path()) } else { self.left_running() };
+        for process in &left {
+            process.kill();
+        }
+        if !thread::panicking() {
+            assert!(leaks.is_empty(), "what should not have reached the model: {leaks:#?}");
+            assert!(left.is_empty(), "still running at the end of the test: {left:#?}");
+        }
+    }
+}
