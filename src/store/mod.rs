@@ -1,6 +1,6 @@
 //! The mapping: names to sessions, per workspace, in a small JSON file. Knows no agent's command line.
 //!
-//! [`location`] says where it is, [`format`] what is in it, [`folder`] how it is read and replaced without anybody
+//! [`location`] says where it is, [`mod@format`] what is in it, [`folder`] how it is read and replaced without anybody
 //! else getting in between. Here they are put together: one lock, one read, one change, one write.
 
 mod folder;

@@ -177,7 +177,7 @@ fn a_missing_session_can_start_in_a_stream() {
         assert!(output.stdout.contains("\"new\""), "{}", output.stdout);
         match backend {
             Backend::Claude => {
-                assert_eq!(sandbox.only_call().argv, ["-p", "go", "--output-format", "stream-json", "--verbose"])
+                assert_eq!(sandbox.only_call().argv, ["-p", "go", "--output-format", "stream-json", "--verbose"]);
             }
             Backend::Codex => assert_eq!(sandbox.only_call().argv, ["exec", "--json", "go"]),
         }
