@@ -5,16 +5,16 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 
 /// More than this is no prompt, role or list of variables; a device would never end.
 const LARGEST: u64 = 256 << 20;
 
-#[cfg(unix)]
 /// How long a named pipe may be without a writer.
-const PIPE_PATIENCE: Duration = Duration::from_secs(1);
+#[cfg(unix)]
+const PIPE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// All of standard input.
 pub(crate) fn standard_input(deadline: Option<Instant>) -> Result<Vec<u8>> {
@@ -67,14 +67,14 @@ fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    if path.is_dir() {
+        return Err(io::Error::other("it is a folder")); // Windows would say that access is denied
+    }
     let mut options = OpenOptions::new();
     options.read(true);
     without_blocking(&mut options);
     let file = options.open(path)?;
     let kind = file.metadata()?.file_type();
-    if kind.is_dir() {
-        return Err(io::Error::other("it is a folder"));
-    }
     if kind.is_file() {
         return read_bounded(file);
     }
@@ -100,7 +100,7 @@ fn read_special(mut file: File, kind: std::fs::FileType) -> io::Result<Vec<u8>> 
                 return Err(io::Error::other("it is a pipe that nobody writes to"));
             }
             // no writer yet, or one that came and went without a word
-            Ok(0) => thread::sleep(Duration::from_millis(10)),
+            Ok(0) => thread::sleep(PIPE_PATIENCE / 100),
             Ok(_) => break &first[..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break &[],
             Err(error) => return Err(error),

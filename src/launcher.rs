@@ -152,6 +152,13 @@ pub(crate) fn find(program: &str, path: Option<&OsStr>, folder: &Path) -> Result
     })
 }
 
+/// Whether Windows runs `program` by its command interpreter, as it does npm's launchers: that takes no argument of more
+/// than one line.
+pub(crate) fn is_batch_file(program: &Path) -> bool {
+    let extension = program.extension().unwrap_or_default();
+    cfg!(windows) && ["cmd", "bat"].iter().any(|batch| extension.eq_ignore_ascii_case(batch))
+}
+
 /// Splits a command line into words by the rule of Python's `shlex.split`, which the original used: no comments, and
 /// inside double quotes a backslash escapes only the quote and itself. The crates `shlex` and `shell-words` follow the
 /// shell instead in both points. On Windows a backslash is an ordinary character, so that paths need no doubling.

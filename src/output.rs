@@ -90,9 +90,16 @@ impl serde_json::ser::Formatter for Spaced {
 pub(crate) fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if is_reader_gone(&error) => Ok(()),
         done => done,
     }
+}
+
+/// Whether an output cannot be written because whoever read it went away.
+pub(crate) fn is_reader_gone(error: &io::Error) -> bool {
+    /// `ERROR_PIPE_NOT_CONNECTED`, which the standard library has no name for.
+    const NOT_CONNECTED: i32 = 233;
+    error.kind() == io::ErrorKind::BrokenPipe || (cfg!(windows) && error.raw_os_error() == Some(NOT_CONNECTED))
 }
 
 /// Writes `text` and one newline, unless it ends in one.

@@ -92,7 +92,7 @@ fn parse(program: &OsString, spelled: &Spelled) -> Result<Option<Cli>> {
 }
 
 fn forgive_broken_pipe(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+    if output::is_reader_gone(&error) { Ok(()) } else { Err(error) }
 }
 
 /// The argument that is no text; clap does not name it.

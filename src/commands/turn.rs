@@ -14,6 +14,7 @@ use crate::cli;
 use crate::env;
 use crate::error::{Error, Kind, Result};
 use crate::input;
+use crate::launcher;
 use crate::output::Notes;
 use crate::process::{self, End, Runner};
 use crate::session::{AgentSessionId, SessionName, is_blank};
@@ -248,7 +249,8 @@ impl<'a> Caller<'a> {
         } else {
             LONGEST_ARGUMENT
         };
-        text.len() <= longest && !text.contains('\0')
+        let fits_in_batch = !launcher::is_batch_file(&self.program) || !text.contains(['\r', '\n']);
+        text.len() <= longest && !text.contains('\0') && fits_in_batch
     }
 
     fn variables(&self, held: &[String]) -> Vec<(OsString, OsString)> {

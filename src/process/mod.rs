@@ -58,6 +58,7 @@ pub(crate) trait Listener: Send + 'static {
 pub(crate) enum End {
     Exited(i32),
     /// A signal that did not come from us.
+    #[cfg_attr(windows, expect(dead_code, reason = "there are no signals that kill"))]
     Killed(i32),
     Deadline,
     /// This signal came to us; the agent is gone.

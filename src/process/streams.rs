@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Listener, platform};
+use crate::output::is_reader_gone;
 
 /// Writes `bytes` to the agent's standard input and closes it. An agent that does not read to the end is its own
 /// business.
@@ -139,7 +140,7 @@ impl Copy {
         };
         if let Err(error) = written {
             self.closed = true;
-            if error.kind() != io::ErrorKind::BrokenPipe {
+            if !is_reader_gone(&error) {
                 self.result = Err(error);
             }
         }

@@ -1,26 +1,38 @@
-//! The agent on Windows: for now one process. Job objects, which hold what it starts too, are still to come.
+//! The agent and all it starts as one job, on Windows. A job cannot be asked to end, only ended, so there is no grace
+//! here; what a job leaves is whatever it started, since a process cannot leave its job.
 
 use std::fs::File;
 use std::io;
 use std::os::windows::io::AsHandle;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use process_wrap::std::{ChildWrapper, CommandWrap, JobObject};
+
 use super::{End, Event};
 
-/// No signals come here as events.
-pub(super) fn ends_us(_signal: i32) -> bool {
-    false
+/// What Ctrl-C, Ctrl-Break or a closed console counts as: the number of SIGINT, as shells on Windows have it.
+const INTERRUPT: i32 = 2;
+
+/// Between two looks whether the agent has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+pub(super) fn ends_us(signal: i32) -> bool {
+    signal == INTERRUPT
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
-pub(super) fn watch_signals(_events: &Sender<Event>) -> io::Result<()> {
-    Ok(())
+/// From here on Ctrl-C comes as an event. The agent shares our console and gets its own.
+pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
+    // the handler may outlive the receiver: then nobody is left to tell
+    let events = Mutex::new(events.clone());
+    ctrlc::set_handler(move || drop(lock(&events).send(Event::Signal(INTERRUPT)))).map_err(io::Error::other)
 }
 
+/// There is no job control.
 pub(super) fn job_control(_signal: i32, _agent: Option<&Agent>) {}
 
 /// Our standard output without a buffer.
@@ -30,52 +42,58 @@ pub(super) fn stdout() -> io::Result<File> {
 
 /// A running agent.
 pub(super) struct Agent {
-    child: Arc<Mutex<Child>>,
+    job: Arc<Mutex<Box<dyn ChildWrapper>>>,
+    ended: AtomicBool,
 }
 
 impl Agent {
-    pub(super) fn start(mut command: Command, events: Sender<Event>) -> io::Result<Self> {
-        let child = Arc::new(Mutex::new(command.spawn()?));
-        let waited = Arc::clone(&child);
+    pub(super) fn start(command: Command, events: Sender<Event>) -> io::Result<Self> {
+        let job = CommandWrap::from(command).wrap(JobObject).spawn()?;
+        let job = Arc::new(Mutex::new(job));
+        let watched = Arc::clone(&job);
         thread::spawn(move || {
             let end = loop {
-                match lock(&waited).try_wait() {
+                // of the agent itself: the job goes on as long as anything it started
+                match lock(&watched).inner_mut().try_wait() {
                     Ok(Some(status)) => break End::Exited(status.code().unwrap_or(1)),
                     Ok(None) => {}
                     Err(_) => break End::Exited(1),
                 }
-                thread::sleep(Duration::from_millis(10));
+                thread::sleep(LOOK_AGAIN);
             };
             drop(events.send(Event::Exited(end)));
         });
-        Ok(Self { child })
+        Ok(Self { job, ended: AtomicBool::new(false) })
     }
 
     pub(super) fn take_pipes(&mut self) -> (Option<ChildStdin>, ChildStdout, ChildStderr) {
-        let mut child = lock(&self.child);
-        let stdout = child.stdout.take().expect("standard output was asked for");
-        let stderr = child.stderr.take().expect("standard error was asked for");
-        (child.stdin.take(), stdout, stderr)
+        let mut job = lock(&self.job);
+        let stdout = job.stdout().take().expect("standard output was asked for");
+        let stderr = job.stderr().take().expect("standard error was asked for");
+        (job.stdin().take(), stdout, stderr)
     }
 
     pub(super) fn terminate(&self) {
         self.kill();
     }
 
+    /// Ends the whole job. It is gone when this returns.
     pub(super) fn kill(&self) {
-        let _ = lock(&self.child).kill();
+        let _ = lock(&self.job).start_kill();
+        self.ended.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn pass_on(&self, _signal: i32) {}
 
+    /// Whether the job was ended. One that was not may still have processes that the agent started.
     pub(super) fn is_gone(&self) -> bool {
-        !matches!(lock(&self.child).try_wait(), Ok(None))
+        self.ended.load(Ordering::SeqCst)
     }
 
     #[expect(clippy::unused_self, reason = "on Unix there is something to reap")]
     pub(super) fn reap(self) {}
 }
 
-fn lock(child: &Mutex<Child>) -> std::sync::MutexGuard<'_, Child> {
-    child.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

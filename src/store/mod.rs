@@ -31,6 +31,7 @@ pub(crate) enum Error {
     Unreadable { path: PathBuf, why: String },
     #[error("the mapping '{}' cannot be written", path.display())]
     Unwritable { path: PathBuf, why: String },
+    #[cfg_attr(windows, expect(dead_code, reason = "the temp folder is the user's own there"))]
     #[error("the mapping '{}' is not safe to use", path.display())]
     Unsafe { path: PathBuf, why: String },
 }

@@ -45,8 +45,9 @@ fn a_job_can_be_rehearsed_with_the_echo_agent() {
         let result = |args: &[&str]| call(&[&["resume-json", "--print-result"], args].concat()).succeeded().stdout;
         assert_eq!(result(&["--session-name", "a", "--prompt", "- x"]), "turn 2: - x [model: m]\n");
         assert_eq!(result(&["--session-id", id.trim(), "--prompt", "again"]), "turn 3: again [model: m]\n");
-        let big = "x".repeat(120_000);
-        assert_eq!(result(&["--session-name", "a", "--prompt", &big]), "turn 4: 120000 bytes [model: m]\n");
+        let big = "x".repeat(LONG_ARGUMENT);
+        let answer = format!("turn 4: {LONG_ARGUMENT} bytes [model: m]\n");
+        assert_eq!(result(&["--session-name", "a", "--prompt", &big]), answer);
         let unknown = ["resume-json", "--session-id", "0000-1111", "--prompt", "p"];
         let output = call(&[&["--error-format", "json"][..], &unknown].concat());
         assert!(output.failed(1, "agent_failed").message.contains("0000-1111"));

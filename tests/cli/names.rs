@@ -150,6 +150,6 @@ fn a_folder_of_ones_own_keeps_names_across_a_reboot() {
     sandbox.env("INVOKE_PERSIST_DIR", &mine);
     sandbox.save(Backend::Claude, "a", "i");
     let file = sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json()["mapping_file"].clone();
-    assert!(file.as_str().unwrap().starts_with(mine.to_str().unwrap()), "{file}");
+    assert!(std::path::Path::new(file.as_str().unwrap()).starts_with(&mine), "{file}");
     assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0);
 }

@@ -1,8 +1,7 @@
 //! What becomes of the agent's processes: deadlines, signals, outputs held open (contract section 8).
-#![cfg(unix)] // signals and process groups; Windows gets its own with job objects
-
 use std::time::Duration;
 
+#[cfg(unix)]
 use rustix::process::Signal;
 
 use crate::support::*;
@@ -10,6 +9,7 @@ use crate::support::*;
 /// For what is about to happen. No machine is so slow that it takes this long.
 const SOON: Duration = Duration::from_secs(30);
 
+#[cfg(unix)]
 const SIGNALS: [(Signal, SignalName, i32); 4] = [
     (Signal::INT, SignalName::Int, 130),
     (Signal::TERM, SignalName::Term, 143),
@@ -35,11 +35,13 @@ fn endless() -> Turn {
     Turn::doing([Step::create("up"), Step::wait_for("never")])
 }
 
+#[cfg(unix)]
 fn stubborn() -> Vec<Step> {
     vec![Step::Ignore(vec![SignalName::Term, SignalName::Int]), Step::create("stubborn"), Step::wait_for("never")]
 }
 
 #[test]
+#[cfg(unix)] // sessions and groups are Unix's
 fn the_agent_leads_a_session_of_its_own() {
     let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
     sandbox.succeeds(&resume(&[]));
@@ -49,6 +51,7 @@ fn the_agent_leads_a_session_of_its_own() {
 }
 
 #[test]
+#[cfg(unix)] // there is no TERM to ignore
 fn a_deadline_ends_the_whole_group_even_where_it_will_not_end() {
     let sandbox = with_turn(Turn::doing([Step::grandchild(stubborn())]).after(stubborn()));
     let output = sandbox.run(&resume(&["--deadline-seconds", "1"]));
@@ -58,6 +61,27 @@ fn a_deadline_ends_the_whole_group_even_where_it_will_not_end() {
     assert!(!is_alive(call.pid) && !is_alive(call.grandchildren[0]), "gone when we are back");
     // 1 s, 5 s of grace, and less than 1 s after the kill; on a loaded machine somewhat more
     assert!(output.took > Duration::from_secs(6), "{:?}", output.took);
+}
+
+#[test]
+fn a_deadline_ends_the_agent_and_what_it_started() {
+    for backend in Backend::BOTH {
+        for verb in ["create-session", "resume-json", "resume-stream"] {
+            let sandbox = Sandbox::new();
+            sandbox.save(backend, "a", "i");
+            let grandchild = Step::grandchild([Step::lock("grandchild"), Step::create("up"), Step::wait_for("never")]);
+            sandbox.agent(Turn::doing([Step::lock("agent"), grandchild, Step::wait_for("never")]));
+            let prompt = if verb == "create-session" { &[][..] } else { &["--prompt", "p"] };
+            let call = ["--error-format", "json", "--backend", backend.name(), verb, "--session-name", "a"];
+            let running = sandbox.start(&[&call[..], prompt, &["--deadline-seconds", "3"]].concat());
+            wait_until(SOON, || sandbox.has_reached("up"));
+            let output = running.wait(SOON);
+            let failure = output.failed(124, "deadline");
+            assert_eq!(failure.turn_started, Some(true));
+            assert!(!sandbox.is_locked("agent") && !sandbox.is_locked("grandchild"), "gone when we are back");
+            assert!(output.took < Duration::from_secs(3 + 5), "nobody had to be waited for: {:?}", output.took);
+        }
+    }
 }
 
 #[test]
@@ -84,6 +108,7 @@ fn a_deadline_counts_while_the_prompt_is_read() {
 }
 
 #[test]
+#[cfg(unix)] // signals
 fn signals_are_handed_on_and_we_end_when_the_agent_has() {
     for (signal, name, code) in SIGNALS {
         let polite = Step::OnSignal { signals: vec![name], steps: vec![Step::Exit(0)] };
@@ -102,6 +127,7 @@ fn signals_are_handed_on_and_we_end_when_the_agent_has() {
 }
 
 #[test]
+#[cfg(unix)] // signals
 fn a_second_signal_kills() {
     let deaf = Step::OnSignal { signals: vec![SignalName::Int], steps: vec![Step::create("heard")] };
     let sandbox = with_turn(Turn::doing([deaf, Step::create("up"), Step::wait_for("never")]));
@@ -115,6 +141,7 @@ fn a_second_signal_kills() {
 }
 
 #[test]
+#[cfg(unix)] // signals
 fn a_signal_that_was_ignored_when_we_started_stays_ignored() {
     let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
     let mut command = std::process::Command::new("nohup");
@@ -128,6 +155,7 @@ fn a_signal_that_was_ignored_when_we_started_stays_ignored() {
 }
 
 #[test]
+#[cfg(unix)] // signals
 fn the_agent_ends_when_we_are_killed() {
     if !cfg!(target_os = "linux") {
         return; // no other system tells a child of its parent's death
@@ -146,18 +174,27 @@ fn the_agent_ends_when_we_are_killed() {
 
 #[test]
 fn what_a_good_turn_leaves_running_is_left_alone() {
-    let server = Step::grandchild([Step::create("server"), Step::wait_for("stop")]);
-    let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([server]));
-    // a second with the outputs held open, not for ever; and not less than what the agent itself said
-    let mut command = sandbox.cmd(&resume(&[]));
-    let output = command.run().succeeded();
+    let server = Step::grandchild([Step::lock("server"), Step::create("up"), Step::wait_for("stop")]);
+    let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([server, Step::wait_for("up")]));
+    // it holds the outputs open, and is waited for a second, not for ever
+    let output = sandbox.run(&resume(&[])).succeeded();
     assert_eq!(output.json()["final_message"], "OK");
-    assert!(is_alive(sandbox.only_call().grandchildren[0]));
+    assert!(sandbox.is_locked("server"));
     sandbox.allow("stop");
+    wait_until(SOON, || !sandbox.is_locked("server"));
 }
 
 #[test]
 fn what_a_failed_turn_leaves_running_is_ended() {
+    let grandchild = Step::grandchild([Step::lock("real"), Step::create("up"), Step::wait_for("never")]);
+    let sandbox = with_turn(Turn::doing([grandchild, Step::wait_for("up")]).exit(3));
+    sandbox.fails(&resume(&[])[2..], 1, "agent_failed");
+    assert!(!sandbox.is_locked("real"));
+}
+
+#[test]
+#[cfg(unix)] // signals
+fn what_a_killed_agent_leaves_running_is_ended() {
     // as npm's launcher of codex, killed: the real program would go on and keep its thread locked
     let sandbox = with_turn(Turn::doing([
         Step::grandchild([Step::create("real"), Step::wait_for("never")]),
@@ -214,6 +251,7 @@ fn a_reader_that_goes_away_does_not_end_the_turn() {
 }
 
 #[test]
+#[cfg(unix)] // the stand-in cannot close it elsewhere
 fn an_agent_that_closes_its_output_early_is_waited_for() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");

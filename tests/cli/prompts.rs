@@ -73,8 +73,7 @@ fn a_prompt_of_any_size_arrives() {
         sandbox.write("prompt", &big);
         sandbox.succeeds(&resume(backend, &["--prompt-file", "prompt"]));
         sandbox.run_with_input(&resume(backend, &["--prompt", "-"]), &big).succeeded();
-        // the longest argument that Linux takes is longer than the longest that is handed on as one
-        let long = "y".repeat(if cfg!(windows) { 20_000 } else { 120_000 });
+        let long = "y".repeat(LONG_ARGUMENT);
         sandbox.succeeds(&resume(backend, &["--prompt", &long]));
         let calls = sandbox.calls();
         let lengths: Vec<_> = calls.iter().map(|call| call.stdin.as_ref().unwrap().length).collect();

@@ -45,9 +45,8 @@ fn variables_come_from_a_file_and_the_last_of_a_name_counts() {
 #[test]
 fn a_path_in_the_file_is_where_the_agent_is_found() {
     let mut sandbox = with_session(Backend::Codex);
-    let found_in = sandbox.bin();
-    sandbox.write("vars", format!("PATH={}", found_in.display()));
-    sandbox.env("PATH", sandbox.home());
+    sandbox.write("vars", format!("PATH={}", Sandbox::path_of(&sandbox.bin()).display()));
+    sandbox.env("PATH", Sandbox::path_of(&sandbox.home()));
     let call = ["--backend", "codex", "resume-json", "--session-name", "a", "--prompt", "p"];
     sandbox.fails(&call, 127, "agent_not_found");
     sandbox.succeeds(&[&call[..], &["--env-file", "vars"]].concat());

@@ -54,6 +54,8 @@ pub(crate) enum Step {
     WaitFor(String),
     /// Creates an empty file.
     Create(String),
+    /// Creates a file and holds a lock on it as long as this process lives: a sign of life that needs no process id.
+    Lock(String),
     /// Reads standard input to its end and records it.
     ReadStdin,
     /// Survives these signals from here on (unix).

@@ -110,6 +110,11 @@ impl Player {
                 Step::Create(file) => {
                     File::create(self.path(file)).expect("a file of the plan can be created");
                 }
+                Step::Lock(file) => {
+                    let file = File::create(self.path(file)).expect("a file of the plan can be created");
+                    file.lock().expect("a file of the plan can be locked");
+                    std::mem::forget(file); // the system lets go of it when the process ends
+                }
                 Step::ReadStdin => self.record(Event::Stdin(read_stdin())),
                 Step::Ignore(names) => signals::ignore(names),
                 Step::OnSignal { signals, steps } => {
@@ -174,11 +179,11 @@ impl Player {
         });
     }
 
-    /// Returns once `done` holds. Ends the process when the folders of the test are gone: a test that has failed, or has
-    /// already seen what it wanted, leaves nobody behind.
+    /// Returns once `done` holds. Ends the process when the plan is gone: a test that has failed, or has already seen what
+    /// it wanted, leaves nobody behind.
     fn poll(&self, done: impl Fn() -> bool) {
         while !done() {
-            if !self.folder().exists() {
+            if !self.folder().join("plan.json").exists() {
                 process::exit(EXIT_ABANDONED);
             }
             thread::sleep(POLL_INTERVAL);

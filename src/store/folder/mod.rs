@@ -9,7 +9,6 @@ mod windows;
 #[cfg(windows)]
 pub(super) use windows::Folder;
 
-use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -53,7 +52,8 @@ fn unwritable(path: &Path, error: &io::Error) -> Error {
     Error::Unwritable { path: path.to_owned(), why: reason(error) }
 }
 
-fn is_unsafe(path: &Path, why: impl Display) -> Error {
+#[cfg(unix)]
+fn is_unsafe(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::Unsafe { path: path.to_owned(), why: why.to_string() }
 }
 

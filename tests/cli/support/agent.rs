@@ -144,6 +144,10 @@ impl Step {
         Self::Create(file.to_owned())
     }
 
+    pub(crate) fn lock(file: &str) -> Self {
+        Self::Lock(file.to_owned())
+    }
+
     /// A process of its own that holds both outputs open until it has done its steps.
     pub(crate) fn grandchild(steps: impl IntoIterator<Item = Self>) -> Self {
         Self::Grandchild {

@@ -35,6 +35,10 @@ pub(crate) use self::{
     sandbox::Sandbox,
     wait::wait_until,
 };
+/// As long as an argument may be for the system (Linux: 128 KiB each, Windows: 32 KiB for all), which is longer than the
+/// longest that is handed on as one.
+pub(crate) const LONG_ARGUMENT: usize = if cfg!(windows) { 20_000 } else { 120_000 };
+
 #[cfg(unix)]
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::{running::signal_process, wait::is_alive};

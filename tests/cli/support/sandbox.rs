@@ -59,6 +59,7 @@ impl Sandbox {
         if cfg!(windows) {
             let system = PathBuf::from(env::var_os("SystemRoot").expect("Windows always sets it"));
             path.extend([system.join("System32"), system.clone()]);
+            path.extend(library_folders());
             // Without these not even the runtime libraries of a program start.
             self.env("SystemRoot", system);
             self.env("PATHEXT", ".COM;.EXE;.BAT;.CMD");
@@ -73,6 +74,13 @@ impl Sandbox {
         self.env("HOME", self.home());
         self.env("TMPDIR", self.temp());
         self.env("LANG", "C.UTF-8");
+    }
+}
+
+impl Drop for Sandbox {
+    /// Takes the plan away first, for Windows cannot remove the folder of a program that still runs.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.bin().join("plan.json"));
     }
 }
 
@@ -123,6 +131,12 @@ impl Sandbox {
         self.bin().join(file).exists()
     }
 
+    /// Whether the process that took this lock in a step `lock` is still there, dead or zombie not counting.
+    pub(crate) fn is_locked(&self, file: &str) -> bool {
+        let file = fs::File::open(self.bin().join(file)).expect("the step `lock` makes the file");
+        matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
+    }
+
     /// Sets a variable for every run from now on.
     pub(crate) fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
         self.env.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
@@ -133,7 +147,13 @@ impl Sandbox {
         for agent in AGENTS.iter().filter(|agent| !names.contains(agent)) {
             fs::remove_file(self.agent_program(agent)).expect("every agent has a stand-in");
         }
-        self.env("PATH", self.bin());
+        self.env("PATH", Self::path_of(&self.bin()));
+    }
+
+    /// A value of PATH on which the only programs are those of `folder`.
+    pub(crate) fn path_of(folder: &Path) -> OsString {
+        let folders = [folder.to_owned()].into_iter().chain(library_folders());
+        env::join_paths(folders).expect("no folder of ours has a separator in its name")
     }
 
     /// Another name for the program, in a folder that is not on PATH.
@@ -274,6 +294,14 @@ impl Sandbox {
         }
         path
     }
+}
+
+/// Folders of PATH in which Windows finds libraries that programs need: it looks for both in one list. None that has an
+/// agent in it.
+fn library_folders() -> Vec<PathBuf> {
+    let has_agent = |folder: &PathBuf| AGENTS.iter().any(|agent| folder.join(format!("{agent}.exe")).exists());
+    let path = env::var_os("PATH").filter(|_| cfg!(windows)).unwrap_or_default();
+    env::split_paths(&path).filter(|folder| !has_agent(folder)).collect()
 }
 
 /// The scripted agent. Cargo builds it beside the program for a plain `cargo test`, and not for `cargo test --test cli`.
