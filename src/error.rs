@@ -50,6 +50,8 @@ pub(crate) enum Kind {
     AgentOutputInvalid,
     /// `--deadline-seconds` passed.
     Deadline,
+    /// The agent said nothing for `--stall-seconds`.
+    Stalled,
     /// The agent's file is there but cannot be run.
     AgentNotExecutable,
     /// The agent's program is not there.
@@ -75,6 +77,7 @@ impl Kind {
             Self::MappingUnsafe => "mapping_unsafe",
             Self::AgentOutputInvalid => "agent_output_invalid",
             Self::Deadline => "deadline",
+            Self::Stalled => "stalled",
             Self::AgentNotExecutable => "agent_not_executable",
             Self::AgentNotFound => "agent_not_found",
             Self::Interrupted(_) => "interrupted",
@@ -91,7 +94,7 @@ impl Kind {
             Self::SessionBusy => 5,
             Self::MappingInvalid | Self::MappingUnreadable | Self::MappingUnwritable | Self::MappingUnsafe => 6,
             Self::AgentOutputInvalid => 7,
-            Self::Deadline => 124,
+            Self::Deadline | Self::Stalled => 124,
             Self::AgentNotExecutable => 126,
             Self::AgentNotFound => 127,
             Self::Interrupted(signal) => 128 + signal,

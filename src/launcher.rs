@@ -87,6 +87,20 @@ impl Launcher {
         !matches!(self, Self::Program { .. })
     }
 
+    /// How long the argument is that `text` makes. In PowerShell all arguments stand in one script, and quotes are
+    /// doubled there.
+    pub(crate) fn length_of(&self, text: &str) -> usize {
+        /// More than what else stands in a script, `--codex-shell-init` and `--config` among it.
+        const REST_OF_SCRIPT: usize = 16 << 10;
+        match self {
+            Self::Program { .. } | Self::Posix { .. } => text.len(),
+            Self::PowerShell { .. } => {
+                let quotes = text.chars().filter(|&c| is_powershell_quote(c)).map(char::len_utf8).sum::<usize>();
+                text.len() + quotes + REST_OF_SCRIPT
+            }
+        }
+    }
+
     /// All arguments of the program, the agent's `arguments` among them.
     pub(crate) fn arguments(&self, arguments: Vec<OsString>) -> Result<Vec<OsString>> {
         let (Self::Program { words } | Self::Posix { shell: words, .. } | Self::PowerShell { shell: words, .. }) = self;
@@ -118,7 +132,7 @@ fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) 
         })?;
         script.push_str(" '");
         for c in argument.chars() {
-            if matches!(c, '\'' | '\u{2018}'..='\u{201b}') {
+            if is_powershell_quote(c) {
                 script.push(c);
             }
             script.push(c);
@@ -127,6 +141,10 @@ fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) 
     }
     script.push_str("\n$ok = $?; if ($null -ne $LASTEXITCODE) { exit $LASTEXITCODE }; if (-not $ok) { exit 127 }");
     Ok(script)
+}
+
+fn is_powershell_quote(c: char) -> bool {
+    matches!(c, '\'' | '\u{2018}'..='\u{201b}')
 }
 
 /// Finds `program` in the folders of `path` (a value of `PATH`), or as a path below `folder`.
@@ -152,11 +170,14 @@ pub(crate) fn find(program: &str, path: Option<&OsStr>, folder: &Path) -> Result
     })
 }
 
-/// Whether Windows runs `program` by its command interpreter, as it does npm's launchers: that takes no argument of more
-/// than one line.
-pub(crate) fn is_batch_file(program: &Path) -> bool {
+/// Whether `text` can be an argument of `program`. Windows runs batch files, as npm's launchers are, by its command
+/// interpreter: that takes no argument of more than one line, and reads these characters in a way of its own however they
+/// are quoted.
+pub(crate) fn takes(program: &Path, text: &str) -> bool {
     let extension = program.extension().unwrap_or_default();
-    cfg!(windows) && ["cmd", "bat"].iter().any(|batch| extension.eq_ignore_ascii_case(batch))
+    let is_batch = cfg!(windows) && ["cmd", "bat"].iter().any(|batch| extension.eq_ignore_ascii_case(batch));
+    let refused: &[char] = if is_batch { &['\0', '\r', '\n', '"', '%', '!', '^'] } else { &['\0'] };
+    !text.contains(refused)
 }
 
 /// Splits a command line into words by the rule of Python's `shlex.split`, which the original used: no comments, and

@@ -176,6 +176,11 @@ impl Backend {
         self == Self::Claude
     }
 
+    /// Whether the agent tells what it does while it works on an answer in the form [`Form::Json`].
+    pub(crate) fn tells_events_of_json(self) -> bool {
+        self == Self::Codex
+    }
+
     /// Whether the agent can leave its last message in a file ([`Turn::answer_file`]).
     pub(crate) fn writes_answer_file(self) -> bool {
         self == Self::Codex

@@ -117,8 +117,11 @@ pub(crate) struct Call {
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// End everything after so many seconds
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N")]
     pub deadline_seconds: Option<String>,
+    /// End the turn when the agent says nothing for so many seconds (not for claude's single JSON answers)
+    #[arg(long, value_name = "N")]
+    pub stall_seconds: Option<String>,
     /// Add what comes on standard input to the prompt
     #[arg(long)]
     pub stdin: bool,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{Context, Workspace};
-use crate::backend::Backend;
 use crate::backend::codex::{ExecOptions, FullAuto};
+use crate::backend::{Backend, Form};
 use crate::cli;
 use crate::env as environment;
 use crate::error::{Error, Kind, Result};
@@ -28,6 +28,8 @@ pub(super) struct AgentCall {
     pub(super) exec: ExecOptions,
     pub(super) extra: Vec<OsString>,
     pub(super) deadline: Option<Instant>,
+    /// How long the agent may be silent.
+    pub(super) stall: Option<Duration>,
     /// Whether our standard input is added to the prompt.
     pub(super) stdin: bool,
     /// Where the agent is sent; `None`: it runs where we do.
@@ -35,8 +37,22 @@ pub(super) struct AgentCall {
 }
 
 impl AgentCall {
-    pub(super) fn new(context: &Context, backend: Backend, workspace: &Workspace, options: &cli::Call) -> Result<Self> {
-        let deadline = options.deadline_seconds.as_deref().map(seconds).transpose()?;
+    pub(super) fn new(
+        context: &Context,
+        backend: Backend,
+        workspace: &Workspace,
+        options: &cli::Call,
+        form: Form,
+    ) -> Result<Self> {
+        let deadline =
+            options.deadline_seconds.as_deref().map(|text| seconds("--deadline-seconds", text)).transpose()?;
+        let stall = options.stall_seconds.as_deref().map(|text| seconds("--stall-seconds", text)).transpose()?;
+        if stall.is_some() && form == Form::Json && !backend.tells_events_of_json() {
+            return Err(Error::usage(format!(
+                "--stall-seconds has no meaning here: {backend} says nothing before its answer"
+            ))
+            .hint("use resume-stream, or --deadline-seconds"));
+        }
         let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // too far off to matter
         let model = not_blank("--model", options.model.as_deref())?;
         let effort = not_blank("--reasoning-effort", options.reasoning_effort.as_deref())?;
@@ -58,6 +74,7 @@ impl AgentCall {
             exec: exec_options(&options.codex, workspace.given)?,
             extra: options.extra.clone(),
             deadline,
+            stall,
             stdin: options.stdin,
             folder: workspace.given.then(|| workspace.resolved.clone()),
         })
@@ -100,13 +117,13 @@ impl AgentCall {
 }
 
 /// Seconds as the original took them: anything that Python's `float` reads, finite and above 0.
-fn seconds(text: &str) -> Result<Duration> {
+fn seconds(option: &str, text: &str) -> Result<Duration> {
     let number: Option<f64> = trim(text).parse().ok();
     match number {
         Some(seconds) if seconds.is_finite() && seconds > 0.0 => {
             Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
         }
-        _ => Err(Error::usage(format!("--deadline-seconds {text} is no number of seconds above 0"))),
+        _ => Err(Error::usage(format!("{option} {text} is no number of seconds above 0"))),
     }
 }
 
@@ -249,10 +266,10 @@ mod tests {
 
     #[test]
     fn a_deadline_is_a_finite_number_above_zero() {
-        assert_eq!(seconds(" 1.5 ").unwrap(), Duration::from_millis(1500));
-        assert_eq!(seconds("1e300").unwrap(), Duration::MAX);
+        assert_eq!(seconds("--x", " 1.5 ").unwrap(), Duration::from_millis(1500));
+        assert_eq!(seconds("--x", "1e300").unwrap(), Duration::MAX);
         for bad in ["0", "-1", "nan", "inf", "x", "", "-0"] {
-            assert!(seconds(bad).is_err(), "{bad}");
+            assert!(seconds("--x", bad).is_err(), "{bad}");
         }
     }
 }

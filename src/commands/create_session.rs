@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     let subject = Subject { name: Some(name.clone()), id: None };
     let backend = context.backend(&options.place, Some(&subject))?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
-    let call = AgentCall::new(context, backend, &workspace, &options.call)?;
+    let call = AgentCall::new(context, backend, &workspace, &options.call, Form::Json)?;
     store.deadline = call.deadline;
     if options.session_id.is_some() {
         context

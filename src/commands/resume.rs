@@ -61,7 +61,7 @@ fn resume(context: &Context, options: &cli::Resume, form: Form) -> Result<(Resum
     let subject = Subject::of(&options.selector)?.required()?;
     let backend = context.backend(&options.place, Some(&subject))?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
-    let call = AgentCall::new(context, backend, &workspace, &options.call)?;
+    let call = AgentCall::new(context, backend, &workspace, &options.call, form)?;
     store.deadline = call.deadline;
     let source = Source::of(options)?;
     let create_missing = options.if_missing == IfMissing::Create;

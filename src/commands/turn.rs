@@ -224,6 +224,7 @@ impl<'a> Caller<'a> {
             unset: backend.withheld_variables().iter().map(OsString::from).collect(),
             folder: self.call.folder.clone(),
             stdin,
+            stall: self.call.stall,
         };
         let copy = matches!(ask.form, Form::Stream { .. });
         let run = self
@@ -242,15 +243,9 @@ impl<'a> Caller<'a> {
         })
     }
 
-    /// Whether `text` can be an argument: not too long, also as PowerShell quotes it, and without a zero byte.
+    /// Whether `text` can be an argument: not too long, also as PowerShell quotes it, and nothing the program cannot take.
     fn fits(&self, text: &str) -> bool {
-        let longest = if self.call.launcher.is_shell() {
-            LONGEST_ARGUMENT - (16 << 10).min(LONGEST_ARGUMENT / 4)
-        } else {
-            LONGEST_ARGUMENT
-        };
-        let fits_in_batch = !launcher::is_batch_file(&self.program) || !text.contains(['\r', '\n']);
-        text.len() <= longest && !text.contains('\0') && fits_in_batch
+        self.call.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::takes(&self.program, text)
     }
 
     fn variables(&self, held: &[String]) -> Vec<(OsString, OsString)> {
@@ -307,6 +302,11 @@ impl<'a> Caller<'a> {
                 let resumable = if ask.session.is_some() { "; the session itself can be resumed" } else { "" };
                 Error::new(Kind::Deadline, told).hint(format!("allow more time with --deadline-seconds{resumable}"))
             }
+            End::Stalled => {
+                let limit = self.call.stall.unwrap_or_default().as_secs_f64();
+                Error::new(Kind::Stalled, format!("{backend} said nothing for {limit} s and was stopped"))
+                    .hint("allow more with --stall-seconds; the session itself can be resumed")
+            }
             End::Interrupted(signal) => {
                 Error::new(Kind::Interrupted(signal), format!("signal {signal} came{}", stopped(backend, done.started)))
             }
@@ -326,7 +326,7 @@ impl<'a> Caller<'a> {
     fn explain(&self, ask: &Ask<'_>, done: Done, error: Error) -> Error {
         let account = done.account;
         // what an agent says when it is stopped is no reason of its own
-        let stopped = matches!(done.end, End::Deadline | End::Interrupted(_));
+        let stopped = matches!(done.end, End::Deadline | End::Stalled | End::Interrupted(_));
         let reason = account.failure.and_then(|failure| failure.reason).or(account.last_words);
         let reason = reason.unwrap_or_else(|| last_words(&done.stderr));
         let mut error = match shorten(&reason) {

@@ -46,6 +46,8 @@ pub(crate) struct Command {
     pub folder: Option<PathBuf>,
     /// What it reads on standard input; `None`: nothing, at once.
     pub stdin: Option<Vec<u8>>,
+    /// How long it may be without a line on standard output.
+    pub stall: Option<Duration>,
 }
 
 /// Hears the agent's standard output, in pieces as they come.
@@ -61,6 +63,8 @@ pub(crate) enum End {
     #[cfg_attr(windows, expect(dead_code, reason = "there are no signals that kill"))]
     Killed(i32),
     Deadline,
+    /// It said nothing for too long.
+    Stalled,
     /// This signal came to us; the agent is gone.
     Interrupted(i32),
 }
@@ -175,6 +179,7 @@ impl Runner {
             stop: None,
             exit: None,
             seen: 0,
+            stall: command.stall,
         }
         .until_over();
         agent.reap();
@@ -214,15 +219,17 @@ struct Watch<'a, L: Listener> {
     exit: Option<Exit>,
     /// How many bytes had come at the last look.
     seen: u64,
+    /// How long there may be no line.
+    stall: Option<Duration>,
 }
 
 impl<L: Listener> Watch<'_, L> {
     fn until_over(mut self) -> End {
         loop {
             let now = Instant::now();
-            if self.stop.is_none() && self.runner.is_late() {
+            if let (None, Some(why)) = (&self.stop, self.overdue(now)) {
                 self.agent.terminate();
-                self.stop = Some(Stop { why: End::Deadline, since: now, killed: None });
+                self.stop = Some(Stop { why, since: now, killed: None });
             }
             if let Some(stop) = &mut self.stop
                 && stop.killed.is_none()
@@ -241,6 +248,22 @@ impl<L: Listener> Watch<'_, L> {
                 Ok(Event::StreamEnded) | Err(_) => {}
             }
         }
+    }
+
+    /// Why the agent is to be stopped now, if it is.
+    fn overdue(&self, now: Instant) -> Option<End> {
+        if self.runner.is_late() {
+            return Some(End::Deadline);
+        }
+        let silent = self.stall_left(now)?.is_zero() && self.exit.is_none();
+        silent.then_some(End::Stalled)
+    }
+
+    /// How much longer the agent may be silent. It is not while our reader makes it wait.
+    fn stall_left(&self, now: Instant) -> Option<Duration> {
+        let limit = self.stall?;
+        let since = if self.stdout.is_busy() { now } else { self.stdout.last_line() };
+        Some((since + limit).saturating_duration_since(now))
     }
 
     /// The end, once nothing is left to wait for.
@@ -276,7 +299,8 @@ impl<L: Listener> Watch<'_, L> {
             return LOOK_AGAIN;
         }
         let deadline = self.runner.deadline.map(|deadline| deadline.saturating_duration_since(now));
-        deadline.unwrap_or(Duration::from_secs(3600))
+        let stall = self.stall_left(now).map(|left| left.max(LOOK_AGAIN));
+        deadline.into_iter().chain(stall).min().unwrap_or(Duration::from_secs(3600))
     }
 
     fn exited(&mut self, end: End) {

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use memchr::memchr;
+
 use super::{Listener, platform};
 use crate::output::is_reader_gone;
 
@@ -30,6 +32,9 @@ struct Shared<L> {
     /// Between reading a piece and being done with it.
     busy: AtomicBool,
     bytes: AtomicU64,
+    started: Instant,
+    /// When the last line came, in nanoseconds after `started`.
+    last_line: AtomicU64,
     copied: Mutex<io::Result<()>>,
 }
 
@@ -46,6 +51,8 @@ impl<L: Listener> Stream<L> {
             ended: AtomicBool::new(false),
             busy: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
+            started: Instant::now(),
+            last_line: AtomicU64::new(0),
             copied: Mutex::new(Ok(())),
         });
         let stream = Self { shared: Arc::clone(&shared) };
@@ -58,6 +65,10 @@ impl<L: Listener> Stream<L> {
                     Ok(n) => {
                         shared.busy.store(true, Ordering::SeqCst);
                         shared.bytes.fetch_add(n as u64, Ordering::SeqCst);
+                        if memchr(b'\n', &buffer[..n]).is_some() {
+                            let now = u64::try_from(shared.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                            shared.last_line.store(now, Ordering::SeqCst);
+                        }
                         if let Some(out) = &mut out {
                             out.write(&buffer[..n]);
                         }
@@ -86,6 +97,11 @@ impl<L: Listener> Stream<L> {
     /// How many bytes came so far.
     pub(super) fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::SeqCst)
+    }
+
+    /// When the last line came; at first, when reading began.
+    pub(super) fn last_line(&self) -> Instant {
+        self.shared.started + Duration::from_nanos(self.shared.last_line.load(Ordering::SeqCst))
     }
 
     /// Whether a piece was read that is not yet dealt with.

@@ -15,6 +15,8 @@ use process_wrap::std::{ChildWrapper, CommandWrap, JobObject};
 
 use super::{End, Event};
 
+mod raw;
+
 /// What Ctrl-C, Ctrl-Break or a closed console counts as: the number of SIGINT, as shells on Windows have it.
 const INTERRUPT: i32 = 2;
 
@@ -48,6 +50,7 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn start(command: Command, events: Sender<Event>) -> io::Result<Self> {
+        raw::keep_standard_handles();
         let job = CommandWrap::from(command).wrap(JobObject).spawn()?;
         let job = Arc::new(Mutex::new(job));
         let watched = Arc::clone(&job);

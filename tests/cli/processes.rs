@@ -277,3 +277,46 @@ fn temporary_files_are_private_and_go_with_the_turn() {
     let left: Vec<_> = std::fs::read_dir(sandbox.temp()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["agent-sessions"]);
 }
+
+#[test]
+fn an_agent_that_says_nothing_can_be_given_up() {
+    for (backend, verb) in [
+        (Backend::Claude, "resume-stream"),
+        (Backend::Codex, "resume-stream"),
+        (Backend::Codex, "resume-json"),
+        (Backend::Codex, "create-session"),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.save(backend, "a", "i");
+        // words that make no line are no sign of life
+        let words = [
+            Step::lock("agent"),
+            Step::stdout("{}\n"),
+            Step::stdout("half a"),
+            Step::create("up"),
+            Step::wait_for("never"),
+        ];
+        sandbox.agent(Turn::doing(words));
+        let prompt = if verb == "create-session" { &[][..] } else { &["--prompt", "p"] };
+        let call = ["--error-format", "json", "--backend", backend.name(), verb, "--session-name", "a"];
+        let output = sandbox.run(&[&call[..], prompt, &["--stall-seconds", "1"]].concat());
+        let failure = output.failed(124, "stalled");
+        assert_eq!(failure.turn_started, Some(true));
+        assert!(!sandbox.is_locked("agent"));
+    }
+}
+
+#[test]
+fn an_agent_that_goes_on_saying_something_is_not_given_up() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let line = [Step::stdout("{}\n"), Step::SleepMs(300)];
+    let lines = (0..6).flat_map(|_| line.clone());
+    sandbox.agent(Backend::Claude.answers("i", "OK").after(lines));
+    let call = ["--backend", "claude", "resume-stream", "--session-name", "a", "--prompt", "p"];
+    let output = sandbox.succeeds(&[&call[..], &["--stall-seconds", "1.5"]].concat());
+    assert!(output.took > Duration::from_millis(1500), "longer than it may be silent: {:?}", output.took);
+    let silent = ["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p", "--stall-seconds", "1"];
+    let failure = sandbox.fails(&silent, 2, "usage");
+    assert!(failure.message.contains("--stall-seconds"), "{}", failure.message);
+}

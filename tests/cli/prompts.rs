@@ -203,3 +203,24 @@ fn md5_of(bytes: &[u8]) -> String {
     let digits: Vec<_> = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     digits.concat()
 }
+
+#[test]
+#[cfg(windows)] // npm's launchers are batch files there
+fn a_batch_launcher_takes_every_prompt() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        let real = sandbox.agent_program("real");
+        std::fs::rename(sandbox.agent_program(backend.name()), &real).unwrap();
+        let batch = "@echo off\r\n\"%~dp0real.exe\" %*\r\n";
+        sandbox.write(sandbox.bin().join(format!("{}.cmd", backend.name())), batch);
+        let short = "it's (x) & y | <z>";
+        sandbox.succeeds(&resume(backend, &["--prompt", short]));
+        let call = sandbox.last_call();
+        assert!(call.has(short), "{:?}", call.argv);
+        // what a batch file cannot take goes to standard input
+        for prompt in ["two\nlines", "100 %PATH% \"q\"", &"x".repeat(LONG_ARGUMENT)] {
+            sandbox.succeeds(&resume(backend, &["--prompt", prompt]));
+            assert_eq!(sandbox.last_call().stdin.unwrap().length, prompt.len() as u64);
+        }
+    }
+}
