@@ -168,17 +168,25 @@ fn understand(whole: &[u8]) -> Result<Account, &'static str> {
 }
 
 /// Listens to `--output-format stream-json`.
-#[derive(Default)]
 pub(super) struct Listener {
     first_id: Option<String>,
     verdict: Option<Account>,
+    id_key: memmem::Finder<'static>,
+    result: memmem::Finder<'static>,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        let (id_key, result) = (memmem::Finder::new("\"session_id\""), memmem::Finder::new("\"result\""));
+        Self { first_id: None, verdict: None, id_key, result }
+    }
 }
 
 impl Listener {
     /// Takes one line. Only lines that may hold an id we do not have yet, or the result, are parsed.
     pub(super) fn line(&mut self, line: &[u8]) {
-        let wants_id = self.first_id.is_none() && memmem::find(line, b"\"session_id\"").is_some();
-        if !wants_id && memmem::find(line, b"\"result\"").is_none() {
+        let wants_id = self.first_id.is_none() && self.id_key.find(line).is_some();
+        if !wants_id && self.result.find(line).is_none() {
             return;
         }
         let Ok(raw) = serde_json::from_slice::<&RawValue>(line) else {

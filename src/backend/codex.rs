@@ -179,12 +179,19 @@ struct Item<'a> {
 }
 
 /// Listens to `codex exec --json`.
-#[derive(Default)]
 pub(super) struct Listener {
+    words: [memmem::Finder<'static>; 4],
     thread_id: Option<String>,
     answer: Option<String>,
     failed: Option<Told>,
     error: Option<Told>,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        let words = ["thread.started", "agent_message", "\"turn.", "\"error\""];
+        Self { words: words.map(memmem::Finder::new), thread_id: None, answer: None, failed: None, error: None }
+    }
 }
 
 /// An event that tells of a failure.
@@ -196,8 +203,7 @@ struct Told {
 impl Listener {
     /// Takes one line. Only lines that hold a word we look for are parsed.
     pub(super) fn line(&mut self, line: &[u8]) {
-        const WORDS: [&[u8]; 4] = [b"thread.started", b"agent_message", b"\"turn.", b"\"error\""];
-        if !WORDS.iter().any(|word| memmem::find(line, word).is_some()) {
+        if !self.words.iter().any(|word| word.find(line).is_some()) {
             return;
         }
         let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else {

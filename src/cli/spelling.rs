@@ -4,9 +4,8 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, ArgAction, CommandFactory};
+use clap::{Arg, ArgAction};
 
-use super::Cli;
 use crate::backend::Backend;
 use crate::error::{Error, Format, Result};
 
@@ -122,9 +121,13 @@ fn originals(backend: Backend, command: &str) -> Vec<&'static str> {
 }
 
 /// Spells out `arguments`, the program's name not among them. `backend` is the one that the environment or the
-/// program's name chose; `--backend` goes before it.
-pub(crate) fn spell(arguments: &[OsString], backend: Option<Backend>) -> (Result<Spelled>, Format) {
-    let speller = Speller::new(arguments);
+/// program's name chose; `--backend` goes before it. `cli` is [`super::Cli`] as clap has it.
+pub(crate) fn spell(
+    cli: &clap::Command,
+    arguments: &[OsString],
+    backend: Option<Backend>,
+) -> (Result<Spelled>, Format) {
+    let speller = Speller::new(cli, arguments);
     let pieces = speller.cut(arguments);
     let format = match value_of(&pieces, "error-format") {
         Some("json") => Format::Json,
@@ -141,15 +144,13 @@ fn value_of<'a>(pieces: &'a [Piece], option: &str) -> Option<&'a str> {
     })
 }
 
-struct Speller {
-    cli: clap::Command,
+struct Speller<'a> {
+    cli: &'a clap::Command,
     command: Option<String>,
 }
 
-impl Speller {
-    fn new(arguments: &[OsString]) -> Self {
-        let mut cli = Cli::command();
-        cli.build();
+impl<'a> Speller<'a> {
+    fn new(cli: &'a clap::Command, arguments: &[OsString]) -> Self {
         let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
         // the first word that is a command; a value of a global option is never one
         let command = arguments.iter().filter_map(|argument| argument.to_str()).find(|word| names.contains(word));
@@ -161,7 +162,8 @@ impl Speller {
             arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
         };
         let command = self.command.as_ref().and_then(|command| self.cli.find_subcommand(command));
-        command.unwrap_or(&self.cli).get_arguments().find(has)
+        let own = command.into_iter().flat_map(clap::Command::get_arguments);
+        own.chain(self.cli.get_arguments()).find(has) // the latter are the global ones
     }
 
     /// The original's options that `name` is a beginning of.
@@ -298,6 +300,9 @@ fn looks_like_option(value: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
+    use super::super::Cli;
     use super::*;
 
     fn spelled(line: &[&str]) -> Vec<String> {
@@ -306,7 +311,7 @@ mod tests {
 
     fn spelled_for(line: &[&str], backend: Option<Backend>) -> Result<Vec<String>> {
         let arguments: Vec<OsString> = line.iter().map(OsString::from).collect();
-        let arguments = spell(&arguments, backend).0?.arguments;
+        let arguments = spell(&Cli::command(), &arguments, backend).0?.arguments;
         Ok(arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect())
     }
 
@@ -356,6 +361,6 @@ mod tests {
     #[test]
     fn the_format_of_errors_is_known_before_the_line_is_understood() {
         let arguments: Vec<OsString> = ["x", "--error-format", "json", "--oops"].iter().map(OsString::from).collect();
-        assert_eq!(spell(&arguments, None).1, Format::Json);
+        assert_eq!(spell(&Cli::command(), &arguments, None).1, Format::Json);
     }
 }

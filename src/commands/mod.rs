@@ -17,8 +17,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::backend::Backend;
 use crate::cli::{self, Cli, Command, Global, Spelled};
@@ -46,9 +46,10 @@ pub(crate) fn start(started: Instant) -> (Format, Result<()>) {
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
     let preset = backend_choice::preset(&program);
-    let (spelled, format) = cli::spell(&arguments, preset.as_ref().ok().copied().flatten());
+    let line = Cli::command(); // built once: it is the most of what starting this program takes
+    let (spelled, format) = cli::spell(&line, &arguments, preset.as_ref().ok().copied().flatten());
     let done = spelled.and_then(|spelled| {
-        let Some(Cli { global, command }) = parse(&program, &spelled)? else {
+        let Some(Cli { global, command }) = parse(line, &program, &spelled)? else {
             return Ok(());
         };
         let notes = Notes { quiet: global.quiet };
@@ -73,11 +74,13 @@ fn run(context: &Context, command: &Command) -> Result<()> {
 }
 
 /// The command line as types; `None` where it asked for help, which is printed.
-fn parse(program: &OsString, spelled: &Spelled) -> Result<Option<Cli>> {
-    let error = match Cli::try_parse_from(std::iter::once(program).chain(&spelled.arguments)) {
-        Ok(cli) => return Ok(Some(cli)),
-        Err(error) => error,
-    };
+fn parse(mut line: clap::Command, program: &OsString, spelled: &Spelled) -> Result<Option<Cli>> {
+    let matches = line.try_get_matches_from_mut(std::iter::once(program).chain(&spelled.arguments));
+    let error =
+        match matches.and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut line))) {
+            Ok(cli) => return Ok(Some(cli)),
+            Err(error) => error,
+        };
     if !error.use_stderr() {
         let shown = error.print();
         return shown.or_else(forgive_broken_pipe).map_err(|error| stdout_error(&error)).map(|()| None);

@@ -21,6 +21,9 @@ pub(super) fn feed(mut pipe: impl Write + Send + 'static, bytes: Vec<u8>) {
     thread::spawn(move || drop(pipe.write_all(&bytes)));
 }
 
+/// How much is read at once.
+const CHUNK: usize = 128 << 10;
+
 /// One of the agent's outputs, being read.
 pub(super) struct Stream<L> {
     shared: Arc<Shared<L>>,
@@ -58,7 +61,7 @@ impl<L: Listener> Stream<L> {
         let stream = Self { shared: Arc::clone(&shared) };
         thread::spawn(move || {
             let mut out = copy.then(Copy::new);
-            let mut buffer = vec![0; 64 << 10];
+            let mut buffer = vec![0; CHUNK];
             loop {
                 match pipe.read(&mut buffer) {
                     Ok(0) => break,

@@ -16,6 +16,10 @@ use super::{End, Event};
 
 mod raw;
 
+/// The most that Linux gives an ordinary user (`/proc/sys/fs/pipe-max-size`).
+#[cfg(target_os = "linux")]
+const PIPE_SIZE: usize = 1 << 20;
+
 /// Signals that end a program; those that were ignored when we started stay ignored (`nohup`).
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
@@ -78,6 +82,9 @@ impl Agent {
 
     pub(super) fn take_pipes(&mut self) -> (Option<ChildStdin>, ChildStdout, ChildStderr) {
         let stdout = self.child.stdout.take().expect("standard output was asked for");
+        // a larger pipe means fewer turns between the agent and us; where it is refused the usual one does
+        #[cfg(target_os = "linux")]
+        let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_SIZE);
         let stderr = self.child.stderr.take().expect("standard error was asked for");
         (self.child.stdin.take(), stdout, stderr)
     }

@@ -1,0 +1,199 @@
+//! The figures, and the parts that this program plays in them: an empty program, and an agent that floods.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_invoke-persist");
+const MIB: f64 = 1024.0;
+
+/// What is flooded with.
+const FLOOD: u64 = 300 << 20;
+const LINE: usize = 1 << 10;
+
+pub(super) fn main() {
+    let mut arguments = env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("empty") => {}
+        Some("flood") => flood(),
+        Some("tick") => tick(),
+        _ => measure(),
+    }
+}
+
+fn measure() {
+    let bench = Bench::new();
+    println!("{:<58} {:>8} {:>8}", "", "got", "at most");
+    bench.start();
+    bench.stream();
+    bench.delay();
+    bench.events();
+}
+
+fn tell(what: &str, got: f64, limit: f64, unit: &str) {
+    let verdict = if got <= limit { "" } else { "  OVER" };
+    println!("{what:<58} {got:>8.2} {limit:>8.2} {unit}{verdict}");
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    myself: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let bench = Self { folder, myself: env::current_exe().expect("this program is somewhere") };
+        for backend in ["claude", "codex"] {
+            let create = ["--backend", backend, "create-session", "--session-name", "a", "--adopt", "i"];
+            assert!(bench.program(&create).stdout(Stdio::null()).status().expect("it can be started").success());
+        }
+        bench
+    }
+
+    fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).current_dir(self.folder.path()).env("INVOKE_PERSIST_DIR", self.folder.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// A command of ours as an agent.
+    fn agent(&self, part: &str) -> String {
+        format!("'{}' {part}", self.myself.display())
+    }
+
+    /// (a) how long it takes to start, and to find a name
+    fn start(&self) {
+        let empty = || {
+            let mut command = Command::new(&self.myself);
+            command.arg("empty").stdin(Stdio::null()).stdout(Stdio::null());
+            command
+        };
+        let resolve = || {
+            let mut command = self.program(&["--backend", "claude", "resolve", "--session-name", "a"]);
+            command.stdout(Stdio::null());
+            command
+        };
+        let (ours, theirs) = fastest_in_turn(400, &resolve, &empty);
+        tell("(a) resolve, wall time against an empty program", ours / theirs, 1.5, "times");
+        let peak = peak(&mut resolve());
+        tell("(a) resolve, resident", peak, 6.0, "MiB");
+    }
+
+    /// (b) a stream of 300 MB in lines of 1 KB against `cat` in the same place
+    fn stream(&self) {
+        let ours = || {
+            let agent = self.agent("flood");
+            let mut command =
+                self.program(&["resume-stream", "--session-name", "a", "--prompt", "p", "--claude-cmd", &agent]);
+            command.stdout(Stdio::null());
+            command
+        };
+        let cat = || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{} | cat >/dev/null", self.agent("flood"))]).stdin(Stdio::null());
+            shell
+        };
+        let (with_us, with_cat) = fastest_in_turn(7, &ours, &cat);
+        tell("(b) resume-stream of 300 MB, wall time against cat", with_us / with_cat, 1.5, "times");
+        tell("(b) resume-stream of 300 MB, resident", peak(&mut ours()), 8.0, "MiB");
+    }
+
+    /// (c) from the agent's line to ours
+    fn delay(&self) {
+        let agent = self.agent("tick");
+        let mut command =
+            self.program(&["resume-stream", "--session-name", "a", "--prompt", "p", "--claude-cmd", &agent]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it can be started");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut delays: Vec<f64> = lines
+            .map_while(Result::ok)
+            .filter_map(|line| Some(now_ns() - line.strip_prefix("{\"at\": ")?.strip_suffix('}')?.parse::<f64>().ok()?))
+            .collect();
+        child.wait().expect("it ends");
+        delays.sort_by(f64::total_cmp);
+        tell("(c) from the agent's line to ours, median", delays[delays.len() / 2] / 1e6, 1.0, "ms");
+    }
+
+    /// (d) codex's 300 MB of events for one answer
+    fn events(&self) {
+        let agent = self.agent("flood");
+        let mut command = self.program(&["resume-json", "--session-name", "a", "--prompt", "p", "--codex-cmd", &agent]);
+        tell("(d) resume-json of 300 MB of events, resident", peak(command.stdout(Stdio::null())), 16.0, "MiB");
+    }
+}
+
+/// The fastest of so many runs of two commands, run in turn so that a noisy moment meets both. In seconds.
+fn fastest_in_turn(runs: usize, one: &dyn Fn() -> Command, other: &dyn Fn() -> Command) -> (f64, f64) {
+    let time = |command: &dyn Fn() -> Command| {
+        let mut command = command();
+        let began = Instant::now();
+        assert!(command.status().expect("it can be started").success());
+        began.elapsed().as_secs_f64()
+    };
+    (0..runs).fold((f64::MAX, f64::MAX), |(a, b), _| (a.min(time(one)), b.min(time(other))))
+}
+
+/// The most memory that the program had, in MiB, as it says itself while it runs. One that is over too soon is asked
+/// again.
+fn peak(command: &mut Command) -> f64 {
+    for _ in 0..50 {
+        let mut child = command.spawn().expect("it can be started");
+        let mut peak = 0.0_f64;
+        while child.try_wait().expect("it can be waited for").is_none() {
+            peak = peak.max(peak_now(&child).unwrap_or(0.0));
+            thread::sleep(Duration::from_micros(100));
+        }
+        if peak > 0.0 {
+            return peak;
+        }
+    }
+    panic!("the program is always over before it can be asked");
+}
+
+fn peak_now(child: &Child) -> Option<f64> {
+    let process = Path::new("/proc").join(child.id().to_string());
+    // before it is the program it is a copy of this one
+    let is_program = fs::read_link(process.join("exe")).ok()? == Path::new(PROGRAM);
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    is_program.then_some(kib / MIB)
+}
+
+/// An agent that writes as fast as it is read.
+fn flood() {
+    let line = format!(
+        "{{\"type\":\"item.completed\",\"item\":{{\"type\":\"command_execution\",\"output\":\"{}\"}}}}\n",
+        "x".repeat(LINE - 75)
+    );
+    let block = line.repeat(64);
+    let mut out = std::io::stdout().lock();
+    let mut left = FLOOD;
+    while left > 0 {
+        if out.write_all(block.as_bytes()).is_err() {
+            return;
+        }
+        left = left.saturating_sub(block.len() as u64);
+    }
+}
+
+/// An agent that says what time it is, a thousand times.
+fn tick() {
+    for _ in 0..1000 {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(format!("{{\"at\": {}}}\n", now_ns()).as_bytes()).and_then(|()| out.flush());
+        drop(out);
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Nanoseconds since the epoch. A double holds them to a quarter of a microsecond.
+fn now_ns() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is set").as_secs_f64() * 1e9
+}
