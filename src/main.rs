@@ -6,6 +6,7 @@ mod commands;
 mod env;
 mod error;
 mod input;
+mod json;
 mod launcher;
 mod lock;
 mod output;

@@ -3,11 +3,10 @@
 use std::ffi::OsString;
 
 use memchr::memmem;
-use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Account, Arguments, Failure, Form, Prompt, Role, Turn};
+use crate::json::{self, Members};
 use crate::session::{AgentSessionId, SessionName};
 
 pub(super) const MAPPING_FILE: &str = "claude-code-alias-mapping.json";
@@ -38,6 +37,8 @@ pub(super) fn refuses_argument(argument: &str) -> bool {
         "--remote-control",
         "--replay-user-messages",
         "--resume",
+        "--resume-session-at",
+        "--rewind-files",
         "--session-id",
         "--teleport",
         "--tmux",
@@ -84,56 +85,55 @@ pub(super) fn arguments(turn: &Turn<'_>) -> Vec<OsString> {
 }
 
 /// The last word of a turn. Every field may be missing or of another type in other releases.
-#[derive(Deserialize)]
-struct Verdict {
-    #[serde(default, rename = "type")]
-    kind: Value,
-    #[serde(default)]
-    subtype: Value,
-    #[serde(default)]
-    is_error: Value,
-    #[serde(default)]
-    result: Value,
-    #[serde(default)]
-    errors: Value,
-    #[serde(default)]
-    session_id: Value,
+struct Verdict<'a> {
+    members: Members<'a>,
+    raw: &'a RawValue,
 }
 
-impl Verdict {
+impl<'a> Verdict<'a> {
+    /// The verdict in `raw`, which is one wherever it is an object.
+    fn of(raw: &'a RawValue) -> Option<Self> {
+        Some(Self { members: serde_json::from_str(raw.get()).ok()?, raw })
+    }
+
+    fn is_result(&self) -> bool {
+        self.members.text("type").as_deref() == Some("result")
+    }
+
+    fn session_id(&self) -> Option<String> {
+        self.members.text("session_id")
+    }
+
     /// A failed call to the API has `is_error` true and still the subtype `success`; other failures have a subtype
     /// that tells which.
     fn failure(&self) -> Option<Failure> {
-        let subtype = self.subtype.as_str();
-        if self.is_error != Value::Bool(true) && subtype.is_none_or(|subtype| subtype == "success") {
+        let is_error = self.members.get("is_error").is_some_and(|raw| raw.get() == "true");
+        let subtype = self.members.text("subtype");
+        if !is_error && subtype.as_deref().is_none_or(|subtype| subtype == "success") {
             return None;
         }
-        let errors = match &self.errors {
-            Value::Array(errors) => errors.iter().map(words).collect::<Vec<_>>().join("; "),
-            other => words(other),
-        };
-        let reason = [words(&self.result), errors, words(&self.subtype)].into_iter().find(|words| !words.is_empty());
-        Some(Failure { reason })
+        let errors = self.members.get("errors").map(|raw| match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
+            Ok(errors) => errors.into_iter().map(words).collect::<Vec<_>>().join("; "),
+            Err(_) => words(raw),
+        });
+        let told = [self.members.get("result").map(words), errors, subtype];
+        Some(Failure { reason: told.into_iter().flatten().find(|words| !words.is_empty()) })
     }
 
-    fn into_account(self, raw: &RawValue) -> Account {
+    fn into_account(self) -> Account {
         Account {
-            told_id: self.session_id.as_str().map(str::to_owned),
+            told_id: self.session_id(),
             failure: self.failure(),
-            verdict: Some(raw.to_owned()),
-            answer: (!self.result.is_null()).then(|| words(&self.result)),
+            verdict: Some(self.raw.to_owned()),
+            answer: self.members.get("result").filter(|raw| raw.get() != "null").map(words),
             ..Account::default()
         }
     }
 }
 
-/// A JSON value as words: a text as it is, nothing for null, anything else as JSON.
-fn words(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+/// A JSON value as words: a text as it is, nothing for null, anything else as claude wrote it.
+fn words(raw: &RawValue) -> String {
+    json::text(raw).unwrap_or_else(|| if raw.get() == "null" { String::new() } else { raw.get().to_owned() })
 }
 
 /// What the answer of `--output-format json` means: an object, or an array whose last element is the result.
@@ -157,14 +157,11 @@ fn understand(whole: &[u8]) -> Result<Account, &'static str> {
     } else {
         raw
     };
-    if !last.get().starts_with('{') {
-        return Err("its standard output is no JSON object");
-    }
-    let verdict: Verdict = serde_json::from_str(last.get()).map_err(|_| "its standard output cannot be read")?;
-    if raw.get().starts_with('[') && verdict.kind != "result" {
+    let verdict = Verdict::of(last).ok_or("its standard output is no JSON object")?;
+    if raw.get().starts_with('[') && !verdict.is_result() {
         return Err("its standard output is an array that does not end in a result");
     }
-    Ok(verdict.into_account(last))
+    Ok(verdict.into_account())
 }
 
 /// Listens to `--output-format stream-json`.
@@ -192,14 +189,12 @@ impl Listener {
         let Ok(raw) = serde_json::from_slice::<&RawValue>(line) else {
             return;
         };
-        let Ok(event) = serde_json::from_str::<Verdict>(raw.get()) else {
-            return;
-        };
+        let Some(event) = Verdict::of(raw) else { return };
         if self.first_id.is_none() {
-            self.first_id = event.session_id.as_str().map(str::to_owned);
+            self.first_id = event.session_id();
         }
-        if event.kind == "result" {
-            self.verdict = Some(event.into_account(raw));
+        if event.is_result() {
+            self.verdict = Some(event.into_account());
         }
     }
 
@@ -288,6 +283,9 @@ mod tests {
     #[test]
     fn output_that_is_no_answer_is_told_apart() {
         let malformed = |text: &str| conclude(text.as_bytes().to_vec()).malformed.is_some();
+        let cut = conclude(br#"{"result":"x\ud83d","is_error":true,"type":"a","type":"result"}"#.to_vec());
+        assert_eq!(cut.malformed, None);
+        assert!(cut.failure.unwrap().reason.unwrap().starts_with('x'));
         for bad in ["", " \n", "hello", "{\"a\": 1", "[]", "[1]", "7", "[{\"type\":\"assistant\"}]", "{} {}"] {
             assert!(malformed(bad), "{bad}");
         }

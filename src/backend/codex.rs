@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use memchr::memmem;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Account, Arguments, Failure, Prompt, Turn};
+use crate::json::{self, Members};
 use crate::session::{SessionName, trim};
 
 pub(super) const MAPPING_FILE: &str = "codex-cli-alias-mapping.json";
@@ -61,7 +61,11 @@ pub(super) fn owns_option(command: &str, option: &str) -> bool {
 }
 
 /// Arguments of `codex exec` that would change the thread, the form of the answer, or whether it can be resumed.
-pub(super) fn refuses_argument(argument: &str) -> bool {
+///
+/// `previous` is the argument before it: a word that follows an option may be its value, another one would be a command
+/// of `codex exec`.
+pub(super) fn refuses_argument(previous: Option<&str>, argument: &str) -> bool {
+    const COMMANDS: &[&str] = &["fork", "help", "resume", "review"];
     const LONG: &[&str] = &[
         "--all",
         "--ephemeral",
@@ -72,6 +76,10 @@ pub(super) fn refuses_argument(argument: &str) -> bool {
         "--output-last-message",
         "--version",
     ];
+    let stands_alone = previous.is_none_or(|previous| !previous.starts_with('-') || previous.contains('='));
+    if COMMANDS.contains(&argument) && stands_alone {
+        return true;
+    }
     if argument.starts_with("--") {
         return LONG.contains(&argument.split('=').next().unwrap_or(argument));
     }
@@ -149,35 +157,6 @@ pub(crate) fn is_active_writer(stderr: &[u8]) -> bool {
     memmem::find(stderr, b"already has an active writer").is_some()
 }
 
-/// An event of `--json`; all we look at of it.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    thread_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    message: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    error: Option<Reason<'a>>,
-    #[serde(borrow)]
-    item: Option<Item<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Reason<'a> {
-    #[serde(borrow)]
-    message: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
-}
-
 /// Listens to `codex exec --json`.
 pub(super) struct Listener {
     words: [memmem::Finder<'static>; 4],
@@ -206,24 +185,27 @@ impl Listener {
         if !self.words.iter().any(|word| word.find(line).is_some()) {
             return;
         }
-        let Ok(event) = serde_json::from_slice::<Event<'_>>(line) else {
-            return;
+        let Ok(raw) = serde_json::from_slice::<&RawValue>(line) else { return };
+        let Ok(event) = serde_json::from_str::<Members<'_>>(raw.get()) else { return };
+        let members_of = |name| serde_json::from_str::<Members<'_>>(event.get(name)?.get()).ok();
+        let told = |reason: Option<&RawValue>| {
+            let reason = reason.map(|raw| json::text(raw).unwrap_or_else(|| raw.get().to_owned()));
+            Some(Told { reason, event: raw.to_owned() })
         };
-        let told = |reason: Option<Cow<'_, str>>| {
-            let event = serde_json::from_slice::<&RawValue>(line).ok()?.to_owned();
-            Some(Told { reason: reason.map(Cow::into_owned), event })
-        };
-        match &*event.kind {
-            "thread.started" => self.thread_id = event.thread_id.map(Cow::into_owned),
-            "turn.failed" => self.failed = told(event.error.and_then(|error| error.message)),
-            "error" => self.error = told(event.message),
+        // the type alone decides what an event is; what else is in it may change from release to release
+        match event.text("type").as_deref() {
+            Some("thread.started") => self.thread_id = event.text("thread_id"),
+            Some("turn.failed") => {
+                let message = members_of("error").and_then(|error| error.get("message"));
+                self.failed = told(message.or(event.get("error")));
+            }
+            Some("error") => self.error = told(event.get("message")),
             // an error that the turn got over, a reconnect for example
-            "turn.completed" => self.error = None,
-            "item.completed" => {
-                if let Some(Item { kind, text: Some(text) }) = event.item
-                    && kind == "agent_message"
-                {
-                    self.answer = Some(text.into_owned());
+            Some("turn.completed") => self.error = None,
+            Some("item.completed") => {
+                let message = members_of("item").filter(|item| item.text("type").as_deref() == Some("agent_message"));
+                if let Some(text) = message.and_then(|message| message.text("text")) {
+                    self.answer = Some(text);
                 }
             }
             _ => {}
@@ -294,11 +276,13 @@ mod tests {
     #[test]
     fn arguments_that_change_the_thread_or_the_answer_are_refused() {
         for argument in ["--json", "-o", "-ofile", "--output-last-message=x", "--last", "--ephemeral", "-h"] {
-            assert!(refuses_argument(argument), "{argument}");
+            assert!(refuses_argument(None, argument), "{argument}");
         }
         for argument in ["-c", "--config=a", "-C", "--profile", "x", "-"] {
-            assert!(!refuses_argument(argument), "{argument}");
+            assert!(!refuses_argument(None, argument), "{argument}");
         }
+        assert!(refuses_argument(None, "resume") && refuses_argument(Some("--a=b"), "fork"));
+        assert!(!refuses_argument(Some("--profile"), "review"));
     }
 
     #[test]
@@ -312,6 +296,18 @@ mod tests {
         let account = account(&[reconnect, failed, reconnect]);
         assert_eq!(account.failure.unwrap().reason.as_deref(), Some("no key"));
         assert_eq!(account.verdict.unwrap().get(), failed);
+    }
+
+    #[test]
+    fn a_failure_of_another_shape_is_one_all_the_same() {
+        for (event, reason) in [
+            (r#"{"type":"turn.failed","error":"boom"}"#, Some("boom")),
+            (r#"{"type":"turn.failed","error":{"code":7}}"#, Some(r#"{"code":7}"#)),
+            (r#"{"type":"turn.failed"}"#, None),
+            (r#"{"type":"error","message":{"a":1}}"#, Some(r#"{"a":1}"#)),
+        ] {
+            assert_eq!(account(&[event]).failure.unwrap().reason.as_deref(), reason, "{event}");
+        }
     }
 
     #[test]

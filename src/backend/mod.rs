@@ -148,10 +148,11 @@ impl Backend {
     }
 
     /// Why `argument` cannot be handed on, where it cannot: it would change which session answers or in what form.
-    pub(crate) fn refuses_argument(self, argument: &str) -> bool {
+    pub(crate) fn refuses_argument(self, previous: Option<&str>, argument: &str) -> bool {
         match self {
+            _ if argument == "--" => true, // it would end the options before ours
             Self::Claude => claude::refuses_argument(argument),
-            Self::Codex => codex::refuses_argument(argument),
+            Self::Codex => codex::refuses_argument(previous, argument),
         }
     }
 

@@ -30,7 +30,11 @@ impl Context {
                 .map(|option| (backend, option))
         };
         let owners: Vec<_> = Backend::ALL.into_iter().filter_map(owned).collect();
-        match (self.global.backend.or(self.preset), owners.as_slice()) {
+        let chosen = match self.global.backend {
+            Some(backend) => Some(backend),
+            None => preset(&self.program)?,
+        };
+        match (chosen, owners.as_slice()) {
             (Some(backend), owners) => match owners.iter().find(|(other, _)| *other != backend) {
                 Some((other, option)) => {
                     Err(Error::usage(format!("--{option} is an option of {other}, and this call is for {backend}"))
@@ -67,7 +71,7 @@ impl Context {
         let with_command =
             || Backend::ALL.into_iter().filter(|backend| matches!(env::text(backend.command_variable()), Ok(Some(_))));
         let path = env::raw("PATH");
-        let folder = crate::store::location::current_folder()?;
+        let folder = crate::store::location::current_folder().unwrap_or_default();
         let on_path = || {
             Backend::ALL
                 .into_iter()

@@ -15,7 +15,8 @@ use crate::input;
 use crate::launcher::{self, Launcher, ShellKind};
 use crate::lock;
 use crate::session::{AgentSessionId, is_blank, trim};
-use crate::store::location;
+use crate::store::Store;
+use crate::store::location::{self, Place};
 
 /// How an agent is to be called.
 pub(super) struct AgentCall {
@@ -34,16 +35,19 @@ pub(super) struct AgentCall {
     pub(super) stdin: bool,
     /// Where the agent is sent; `None`: it runs where we do.
     pub(super) folder: Option<PathBuf>,
+    /// The options that say where the mapping is, absolute, for advice.
+    pub(super) place: Vec<String>,
 }
 
 impl AgentCall {
     pub(super) fn new(
         context: &Context,
-        backend: Backend,
+        store: &Store,
         workspace: &Workspace,
         options: &cli::Call,
         form: Form,
     ) -> Result<Self> {
+        let backend = store.backend;
         let deadline =
             options.deadline_seconds.as_deref().map(|text| seconds("--deadline-seconds", text)).transpose()?;
         let stall = options.stall_seconds.as_deref().map(|text| seconds("--stall-seconds", text)).transpose()?;
@@ -77,6 +81,7 @@ impl AgentCall {
             stall,
             stdin: options.stdin,
             folder: workspace.given.then(|| workspace.resolved.clone()),
+            place: place_options(store, workspace),
         })
     }
 
@@ -89,7 +94,8 @@ impl AgentCall {
     /// The agent's program.
     pub(super) fn program(&self) -> Result<PathBuf> {
         let name = self.launcher.name();
-        launcher::find(name, self.variable("PATH").as_deref(), &location::current_folder()?).map_err(|error| {
+        let folder = location::current_folder().or_else(|error| self.folder.clone().ok_or(error))?;
+        launcher::find(name, self.variable("PATH").as_deref(), &folder).map_err(|error| {
             if error.kind == Kind::AgentNotExecutable {
                 return error; // it says what to do
             }
@@ -116,9 +122,23 @@ impl AgentCall {
     }
 }
 
+/// Where the mapping is, in options that mean the same from any folder.
+fn place_options(store: &Store, workspace: &Workspace) -> Vec<String> {
+    let file = match &store.place {
+        Place::Explicit { resolved, .. } => Some(format!("--mapping-file={}", resolved.display())),
+        Place::Default { .. } => None,
+    };
+    let folder = workspace.given.then(|| format!("--workspace-dir={}", workspace.text()));
+    file.into_iter().chain(folder).collect()
+}
+
 /// Seconds as the original took them: anything that Python's `float` reads, finite and above 0.
 fn seconds(option: &str, text: &str) -> Result<Duration> {
-    let number: Option<f64> = trim(text).parse().ok();
+    // Python takes single underscores between digits
+    let digits = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+    let separates = |at: usize| at > 0 && digits(at - 1) && digits(at + 1);
+    let plain: String = text.char_indices().filter(|&(at, c)| c != '_' || !separates(at)).map(|(_, c)| c).collect();
+    let number: Option<f64> = trim(&plain).parse().ok();
     match number {
         Some(seconds) if seconds.is_finite() && seconds > 0.0 => {
             Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
@@ -179,9 +199,13 @@ fn launcher(backend: Backend, options: &cli::Call) -> Result<Launcher> {
 }
 
 fn refuse_arguments(backend: Backend, extra: &[OsString]) -> Result<()> {
-    let refused =
-        extra.iter().filter_map(|argument| argument.to_str()).find(|argument| backend.refuses_argument(argument));
-    match refused {
+    let words: Vec<Option<&str>> = extra.iter().map(|argument| argument.to_str()).collect();
+    let previous = std::iter::once(None).chain(words.iter().copied());
+    let refused = words
+        .iter()
+        .zip(previous)
+        .find(|(word, previous)| word.is_some_and(|word| backend.refuses_argument(*previous, word)));
+    match refused.and_then(|(word, _)| *word) {
         Some(argument) => Err(Error::usage(format!("{argument} cannot be handed to {backend} behind '--'"))
             .caused_by("it would change which session answers, or in what form")
             .hint("leave it out; this program says it for you where it is needed")),
@@ -192,7 +216,7 @@ fn refuse_arguments(backend: Backend, extra: &[OsString]) -> Result<()> {
 /// What `codex exec` takes. Relative images are the caller's, so they become absolute where codex runs elsewhere.
 fn exec_options(options: &cli::CodexCall, elsewhere: bool) -> Result<ExecOptions> {
     let mut image = options.image.clone();
-    if elsewhere {
+    if elsewhere && image.iter().any(|path| path.is_relative()) {
         let here = location::current_folder()?;
         image = image.into_iter().map(|path| here.join(path)).collect();
     }
@@ -267,8 +291,9 @@ mod tests {
     #[test]
     fn a_deadline_is_a_finite_number_above_zero() {
         assert_eq!(seconds("--x", " 1.5 ").unwrap(), Duration::from_millis(1500));
+        assert_eq!(seconds("--x", "1_0.5").unwrap(), Duration::from_millis(10_500));
         assert_eq!(seconds("--x", "1e300").unwrap(), Duration::MAX);
-        for bad in ["0", "-1", "nan", "inf", "x", "", "-0"] {
+        for bad in ["0", "-1", "nan", "inf", "x", "", "-0", "_1", "1__0", "1_"] {
             assert!(seconds("--x", bad).is_err(), "{bad}");
         }
     }

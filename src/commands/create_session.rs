@@ -1,8 +1,8 @@
 //! `create-session`: starts a session, or takes one that is there, and saves it under a name.
 
 use super::call::AgentCall;
-use super::turn::{self, Ask, Caller, Request};
-use super::{Context, Subject, Workspace, print, print_object, required_name, session_id};
+use super::turn::{self, Answer, Ask, Caller, Request};
+use super::{Context, Subject, Workspace, paid, print, print_object, required_name, session_id};
 use crate::backend::{Backend, Form, Model};
 use crate::cli::{self, IfExists};
 use crate::error::{Error, Kind, Result};
@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     let subject = Subject { name: Some(name.clone()), id: None };
     let backend = context.backend(&options.place, Some(&subject))?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
-    let call = AgentCall::new(context, backend, &workspace, &options.call, Form::Json)?;
+    let call = AgentCall::new(context, &store, &workspace, &options.call, Form::Json)?;
     store.deadline = call.deadline;
     if options.session_id.is_some() {
         context
@@ -54,7 +54,7 @@ impl Creation<'_> {
         let entry = self.entry(id);
         let if_exists = self.options.if_exists;
         let saved = self.store.update(true, |mapping, _| match mapping.get(&self.name) {
-            Some(old) if if_exists != IfExists::Overwrite => (Err(old), false),
+            old if if_exists != IfExists::Overwrite && mapping.contains(&self.name) => (Err(old), false),
             _ => (Ok(save(mapping, &self.name, &entry, &self.store.workspace)), true),
         })?;
         match saved.value {
@@ -62,22 +62,21 @@ impl Creation<'_> {
                 self.tell_old(old);
                 self.print(&entry, true)
             }
-            Err(old) if if_exists == IfExists::Reuse => self.print(&old, false),
-            Err(old) => Err(self.exists(&old)),
+            Err(Some(old)) if if_exists == IfExists::Reuse => self.print(&old, false),
+            Err(old) => Err(self.exists(old.as_ref())),
         }
     }
 
     fn start(&self) -> Result<()> {
         let role = turn::role(self.options.role_definition_md.as_deref(), self.call.deadline)?;
-        let _name = hold_name(&self.store, &self.name, &self.call)?;
+        let _name = hold_name(&self.store, &self.name, &self.call, true)?;
         self.store.prepare()?;
-        if self.options.if_exists != IfExists::Overwrite
-            && let Some(old) = self.store.read().ok().flatten().and_then(|mapping| mapping.get(&self.name))
-        {
-            return if self.options.if_exists == IfExists::Reuse {
-                self.print(&old, false)
-            } else {
-                Err(self.exists(&old))
+        let mapping =
+            if self.options.if_exists == IfExists::Overwrite { None } else { self.store.read().ok().flatten() };
+        if let Some(mapping) = mapping.filter(|mapping| mapping.contains(&self.name)) {
+            return match mapping.get(&self.name) {
+                Some(old) if self.options.if_exists == IfExists::Reuse => self.print(&old, false),
+                old => Err(self.exists(old.as_ref())),
             };
         }
         let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
@@ -86,18 +85,23 @@ impl Creation<'_> {
         let caller = Caller::new(&self.call, self.context.notes)?;
         let created = create(&caller, &self.store, &self.name, Form::Json, &request, role.as_deref())?;
         self.tell_old(created.replaced);
-        self.print(&created.entry, created.written)
+        self.print(&created.entry, created.written).map_err(|error| paid(error, &created.entry.id))
     }
 
     fn entry(&self, id: AgentSessionId) -> Entry {
         Entry { id, created_at: Some(now()), model: self.call.model.clone(), effort: self.call.effort.clone() }
     }
 
-    fn exists(&self, old: &Entry) -> Error {
-        let backend = self.call.backend;
-        Error::new(Kind::SessionExists, format!("a {backend} session named '{}' exists, {}", self.name, old.id))
-            .session_id(Some(old.id.clone()))
-            .hint("resume it, or overwrite the name with --if-exists overwrite")
+    /// The name is taken; `old`: by an entry that we can use.
+    fn exists(&self, old: Option<&Entry>) -> Error {
+        let (name, backend) = (&self.name, self.call.backend);
+        let told = match old {
+            Some(old) => format!("a {backend} session named '{name}' exists, {}", old.id),
+            None => format!("the name '{name}' is taken by an entry that is none of {backend}'s"),
+        };
+        Error::new(Kind::SessionExists, told)
+            .session_id(old.map(|old| old.id.clone()))
+            .hint("use another name, or overwrite this one with --if-exists overwrite")
     }
 
     fn tell_old(&self, old: Option<String>) {
@@ -135,7 +139,7 @@ pub(super) struct Created {
     /// What the name meant before.
     pub(super) replaced: Option<String>,
     pub(super) written: bool,
-    pub(super) account: crate::backend::Account,
+    pub(super) answer: Answer,
 }
 
 /// Starts a session with `request` as its first turn and saves it. What was paid for is told even where it cannot be
@@ -162,7 +166,8 @@ pub(super) fn create(
         held: &held,
         wait: true,
     };
-    let account = caller.ask(&ask)?;
+    let answer = caller.ask(&ask)?;
+    let account = &answer.account;
     let backend = call.backend;
     let told = account.told_id.as_deref().unwrap_or_default();
     let id = AgentSessionId::new(told).map_err(|why| {
@@ -180,12 +185,12 @@ pub(super) fn create(
         Ok(updated) => (updated.value, true),
         Err(error) => {
             let error = Error::from(error).to_sentence();
-            let advice = turn::adopt_hint(backend, Some(name), &entry.id);
+            let advice = turn::adopt_hint(call, Some(name), &entry.id);
             caller.notes.warning(&format!("the session was started, but its name was not saved: {error}; {advice}"));
             (None, false)
         }
     };
-    Ok(Created { entry, replaced, written, account })
+    Ok(Created { entry, replaced, written, answer })
 }
 
 /// Saves an entry and tells what the name meant before, to whichever agent it belonged.
@@ -204,11 +209,11 @@ fn save(
 }
 
 /// Holds a name while it is being created, so that several calls that want it make one session.
-pub(super) fn hold_name(store: &Store, name: &SessionName, call: &AgentCall) -> Result<Lock> {
+pub(super) fn hold_name(store: &Store, name: &SessionName, call: &AgentCall, wait: bool) -> Result<Lock> {
     let key = store.name_key(name);
     let what = format!("the name '{name}'");
     refuse_own(&key, &what)?;
-    hold(&key, &what, call, store.notes, true)
+    hold(&key, &what, call, store.notes, wait)
 }
 
 /// Refuses a lock that a call above this one holds: it would wait for itself.

@@ -36,8 +36,8 @@ pub(crate) struct Context {
     pub(crate) notes: Notes,
     /// The command and the options in use, by name.
     spelled: Spelled,
-    /// The backend that the environment or the name of this program chose.
-    preset: Option<Backend>,
+    /// The name this program was started under.
+    program: OsString,
 }
 
 /// Understands the command line and runs its verb. Tells with it in which format an error is to be reported.
@@ -45,15 +45,14 @@ pub(crate) fn start(started: Instant) -> (Format, Result<()>) {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
-    let preset = backend_choice::preset(&program);
     let line = Cli::command(); // built once: it is the most of what starting this program takes
-    let (spelled, format) = cli::spell(&line, &arguments, preset.as_ref().ok().copied().flatten());
+    let (spelled, format) = cli::spell(&line, &arguments, backend_choice::preset(&program).ok().flatten());
     let done = spelled.and_then(|spelled| {
         let Some(Cli { global, command }) = parse(line, &program, &spelled)? else {
             return Ok(());
         };
         let notes = Notes { quiet: global.quiet };
-        run(&Context { started, global, notes, spelled, preset: preset? }, &command)
+        run(&Context { started, global, notes, spelled, program }, &command)
     });
     (format, done)
 }
@@ -112,6 +111,10 @@ fn usage_error(words: &str, command: Option<&str>) -> Error {
     let message = paragraphs[0].trim_start_matches("error: ");
     let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let tip = words.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    // what stands behind '--' is the agent's, so that is no way to give a value to us
+    let tip = tip.map(|tip| {
+        if tip.contains("use '-- ") { "a value that begins with a dash is written --option=-value" } else { tip }
+    });
     let help =
         command.map_or_else(|| "invoke-persist --help".to_owned(), |name| format!("invoke-persist {name} --help"));
     let hint = tip.map_or_else(|| format!("see {help}"), |tip| format!("{tip}; see {help}"));
@@ -222,6 +225,11 @@ fn print_object(object: &Object) -> Result<()> {
 
 fn print(text: &str) -> Result<()> {
     output::print(text).map_err(|error| stdout_error(&error))
+}
+
+/// An error that came after a turn was paid for: a caller must not think that nothing was sent.
+fn paid(error: Error, id: &AgentSessionId) -> Error {
+    error.turn_started().agent_exit_status(Some(0)).session_id(Some(id.clone()))
 }
 
 fn stdout_error(error: &std::io::Error) -> Error {

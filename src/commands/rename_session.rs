@@ -10,6 +10,9 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
     let from = required_name(&options.name)?;
     let to = options.to.as_deref().and_then(SessionName::new);
     let to = to.ok_or_else(|| Error::usage("the new name is missing").hint("add --to NEW"))?;
+    if from == to {
+        return Err(Error::usage(format!("'{from}' is the session's name already")));
+    }
     let subject = Subject { name: Some(from.clone()), id: None };
     let backend = context.backend(&options.place, Some(&subject))?;
     let (store, workspace) = context.store(backend, &options.place)?;
@@ -20,9 +23,13 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
         let Some(entry) = mapping.get(&from) else {
             return (Err(not_found(&store, &from, mapping.why_unusable(&from))), false);
         };
-        let replaced = mapping.get(&to).filter(|_| from != to).map(|entry| entry.id);
-        if let Some(id) = replaced.as_ref().filter(|_| !options.force) {
-            let error = Error::new(Kind::SessionExists, format!("a {backend} session named '{to}' exists, {id}"));
+        let replaced = mapping.get(&to).map(|entry| entry.id);
+        if mapping.contains(&to) && !options.force {
+            let told = match &replaced {
+                Some(id) => format!("a {backend} session named '{to}' exists, {id}"),
+                None => format!("the name '{to}' is taken by an entry that is none of {backend}'s"),
+            };
+            let error = Error::new(Kind::SessionExists, told);
             return (Err(error.hint("choose another name, or overwrite it with --force")), false);
         }
         mapping.rename(&from, &to);

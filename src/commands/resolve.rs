@@ -24,6 +24,8 @@ pub(super) struct Resolved {
     pub(super) id: AgentSessionId,
     /// Where the mapping has it.
     pub(super) saved: Option<(SessionName, Entry)>,
+    /// All names that it has there.
+    pub(super) names: Vec<String>,
     source: String,
 }
 
@@ -38,7 +40,8 @@ impl Resolved {
 
     /// A session that was just started and saved.
     pub(super) fn created(name: SessionName, entry: Entry) -> Self {
-        Self { id: entry.id.clone(), saved: Some((name, entry)), source: "created".to_owned() }
+        let names = vec![name.as_str().to_owned()];
+        Self { id: entry.id.clone(), saved: Some((name, entry)), names, source: "created".to_owned() }
     }
 
     /// The JSON that `resolve` prints and codex's resume-json begins with.
@@ -61,17 +64,19 @@ pub(super) fn look_up(store: &Store, subject: &Subject) -> Result<Resolved> {
         let name = subject.name.as_ref().expect("a subject has one of both");
         return look_up_name(store, name)?.map_err(|unusable| not_found(store, name, unusable));
     };
-    let saved = match store.read() {
-        Ok(mapping) => mapping.and_then(|mapping| mapping.find(id)),
+    let mapping = match store.read() {
+        Ok(mapping) => mapping,
         Err(error) => {
             let error = Error::from(error).to_sentence();
             store.notes.warning(&format!("{error}; the id is used as it is, without a remembered model"));
             None
         }
     };
+    let saved = mapping.as_ref().and_then(|mapping| mapping.find(id));
+    let names = mapping.map(|mapping| mapping.names_of(id)).unwrap_or_default();
     let key = store.backend.id_key();
     let source = if saved.is_some() { format!("mapping_file_by_{key}") } else { key.to_owned() };
-    Ok(Resolved { id: id.clone(), saved, source })
+    Ok(Resolved { id: id.clone(), saved, names, source })
 }
 
 /// What an entry's id is good for where it is there and cannot be used.
@@ -85,6 +90,6 @@ pub(super) fn look_up_name(store: &Store, name: &SessionName) -> Result<std::res
     let Some(entry) = mapping.get(name) else {
         return Ok(Err(mapping.why_unusable(name)));
     };
-    let id = entry.id.clone();
-    Ok(Ok(Resolved { id, saved: Some((name.clone(), entry)), source: "mapping_file".to_owned() }))
+    let (id, names) = (entry.id.clone(), mapping.names_of(&entry.id));
+    Ok(Ok(Resolved { id, saved: Some((name.clone(), entry)), names, source: "mapping_file".to_owned() }))
 }

@@ -3,8 +3,8 @@
 use super::call::AgentCall;
 use super::create_session::{create, hold, hold_name, refuse_own};
 use super::resolve::{Resolved, look_up, look_up_name};
-use super::turn::{self, Ask, Caller, Request, Source};
-use super::{Context, Subject, print, print_object, stdout_error};
+use super::turn::{self, Answer, Ask, Caller, Request, Source};
+use super::{Context, Subject, paid, print, print_object, stdout_error};
 use crate::backend::{Account, Backend, Form, Model};
 use crate::cli::{self, IfBusy, IfMissing};
 use crate::error::{Error, Kind, Result};
@@ -16,7 +16,7 @@ use crate::store::format::{Entry, Mapping};
 
 pub(super) fn json(context: &Context, options: &cli::ResumeJson) -> Result<()> {
     let (resuming, done) = resume(context, &options.resume, Form::Json)?;
-    let Done { resolved, account, model, effort, lost } = done;
+    let Done { resolved, account, model, effort, lost, .. } = done;
     let printed = if options.print_result || options.print_session_id {
         let answer = options.print_result.then(|| output::print_line(account.answer.as_deref().unwrap_or_default()));
         answer
@@ -30,18 +30,22 @@ pub(super) fn json(context: &Context, options: &cli::ResumeJson) -> Result<()> {
         let answer = account.answer.unwrap_or_default();
         print_object(&described.with("event_count", account.lines).with("final_message", answer))
     };
-    lost.map_or(printed, Err)
+    lost.map_or(printed.map_err(|error| paid(error, &resolved.id)), Err)
 }
 
 pub(super) fn stream(context: &Context, options: &cli::ResumeStream) -> Result<()> {
     let (_, done) = resume(context, &options.resume, Form::Stream { partials: options.include_partials })?;
-    done.lost.map_or(Ok(()), Err)
+    let Done { resolved, lost, copied, .. } = done;
+    let copied = copied.map_err(|error| paid(stdout_error(&error), &resolved.id));
+    lost.map_or(copied, Err)
 }
 
 /// A turn that was paid for.
 struct Done {
     resolved: Resolved,
     account: Account,
+    /// Whether a stream could be passed on.
+    copied: std::io::Result<()>,
     /// What was in force.
     model: Option<String>,
     effort: Option<String>,
@@ -61,7 +65,7 @@ fn resume(context: &Context, options: &cli::Resume, form: Form) -> Result<(Resum
     let subject = Subject::of(&options.selector)?.required()?;
     let backend = context.backend(&options.place, Some(&subject))?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
-    let call = AgentCall::new(context, backend, &workspace, &options.call, form)?;
+    let call = AgentCall::new(context, &store, &workspace, &options.call, form)?;
     store.deadline = call.deadline;
     let source = Source::of(options)?;
     let create_missing = options.if_missing == IfMissing::Create;
@@ -99,12 +103,11 @@ impl Resuming {
             return Ok(created);
         }
         let (resolved, _held) = self.hold()?;
-        let names = self.store.read().ok().flatten().map(|mapping| mapping.names_of(&resolved.id)).unwrap_or_default();
         let caller = Caller::new(&self.call, self.notes)?;
         let remembered = resolved.model().filter(|_| self.call.model.is_none());
         let model = self.call.model.as_deref().or(remembered);
         let effort = self.call.effort.as_deref().or(resolved.effort());
-        let account = caller.ask(&Ask {
+        let Answer { account, copied } = caller.ask(&Ask {
             session: Some(&resolved.id),
             name: resolved.saved.as_ref().map(|(name, _)| name),
             form: turn.form,
@@ -116,24 +119,27 @@ impl Resuming {
             wait: self.wait,
         })?;
         let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));
-        let told = account.told_id.as_deref().and_then(|id| AgentSessionId::new(id).ok());
-        let other = told.filter(|told| !resolved.id.is_same_session(told));
-        let lost = match (other, self.call.backend) {
-            (Some(told), Backend::Codex) => Some(self.lost(&resolved, &told, account.verdict.clone())),
-            (other, _) => {
-                let turn = Finished {
-                    backend: self.call.backend,
-                    resolved: &resolved,
-                    names,
-                    new_id: other,
-                    model: model.as_deref(),
-                    effort: effort.as_deref(),
-                };
-                self.remember(&turn);
+        let told = account.told_id.as_deref().filter(|told| !resolved.id.is_told_as(told));
+        if let (Some(told), Backend::Codex) = (told, self.call.backend) {
+            let lost = Some(self.lost(&resolved, told, account.verdict.clone()));
+            return Ok(Done { resolved, account, copied, model, effort, lost });
+        }
+        let new_id = match told.map(AgentSessionId::new).transpose() {
+            Ok(id) => id,
+            Err(why) => {
+                let told = told.unwrap_or_default();
+                self.notes.warning(&format!("claude told a session id that {why} and is not followed: {told}"));
                 None
             }
         };
-        Ok(Done { resolved, account, model, effort, lost })
+        self.remember(&Finished {
+            call: &self.call,
+            resolved: &resolved,
+            new_id,
+            model: model.as_deref(),
+            effort: effort.as_deref(),
+        });
+        Ok(Done { resolved, account, copied, model, effort, lost: None })
     }
 
     /// Starts the session where there is none of that name. Of several calls at once one does; the others wait here and
@@ -142,50 +148,56 @@ impl Resuming {
         if look_up_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }
-        let _name = hold_name(&self.store, name, &self.call)?;
+        let _name = hold_name(&self.store, name, &self.call, self.wait)?;
         if look_up_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }
         self.store.prepare()?;
         let caller = Caller::new(&self.call, self.notes)?;
         let created = create(&caller, &self.store, name, turn.form, turn.request, turn.role)?;
+        if let Some(replaced) = &created.replaced {
+            self.notes.note(&format!("'{name}' was the name of {replaced} before"));
+        }
         let (model, effort) = (created.entry.model.clone(), created.entry.effort.clone());
         let resolved = Resolved::created(name.clone(), created.entry);
-        Ok(Some(Done { resolved, account: created.account, model, effort, lost: None }))
+        let Answer { account, copied } = created.answer;
+        Ok(Some(Done { resolved, account, copied, model, effort, lost: None }))
     }
 
     /// The session, held. While we waited for it another turn may have changed what the name means.
     fn hold(&self) -> Result<(Resolved, Lock)> {
+        // what is to be said of the mapping was said when it was first looked at
+        let quiet = self.store.with_notes(Notes { quiet: true });
         loop {
-            let resolved = look_up(&self.store, &self.subject)?;
+            let resolved = look_up(&quiet, &self.subject)?;
             let key = self.call.session_key(&resolved.id);
             let what = format!("the session {}", resolved.id);
             refuse_own(&key, &what).map_err(|error| error.session_id(Some(resolved.id.clone())))?;
             let held = hold(&key, &what, &self.call, self.notes, self.wait);
             let held = held.map_err(|error| error.session_id(Some(resolved.id.clone())))?;
-            let again = look_up(&self.store, &self.subject)?;
+            let again = look_up(&quiet, &self.subject)?;
             if again.id == resolved.id {
                 return Ok((again, held));
             }
         }
     }
 
-    fn lost(
-        &self,
-        resolved: &Resolved,
-        told: &AgentSessionId,
-        verdict: Option<Box<serde_json::value::RawValue>>,
-    ) -> Error {
+    fn lost(&self, resolved: &Resolved, told: &str, verdict: Option<Box<serde_json::value::RawValue>>) -> Error {
         let backend = self.call.backend;
-        Error::new(
+        let told_id = AgentSessionId::new(told).ok();
+        let name = resolved.saved.as_ref().map(|(name, _)| name);
+        let error = Error::new(
             Kind::SessionLost,
             format!("{backend} does not know the session {} and answered from a new one, {told}", resolved.id),
         )
         .turn_started()
         .agent_exit_status(Some(0))
-        .session_id(Some(told.clone()))
-        .verdict(verdict)
-        .hint(turn::adopt_hint(backend, resolved.saved.as_ref().map(|(name, _)| name), told))
+        .session_id(told_id.clone())
+        .verdict(verdict);
+        match told_id {
+            Some(id) => error.hint(turn::adopt_hint(&self.call, name, &id)),
+            None => error,
+        }
     }
 
     /// Saves what a successful turn changed. The turn is paid for, so nothing here fails the call.
@@ -203,7 +215,7 @@ impl Resuming {
                 mapping.set_workspace(&self.store.workspace);
                 return (Vec::new(), true);
             }
-            (turn.apply(mapping, &self.store.workspace), true)
+            turn.apply(mapping, &self.store.workspace)
         });
         match updated {
             Ok(updated) => updated.value.iter().for_each(|note| self.notes.note(note)),
@@ -220,44 +232,41 @@ impl Resuming {
 
 /// A turn that ended well, and what the mapping is to know of it.
 struct Finished<'a> {
-    backend: Backend,
+    call: &'a AgentCall,
     resolved: &'a Resolved,
-    /// All names of the session when the turn began.
-    names: Vec<String>,
     new_id: Option<AgentSessionId>,
     model: Option<&'a str>,
     effort: Option<&'a str>,
 }
 
 impl Finished<'_> {
-    /// Changes `mapping` as the turn demands, and tells what people should know. The entry may have been renamed, given
-    /// to another session or deleted while the turn ran.
-    fn apply(&self, mapping: &mut Mapping, workspace: &str) -> Vec<String> {
+    /// Changes `mapping` as the turn demands, and tells what people should know, and whether anything changed. The entry
+    /// may have been renamed, given to another session or deleted while the turn ran.
+    fn apply(&self, mapping: &mut Mapping, workspace: &str) -> (Vec<String>, bool) {
         let Some((name, began_with)) = &self.resolved.saved else {
-            return Vec::new();
+            return (Vec::new(), false);
         };
         let (old, new) = (&self.resolved.id, self.new_id.as_ref().unwrap_or(&self.resolved.id));
         let mut notes = Vec::new();
-        mapping.set_workspace_if_empty(workspace);
         let now = mapping.get(name).map(|entry| entry.id);
+        let renamed = mapping.names_of(old).into_iter().find(|name| !self.resolved.names.contains(name));
         let target = match now {
             Some(id) if id == *old => Some(name.as_str().to_owned()),
             Some(id) => {
                 notes.push(format!("'{name}' was given to {id} during the turn and keeps it; this turn was in {new}"));
-                None
-            }
-            None => {
-                let renamed = mapping.names_of(old).into_iter().find(|name| !self.names.contains(name));
-                if renamed.is_none() {
-                    let advice = turn::adopt_hint(self.backend, Some(name), new);
-                    notes.push(format!("'{name}' was deleted during the turn and stays deleted; {advice}"));
-                }
                 renamed
             }
+            None => renamed.or_else(|| {
+                let advice = turn::adopt_hint(self.call, Some(name), new);
+                notes.push(format!("'{name}' was deleted during the turn and stays deleted; {advice}"));
+                None
+            }),
         };
+        let followers = if new == old { Vec::new() } else { mapping.names_of(old) };
+        let changed = target.is_some() || !followers.is_empty();
         if new != old {
             notes.push(format!("{old} goes on as {new}"));
-            for name in mapping.names_of(old) {
+            for name in followers {
                 if let Some(entry) = mapping.get(&SessionName::verbatim(&name)) {
                     mapping.amend(&name, &Entry { id: new.clone(), ..entry });
                 }
@@ -269,7 +278,10 @@ impl Finished<'_> {
             let effort = self.effort.map(str::to_owned).or(entry.effort.clone());
             mapping.amend(&name, &Entry { id: new.clone(), model, effort, ..entry });
         }
-        notes
+        if changed {
+            mapping.set_workspace_if_empty(workspace);
+        }
+        (notes, changed)
     }
 
     /// The entry for a mapping that was lost during the turn.

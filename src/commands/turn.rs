@@ -18,10 +18,14 @@ use crate::launcher;
 use crate::output::Notes;
 use crate::process::{self, End, Runner};
 use crate::session::{AgentSessionId, SessionName, is_blank};
+use crate::store::location;
 
 /// A prompt, or a role, longer than this does not go into the arguments: Linux allows 128 KiB for one of them, Windows
 /// 32 KiB for all (8 KiB where a batch file is started).
 const LONGEST_ARGUMENT: usize = if cfg!(windows) { 8 << 10 } else { 100 << 10 };
+
+/// What the system says of a file that is no program (`ENOEXEC`; on Windows `ERROR_BAD_EXE_FORMAT`).
+const EXEC_FORMAT: i32 = if cfg!(windows) { 193 } else { 8 };
 
 /// Between two tries to get a session that another program has open.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
@@ -155,7 +159,7 @@ impl<'a> Caller<'a> {
     }
 
     /// One turn. What comes back is a success.
-    pub(super) fn ask(&self, ask: &Ask<'_>) -> Result<Account> {
+    pub(super) fn ask(&self, ask: &Ask<'_>) -> Result<Answer> {
         let mut full_auto = self.call.exec.full_auto;
         let mut told = false;
         loop {
@@ -169,6 +173,7 @@ impl<'a> Caller<'a> {
             }
             if let (Some(id), Some(1..)) = (ask.session, status)
                 && self.call.backend == Backend::Codex
+                && done.account.lines == 0 // no turn began, so asking again asks once
                 && codex::is_active_writer(&done.stderr)
             {
                 if !ask.wait {
@@ -262,9 +267,13 @@ impl<'a> Caller<'a> {
     fn not_started(&self, error: &std::io::Error) -> Error {
         use std::io::ErrorKind;
         let program = self.program.display();
+        // the file's own faults, and everything else: no memory, no processes, no descriptors left
         let kind = match error.kind() {
-            ErrorKind::ArgumentListTooLong | ErrorKind::OutOfMemory | ErrorKind::WouldBlock => Kind::Io,
-            _ => Kind::AgentNotExecutable,
+            ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::ExecutableFileBusy => {
+                Kind::AgentNotExecutable
+            }
+            _ if error.raw_os_error() == Some(EXEC_FORMAT) => Kind::AgentNotExecutable,
+            _ => Kind::Io,
         };
         let told = Error::new(kind, format!("'{program}' cannot be started"));
         match error.kind() {
@@ -278,7 +287,7 @@ impl<'a> Caller<'a> {
     }
 
     /// Whether a run was a successful turn; if not, why, in the agent's words.
-    fn judge(&self, ask: &Ask<'_>, done: Done) -> Result<Account> {
+    fn judge(&self, ask: &Ask<'_>, done: Done) -> Result<Answer> {
         let backend = self.call.backend;
         let failed = match done.end {
             End::Exited(0) => match &done.account {
@@ -287,13 +296,16 @@ impl<'a> Caller<'a> {
                     Error::new(Kind::AgentOutputInvalid, format!("{backend} ended well, but {why}"))
                         .hint(format!("is '{}' really {backend}?", self.call.launcher.name()))
                 }
-                _ => return self.succeed(done),
+                _ => return Ok(Answer { account: done.account, copied: done.copied }),
             },
-            End::Exited(127) if self.call.launcher.is_shell() && done.account.lines == 0 => {
-                let command = self.call.launcher.name();
-                return Err(Error::new(Kind::AgentNotFound, format!("{command} did not find the agent's command"))
-                    .caused_by(last_words(&done.stderr))
-                    .hint("define it with --codex-shell-init, or in a file that the shell reads"));
+            End::Exited(status @ (126 | 127)) if self.call.launcher.is_shell() && done.account.lines == 0 => {
+                let shell = self.call.launcher.name();
+                let told = match status {
+                    126 => Error::new(Kind::AgentNotExecutable, format!("{shell} cannot execute the agent's command")),
+                    _ => Error::new(Kind::AgentNotFound, format!("{shell} did not find the agent's command"))
+                        .hint("define it with --codex-shell-init, or in a file that the shell reads"),
+                };
+                return Err(told.caused_by(last_words(&done.stderr)).agent_exit_status(Some(status)));
             }
             End::Exited(status) => Error::new(Kind::AgentFailed, format!("{backend} ended with exit status {status}")),
             End::Killed(signal) => Error::new(Kind::AgentFailed, format!("{backend} was killed by signal {signal}")),
@@ -314,14 +326,6 @@ impl<'a> Caller<'a> {
         Err(self.explain(ask, done, failed))
     }
 
-    fn succeed(&self, done: Done) -> Result<Account> {
-        if let Err(error) = done.copied {
-            self.notes.warning("the turn is done, but its output could not be passed on");
-            return Err(Error::new(Kind::Io, "standard output cannot be written").because(&error).turn_started());
-        }
-        Ok(done.account)
-    }
-
     /// Adds to an error what the agent told: its reason, its verdict, its session.
     fn explain(&self, ask: &Ask<'_>, done: Done, error: Error) -> Error {
         let account = done.account;
@@ -337,7 +341,7 @@ impl<'a> Caller<'a> {
         };
         let told = account.told_id.and_then(|id| AgentSessionId::new(&id).ok());
         if let (None, Some(id)) = (ask.session, &told) {
-            error = error.hint(adopt_hint(self.call.backend, ask.name, id));
+            error = error.hint(adopt_hint(self.call, ask.name, id));
         }
         if done.started {
             error = error.turn_started();
@@ -345,6 +349,13 @@ impl<'a> Caller<'a> {
         let status = if let End::Exited(status) = done.end { Some(status) } else { None };
         error.agent_exit_status(status).session_id(ask.session.cloned().or(told)).verdict(account.verdict)
     }
+}
+
+/// A successful turn.
+pub(super) struct Answer {
+    pub(super) account: Account,
+    /// Whether a stream could be passed on. The turn is paid for either way.
+    pub(super) copied: std::io::Result<()>,
 }
 
 /// A run that is over, understood.
@@ -369,14 +380,33 @@ fn stopped(backend: Backend, started: bool) -> String {
     if started { format!("; {backend} was stopped") } else { format!(" before {backend} was called") }
 }
 
-/// How to save a session that an agent started and we did not.
-pub(super) fn adopt_hint(backend: Backend, name: Option<&SessionName>, id: &AgentSessionId) -> String {
+/// How to save a session that an agent started and we did not, as a command that a shell takes.
+pub(super) fn adopt_hint(call: &AgentCall, name: Option<&SessionName>, id: &AgentSessionId) -> String {
     let name = name.map_or("NAME", SessionName::as_str);
-    format!(
-        "the session {id} can still be kept: invoke-persist --backend {backend} create-session --session-name {} --adopt {}",
-        shell_words::quote(name),
-        shell_words::quote(id.as_str())
-    )
+    let options = [format!("--session-name={name}"), format!("--adopt={id}")];
+    let words: Vec<String> = options.iter().chain(&call.place).map(|option| quote(option)).collect();
+    let backend = call.backend;
+    format!("the session {id} can still be kept: invoke-persist --backend {backend} create-session {}", words.join(" "))
+}
+
+/// `word` as a shell takes it, on one line whatever is in it.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if word.chars().all(plain) {
+        return word.to_owned();
+    }
+    if !word.chars().any(char::is_control) {
+        return shell_words::quote(word).into_owned();
+    }
+    let escaped: String = word
+        .chars()
+        .map(|c| match c {
+            '\\' | '\'' => format!("\\{c}"),
+            c if c.is_control() => c.to_string().bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
+            c => c.to_string(),
+        })
+        .collect();
+    format!("$'{escaped}'")
 }
 
 /// The end of an agent's standard error, blank lines left out.
@@ -411,7 +441,9 @@ impl PrivateFolder {
     /// A path in the folder, where nothing is.
     fn path(&self, name: &str) -> Result<PathBuf> {
         if self.0.get().is_none() {
-            let folder = tempfile::Builder::new().prefix("invoke-persist-").tempdir();
+            // by the rule for the mapping's place, which was the original's for this folder too
+            let place = location::temp_folder()?;
+            let folder = tempfile::Builder::new().prefix("invoke-persist-").tempdir_in(place);
             let folder =
                 folder.map_err(|error| Error::new(Kind::Io, "no temporary folder can be made").because(&error))?;
             let _ = self.0.set(folder);

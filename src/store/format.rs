@@ -4,13 +4,12 @@
 //! are, and comes back in every rewrite.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::backend::Backend;
+use crate::json::Members;
 use crate::session::{AgentSessionId, SessionName, UnusableId};
 
 const ALIASES: &str = "aliases";
@@ -67,9 +66,11 @@ impl Mapping {
             return Err(ParseError::NoObject("its top level is something else".to_owned()));
         }
         let Members(mut top) = serde_json::from_str(whole.get()).map_err(|error| cannot_hold(&error))?;
-        let mut take = |key| top.iter().position(|(name, _)| name == key).map(|at| top.remove(at).1);
-        let workspace = take(WORKSPACE);
-        let Some(aliases) = take(ALIASES) else {
+        let mut take = |key, wanted: fn(&RawValue) -> bool| {
+            top.iter().position(|(name, raw)| name == key && wanted(raw)).map(|at| top.remove(at).1)
+        };
+        let workspace = take(WORKSPACE, |_| true);
+        let Some(aliases) = take(ALIASES, |raw| raw.get().starts_with(['{', 'n'])) else {
             // an older file: the top level is the map of names. What is no text cannot be its workspace.
             let (workspace, name) = match workspace {
                 Some(raw) if raw.get().starts_with('"') => (Some(raw), None),
@@ -79,14 +80,12 @@ impl Mapping {
             entries.extend(name.map(|raw| (WORKSPACE.to_owned(), raw.to_owned())));
             return Ok(Self { backend, workspace: workspace.map(RawValue::to_owned), entries, others: Vec::new() });
         };
-        let entries = match aliases.get().as_bytes().first() {
-            Some(b'{') => {
-                let Members(aliases) = serde_json::from_str(aliases.get()).map_err(|error| cannot_hold(&error))?;
-                own(aliases)
-            }
-            Some(b'n') => Vec::new(), // null
-            _ => return Err(cannot_hold(&format_args!("its \"{ALIASES}\" is no object"))),
+        // null is no entry at all
+        let Members(aliases) = match aliases.get() {
+            "null" => Members::default(),
+            object => serde_json::from_str(object).map_err(|error| cannot_hold(&error))?,
         };
+        let entries = own(aliases);
         Ok(Self { backend, workspace: workspace.map(RawValue::to_owned), entries, others: own(top) })
     }
 
@@ -112,6 +111,11 @@ impl Mapping {
 
     pub(crate) fn get(&self, name: &SessionName) -> Option<Entry> {
         understand(self.backend, self.raw(name)?).ok()
+    }
+
+    /// Whether the name is taken, by whatever entry.
+    pub(crate) fn contains(&self, name: &SessionName) -> bool {
+        self.raw(name).is_some()
     }
 
     /// Why an entry of this name is none we can use, if there is one.
@@ -276,66 +280,6 @@ fn write(backend: Backend, members: Vec<(Cow<'_, str>, &RawValue)>, entry: &Entr
         },
     );
     RawValue::from_string(text).expect("members that were JSON still are")
-}
-
-/// The members of an object in their order; of two with one name the last counts, in the place of the first.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Key(key), raw)) = map.next_entry()? {
-                    members.push((key, raw));
-                }
-                Ok(members)
-            }
-        }
-        let members = deserializer.deserialize_map(InOrder)?;
-        // files of ours are sorted, and sorted ones cannot repeat a name unseen
-        if members.windows(2).all(|pair| pair[0].0 < pair[1].0) {
-            return Ok(Self(members));
-        }
-        let mut places: HashMap<Cow<'_, str>, usize> = HashMap::new();
-        let mut unique: Vec<(Cow<'_, str>, &RawValue)> = Vec::with_capacity(members.len());
-        for (key, raw) in members {
-            if let Some(&at) = places.get(&key) {
-                unique[at].1 = raw;
-            } else {
-                places.insert(key.clone(), unique.len());
-                unique.push((key, raw));
-            }
-        }
-        Ok(Self(unique))
-    }
-}
-
-/// A key, borrowed from the text where it holds no escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Cow<'de, str>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Cow::Borrowed(text))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_str(Text).map(Self)
-    }
 }
 
 /// How deep brackets nest, outside of texts.
@@ -503,7 +447,7 @@ mod tests {
             assert!(matches!(error(broken), ParseError::NoObject(_)), "{}", String::from_utf8_lossy(broken));
         }
         let deep = format!("{{\"a\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
-        for cannot in [&b"{\"aliases\": 5}"[..], b"{\"aliases\": {\"\\ud800\": 1}}", deep.as_bytes()] {
+        for cannot in [&b"{\"aliases\": {\"\\ud800\": 1}}"[..], deep.as_bytes()] {
             assert!(
                 matches!(error(cannot), ParseError::CannotHold(_)),
                 "{}",
@@ -511,6 +455,8 @@ mod tests {
             );
         }
         assert_eq!(parse("{\"aliases\": null}").len(), 0);
+        // what is no map of names is an entry of that name, and kept
+        assert!(parse("{\"aliases\": [1], \"a\": \"i\"}").to_text().contains("\"aliases\": ["));
     }
 
     #[test]

@@ -72,9 +72,15 @@ impl Place {
 
 /// The folder in which `agent-sessions` is, and whether the caller gave it to us alone.
 fn root() -> Result<(PathBuf, bool)> {
-    if let Some(folder) = environment::raw(environment::FOLDER) {
-        return Ok((absolute(Path::new(&folder))?, true));
+    match environment::raw(environment::FOLDER) {
+        Some(folder) => Ok((absolute(Path::new(&folder))?, true)),
+        None => Ok((temp_folder()?, false)),
     }
+}
+
+/// The system's temp folder, by the rule of Python's `tempfile.gettempdir`: the first of several that can be written to.
+/// If none can, the first that is there, since reading must work in a read-only sandbox.
+pub(crate) fn temp_folder() -> Result<PathBuf> {
     let mut first_that_exists = None;
     for candidate in environment::temp_folder_candidates() {
         let candidate = absolute(&candidate)?;
@@ -82,11 +88,11 @@ fn root() -> Result<(PathBuf, bool)> {
             continue;
         }
         if is_writable(&candidate) {
-            return Ok((candidate, false));
+            return Ok(candidate);
         }
         first_that_exists.get_or_insert(candidate);
     }
-    first_that_exists.map(|folder| (folder, false)).ok_or_else(|| {
+    first_that_exists.ok_or_else(|| {
         Error::new(Kind::Io, "there is no temp folder")
             .hint(format!("set TMPDIR, or {} to a folder of your own", environment::FOLDER))
     })
@@ -160,20 +166,24 @@ fn absolute(path: &Path) -> Result<PathBuf> {
             other => absolute.push(other),
         }
     }
-    // POSIX leaves exactly two leading slashes to the system, and Python keeps them
-    let bytes = joined.as_os_str().as_encoded_bytes();
-    if cfg!(unix) && bytes.starts_with(b"//") && !bytes.starts_with(b"///") {
-        let mut two = std::ffi::OsString::from("/");
-        two.push(absolute);
-        absolute = two.into();
-    }
-    Ok(absolute)
+    Ok(with_two_slashes(joined.as_os_str().as_encoded_bytes(), absolute))
 }
 
 /// The text that Python's `str(Path(text))` gives: without `.`, double slashes and a slash at the end.
 fn python_path(text: &str) -> PathBuf {
     let path: PathBuf = Path::new(text).components().filter(|component| *component != Component::CurDir).collect();
-    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
+    if path.as_os_str().is_empty() { PathBuf::from(".") } else { with_two_slashes(text.as_bytes(), path) }
+}
+
+/// `path`, with two slashes where `bytes` begins with exactly two: POSIX leaves their meaning to the system, and Python
+/// keeps them.
+fn with_two_slashes(bytes: &[u8], path: PathBuf) -> PathBuf {
+    if !cfg!(unix) || !bytes.starts_with(b"//") || bytes.starts_with(b"///") {
+        return path;
+    }
+    let mut two = std::ffi::OsString::from("/");
+    two.push(path);
+    two.into()
 }
 
 /// `path` as Python's `Path.resolve()` gives it: absolute, without links. What does not exist is taken by name, `..`
@@ -301,9 +311,13 @@ mod tests {
 
     #[test]
     fn explicit_paths_are_printed_as_python_prints_them() {
-        for (text, want) in
-            [("m.json", "m.json"), ("./d//m.json", "d/m.json"), ("../a/../m", "../a/../m"), ("/x/./m", "/x/m")]
-        {
+        for (text, want) in [
+            ("m.json", "m.json"),
+            ("./d//m.json", "d/m.json"),
+            ("../a/../m", "../a/../m"),
+            ("/x/./m", "/x/m"),
+            ("//x//m", "//x/m"),
+        ] {
             assert_eq!(python_path(text).to_str(), Some(want));
         }
     }

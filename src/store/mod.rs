@@ -63,7 +63,7 @@ impl From<Error> for error::Error {
 }
 
 /// The mapping of one backend in one place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Store {
     pub backend: Backend,
     pub place: Place,
@@ -83,6 +83,11 @@ pub(crate) struct Updated<T> {
 }
 
 impl Store {
+    /// The same mapping, with its notes going elsewhere.
+    pub(crate) fn with_notes(&self, notes: Notes) -> Self {
+        Self { notes, ..self.clone() }
+    }
+
     /// The path of the file as we print it.
     pub(crate) fn path(&self) -> &Path {
         self.place.file()
@@ -158,10 +163,13 @@ impl Store {
     /// Removes the file, and its folder where that is then empty. Tells what was removed: file, folder.
     pub(crate) fn remove(&self) -> Result<(bool, bool), Error> {
         let _lock = self.lock()?;
-        let Some(folder) = Folder::open(&self.place)? else {
-            return Ok((false, false));
-        };
-        folder.remove()
+        if let Some(removed) = Folder::remove_link(&self.place)? {
+            return Ok(removed);
+        }
+        match Folder::open(&self.place)? {
+            Some(folder) => folder.remove(),
+            None => Ok((false, false)),
+        }
     }
 
     /// The lock for changes of this file.

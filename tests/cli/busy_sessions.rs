@@ -153,12 +153,12 @@ fn a_name_that_changes_during_a_turn() {
             sandbox.succeeds(&["--backend", backend.name(), "delete-session", "--session-name", "a"]);
         });
         assert_eq!(aliases, serde_json::json!({}));
-        assert!(stderr.contains("deleted") && stderr.contains("--adopt i"), "{stderr}");
+        assert!(stderr.contains("deleted") && stderr.contains("--adopt=i"), "{stderr}");
         let (aliases, stderr) = turn(&|sandbox| {
             sandbox.succeeds(&["--backend", backend.name(), "delete-all-sessions"]);
         });
         assert_eq!(aliases, serde_json::json!({}));
-        assert!(stderr.contains("--adopt i"), "{stderr}");
+        assert!(stderr.contains("--adopt=i"), "{stderr}");
         let (aliases, stderr) = turn(&|sandbox| drop(sandbox.write_mapping(backend, "{oops")));
         assert_eq!(aliases["a"]["last_model"], "m", "{stderr}");
         assert!(stderr.starts_with("warning: "), "{stderr}");

@@ -97,7 +97,7 @@ fn a_broken_file_is_moved_aside_by_what_writes_and_refused_by_what_reads() {
 fn what_is_well_formed_but_cannot_be_held_stays_where_it_is() {
     let deep = format!("{{\"x\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     let large = format!("{{\"aliases\": {{}}, \"x\": \"{}\"}}", "x".repeat(100 << 20));
-    for text in [&deep, &large, "{\"aliases\": 5}", "{\"aliases\": {\"\\ud800\": \"i\"}}"] {
+    for text in [&deep, &large, "{\"aliases\": {\"\\ud800\": \"i\"}}"] {
         let sandbox = Sandbox::new();
         sandbox.write_mapping(Backend::Claude, text);
         sandbox.agent(Backend::Claude.answers("i", "OK"));

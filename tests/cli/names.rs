@@ -79,13 +79,11 @@ fn a_name_is_renamed_with_all_that_belongs_to_it() {
 }
 
 #[test]
-fn renaming_to_itself_changes_nothing() {
+fn renaming_to_the_same_name_is_a_mistake() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     let before = sandbox.mapping(Backend::Claude);
-    let output =
-        sandbox.succeeds(&["--backend", "claude", "rename-session", "--session-name", "a", "--to", "a"]).json();
-    assert_eq!(output["mapping_file_written"], false);
+    sandbox.fails(&["--backend", "claude", "rename-session", "--session-name", "a", "--to", "a"], 2, "usage");
     assert_eq!(sandbox.mapping(Backend::Claude), before);
 }
 

@@ -215,7 +215,7 @@ fn an_answer_from_another_thread_of_codexs_is_a_failure() {
             assert!(failure.message.contains("else"), "{}", failure.message);
             let asked = if selector.contains("name") { " i " } else { " unsaved " };
             assert!(failure.message.contains(asked), "{}", failure.message);
-            assert!(failure.hint.unwrap().contains("--adopt else"));
+            assert!(failure.hint.unwrap().contains("--adopt=else"));
             assert!(output.stdout.contains("paid for"), "{}", output.stdout);
             assert_eq!(sandbox.mapping(Backend::Codex), before);
         }
@@ -235,10 +235,8 @@ fn a_session_that_was_started_before_the_failure_can_be_kept() {
         assert_eq!(failure.session_id.as_deref(), Some("begun"));
         let hint = failure.hint.unwrap();
         let (_, command) = hint.split_once("invoke-persist ").unwrap();
-        let words: Vec<&str> = command
-            .split('\'')
-            .flat_map(|part| if part == "my name" { vec![part] } else { part.split_whitespace().collect() })
-            .collect();
+        let words = shell_words::split(command).unwrap();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         assert_eq!(sandbox.succeeds(&words).stdout, "begun\n");
         assert!(
             !sandbox.mapping_path(if backend == Backend::Claude { Backend::Codex } else { Backend::Claude }).exists()
@@ -271,6 +269,6 @@ fn a_mapping_that_cannot_be_written_after_a_paid_call_is_a_warning() {
         let output = running.wait(Duration::from_secs(60)).succeeded();
         assert_eq!(output.json()["mapping_file_written"], false);
         assert_eq!(output.json()[backend.id_key()], "paid");
-        assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("--adopt paid"), "{}", output.stderr);
+        assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("--adopt=paid"), "{}", output.stderr);
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fd::AsFd;
@@ -13,9 +13,17 @@ use rustix::io::Errno;
 use super::super::location::{FOLDER, Place};
 use super::{Error, LARGEST};
 
+/// A folder is only gone through, never listed by this handle: one that we may enter and not list will do.
+#[cfg(target_os = "linux")]
+const OPEN_FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+#[cfg(not(target_os = "linux"))]
 const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 const EVERYONE_WRITES: u32 = 0o002;
 const STICKY: u32 = 0o1000;
+
+/// How often a folder that others remove beside us is looked for again.
+const MOST_TRIES: usize = 100;
 
 /// The folder of a mapping.
 #[derive(Debug)]
@@ -23,58 +31,80 @@ pub(in crate::store) struct Folder {
     handle: File,
     /// The mapping's name in the folder.
     name: String,
-    /// The mapping's path, for messages and to remove what the caller named.
+    /// The mapping's path, for messages.
     path: PathBuf,
+    /// The folder's path without links.
+    resolved: PathBuf,
     /// In the default place others may come near: links and owners are checked.
     checked: bool,
+}
+
+/// Why a folder could not be opened.
+enum Closed {
+    /// It is not there, or a moment ago it was not.
+    Absent(Error),
+    Failed(Error),
 }
 
 impl Folder {
     /// The folder as it is; `None` where there is none.
     pub(in crate::store) fn open(place: &Place) -> Result<Option<Self>, Error> {
         match Self::open_or_create(place, false) {
-            Err(Error::Unreadable { .. }) if is_absent(place) => Ok(None),
-            other => other.map(Some),
+            Ok(folder) => Ok(Some(folder)),
+            Err(Closed::Absent(_)) => Ok(None),
+            Err(Closed::Failed(error)) => Err(error),
         }
     }
 
     /// The folder, made where there is none. In the default place it is ours alone afterwards.
     pub(in crate::store) fn create(place: &Place) -> Result<Self, Error> {
-        Self::open_or_create(place, true)
+        let mut tries = 0;
+        loop {
+            match Self::open_or_create(place, true) {
+                Ok(folder) => return Ok(folder),
+                Err(Closed::Failed(error)) => return Err(error),
+                Err(Closed::Absent(error)) if tries == MOST_TRIES => return Err(error),
+                Err(Closed::Absent(_)) => tries += 1, // removed between making and opening it
+            }
+        }
     }
 
-    fn open_or_create(place: &Place, create: bool) -> Result<Self, Error> {
+    fn open_or_create(place: &Place, create: bool) -> Result<Self, Closed> {
         let path = place.file();
         let fail = |error: io::Error| {
-            if create { super::unwritable(path, &error) } else { super::unreadable(path, &error) }
+            let absent = error.kind() == io::ErrorKind::NotFound;
+            let error = if create { super::unwritable(path, &error) } else { super::unreadable(path, &error) };
+            if absent { Closed::Absent(error) } else { Closed::Failed(error) }
         };
+        let open =
+            |folder: &Path| rustix::fs::open(folder, OPEN_FOLDER, Mode::empty()).map_err(|errno| fail(errno.into()));
+        let make = |folder: &Path| DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail);
         match place {
             Place::Explicit { resolved, .. } => {
                 let parent = resolved.parent().unwrap_or(Path::new("/"));
                 if create {
-                    DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(fail)?;
+                    make(parent)?;
                 }
-                let folder =
-                    rustix::fs::open(parent, OPEN_FOLDER, Mode::empty()).map_err(|errno| fail(errno.into()))?;
-                Ok(Self { handle: folder.into(), name: file_name(resolved), path: path.to_owned(), checked: false })
+                let (handle, name) = (open(parent)?.into(), file_name(resolved));
+                Ok(Self { handle, name, path: path.to_owned(), resolved: parent.to_owned(), checked: false })
             }
             Place::Default { root, key, private_root, .. } => {
                 if create && *private_root {
-                    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(fail)?;
+                    make(root)?;
                 }
-                let root_folder =
-                    rustix::fs::open(root, OPEN_FOLDER, Mode::empty()).map_err(|errno| fail(errno.into()))?;
+                let root_folder = open(root)?;
                 let mode = if *private_root { 0o700 } else { 0o1777 };
                 let shared_path = root.join(FOLDER);
                 let shared = subfolder(&root_folder, FOLDER, create.then_some(mode), &shared_path, fail)?;
-                check_shared(&shared, &shared_path)?;
+                check_shared(&shared, &shared_path).map_err(Closed::Failed)?;
                 let own_path = shared_path.join(key);
                 let own = subfolder(&shared, key, create.then_some(0o700), &own_path, fail)?;
-                let mode = check_own(&own, &own_path)?;
+                let mode = check_own(&own, &own_path).map_err(Closed::Failed)?;
                 if create && mode & 0o077 != 0 {
-                    own.set_permissions(fs::Permissions::from_mode(0o700)).map_err(fail)?;
+                    set_mode(&own, 0o700).map_err(|errno| fail(errno.into()))?;
                 }
-                Ok(Self { handle: own, name: file_name(path), path: path.to_owned(), checked: true })
+                let name = file_name(path);
+                Ok(Self { handle: own, name, path: path.to_owned(), resolved: own_path, checked: true })
             }
         }
     }
@@ -87,7 +117,12 @@ impl Folder {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::MLINK) => return Err(super::is_unsafe(&self.path, "it is a link")),
-            Err(errno) => return Err(super::unreadable(&self.path, &errno.into())),
+            Err(errno) => {
+                if self.checked && errno == Errno::ACCESS {
+                    self.check_file()?; // another user's is told as such
+                }
+                return Err(super::unreadable(&self.path, &errno.into()));
+            }
         };
         let fail = |error: io::Error| super::unreadable(&self.path, &error);
         let metadata = file.metadata().map_err(fail)?;
@@ -96,12 +131,12 @@ impl Folder {
             return Err(Error::Unreadable { path: self.path.clone(), why });
         }
         if self.checked {
-            check_owner(&metadata, &self.path, "it")?;
+            check_owner(metadata.uid(), metadata.mode(), &self.path, "it")?;
         }
         if metadata.len() > LARGEST {
             return Err(super::too_large(&self.path));
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(fail)?;
         if bytes.len() as u64 > LARGEST { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
     }
@@ -132,8 +167,7 @@ impl Folder {
             let _ = rustix::fs::unlinkat(&self.handle, &temp, AtFlags::empty());
             return Err(fail(error));
         }
-        // some file systems cannot flush a folder; the rename is done all the same
-        let _ = self.handle.sync_all();
+        flush(&self.handle);
         Ok(())
     }
 
@@ -145,39 +179,50 @@ impl Folder {
         let aside = super::aside_names(&self.name).find(free).expect("there are more names than files");
         rustix::fs::renameat(&self.handle, &self.name, &self.handle, &aside)
             .map_err(|errno| super::unwritable(&self.path, &errno.into()))?;
-        Ok(self.path.with_file_name(aside).display().to_string())
+        Ok(self.resolved.join(aside).display().to_string())
     }
 
-    /// Removes the mapping (a link: the link), then the folder if it is empty. Tells which of the two went.
+    /// Removes the mapping, or in the default place a link in its place, then the folder if it is empty. Tells which of
+    /// the two went.
     pub(in crate::store) fn remove(&self) -> Result<(bool, bool), Error> {
-        if !self.checked {
-            return self.remove_as_named();
-        }
+        self.check_file()?;
         match rustix::fs::unlinkat(&self.handle, &self.name, AtFlags::empty()) {
             Ok(()) => {}
             Err(Errno::NOENT) => return Ok((false, false)),
             Err(errno) => return Err(super::unwritable(&self.path, &errno.into())),
         }
         self.remove_leftovers();
-        Ok((true, self.path.parent().is_some_and(|folder| fs::remove_dir(folder).is_ok())))
+        Ok((true, fs::remove_dir(&self.resolved).is_ok()))
     }
 
-    /// What the caller named goes, not what it points to.
-    fn remove_as_named(&self) -> Result<(bool, bool), Error> {
-        match fs::remove_file(&self.path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((false, false)),
-            Err(error) => return Err(super::unwritable(&self.path, &error)),
+    /// Removes the link that the caller named, not what it points to, then the link's folder if it is empty. `None`:
+    /// it is no link.
+    pub(in crate::store) fn remove_link(place: &Place) -> Result<Option<(bool, bool)>, Error> {
+        let path = place.file();
+        if !matches!(place, Place::Explicit { .. }) || !path.is_symlink() {
+            return Ok(None);
         }
-        self.remove_leftovers();
-        Ok((true, self.path.parent().is_some_and(|folder| fs::remove_dir(folder).is_ok())))
+        fs::remove_file(path).map_err(|error| super::unwritable(path, &error))?;
+        Ok(Some((true, path.parent().is_some_and(|folder| fs::remove_dir(folder).is_ok()))))
+    }
+
+    /// Fails for what is no file of ours to be removed.
+    fn check_file(&self) -> Result<(), Error> {
+        let Ok(stat) = rustix::fs::statat(&self.handle, &self.name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
+        let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+        if kind == rustix::fs::FileType::Symlink {
+            return Ok(()); // the link alone goes
+        }
+        if kind != rustix::fs::FileType::RegularFile {
+            return Err(Error::Unreadable { path: self.path.clone(), why: "it is no regular file".to_owned() });
+        }
+        if self.checked { check_owner(stat.st_uid, stat.st_mode.into(), &self.path, "it") } else { Ok(()) }
     }
 
     /// Removes temp files of ours that crashed writers left beside the mapping.
     fn remove_leftovers(&self) {
-        let Ok(entries) = rustix::fs::Dir::read_from(&self.handle) else {
-            return;
-        };
+        let listed = listable(&self.handle).and_then(|folder| rustix::fs::Dir::read_from(&folder).ok());
+        let Some(entries) = listed else { return };
         for entry in entries.flatten() {
             let Ok(name) = entry.file_name().to_str() else { continue };
             let Some(owner) = super::temp_owner(name, &self.name) else {
@@ -206,15 +251,22 @@ fn file_name(path: &Path) -> String {
     path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned()
 }
 
-/// Whether there is nothing where the folder of `place` should be.
-fn is_absent(place: &Place) -> bool {
-    let folder = match place {
-        Place::Default { file, .. } => file.parent(),
-        Place::Explicit { resolved, .. } => resolved.parent(),
-    };
-    folder
-        .map(fs::symlink_metadata)
-        .is_some_and(|found| found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
+/// The folder in a form that can be listed and flushed, if we may.
+fn listable(folder: &impl AsFd) -> Option<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, ".", flags, Mode::empty()).ok().map(File::from)
+}
+
+/// Flushes a folder: what was made or renamed in it is there after a power cut. Some file systems cannot, and some
+/// folders cannot be opened for it; what was done is done all the same.
+fn flush(folder: &impl AsFd) {
+    if let Some(folder) = listable(folder) {
+        let _ = folder.sync_all();
+    }
+}
+
+fn set_mode(folder: &impl AsFd, mode: u32) -> rustix::io::Result<()> {
+    rustix::fs::chmodat(folder, ".", Mode::from_raw_mode(mode as _), AtFlags::empty())
 }
 
 /// Opens, and with `create` makes, a folder inside another. A link in its place is refused.
@@ -223,15 +275,16 @@ fn subfolder(
     name: &str,
     create: Option<u32>,
     path: &Path,
-    fail: impl Fn(io::Error) -> Error,
-) -> Result<File, Error> {
+    fail: impl Fn(io::Error) -> Closed,
+) -> Result<File, Closed> {
     let open = || rustix::fs::openat(parent, name, OPEN_FOLDER | OFlags::NOFOLLOW, Mode::empty());
     let opened = match (open(), create) {
         (Err(Errno::NOENT), Some(mode)) => match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
             Ok(()) => {
                 let folder = open().map_err(|errno| fail(errno.into()))?;
                 // the umask took bits away that a shared folder needs
-                rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode as _)).map_err(|errno| fail(errno.into()))?;
+                set_mode(&folder, mode).map_err(|errno| fail(errno.into()))?;
+                flush(parent);
                 Ok(folder)
             }
             Err(Errno::EXIST) => open(), // somebody else made it meanwhile
@@ -245,7 +298,7 @@ fn subfolder(
             let link = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Symlink);
             let what = if link { "a link" } else { "no folder" };
-            Err(super::is_unsafe(path, format_args!("'{}' is {what}", path.display())))
+            Err(Closed::Failed(super::is_unsafe(path, format_args!("'{}' is {what}", path.display()))))
         }
         Err(errno) => Err(fail(errno.into())),
     }
@@ -272,15 +325,15 @@ fn check_shared(folder: &File, path: &Path) -> Result<(), Error> {
 /// A folder that must be ours alone. Tells its mode.
 fn check_own(folder: &File, path: &Path) -> Result<u32, Error> {
     let metadata = folder.metadata().map_err(|error| super::unreadable(path, &error))?;
-    check_owner(&metadata, path, &format!("the folder '{}'", path.display()))?;
+    check_owner(metadata.uid(), metadata.mode(), path, &format!("the folder '{}'", path.display()))?;
     Ok(metadata.mode())
 }
 
-fn check_owner(metadata: &fs::Metadata, path: &Path, what: &str) -> Result<(), Error> {
-    if metadata.uid() != me() {
-        return Err(super::is_unsafe(path, format_args!("{what} belongs to user {}", metadata.uid())));
+fn check_owner(owner: u32, mode: u32, path: &Path, what: &str) -> Result<(), Error> {
+    if owner != me() {
+        return Err(super::is_unsafe(path, format_args!("{what} belongs to user {owner}")));
     }
-    if metadata.mode() & EVERYONE_WRITES != 0 {
+    if mode & EVERYONE_WRITES != 0 {
         return Err(super::is_unsafe(path, format_args!("everyone may write to {what}")));
     }
     Ok(())

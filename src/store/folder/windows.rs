@@ -98,6 +98,12 @@ impl Folder {
         Ok(aside.display().to_string())
     }
 
+    /// A link is removed as any other file here.
+    #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
+    pub(in crate::store) fn remove_link(_place: &Place) -> Result<Option<(bool, bool)>, Error> {
+        Ok(None)
+    }
+
     /// Removes what the caller named, then its folder if it is empty. Tells which of the two went.
     pub(in crate::store) fn remove(&self) -> Result<(bool, bool), Error> {
         match fs::remove_file(&self.path) {

@@ -1,0 +1,124 @@
+//! JSON read piece by piece. Everything that is not looked at stays the text it was, whatever is in it: numbers of any
+//! size, texts that are no Unicode, nesting of any depth.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The members of an object in their order; of two with one name the last counts, in the place of the first.
+#[derive(Default)]
+pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw)
+    }
+
+    /// The text of a member; `None` where there is none or it is something else.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        text(self.get(name)?)
+    }
+}
+
+/// The text in `raw`; halves of characters, which JavaScript writes where it cuts an emoji in two, are replaced.
+pub(crate) fn text(raw: &RawValue) -> Option<String> {
+    struct Bytes;
+    impl Visitor<'_> for Bytes {
+        type Value = String;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+            Ok(String::from_utf8_lossy(bytes).into_owned())
+        }
+    }
+    if !raw.get().starts_with('"') {
+        return None;
+    }
+    // as bytes serde_json takes what is no Unicode, too
+    serde_json::Deserializer::from_str(raw.get()).deserialize_bytes(Bytes).ok()
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Key(key), raw)) = map.next_entry()? {
+                    members.push((key, raw));
+                }
+                Ok(members)
+            }
+        }
+        let members = deserializer.deserialize_map(InOrder)?;
+        // files of ours are sorted, and sorted ones cannot repeat a name unseen
+        if members.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+            return Ok(Self(members));
+        }
+        let mut places: HashMap<Cow<'_, str>, usize> = HashMap::new();
+        let mut unique: Vec<(Cow<'_, str>, &RawValue)> = Vec::with_capacity(members.len());
+        for (key, raw) in members {
+            if let Some(&at) = places.get(&key) {
+                unique[at].1 = raw;
+            } else {
+                places.insert(key.clone(), unique.len());
+                unique.push((key, raw));
+            }
+        }
+        Ok(Self(unique))
+    }
+}
+
+/// A key, borrowed from the text where it holds no escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Cow<'de, str>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Text).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(text: &str) -> Members<'_> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn members_keep_their_order_and_the_last_of_a_name_counts() {
+        let members = members(r#"{"b": 1, "a": {"x": [1e999]}, "b": "2"}"#);
+        let seen: Vec<_> = members.0.iter().map(|(key, raw)| format!("{key}={}", raw.get())).collect();
+        assert_eq!(seen, ["b=\"2\"", "a={\"x\": [1e999]}"]);
+    }
+
+    #[test]
+    fn half_a_character_does_not_spoil_a_text() {
+        let members = members(r#"{"cut": "a\ud83d", "whole": "\ud83d\ude00\n", "number": 1}"#);
+        assert!(members.text("cut").unwrap().starts_with('a'));
+        assert_eq!(members.text("whole").as_deref(), Some("😀\n"));
+        assert_eq!((members.text("number"), members.text("none")), (None, None));
+    }
+}
