@@ -3,13 +3,13 @@
 //! Each layer has its own error type, with what it knows; here they become the one that `main` reports.
 
 use std::fmt;
-use std::io::Write as _;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::output::{Object, escape_control, to_line};
 use crate::session::AgentSessionId;
+use crate::stdio;
 
 /// Whether errors are told to people or to programs (`--error-format`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -195,7 +195,7 @@ impl Error {
             Format::Text => self.to_text(),
             Format::Json => self.to_json(),
         };
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        stdio::tell(&text);
     }
 
     fn to_text(&self) -> String {

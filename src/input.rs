@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
+use crate::stdio;
 
 /// More than this is no prompt, role or list of variables; a device would never end.
 const LARGEST: u64 = 256 << 20;
@@ -18,7 +19,7 @@ const PIPE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// All of standard input.
 pub(crate) fn standard_input(deadline: Option<Instant>) -> Result<Vec<u8>> {
-    within(deadline, "standard input", || read_bounded(io::stdin().lock()))
+    within(deadline, "standard input", || read_bounded(stdio::stdin()?))
 }
 
 /// All of a file. `what` is what the caller calls it, an option's name.
@@ -41,7 +42,8 @@ fn within(
     read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || drop(sender.send(read())));
+    let reader = thread::Builder::new().spawn(move || drop(sender.send(read())));
+    reader.map_err(|error| Error::new(Kind::Io, format!("{what} cannot be read")).because(&error))?;
     let answer = match deadline {
         None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         Some(deadline) => receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())),

@@ -12,6 +12,7 @@ mod lock;
 mod output;
 mod process;
 mod session;
+mod stdio;
 mod store;
 
 use std::time::Instant;

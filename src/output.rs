@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
+use crate::stdio;
+
 /// A JSON object whose keys keep the order in which they were added.
 #[derive(Default)]
 pub(crate) struct Object(Vec<(String, Node)>);
@@ -86,25 +88,9 @@ impl serde_json::ser::Formatter for Spaced {
     }
 }
 
-/// Writes `text` to standard output, all of it at once. A reader that went away is no failure: it took what it wanted.
-pub(crate) fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
-        Err(error) if is_reader_gone(&error) => Ok(()),
-        done => done,
-    }
-}
-
-/// Whether an output cannot be written because whoever read it went away.
-pub(crate) fn is_reader_gone(error: &io::Error) -> bool {
-    /// `ERROR_PIPE_NOT_CONNECTED`, which the standard library has no name for.
-    const NOT_CONNECTED: i32 = 233;
-    error.kind() == io::ErrorKind::BrokenPipe || (cfg!(windows) && error.raw_os_error() == Some(NOT_CONNECTED))
-}
-
-/// Writes `text` and one newline, unless it ends in one.
-pub(crate) fn print_line(text: &str) -> io::Result<()> {
-    print(if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") })
+/// `text` and one newline, unless it ends in one.
+pub(crate) fn line(text: &str) -> String {
+    if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
 }
 
 /// Where notes and warnings go: standard error, or nowhere with `--quiet`.
@@ -126,8 +112,7 @@ impl Notes {
 
     fn say(self, what: &str, text: &str) {
         if !self.quiet {
-            // standard error may be closed; there is nobody left to tell
-            let _ = writeln!(io::stderr(), "{what}: {}", escape_control(text));
+            stdio::tell(&format!("{what}: {}\n", escape_control(text)));
         }
     }
 }

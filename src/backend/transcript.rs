@@ -19,8 +19,8 @@ pub(crate) struct Transcript {
 enum Listener {
     /// claude's single JSON is understood at the end.
     ClaudeJson,
-    ClaudeStream(claude::Listener),
-    Codex(codex::Listener),
+    ClaudeStream(Box<claude::Listener>),
+    Codex(Box<codex::Listener>),
 }
 
 /// How a turn went, in the agent's words.
@@ -54,8 +54,8 @@ impl Transcript {
     pub(crate) fn new(backend: Backend, form: Form) -> Self {
         let form = match (backend, form) {
             (Backend::Claude, Form::Json) => Listener::ClaudeJson,
-            (Backend::Claude, Form::Stream { .. }) => Listener::ClaudeStream(claude::Listener::default()),
-            (Backend::Codex, _) => Listener::Codex(codex::Listener::default()),
+            (Backend::Claude, Form::Stream { .. }) => Listener::ClaudeStream(Box::default()),
+            (Backend::Codex, _) => Listener::Codex(Box::default()),
         };
         Self { form, lines: Lines::default(), whole: Vec::new(), overflow: false }
     }

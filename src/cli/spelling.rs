@@ -65,7 +65,7 @@ fn originals(backend: Backend, command: &str) -> Vec<&'static str> {
         "skip-git-repo-check",
     ];
     let claude = backend == Backend::Claude;
-    let mut options = vec!["mapping-file"];
+    let mut options = vec!["help", "mapping-file"];
     let call = |options: &mut Vec<&'static str>| {
         options.extend(CALL);
         options.extend(if claude { &CLAUDE[..] } else { &CODEX[..] });
@@ -183,10 +183,18 @@ impl<'a> Speller<'a> {
     }
 
     fn is_text(&self, name: &str) -> bool {
-        let is_text = |option: &str| TEXT_OPTIONS.contains(&option);
+        self.is_one_of(name, &TEXT_OPTIONS)
+    }
+
+    fn is_name(&self, name: &str) -> bool {
+        self.is_one_of(name, &NAME_OPTIONS)
+    }
+
+    /// Whether `name`, or everything it may be short for, is one of `options`.
+    fn is_one_of(&self, name: &str, options: &[&str]) -> bool {
         match self.argument(name) {
-            Some(_) => is_text(name),
-            None => self.candidates(name, None).iter().all(|option| is_text(option)),
+            Some(_) => options.contains(&name),
+            None => self.candidates(name, None).iter().all(|option| options.contains(option)),
         }
     }
 
@@ -208,7 +216,7 @@ impl<'a> Speller<'a> {
             };
             let wants = inline.is_none() && self.takes_value(&name) == Some(true);
             let is_value = |value: &OsStr| {
-                let one_dash = NAME_OPTIONS.contains(&name.as_str()) && !value.as_encoded_bytes().starts_with(b"--");
+                let one_dash = self.is_name(&name) && !value.as_encoded_bytes().starts_with(b"--");
                 self.is_text(&name) || one_dash || !looks_like_option(value)
             };
             let value = if wants { rest.next_if(|next| is_value(next)).cloned() } else { inline };

@@ -15,8 +15,12 @@ use crate::input;
 use crate::launcher::{self, Launcher, ShellKind};
 use crate::lock;
 use crate::session::{AgentSessionId, is_blank, trim};
+use crate::stdio;
 use crate::store::Store;
 use crate::store::location::{self, Place};
+
+/// Where programs are looked for when there is no PATH (Python's `os.defpath`).
+const DEFAULT_PATH: &str = if cfg!(windows) { r".;C:\bin" } else { "/bin:/usr/bin" };
 
 /// How an agent is to be called.
 pub(super) struct AgentCall {
@@ -58,6 +62,9 @@ impl AgentCall {
             .hint("use resume-stream, or --deadline-seconds"));
         }
         let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // too far off to matter
+        if let Some(deadline) = deadline {
+            stdio::set_deadline(deadline);
+        }
         let model = not_blank("--model", options.model.as_deref())?;
         let effort = not_blank("--reasoning-effort", options.reasoning_effort.as_deref())?;
         let launcher = launcher(backend, options)?;
@@ -95,14 +102,15 @@ impl AgentCall {
     pub(super) fn program(&self) -> Result<PathBuf> {
         let name = self.launcher.name();
         let folder = location::current_folder().or_else(|error| self.folder.clone().ok_or(error))?;
-        launcher::find(name, self.variable("PATH").as_deref(), &folder).map_err(|error| {
-            if error.kind == Kind::AgentNotExecutable {
-                return error; // it says what to do
-            }
-            if self.launcher.is_shell() {
-                return error.hint("name another shell with --codex-shell-cmd");
-            }
-            error.hint(match self.backend {
+        launcher::find(name, Some(&self.variable("PATH").unwrap_or_else(|| DEFAULT_PATH.into())), &folder).map_err(
+            |error| {
+                if error.kind == Kind::AgentNotExecutable {
+                    return error; // it says what to do
+                }
+                if self.launcher.is_shell() {
+                    return error.hint("name another shell with --codex-shell-cmd");
+                }
+                error.hint(match self.backend {
                 Backend::Claude => {
                     "install it, or name a command with --claude-cmd; aliases and functions of a shell are no programs"
                 }
@@ -110,7 +118,8 @@ impl AgentCall {
                     "install it, or name a command with --codex-cmd; for an alias or function add --codex-shell posix"
                 }
             })
-        })
+            },
+        )
     }
 
     /// The key of the lock for a session: the same id in another home of the agent's is another session.

@@ -84,6 +84,7 @@ impl Creation<'_> {
         let request = if self.call.stdin { request.with_stdin(self.call.deadline)? } else { request };
         let caller = Caller::new(&self.call, self.context.notes)?;
         let created = create(&caller, &self.store, &self.name, Form::Json, &request, role.as_deref())?;
+        drop(caller); // from here on a signal ends us: the session is saved
         self.tell_old(created.replaced);
         self.print(&created.entry, created.written).map_err(|error| paid(error, &created.entry.id))
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::backend::Backend;
 use crate::env;
 use crate::error::{Error, Kind, Result};
-use crate::output;
+use crate::stdio;
 
 pub(super) fn run() -> Result<()> {
     let failed =
@@ -82,5 +82,5 @@ impl Demo<'_> {
 }
 
 fn show(text: &str) -> Result<()> {
-    output::print(text).map_err(|error| super::stdout_error(&error))
+    stdio::print(text.as_bytes()).map_err(|error| super::stdout_error(&error))
 }

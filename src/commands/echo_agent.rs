@@ -14,7 +14,8 @@ use crate::cli;
 use crate::env;
 use crate::error::{Error, Kind, Result};
 use crate::lock;
-use crate::output::{self, Object};
+use crate::output::Object;
+use crate::stdio;
 use crate::store::location::hex;
 
 pub(super) fn run(options: &cli::EchoAgent) -> Result<()> {
@@ -186,5 +187,5 @@ fn codex(call: &Call, sessions: &Sessions) -> Result<()> {
 }
 
 fn say(event: &Object) -> Result<()> {
-    output::print(event.to_line() + "\n").map_err(|error| super::stdout_error(&error))
+    stdio::print((event.to_line() + "\n").as_bytes()).map_err(|error| super::stdout_error(&error))
 }

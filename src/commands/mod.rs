@@ -23,8 +23,10 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::backend::Backend;
 use crate::cli::{self, Cli, Command, Global, Spelled};
 use crate::error::{Error, Format, Kind, Result};
-use crate::output::{self, Notes, Object};
+use crate::output::{Notes, Object};
+use crate::process;
 use crate::session::{AgentSessionId, SessionName};
+use crate::stdio;
 use crate::store::Store;
 use crate::store::location::{self, Place};
 
@@ -42,6 +44,7 @@ pub(crate) struct Context {
 
 /// Understands the command line and runs its verb. Tells with it in which format an error is to be reported.
 pub(crate) fn start(started: Instant) -> (Format, Result<()>) {
+    process::keep_files_private();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
@@ -94,7 +97,7 @@ fn parse(mut line: clap::Command, program: &OsString, spelled: &Spelled) -> Resu
 }
 
 fn forgive_broken_pipe(error: std::io::Error) -> std::io::Result<()> {
-    if output::is_reader_gone(&error) { Ok(()) } else { Err(error) }
+    if stdio::is_reader_gone(&error) { Ok(()) } else { Err(error) }
 }
 
 /// The argument that is no text; clap does not name it.
@@ -224,7 +227,7 @@ fn print_object(object: &Object) -> Result<()> {
 }
 
 fn print(text: &str) -> Result<()> {
-    output::print(text).map_err(|error| stdout_error(&error))
+    stdio::print(text.as_bytes()).map_err(|error| stdout_error(&error))
 }
 
 /// An error that came after a turn was paid for: a caller must not think that nothing was sent.
@@ -233,5 +236,11 @@ fn paid(error: Error, id: &AgentSessionId) -> Error {
 }
 
 fn stdout_error(error: &std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::TimedOut {
+        return Error::new(
+            Kind::Deadline,
+            "the deadline passed before standard output was read; the turn itself is done",
+        );
+    }
     Error::new(Kind::Io, "standard output cannot be written").because(error)
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lock::Lock;
 use crate::output::{self, Notes};
 use crate::session::{AgentSessionId, SessionName};
+use crate::stdio;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
 
@@ -18,13 +19,11 @@ pub(super) fn json(context: &Context, options: &cli::ResumeJson) -> Result<()> {
     let (resuming, done) = resume(context, &options.resume, Form::Json)?;
     let Done { resolved, account, model, effort, lost, .. } = done;
     let printed = if options.print_result || options.print_session_id {
-        let answer = options.print_result.then(|| output::print_line(account.answer.as_deref().unwrap_or_default()));
-        answer
-            .unwrap_or(Ok(()))
-            .map_err(|error| stdout_error(&error))
-            .and_then(|()| if options.print_session_id { print(&format!("{}\n", resolved.id)) } else { Ok(()) })
+        let answer = options.print_result.then(|| output::line(account.answer.as_deref().unwrap_or_default()));
+        let id = options.print_session_id.then(|| format!("{}\n", resolved.id));
+        print(&[answer, id].into_iter().flatten().collect::<String>())
     } else if resuming.store.backend == Backend::Claude {
-        output::print(&account.whole).map_err(|error| stdout_error(&error))
+        stdio::print(&account.whole).map_err(|error| stdout_error(&error))
     } else {
         let described = resolved.describe(&resuming.store, model.as_deref(), effort.as_deref());
         let answer = account.answer.unwrap_or_default();

@@ -115,7 +115,8 @@ pub(super) fn role(path: Option<&Path>, deadline: Option<Instant>) -> Result<Opt
     if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("md")) {
         return Err(Error::usage(format!("--role-definition-md {} is no .md file", path.display())));
     }
-    input::text_file(path, "--role-definition-md", deadline).map(Some)
+    let text = input::text_file(path, "--role-definition-md", deadline)?;
+    Ok(Some(text.replace("\r\n", "\n").replace('\r', "\n"))) // as Python reads text
 }
 
 /// What is asked of the agent in one turn.
@@ -402,7 +403,9 @@ fn quote(word: &str) -> String {
         .chars()
         .map(|c| match c {
             '\\' | '\'' => format!("\\{c}"),
-            c if c.is_control() => c.to_string().bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
+            c if c.is_control() => {
+                c.to_string().bytes().flat_map(|byte| format!("\\x{byte:02x}").into_bytes()).map(char::from).collect()
+            }
             c => c.to_string(),
         })
         .collect();

@@ -17,13 +17,14 @@ mod windows;
 use windows as platform;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::process::{self, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use streams::Stream;
+use streams::{Feeder, Stream};
 
 /// From the first signal to the kill.
 const GRACE: Duration = Duration::from_secs(5);
@@ -34,6 +35,11 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A pipe holds at most this much on the systems we know, so this much may be the agent's own last words.
 const PIPE_CAPACITY: u64 = 1 << 20;
+
+/// From here on what this program makes is its user's alone, whatever the caller's umask is; agents get the caller's.
+pub(crate) fn keep_files_private() {
+    platform::keep_files_private();
+}
 
 /// What to start.
 #[derive(Debug)]
@@ -90,7 +96,7 @@ enum Event {
     Signal(i32),
 }
 
-/// Starts agents one after the other. From here on signals are ours to handle, until the program ends.
+/// Starts agents one after the other. As long as it is there signals are ours to handle.
 pub(crate) struct Runner {
     events: Receiver<Event>,
     sender: Sender<Event>,
@@ -149,10 +155,16 @@ impl Runner {
             return Ok(over(End::Deadline, listener));
         }
 
-        let stdin = command.stdin;
+        let ended = || {
+            let sender = self.sender.clone();
+            move || drop(sender.send(Event::StreamEnded)) // the receiver outlives every run
+        };
+        let mut stdout = Stream::prepare(listener, copy, ended())?;
+        let mut stderr = Stream::prepare(streams::Tail::default(), false, ended())?;
+        let feeder = command.stdin.map(Feeder::prepare).transpose()?;
         let mut builder = process::Command::new(&command.program);
         builder.args(&command.arguments).envs(command.set).stdout(Stdio::piped()).stderr(Stdio::piped());
-        builder.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        builder.stdin(if feeder.is_some() { Stdio::piped() } else { Stdio::null() });
         for name in &command.unset {
             builder.env_remove(name);
         }
@@ -160,18 +172,14 @@ impl Runner {
             builder.current_dir(folder);
         }
         let mut agent = platform::Agent::start(builder, self.sender.clone())?;
-        let (stdin_pipe, stdout_pipe, stderr_pipe) = agent.take_pipes();
-        if let (Some(pipe), Some(bytes)) = (stdin_pipe, stdin) {
-            streams::feed(pipe, bytes);
+        let pipes = agent.take_pipes();
+        if let (Some(feeder), Some(pipe)) = (feeder, pipes.stdin) {
+            feeder.feed(pipe);
         }
-        let ended = || {
-            let sender = self.sender.clone();
-            move || drop(sender.send(Event::StreamEnded)) // the receiver outlives every run
-        };
-        let stdout = Stream::start(stdout_pipe, listener, copy, ended());
-        let stderr = Stream::start(stderr_pipe, streams::Tail::default(), false, ended());
+        stdout.start(pipes.stdout);
+        stderr.start(pipes.stderr);
 
-        let end = Watch {
+        let watch = Watch {
             runner: self,
             agent: &mut agent,
             stdout: &stdout,
@@ -180,10 +188,10 @@ impl Runner {
             exit: None,
             seen: 0,
             stall: command.stall,
-        }
-        .until_over();
+        };
+        let (end, all_read) = watch.until_over();
         agent.reap();
-        let copied = stdout.copied();
+        let copied = if all_read { stdout.copied() } else { Err(io::ErrorKind::TimedOut.into()) };
         Ok(Run {
             end,
             started: true,
@@ -192,6 +200,27 @@ impl Runner {
             copied,
         })
     }
+}
+
+impl Drop for Runner {
+    /// Gives signals their usual meaning back. One that came after the agent's end and before this ends us now.
+    fn drop(&mut self) {
+        platform::let_signals_go();
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Signal(signal) = event
+                && platform::ends_us(signal)
+            {
+                platform::end_by(signal);
+            }
+        }
+    }
+}
+
+/// What the agent is started with on its three streams.
+struct Pipes {
+    stdin: Option<File>,
+    stdout: File,
+    stderr: File,
 }
 
 /// Why an agent is being stopped, and how far that is.
@@ -206,7 +235,10 @@ struct Stop {
 struct Exit {
     end: End,
     at: Instant,
-    bytes: u64,
+    /// How much of both outputs can be the agent's: all that was there when it ended. `None`: the system does not tell.
+    due: Option<[u64; 2]>,
+    /// How much was read by then.
+    read: u64,
 }
 
 /// The main loop of one run.
@@ -224,7 +256,8 @@ struct Watch<'a, L: Listener> {
 }
 
 impl<L: Listener> Watch<'_, L> {
-    fn until_over(mut self) -> End {
+    /// Waits until the run is over. Tells how it ended, and whether all that the agent said was dealt with.
+    fn until_over(mut self) -> (End, bool) {
         loop {
             let now = Instant::now();
             if let (None, Some(why)) = (&self.stop, self.overdue(now)) {
@@ -232,14 +265,14 @@ impl<L: Listener> Watch<'_, L> {
                 self.stop = Some(Stop { why, since: now, killed: None });
             }
             if let Some(stop) = &mut self.stop
-                && stop.killed.is_none()
                 && now >= stop.since + GRACE
             {
+                // again at every look: what forks all the time can slip through once
                 self.agent.kill();
-                stop.killed = Some(now);
+                stop.killed.get_or_insert(now);
             }
-            if let Some(end) = self.over(now) {
-                return end;
+            if let Some(over) = self.over(now) {
+                return over;
             }
             match self.runner.events.recv_timeout(self.sleep(now)) {
                 Ok(Event::Exited(end)) => self.exited(end),
@@ -252,6 +285,9 @@ impl<L: Listener> Watch<'_, L> {
 
     /// Why the agent is to be stopped now, if it is.
     fn overdue(&self, now: Instant) -> Option<End> {
+        if self.exit.is_some_and(|exit| exit.end == End::Exited(0)) {
+            return None; // it is done, and what it left running is to go on
+        }
         if self.runner.is_late() {
             return Some(End::Deadline);
         }
@@ -262,36 +298,49 @@ impl<L: Listener> Watch<'_, L> {
     /// How much longer the agent may be silent. It is not while our reader makes it wait.
     fn stall_left(&self, now: Instant) -> Option<Duration> {
         let limit = self.stall?;
-        let since = if self.stdout.is_busy() { now } else { self.stdout.last_line() };
+        let busy = self.stdout.handled() < self.stdout.come_so_far().0;
+        let since = if busy { now } else { self.stdout.last_line() };
         Some((since + limit).saturating_duration_since(now))
     }
 
     /// The end, once nothing is left to wait for.
-    fn over(&mut self, now: Instant) -> Option<End> {
+    fn over(&mut self, now: Instant) -> Option<(End, bool)> {
         let drained = self.exit.is_some_and(|exit| self.is_drained(exit, now));
         let Some(stop) = &self.stop else {
-            return self.exit.filter(|_| drained).map(|exit| exit.end);
+            let exit = self.exit?;
+            // our reader does not read: the turn is done all the same
+            let given_up = !drained && self.runner.is_late();
+            return (drained || given_up).then_some((exit.end, !given_up));
         };
-        if stop.killed.is_some_and(|killed| now >= killed + AFTERWARDS) {
-            return Some(stop.why); // what is left cannot be killed
+        let late = |since: Option<Instant>| since.is_some_and(|since| now >= since + AFTERWARDS);
+        if late(stop.killed) {
+            return Some((stop.why, true)); // what is left cannot be killed
         }
         let gone = self.exit.is_some() && self.agent.is_gone();
-        (gone && (drained || stop.killed.is_some())).then_some(stop.why)
+        (gone && (drained || stop.killed.is_some() || self.runner.is_late())).then_some((stop.why, true))
     }
 
-    /// Whether all output is there. The pipes may stay open because a process the agent started inherited them: then
-    /// a second must have passed, and either nothing comes or more than the agent itself can have left in them. Output
-    /// that waits for our reader is not cut off.
+    /// Whether all output is there. The pipes may stay open because a process the agent started inherited them: then a
+    /// second must have passed, and all that can be the agent's must be dealt with. Output that waits for our reader is
+    /// not cut off.
     fn is_drained(&mut self, exit: Exit, now: Instant) -> bool {
-        let bytes = self.bytes();
-        let quiet = bytes == self.seen && !self.stdout.is_busy() && !self.stderr.is_busy();
-        self.seen = bytes;
-        let held_open = now >= exit.at + AFTERWARDS && (quiet || bytes - exit.bytes > 2 * PIPE_CAPACITY);
-        held_open || (self.stdout.ended() && self.stderr.ended())
+        if self.stdout.ended() && self.stderr.ended() {
+            return true;
+        }
+        let handled = [self.stdout.handled(), self.stderr.handled()];
+        let read = self.read();
+        let quiet = read == self.seen && read == handled.iter().sum::<u64>();
+        self.seen = read;
+        let complete = match exit.due {
+            Some(due) => handled.iter().zip(due).all(|(handled, due)| *handled >= due),
+            None => quiet || read - exit.read > 2 * PIPE_CAPACITY,
+        };
+        complete && now >= exit.at + AFTERWARDS
     }
 
-    fn bytes(&self) -> u64 {
-        self.stdout.bytes() + self.stderr.bytes()
+    /// How many bytes of both outputs were read.
+    fn read(&self) -> u64 {
+        self.stdout.come_so_far().0 + self.stderr.come_so_far().0
     }
 
     fn sleep(&self, now: Instant) -> Duration {
@@ -305,7 +354,12 @@ impl<L: Listener> Watch<'_, L> {
 
     fn exited(&mut self, end: End) {
         let at = Instant::now();
-        self.exit = Some(Exit { end, at, bytes: self.bytes() });
+        let come = [self.stdout.come_so_far(), self.stderr.come_so_far()];
+        let due = match come {
+            [(out, Some(out_left)), (err, Some(err_left))] => Some([out + out_left, err + err_left]),
+            _ => None,
+        };
+        self.exit = Some(Exit { end, at, due, read: come[0].0 + come[1].0 });
         // a failed turn was not meant to leave anything: codex from npm would go on without its launcher
         if end != End::Exited(0) && self.stop.is_none() && !self.agent.is_gone() {
             self.agent.terminate();

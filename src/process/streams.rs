@@ -1,11 +1,12 @@
 //! The agent's three streams, each on a thread of its own, so that none can make another wait.
 //!
-//! The threads are never joined: one that blocks (a grandchild holds the pipe open, our reader does not read) ends with
-//! the program.
+//! The threads are there before the agent is: where one cannot be made, nothing has been started yet. They are never
+//! joined: one that blocks (a grandchild holds the pipe open, our reader does not read) ends with the program.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,28 +14,45 @@ use std::time::{Duration, Instant};
 use memchr::memchr;
 
 use super::{Listener, platform};
-use crate::output::is_reader_gone;
-
-/// Writes `bytes` to the agent's standard input and closes it. An agent that does not read to the end is its own
-/// business.
-pub(super) fn feed(mut pipe: impl Write + Send + 'static, bytes: Vec<u8>) {
-    thread::spawn(move || drop(pipe.write_all(&bytes)));
-}
+use crate::stdio;
 
 /// How much is read at once.
 const CHUNK: usize = 128 << 10;
 
+/// Writes the agent's standard input and closes it. An agent that does not read to the end is its own business.
+pub(super) struct Feeder(Sender<File>);
+
+impl Feeder {
+    pub(super) fn prepare(bytes: Vec<u8>) -> io::Result<Self> {
+        let (sender, pipe) = mpsc::channel::<File>();
+        thread::Builder::new().spawn(move || {
+            if let Ok(mut pipe) = pipe.recv() {
+                let _ = pipe.write_all(&bytes);
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    pub(super) fn feed(self, pipe: File) {
+        let _ = self.0.send(pipe); // the thread waits for it
+    }
+}
+
 /// One of the agent's outputs, being read.
 pub(super) struct Stream<L> {
     shared: Arc<Shared<L>>,
+    pipe: Option<Sender<File>>,
+    /// The same pipe, for asking how much is in it.
+    asked: Option<File>,
 }
 
 struct Shared<L> {
     listener: Mutex<Option<L>>,
     ended: AtomicBool,
-    /// Between reading a piece and being done with it.
-    busy: AtomicBool,
-    bytes: AtomicU64,
+    /// How many bytes were read.
+    read: Mutex<u64>,
+    /// How many of them are dealt with.
+    handled: AtomicU64,
     started: Instant,
     /// When the last line came, in nanoseconds after `started`.
     last_line: AtomicU64,
@@ -42,74 +60,54 @@ struct Shared<L> {
 }
 
 impl<L: Listener> Stream<L> {
-    /// Reads `pipe` to its end: to our standard output first, with `copy`, then to `listener`. Calls `ended` at the end.
-    pub(super) fn start(
-        mut pipe: impl Read + Send + 'static,
-        listener: L,
-        copy: bool,
-        ended: impl FnOnce() + Send + 'static,
-    ) -> Self {
+    /// Makes ready to read a pipe to its end: to our standard output first, with `copy`, then to `listener`. Calls
+    /// `ended` at the end.
+    pub(super) fn prepare(listener: L, copy: bool, ended: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             listener: Mutex::new(Some(listener)),
             ended: AtomicBool::new(false),
-            busy: AtomicBool::new(false),
-            bytes: AtomicU64::new(0),
+            read: Mutex::new(0),
+            handled: AtomicU64::new(0),
             started: Instant::now(),
             last_line: AtomicU64::new(0),
             copied: Mutex::new(Ok(())),
         });
-        let stream = Self { shared: Arc::clone(&shared) };
-        thread::spawn(move || {
-            let mut out = copy.then(Copy::new);
-            let mut buffer = vec![0; CHUNK];
-            loop {
-                match pipe.read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(n) => {
-                        shared.busy.store(true, Ordering::SeqCst);
-                        shared.bytes.fetch_add(n as u64, Ordering::SeqCst);
-                        if memchr(b'\n', &buffer[..n]).is_some() {
-                            let now = u64::try_from(shared.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                            shared.last_line.store(now, Ordering::SeqCst);
-                        }
-                        if let Some(out) = &mut out {
-                            out.write(&buffer[..n]);
-                        }
-                        if let Some(listener) = &mut *lock(&shared.listener) {
-                            listener.hear(&buffer[..n]);
-                        }
-                        shared.busy.store(false, Ordering::SeqCst);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => break,
-                }
-            }
-            if let Some(out) = out {
-                *lock(&shared.copied) = out.result;
-            }
-            shared.ended.store(true, Ordering::SeqCst);
+        let (sender, pipe) = mpsc::channel();
+        let reading = Arc::clone(&shared);
+        thread::Builder::new().spawn(move || {
+            let Ok(pipe) = pipe.recv() else { return };
+            reading.read_to_end(pipe, copy);
+            reading.ended.store(true, Ordering::SeqCst);
             ended();
-        });
-        stream
+        })?;
+        Ok(Self { shared, pipe: Some(sender), asked: None })
+    }
+
+    pub(super) fn start(&mut self, pipe: File) {
+        self.asked = pipe.try_clone().ok();
+        if let Some(sender) = self.pipe.take() {
+            let _ = sender.send(pipe); // the thread waits for it
+        }
     }
 
     pub(super) fn ended(&self) -> bool {
         self.shared.ended.load(Ordering::SeqCst)
     }
 
-    /// How many bytes came so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.shared.bytes.load(Ordering::SeqCst)
+    /// How many bytes were read, and how many are in the pipe now, where the system can tell.
+    pub(super) fn come_so_far(&self) -> (u64, Option<u64>) {
+        let read = lock(&self.shared.read);
+        (*read, self.asked.as_ref().and_then(platform::bytes_in))
+    }
+
+    /// How many bytes are dealt with: heard, and on our standard output where they belong there.
+    pub(super) fn handled(&self) -> u64 {
+        self.shared.handled.load(Ordering::SeqCst)
     }
 
     /// When the last line came; at first, when reading began.
     pub(super) fn last_line(&self) -> Instant {
         self.shared.started + Duration::from_nanos(self.shared.last_line.load(Ordering::SeqCst))
-    }
-
-    /// Whether a piece was read that is not yet dealt with.
-    pub(super) fn is_busy(&self) -> bool {
-        self.shared.busy.load(Ordering::SeqCst)
     }
 
     /// What went wrong when copying to our standard output.
@@ -132,7 +130,37 @@ impl<L: Listener> Stream<L> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+impl<L: Listener> Shared<L> {
+    fn read_to_end(&self, mut pipe: File, copy: bool) {
+        let mut out = copy.then(Copy::new);
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let n = match platform::read_counted(&mut pipe, &mut buffer, &self.read) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            let chunk = &buffer[..n];
+            if memchr(b'\n', chunk).is_some() {
+                let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                self.last_line.store(now, Ordering::SeqCst);
+            }
+            if let Some(out) = &mut out {
+                out.write(chunk);
+                if out.result.is_err() {
+                    *lock(&self.copied) = std::mem::replace(&mut out.result, Ok(()));
+                }
+            }
+            if let Some(listener) = &mut *lock(&self.listener) {
+                listener.hear(chunk);
+            }
+            self.handled.fetch_add(n as u64, Ordering::SeqCst);
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -145,7 +173,7 @@ struct Copy {
 
 impl Copy {
     fn new() -> Self {
-        Self { file: platform::stdout(), result: Ok(()), closed: false }
+        Self { file: stdio::stdout(), result: Ok(()), closed: false }
     }
 
     /// Writes, until that fails once. The agent goes on either way.
@@ -154,12 +182,12 @@ impl Copy {
             return;
         }
         let written = match &mut self.file {
-            Ok(file) => file.write_all(chunk),
+            Ok(file) => stdio::write_all(file, chunk),
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         };
         if let Err(error) = written {
             self.closed = true;
-            if !is_reader_gone(&error) {
+            if !stdio::is_reader_gone(&error) {
                 self.result = Err(error);
             }
         }

@@ -2,17 +2,23 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io;
-use std::os::fd::AsFd;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use std::sync::mpsc::Sender;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags};
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 
-use super::{End, Event};
+use super::streams::lock;
+use super::{End, Event, Pipes};
 
 mod raw;
 
@@ -20,26 +26,47 @@ mod raw;
 #[cfg(target_os = "linux")]
 const PIPE_SIZE: usize = 1 << 20;
 
-/// Signals that end a program; those that were ignored when we started stay ignored (`nohup`).
+/// Signals that end a program. Any signal that was ignored when we started stays ignored (`nohup`).
 const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
 pub(super) fn ends_us(signal: i32) -> bool {
     ENDING.contains(&signal)
 }
 
+/// Set once no agent is there any more to hand signals to.
+static LET_GO: AtomicBool = AtomicBool::new(false);
+
 /// From here on signals come as events.
 pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
-    let wanted = ENDING.into_iter().filter(|&signal| !raw::is_ignored(signal)).chain([SIGTSTP, SIGCONT]);
-    let mut signals = Signals::new(wanted)?;
+    LET_GO.store(false, Ordering::SeqCst);
+    let all = ENDING.into_iter().chain([SIGTSTP, SIGCONT]);
+    let mut signals = Signals::new(all.filter(|&signal| !raw::is_ignored(signal)))?;
     let events = events.clone();
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            if events.send(Event::Signal(signal)).is_err() {
-                break;
+    thread::Builder::new().spawn(move || {
+        loop {
+            let mut batch: Vec<i32> = signals.wait().collect();
+            // stopped and let go at once: nothing happened, whichever we see first
+            if batch.contains(&SIGTSTP) && batch.contains(&SIGCONT) {
+                batch.retain(|signal| ![SIGTSTP, SIGCONT].contains(signal));
+            }
+            for signal in batch {
+                if LET_GO.load(Ordering::SeqCst) || events.send(Event::Signal(signal)).is_err() {
+                    end_by(signal);
+                }
             }
         }
-    });
+    })?;
     Ok(())
+}
+
+/// From here on signals do to us what they do to any program.
+pub(super) fn let_signals_go() {
+    LET_GO.store(true, Ordering::SeqCst);
+}
+
+/// Does what `signal` does to a program that handles none.
+pub(super) fn end_by(signal: i32) {
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
 
 /// Stops the agent and us, or lets it go on. The group is stopped with STOP: it is an orphaned one (its leader's
@@ -58,9 +85,24 @@ pub(super) fn job_control(signal: i32, agent: Option<&Agent>) {
     }
 }
 
-/// Our standard output without a buffer.
-pub(super) fn stdout() -> io::Result<File> {
-    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+/// From here on what we make is ours alone; agents get the caller's umask.
+pub(super) fn keep_files_private() {
+    raw::keep_files_private();
+}
+
+/// Reads what is there, or waits for it, and counts it together with the reading: who looks at `count` and at the pipe
+/// misses nothing between.
+pub(super) fn read_counted(pipe: &mut File, buffer: &mut [u8], count: &Mutex<u64>) -> io::Result<usize> {
+    rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], None)?;
+    let mut count = lock(count);
+    let n = pipe.read(buffer)?;
+    *count += n as u64;
+    Ok(n)
+}
+
+/// How much is in a pipe.
+pub(super) fn bytes_in(pipe: &File) -> Option<u64> {
+    rustix::io::ioctl_fionread(pipe).ok()
 }
 
 /// A running agent. Its process is reaped last of all: as long as it is there, dead or alive, no other process or
@@ -68,25 +110,40 @@ pub(super) fn stdout() -> io::Result<File> {
 pub(super) struct Agent {
     child: Child,
     pid: Pid,
+    /// Children that were ours before, from the program that became us: none of the agent's.
+    strangers: Arc<HashSet<i32>>,
 }
 
 impl Agent {
     pub(super) fn start(mut command: Command, events: Sender<Event>) -> io::Result<Self> {
         become_subreaper();
+        raw::expect_children()?;
         raw::lead_a_session(&mut command);
+        let strangers = Arc::new(children());
+        let known = Arc::clone(&strangers);
+        let (sender, pid) = mpsc::channel();
+        thread::Builder::new().spawn(move || {
+            if let Ok(pid) = pid.recv() {
+                drop(events.send(Event::Exited(wait_for(pid, &known))));
+            }
+        })?;
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
-        thread::spawn(move || drop(events.send(Event::Exited(wait_for(pid)))));
-        Ok(Self { child, pid })
+        let _ = sender.send(pid); // the thread waits for it
+        Ok(Self { child, pid, strangers })
     }
 
-    pub(super) fn take_pipes(&mut self) -> (Option<ChildStdin>, ChildStdout, ChildStderr) {
+    pub(super) fn take_pipes(&mut self) -> Pipes {
         let stdout = self.child.stdout.take().expect("standard output was asked for");
         // a larger pipe means fewer turns between the agent and us; where it is refused the usual one does
         #[cfg(target_os = "linux")]
         let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_SIZE);
         let stderr = self.child.stderr.take().expect("standard error was asked for");
-        (self.child.stdin.take(), stdout, stderr)
+        Pipes {
+            stdin: self.child.stdin.take().map(|pipe| OwnedFd::from(pipe).into()),
+            stdout: OwnedFd::from(stdout).into(),
+            stderr: OwnedFd::from(stderr).into(),
+        }
     }
 
     /// Asks everything to end.
@@ -106,19 +163,29 @@ impl Agent {
     }
 
     fn pass_on_signal(&self, signal: Signal) {
-        let _ = rustix::process::kill_process_group(self.pid, signal); // it may be gone
-        for pid in self.escaped() {
-            let _ = rustix::process::kill_process(pid, signal);
-        }
+        let send = |signal| {
+            let _ = rustix::process::kill_process_group(self.pid, signal); // it may be gone
+            for pid in self.escaped() {
+                let _ = rustix::process::kill_process(pid, signal);
+            }
+        };
+        send(signal);
         // a stopped process does not act on a signal before it goes on
-        if signal != Signal::STOP {
-            let _ = rustix::process::kill_process_group(self.pid, Signal::CONT);
+        if signal == Signal::TERM || ENDING.contains(&signal.as_raw()) {
+            send(Signal::CONT);
         }
     }
 
     /// Whether nothing is left but zombies.
     pub(super) fn is_gone(&self) -> bool {
-        match members(self.pid) {
+        // As we are their reaper, some child of ours lives as long as anything of the agent's does, and asking for
+        // living ones is one question; a list of processes is read while they change.
+        #[cfg(target_os = "linux")]
+        if self.strangers.is_empty() {
+            let living = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            return rustix::process::waitid(WaitId::All, living).is_err_and(|errno| errno == Errno::CHILD);
+        }
+        match members(self.pid, &self.strangers) {
             Some(members) => members.is_empty(),
             // without a list of processes: a group of zombies alone cannot be signalled
             None => rustix::process::test_kill_process_group(self.pid).is_err(),
@@ -127,7 +194,7 @@ impl Agent {
 
     /// Processes of the agent's that have left its group, where the system can tell.
     fn escaped(&self) -> Vec<Pid> {
-        members(self.pid)
+        members(self.pid, &self.strangers)
             .unwrap_or_default()
             .into_iter()
             .filter(|process| process.group != self.pid.as_raw_nonzero().get())
@@ -142,11 +209,23 @@ impl Agent {
 }
 
 /// Waits for the agent's end without reaping it, and meanwhile reaps orphans that were handed to us.
-fn wait_for(agent: Pid) -> End {
+fn wait_for(agent: Pid, strangers: &HashSet<i32>) -> End {
     loop {
-        let Ok((pid, end)) = raw::wait_for_any() else { continue }; // interrupted by a signal
+        let (pid, end) = match raw::wait_for_any() {
+            Ok(ended) => ended,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return End::Exited(1), // there is no child any more: somebody else reaped it
+        };
         if pid == agent {
             return end;
+        }
+        if strangers.contains(&pid.as_raw_nonzero().get()) {
+            // not ours to reap, and it would be told again and again
+            thread::sleep(std::time::Duration::from_millis(10));
+            if let Some(end) = raw::has_ended(agent) {
+                return end;
+            }
+            continue;
         }
         let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
@@ -166,30 +245,50 @@ struct Process {
     session: i32,
 }
 
-/// Everything alive that belongs to the agent: its group, its session, and whatever descends from us. `None` where
-/// there is no list of processes to read.
-fn members(agent: Pid) -> Option<Vec<Process>> {
-    let processes: Vec<Process> = if cfg!(target_os = "linux") {
-        std::fs::read_dir("/proc").ok()?.filter_map(|entry| read_process(&entry.ok()?.file_name())).collect()
-    } else {
+/// Our children as they are now.
+fn children() -> HashSet<i32> {
+    // mostly there is none, and that is quick to know
+    let any = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    if rustix::process::waitid(WaitId::All, any).is_err() {
+        return HashSet::new();
+    }
+    let me = me();
+    processes()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|process| process.parent == me)
+        .map(|process| process.pid)
+        .collect()
+}
+
+fn me() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+/// All processes that are no zombies; `None` where there is no list of them to read.
+fn processes() -> Option<Vec<Process>> {
+    if !cfg!(target_os = "linux") {
         return None;
-    };
-    let mut ours: HashSet<i32> = [rustix::process::getpid().as_raw_nonzero().get()].into();
+    }
+    Some(std::fs::read_dir("/proc").ok()?.filter_map(|entry| read_process(&entry.ok()?.file_name())).collect())
+}
+
+/// Everything alive that belongs to the agent: its group, its session, and whatever descends from us but through one of
+/// the `strangers`. `None` where there is no list of processes to read.
+fn members(agent: Pid, strangers: &HashSet<i32>) -> Option<Vec<Process>> {
+    let processes = processes()?;
+    let (agent, me) = (agent.as_raw_nonzero().get(), me());
+    let mut ours: HashSet<i32> = [me].into();
     loop {
-        let before = ours.len();
-        ours.extend(
-            processes
-                .iter()
-                .filter(|process| ours.contains(&process.parent))
-                .map(|process| process.pid)
-                .collect::<Vec<_>>(),
-        );
-        if ours.len() == before {
+        let more = |process: &&Process| {
+            ours.contains(&process.parent) && !ours.contains(&process.pid) && !strangers.contains(&process.pid)
+        };
+        let found: Vec<i32> = processes.iter().filter(more).map(|process| process.pid).collect();
+        if found.is_empty() {
             break;
         }
+        ours.extend(found);
     }
-    let agent = agent.as_raw_nonzero().get();
-    let me = rustix::process::getpid().as_raw_nonzero().get();
     let belongs = |process: &Process| {
         process.pid != me && (process.group == agent || process.session == agent || ours.contains(&process.pid))
     };

@@ -2,9 +2,9 @@
 //! here; what a job leaves is whatever it started, since a process cannot leave its job.
 
 use std::fs::File;
-use std::io;
-use std::os::windows::io::AsHandle;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use std::io::{self, Read};
+use std::os::windows::io::OwnedHandle;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use process_wrap::std::{ChildWrapper, CommandWrap, JobObject};
 
-use super::{End, Event};
+use super::{End, Event, Pipes};
 
 mod raw;
 
@@ -29,17 +29,43 @@ pub(super) fn ends_us(signal: i32) -> bool {
 
 /// From here on Ctrl-C comes as an event. The agent shares our console and gets its own.
 pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
-    // the handler may outlive the receiver: then nobody is left to tell
     let events = Mutex::new(events.clone());
-    ctrlc::set_handler(move || drop(lock(&events).send(Event::Signal(INTERRUPT)))).map_err(io::Error::other)
+    let handler = move || {
+        if LET_GO.load(Ordering::SeqCst) || lock(&events).send(Event::Signal(INTERRUPT)).is_err() {
+            end_by(INTERRUPT);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(io::Error::other)
+}
+
+/// Set once no agent is there any more to hand signals to.
+static LET_GO: AtomicBool = AtomicBool::new(false);
+
+/// From here on Ctrl-C ends us.
+pub(super) fn let_signals_go() {
+    LET_GO.store(true, Ordering::SeqCst);
+}
+
+pub(super) fn end_by(signal: i32) {
+    std::process::exit(128 + signal);
 }
 
 /// There is no job control.
 pub(super) fn job_control(_signal: i32, _agent: Option<&Agent>) {}
 
-/// Our standard output without a buffer.
-pub(super) fn stdout() -> io::Result<File> {
-    Ok(File::from(io::stdout().as_handle().try_clone_to_owned()?))
+/// There is no umask; the temp folder is the user's own.
+pub(super) fn keep_files_private() {}
+
+/// Reads and counts.
+pub(super) fn read_counted(pipe: &mut File, buffer: &mut [u8], count: &Mutex<u64>) -> io::Result<usize> {
+    let n = pipe.read(buffer)?;
+    *lock(count) += n as u64;
+    Ok(n)
+}
+
+/// Not told without unsafe calls.
+pub(super) fn bytes_in(_pipe: &File) -> Option<u64> {
+    None
 }
 
 /// A running agent.
@@ -54,7 +80,7 @@ impl Agent {
         let job = CommandWrap::from(command).wrap(JobObject).spawn()?;
         let job = Arc::new(Mutex::new(job));
         let watched = Arc::clone(&job);
-        thread::spawn(move || {
+        thread::Builder::new().spawn(move || {
             let end = loop {
                 // of the agent itself: the job goes on as long as anything it started
                 match lock(&watched).inner_mut().try_wait() {
@@ -65,15 +91,19 @@ impl Agent {
                 thread::sleep(LOOK_AGAIN);
             };
             drop(events.send(Event::Exited(end)));
-        });
+        })?;
         Ok(Self { job, ended: AtomicBool::new(false) })
     }
 
-    pub(super) fn take_pipes(&mut self) -> (Option<ChildStdin>, ChildStdout, ChildStderr) {
+    pub(super) fn take_pipes(&mut self) -> Pipes {
         let mut job = lock(&self.job);
         let stdout = job.stdout().take().expect("standard output was asked for");
         let stderr = job.stderr().take().expect("standard error was asked for");
-        (job.stdin().take(), stdout, stderr)
+        Pipes {
+            stdin: job.stdin().take().map(|pipe| OwnedHandle::from(pipe).into()),
+            stdout: OwnedHandle::from(stdout).into(),
+            stderr: OwnedHandle::from(stderr).into(),
+        }
     }
 
     pub(super) fn terminate(&self) {

@@ -103,3 +103,11 @@ fn a_list_for_no_agent_in_particular_shows_both() {
     assert_eq!(sandbox.succeeds(&["list-sessions", "--print-aliases"]).stdout, "claude\tx\ncodex\ty\n");
     assert_eq!(sandbox.succeeds(&["list-sessions", "--format", "names"]).stdout, "claude\tx\ncodex\ty\n");
 }
+
+#[test]
+fn the_flag_goes_before_a_variable_that_makes_no_sense() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("INVOKE_PERSIST_BACKEND", "gpt");
+    sandbox.succeeds(&["--backend", "claude", "resolve", "--session-id", "x"]);
+    sandbox.succeeds(&["demo"]);
+}

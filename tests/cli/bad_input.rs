@@ -185,10 +185,11 @@ fn an_interpreter_that_is_not_there_is_told() {
 #[test]
 fn arguments_for_the_agent_that_would_change_what_answers() {
     let sandbox = Sandbox::new();
-    for argument in ["--resume", "--continue", "-c", "--fork-session", "--session-id=x", "--output-format", "-r"] {
+    for argument in ["--resume", "--continue", "-c", "--fork-session", "--session-id=x", "--output-format", "-r", "--"]
+    {
         refuses(&sandbox, &[&RESUME[..], &["--prompt", "p", "--", argument]].concat(), argument);
     }
-    for argument in ["--json", "-o", "-ofile", "--output-last-message", "--last", "--ephemeral"] {
+    for argument in ["--json", "-o", "-ofile", "--output-last-message", "--last", "--ephemeral", "resume"] {
         let args = ["--backend", "codex", "create-session", "--session-name", "a", "--", argument];
         refuses(&sandbox, &args, argument);
     }

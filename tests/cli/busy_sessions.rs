@@ -164,3 +164,55 @@ fn a_name_that_changes_during_a_turn() {
         assert!(stderr.starts_with("warning: "), "{stderr}");
     }
 }
+
+#[test]
+fn a_turn_that_began_is_not_asked_for_again() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Codex, "a", "i");
+    // a sub-agent's trouble, not that of this session
+    let turn = Backend::Codex.answers("i", "OK");
+    sandbox.agent(turn.stderr("sub-agent: thread x already has an active writer\n").exit(1));
+    sandbox.fails(&resume(Backend::Codex), 1, "agent_failed");
+    assert_eq!(sandbox.calls().len(), 1);
+}
+
+#[test]
+fn a_name_that_is_being_created_is_busy() {
+    let sandbox = Sandbox::new();
+    sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+    let args = [&resume(Backend::Claude)[..], &["--if-missing", "create"]].concat();
+    let first = sandbox.start(&args);
+    wait_until(SOON, || sandbox.has_reached("up"));
+    let failure = sandbox.fails(&[&args[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
+    assert!(failure.message.contains(&format!("process {}", first.pid())), "{}", failure.message);
+    sandbox.allow("go");
+    first.wait(SOON).succeeded();
+}
+
+#[test]
+fn a_name_that_was_renamed_and_given_away_during_a_turn() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+    let running = sandbox.start(&[&resume(Backend::Claude)[..], &["--model", "m"]].concat());
+    wait_until(SOON, || sandbox.has_reached("up"));
+    sandbox.succeeds(&["--backend", "claude", "rename-session", "--session-name", "a", "--to", "b"]);
+    sandbox.save(Backend::Claude, "a", "other");
+    sandbox.allow("go");
+    running.wait(SOON).succeeded();
+    let aliases = sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json()["aliases"].clone();
+    assert_eq!((&aliases["b"]["last_model"], aliases["a"].get("last_model")), (&"m".into(), None));
+}
+
+#[test]
+fn what_was_deleted_during_a_turn_stays_deleted() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+    let running = sandbox.start(&resume(Backend::Claude));
+    wait_until(SOON, || sandbox.has_reached("up"));
+    sandbox.succeeds(&["--backend", "claude", "delete-all-sessions"]);
+    sandbox.allow("go");
+    running.wait(SOON).succeeded();
+    assert!(!sandbox.mapping_path(Backend::Claude).exists());
+}

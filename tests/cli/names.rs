@@ -151,3 +151,42 @@ fn a_folder_of_ones_own_keeps_names_across_a_reboot() {
     assert!(std::path::Path::new(file.as_str().unwrap()).starts_with(&mine), "{file}");
     assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0);
 }
+
+#[test]
+fn an_entry_of_the_other_agents_is_not_overwritten_unasked() {
+    let sandbox = Sandbox::new();
+    sandbox.agent(Backend::Claude.answers("new", "OK"));
+    let place = ["--backend", "claude", "--error-format", "json"];
+    let write = || sandbox.write("m.json", r#"{"aliases": {"a": {"session_id": "i"}, "b": {"thread_id": "t"}}}"#);
+    for args in [
+        &["rename-session", "--session-name", "a", "--to", "b"][..],
+        &["create-session", "--session-name", "b", "--adopt", "n", "--if-exists", "fail"],
+        &["create-session", "--session-name", "b", "--if-exists", "fail"],
+        &["create-session", "--session-name", "b", "--if-exists", "reuse"],
+    ] {
+        let file = write();
+        let before = std::fs::read(&file).unwrap();
+        sandbox.fails(&[&place[..2], args, &["--mapping-file", "m.json"]].concat(), 4, "session_exists");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+    assert!(sandbox.calls().is_empty());
+    write();
+    let create = ["create-session", "--session-name", "b", "--mapping-file", "m.json"];
+    let output = sandbox.succeeds(&[&place[..2], &create].concat());
+    assert!(output.stderr.contains("t (codex)"), "what it meant is told: {}", output.stderr);
+}
+
+#[test]
+#[cfg(unix)] // pipes and links in the file system
+fn only_files_and_links_are_removed() {
+    let sandbox = Sandbox::new();
+    let pipe = sandbox.workspace().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let delete = ["--backend", "claude", "delete-all-sessions", "--mapping-file"];
+    sandbox.fails(&[&delete[..], &["pipe"]].concat(), 6, "mapping_unreadable");
+    assert!(pipe.exists());
+    std::os::unix::fs::symlink("nowhere/x", sandbox.workspace().join("dangling")).unwrap();
+    let removed = sandbox.succeeds(&[&delete[..], &["dangling"]].concat()).json();
+    assert_eq!(removed["mapping_file_deleted"], true);
+    assert!(!sandbox.workspace().join("dangling").is_symlink());
+}

@@ -320,3 +320,103 @@ fn an_agent_that_goes_on_saying_something_is_not_given_up() {
     let failure = sandbox.fails(&silent, 2, "usage");
     assert!(failure.message.contains("--stall-seconds"), "{}", failure.message);
 }
+
+#[test]
+#[cfg(unix)] // signals
+fn a_parent_that_ignores_its_childrens_ends_does_not_hide_the_agents() {
+    let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
+    let mut shell = std::process::Command::new("bash");
+    let program = env!("CARGO_BIN_EXE_invoke-persist");
+    let script = format!("trap '' CHLD; exec '{program}' {}", resume(&[]).join(" "));
+    shell.args(["-c", &script]).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
+    shell.run().succeeded();
+}
+
+#[test]
+#[cfg(unix)] // exec
+fn children_from_before_are_none_of_the_agents() {
+    let sandbox = with_turn(Turn::default().exit(3));
+    let mut shell = std::process::Command::new("bash");
+    let program = env!("CARGO_BIN_EXE_invoke-persist");
+    let script = format!("sleep 60 >/dev/null 2>&1 & echo $! >bystander; exec '{program}' {}", resume(&[]).join(" "));
+    shell.args(["-c", &script]).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
+    shell.run().failed(1, "agent_failed");
+    let bystander = std::fs::read_to_string(sandbox.workspace().join("bystander")).unwrap();
+    let bystander = bystander.trim().parse().unwrap();
+    assert!(is_alive(bystander));
+    signal_process(bystander, Signal::KILL);
+}
+
+#[test]
+fn a_grandchild_that_goes_on_talking_delays_us_by_a_second() {
+    let talk = [Step::stdout("x\n"), Step::SleepMs(10)];
+    let talker = Step::grandchild((0..3000).flat_map(|_| talk.clone()));
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    sandbox.agent(Backend::Claude.answers("i", "OK").after([talker]));
+    let output = sandbox.succeeds(&["--backend", "claude", "resume-stream", "--session-name", "a", "--prompt", "p"]);
+    assert!(output.stdout.contains("\"OK\""), "{}", output.stdout);
+    assert!(output.took < Duration::from_secs(20), "{:?}", output.took);
+}
+
+#[test]
+#[cfg(unix)] // a pipe that is not read, and signals
+fn a_reader_that_does_not_read_cannot_hold_us() {
+    for (signal, deadline) in [(Some(Signal::TERM), &[][..]), (None, &["--deadline-seconds", "2"])] {
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "a", "i");
+        let big = "x".repeat(3_000_000);
+        sandbox.agent(Backend::Claude.answers("i", &big));
+        let call =
+            ["--error-format", "json", "--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"];
+        let mut command = sandbox.cmd(&[&call[..], &["--model", "kept"], deadline].concat());
+        let mut child =
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        wait_until(SOON, || sandbox.mapping(Backend::Claude).contains("kept"));
+        if let Some(signal) = signal {
+            signal_process(child.id(), signal);
+        }
+        wait_until(SOON, || child.try_wait().unwrap().is_some());
+        let status = child.wait().unwrap();
+        let ended_as_it_should = match signal {
+            Some(signal) => std::os::unix::process::ExitStatusExt::signal(&status) == Some(signal.as_raw()),
+            None => status.code() == Some(124),
+        };
+        assert!(ended_as_it_should, "{status:?}");
+    }
+}
+
+#[test]
+fn a_deadline_after_the_agents_end_changes_nothing() {
+    let server = Step::grandchild([Step::lock("server"), Step::create("up"), Step::wait_for("stop")]);
+    let sandbox =
+        with_turn(Backend::Codex.answers("i", "OK").after([server, Step::wait_for("up"), Step::SleepMs(1500)]));
+    // the second in which its pipes are still looked at is the one in which the deadline passes
+    sandbox.run(&resume(&["--deadline-seconds", "2"])).succeeded();
+    assert!(sandbox.is_locked("server"));
+    sandbox.allow("stop");
+    wait_until(SOON, || !sandbox.is_locked("server"));
+}
+
+#[test]
+#[cfg(unix)] // streams that do not block
+fn streams_that_do_not_block_lose_nothing() {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    for verb in ["resume-json", "resume-stream"] {
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "a", "i");
+        sandbox.agent(Backend::Claude.answers("i", &"x".repeat(2_000_000)));
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let mut command = sandbox.cmd(&["--backend", "claude", verb, "--session-name", "a", "--prompt", "p"]);
+        let mut child = command.stdout(OwnedFd::from(theirs)).spawn().unwrap();
+        drop(command); // it holds their end too
+        wait_until(SOON, || !sandbox.calls().is_empty());
+        let mut text = String::new();
+        ours.read_to_string(&mut text).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(text.len() > 2_000_000 && text.ends_with('\n'), "{}", text.len());
+    }
+}

@@ -175,3 +175,34 @@ fn the_workspace_of_a_mapping_is_filled_in_once() {
     sandbox.succeeds(&[&resume[..], &["--model", "m"]].concat());
     assert!(sandbox.mapping(Backend::Claude).contains("\"/else\""));
 }
+
+#[test]
+fn codex_leaves_its_answer_in_the_temp_folder_whatever_the_variables_say() {
+    for temp in ["", "/nonexistent", "not/there"] {
+        let mut sandbox = with_session(Backend::Codex);
+        sandbox.env("INVOKE_PERSIST_DIR", sandbox.temp());
+        sandbox.env("TMPDIR", temp);
+        sandbox.succeeds(&["--backend", "codex", "create-session", "--session-name", "b"]);
+        let file = sandbox.last_call().value_of("-o").unwrap().to_owned();
+        assert!(!std::path::Path::new(&file).starts_with(sandbox.workspace()), "{file}");
+    }
+}
+
+#[test]
+fn a_powershell_script_is_measured_as_it_is_written() {
+    let sandbox = with_session(Backend::Codex);
+    sandbox.agent(Backend::Codex.answers("i", "OK").after([Step::ReadStdin]));
+    // doubled they would not fit into an argument
+    let quotes = "'".repeat(LONG_ARGUMENT / 2);
+    let call = [
+        "resume-json",
+        "--session-name",
+        "a",
+        "--codex-shell",
+        "powershell",
+        "--codex-shell-cmd",
+        "my-wrapper -Command",
+    ];
+    sandbox.succeeds(&[&call[..], &["--prompt", &quotes]].concat());
+    assert_eq!(sandbox.last_call().stdin.unwrap().length, quotes.len() as u64);
+}

@@ -272,3 +272,79 @@ fn a_mapping_that_cannot_be_written_after_a_paid_call_is_a_warning() {
         assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("--adopt=paid"), "{}", output.stderr);
     }
 }
+
+#[test]
+fn half_a_character_in_an_answer_spoils_nothing() {
+    // JavaScript writes such a thing where it cuts an emoji in two
+    let sandbox = with_session(Backend::Claude);
+    let answer = "{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"result\":\"cut \\ud83d\",\"session_id\":\"i\"}\n";
+    sandbox.agent(Turn::default().stdout(answer));
+    assert_eq!(sandbox.succeeds(&resume(Backend::Claude, "resume-json")).stdout, answer);
+    assert_eq!(sandbox.succeeds(&["--backend", "claude", "create-session", "--session-name", "b"]).stdout, "i\n");
+    sandbox.agent(Turn::default().stdout(&answer.replace("false", "true")));
+    for verb in VERBS {
+        let failure = sandbox.fails(&resume(Backend::Claude, verb), 1, "agent_failed");
+        assert!(failure.message.contains("cut "), "{}", failure.message);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")] // only Linux has a device that is always full
+fn what_was_paid_for_is_saved_before_a_broken_output_is_told() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for backend in Backend::BOTH {
+        for verb in ["create-session", "resume-json", "resume-stream"] {
+            let sandbox = Sandbox::new();
+            sandbox.agent(backend.answers("paid", "OK"));
+            let call =
+                ["--error-format", "json", "--backend", backend.name(), verb, "--session-name", "a", "--model", "m"];
+            let how: &[&str] =
+                if verb == "create-session" { &[] } else { &["--prompt", "p", "--if-missing", "create"] };
+            let child =
+                sandbox.cmd(&[&call[..], how].concat()).stdout(full()).stderr(std::process::Stdio::piped()).spawn();
+            let output = child.unwrap().wait_with_output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            let told: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
+            let told = &told["error"];
+            assert_eq!((output.status.code(), &told["kind"]), (Some(1), &"io".into()), "{stderr}");
+            assert_eq!((&told["turn_started"], &told["session_id"]), (&true.into(), &"paid".into()), "{stderr}");
+            let resolve = ["--backend", backend.name(), "resolve", "--session-name", "a"];
+            assert_eq!(sandbox.succeeds(&resolve).json()["last_model"], "m");
+        }
+    }
+}
+
+#[test]
+fn an_id_that_cannot_be_used_is_not_taken_from_the_agent() {
+    let sandbox = with_session(Backend::Codex);
+    sandbox.agent(Backend::Codex.answers("--last", "OK"));
+    sandbox.fails(&resume(Backend::Codex, "resume-json"), 1, "session_lost");
+    let sandbox = with_session(Backend::Claude);
+    sandbox.agent(Backend::Claude.answers("--last", "OK"));
+    let output = sandbox.succeeds(&resume(Backend::Claude, "resume-json"));
+    assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("dash"), "{}", output.stderr);
+    assert!(sandbox.mapping(Backend::Claude).contains("\"i\""));
+}
+
+#[test]
+fn advice_works_from_anywhere_and_for_every_name() {
+    for name in ["--foo", "it's", "a\nb", "plain"] {
+        let sandbox = Sandbox::new();
+        sandbox.write("elsewhere/x", "");
+        sandbox.agent(Backend::Codex.fails("begun", "no"));
+        let name = format!("--session-name={name}");
+        let create =
+            ["--backend", "codex", "create-session", &name, "--mapping-file", "m.json", "--workspace-dir", "elsewhere"];
+        let hint = sandbox.fails(&create, 1, "agent_failed").hint.unwrap();
+        if !cfg!(unix) {
+            continue; // the advice is for a shell
+        }
+        let (_, command) = hint.split_once(": invoke-persist ").unwrap();
+        let program = env!("CARGO_BIN_EXE_invoke-persist");
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-c", &format!("'{program}' {command}")]).current_dir("/").env_clear().envs(sandbox.variables());
+        shell.run().succeeded();
+        let resolve = ["--backend", "codex", "resolve", &name, "--mapping-file", "m.json", "--print-thread-id"];
+        assert_eq!(sandbox.succeeds(&resolve).stdout, "begun\n");
+    }
+}

@@ -1,13 +1,23 @@
-//! The only unsafe code: what runs between fork and exec, and two questions to the kernel that no safe call asks.
-#![expect(unsafe_code, reason = "pre_exec, sigaction and waitid for any child have no safe form")]
+//! The only unsafe code: what runs between fork and exec, and questions to the kernel that no safe call asks.
+#![expect(unsafe_code, reason = "pre_exec, sigaction and the pid that waitid tells have no safe form")]
 
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::OnceLock;
 
+use rustix::fs::Mode;
 use rustix::process::Pid;
 
 use super::End;
+
+/// The caller's umask, for the agent.
+static UMASK: OnceLock<Mode> = OnceLock::new();
+
+/// From here on what we make is ours alone, whatever the caller's umask leaves open, or takes away from us.
+pub(super) fn keep_files_private() {
+    let _ = UMASK.set(rustix::process::umask(Mode::RWXG | Mode::RWXO));
+}
 
 /// Makes the program lead a session and process group of its own: without a controlling terminal, so that something
 /// that would ask there fails instead of stopping for ever. On Linux it gets TERM when we die, however we die (not
@@ -17,8 +27,12 @@ use super::End;
 /// the program.
 pub(super) fn lead_a_session(command: &mut Command) {
     let parent = rustix::process::getpid();
+    let mask = UMASK.get().copied();
     let prepare = move || {
         rustix::process::setsid()?;
+        if let Some(mask) = mask {
+            rustix::process::umask(mask);
+        }
         #[cfg(target_os = "linux")]
         {
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
@@ -43,13 +57,35 @@ pub(super) fn is_ignored(signal: i32) -> bool {
     }
 }
 
+/// Gives SIGCHLD its usual meaning. Where our parent ignored it, the system would reap our children by itself: their ends
+/// would never be told, and their numbers would be free for strangers.
+pub(super) fn expect_children() -> io::Result<()> {
+    if !is_ignored(libc::SIGCHLD) {
+        return Ok(());
+    }
+    // SAFETY: no handler is installed, only the default taken up
+    if unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// How `child` ended, if it has, without reaping it.
+pub(super) fn has_ended(child: Pid) -> Option<End> {
+    wait(libc::P_PID, child.as_raw_nonzero().get().cast_unsigned(), libc::WNOHANG).ok().map(|(_, end)| end)
+}
+
 /// Waits until any child has ended, and tells which and how without reaping it. rustix can wait for any, but does not
 /// tell which it was.
 pub(super) fn wait_for_any() -> io::Result<(Pid, End)> {
-    // SAFETY: waitid writes the zeroed struct, and after a success with WEXITED these fields of it are set
+    wait(libc::P_ALL, 0, 0)
+}
+
+fn wait(which: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<(Pid, End)> {
+    // SAFETY: waitid writes the zeroed struct, and after a success with WEXITED these fields of it are set or still zero
     let (pid, code, status) = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
-        if libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOWAIT) != 0 {
+        if libc::waitid(which, id, &raw mut info, libc::WEXITED | libc::WNOWAIT | options) != 0 {
             return Err(io::Error::last_os_error());
         }
         (info.si_pid(), info.si_code, info.si_status())

@@ -19,7 +19,6 @@ const OPEN_FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::
 #[cfg(not(target_os = "linux"))]
 const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-const EVERYONE_WRITES: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
 /// How often a folder that others remove beside us is looked for again.
@@ -131,7 +130,7 @@ impl Folder {
             return Err(Error::Unreadable { path: self.path.clone(), why });
         }
         if self.checked {
-            check_owner(metadata.uid(), metadata.mode(), &self.path, "it")?;
+            check_owner(metadata.uid(), mode_of(&metadata), &self.path, "it")?;
         }
         if metadata.len() > LARGEST {
             return Err(super::too_large(&self.path));
@@ -216,7 +215,11 @@ impl Folder {
         if kind != rustix::fs::FileType::RegularFile {
             return Err(Error::Unreadable { path: self.path.clone(), why: "it is no regular file".to_owned() });
         }
-        if self.checked { check_owner(stat.st_uid, stat.st_mode.into(), &self.path, "it") } else { Ok(()) }
+        if self.checked {
+            check_owner(stat.st_uid, Mode::from_raw_mode(stat.st_mode), &self.path, "it")
+        } else {
+            Ok(())
+        }
     }
 
     /// Removes temp files of ours that crashed writers left beside the mapping.
@@ -313,7 +316,7 @@ fn check_shared(folder: &File, path: &Path) -> Result<(), Error> {
         let why = format_args!("the folder '{shown}' belongs to user {} and is not sticky", metadata.uid());
         return Err(super::is_unsafe(path, why));
     }
-    if metadata.mode() & EVERYONE_WRITES != 0 && !sticky {
+    if mode_of(&metadata).contains(Mode::WOTH) && !sticky {
         return Err(super::is_unsafe(
             path,
             format_args!("everyone may write to the folder '{shown}', and it is not sticky"),
@@ -325,18 +328,22 @@ fn check_shared(folder: &File, path: &Path) -> Result<(), Error> {
 /// A folder that must be ours alone. Tells its mode.
 fn check_own(folder: &File, path: &Path) -> Result<u32, Error> {
     let metadata = folder.metadata().map_err(|error| super::unreadable(path, &error))?;
-    check_owner(metadata.uid(), metadata.mode(), path, &format!("the folder '{}'", path.display()))?;
+    check_owner(metadata.uid(), mode_of(&metadata), path, &format!("the folder '{}'", path.display()))?;
     Ok(metadata.mode())
 }
 
-fn check_owner(owner: u32, mode: u32, path: &Path, what: &str) -> Result<(), Error> {
+fn check_owner(owner: u32, mode: Mode, path: &Path, what: &str) -> Result<(), Error> {
     if owner != me() {
         return Err(super::is_unsafe(path, format_args!("{what} belongs to user {owner}")));
     }
-    if mode & EVERYONE_WRITES != 0 {
+    if mode.contains(Mode::WOTH) {
         return Err(super::is_unsafe(path, format_args!("everyone may write to {what}")));
     }
     Ok(())
+}
+
+fn mode_of(metadata: &fs::Metadata) -> Mode {
+    Mode::from_bits_truncate(metadata.mode() as _)
 }
 
 fn me() -> u32 {
