@@ -154,6 +154,25 @@ impl Agent {
     /// Ends everything.
     pub(super) fn kill(&self) {
         self.pass_on_signal(Signal::KILL);
+        #[cfg(target_os = "linux")]
+        self.kill_children();
+    }
+
+    /// Ends our children, again and again for a moment: what forks and dies faster than a list of all processes is read
+    /// becomes our child each time, and that list is short.
+    #[cfg(target_os = "linux")]
+    fn kill_children(&self) {
+        const ROUNDS: usize = 100;
+        for _ in 0..ROUNDS {
+            if self.is_gone() {
+                return;
+            }
+            for pid in listed_children().into_iter().filter(|pid| !self.strangers.contains(pid)) {
+                if let Some(pid) = Pid::from_raw(pid) {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
+            }
+        }
     }
 
     pub(super) fn pass_on(&self, signal: i32) {
@@ -243,6 +262,14 @@ struct Process {
     parent: i32,
     group: i32,
     session: i32,
+}
+
+/// The children of all our threads, dead ones too (proc(5), `/proc/PID/task/TID/children`).
+#[cfg(target_os = "linux")]
+fn listed_children() -> Vec<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// Our children as they are now.
