@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
+use super::transcript::Watcher;
 use super::{Account, Arguments, Failure, Prompt, Turn};
 use crate::json::{self, Members};
 use crate::session::{SessionName, trim};
@@ -160,6 +161,8 @@ pub(crate) fn is_active_writer(stderr: &[u8]) -> bool {
 /// Listens to `codex exec --json`.
 pub(super) struct Listener {
     words: [memmem::Finder<'static>; 4],
+    /// Hears what codex is doing.
+    pub(super) watcher: Option<Watcher>,
     thread_id: Option<String>,
     answer: Option<String>,
     failed: Option<Told>,
@@ -169,8 +172,32 @@ pub(super) struct Listener {
 impl Default for Listener {
     fn default() -> Self {
         let words = ["thread.started", "agent_message", "\"turn.", "\"error\""];
-        Self { words: words.map(memmem::Finder::new), thread_id: None, answer: None, failed: None, error: None }
+        Self {
+            words: words.map(memmem::Finder::new),
+            watcher: None,
+            thread_id: None,
+            answer: None,
+            failed: None,
+            error: None,
+        }
     }
+}
+
+/// What codex begins with this event, in words.
+fn doing(line: &[u8]) -> Option<String> {
+    memmem::find(line, b"item.started")?;
+    let event: Members<'_> = serde_json::from_slice(line).ok()?;
+    let item: Members<'_> = serde_json::from_str(event.get("item")?.get()).ok()?;
+    let with = |what: &str, detail: &str| format!("{what} {}", item.text(detail).unwrap_or_default());
+    Some(match item.text("type")?.as_str() {
+        "command_execution" => with("runs", "command"),
+        "web_search" => with("searches for", "query"),
+        "mcp_tool_call" => with("calls", "tool"),
+        "file_change" => "changes files".to_owned(),
+        "reasoning" => "thinks".to_owned(),
+        "agent_message" => "answers".to_owned(),
+        other => other.replace('_', " "),
+    })
 }
 
 /// An event that tells of a failure.
@@ -182,6 +209,11 @@ struct Told {
 impl Listener {
     /// Takes one line. Only lines that hold a word we look for are parsed.
     pub(super) fn line(&mut self, line: &[u8]) {
+        if let Some(watcher) = &self.watcher
+            && let Some(doing) = doing(line)
+        {
+            watcher(&doing);
+        }
         if !self.words.iter().any(|word| word.find(line).is_some()) {
             return;
         }
@@ -296,6 +328,15 @@ mod tests {
         let account = account(&[reconnect, failed, reconnect]);
         assert_eq!(account.failure.unwrap().reason.as_deref(), Some("no key"));
         assert_eq!(account.verdict.unwrap().get(), failed);
+    }
+
+    #[test]
+    fn what_it_begins_is_told_in_words() {
+        let started = |item: &str| doing(format!("{{\"type\":\"item.started\",\"item\":{item}}}").as_bytes());
+        assert_eq!(started(r#"{"type":"command_execution","command":"ls -l"}"#).as_deref(), Some("runs ls -l"));
+        assert_eq!(started(r#"{"type":"todo_list"}"#).as_deref(), Some("todo list"));
+        assert_eq!(started("7"), None);
+        assert_eq!(doing(br#"{"type":"item.completed","item":{"type":"reasoning"}}"#), None);
     }
 
     #[test]

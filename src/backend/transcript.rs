@@ -8,6 +8,9 @@ use super::{Backend, Form, claude, codex};
 /// The most of an answer that is kept where it is passed on only at the end.
 const LONGEST_ANSWER: usize = 512 << 20;
 
+/// Hears in words what the agent is doing.
+pub(super) type Watcher = Box<dyn Fn(&str) + Send>;
+
 /// Listens to an agent's standard output.
 pub(crate) struct Transcript {
     form: Listener,
@@ -58,6 +61,14 @@ impl Transcript {
             (Backend::Codex, _) => Listener::Codex(Box::default()),
         };
         Self { form, lines: Lines::default(), whole: Vec::new(), overflow: false }
+    }
+
+    /// Tells `watcher` what the agent is doing, where it says so.
+    pub(crate) fn watched_by(mut self, watcher: impl Fn(&str) + Send + 'static) -> Self {
+        if let Listener::Codex(listener) = &mut self.form {
+            listener.watcher = Some(Box::new(watcher));
+        }
+        self
     }
 
     /// Takes the next piece of standard output.

@@ -8,6 +8,7 @@ mod delete_session;
 mod demo;
 mod echo_agent;
 mod list_sessions;
+mod progress;
 mod rename_session;
 mod resolve;
 mod resume;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::call::AgentCall;
+use super::progress::Progress;
 use crate::backend::codex::{self, FullAuto};
 use crate::backend::{Account, Backend, Form, Model, Prompt, Role, Transcript, Turn};
 use crate::cli;
@@ -233,10 +234,13 @@ impl<'a> Caller<'a> {
             stall: self.call.stall,
         };
         let copy = matches!(ask.form, Form::Stream { .. });
-        let run = self
-            .runner
-            .run(command, Transcript::new(backend, ask.form), copy)
-            .map_err(|error| self.not_started(&error))?;
+        let progress = if copy { None } else { Progress::start(backend, self.notes.quiet) };
+        let transcript = Transcript::new(backend, ask.form);
+        let transcript = match &progress {
+            Some(progress) => transcript.watched_by(progress.watcher()),
+            None => transcript,
+        };
+        let run = self.runner.run(command, transcript, copy).map_err(|error| self.not_started(&error))?;
         let account = run.listener.map(Transcript::conclude).unwrap_or_default();
         let written = answer_file.as_deref().and_then(|path| fs::read(path).ok());
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(account.answer);
