@@ -5,7 +5,7 @@ mod spelling;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::backend::Backend;
 use crate::error::Format;
@@ -52,30 +52,71 @@ pub(crate) struct Global {
     pub quiet: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Start a session and save it under a name
-    CreateSession(CreateSession),
-    /// Print what a name or id means; call nothing
-    Resolve(Resolve),
-    /// Print the sessions of a workspace
-    ListSessions(ListSessions),
-    /// Give a session another name
-    RenameSession(RenameSession),
-    /// Forget a name, or every name of an id; the agent keeps the session
-    DeleteSession(DeleteSession),
-    /// Forget all names of a workspace; the agent keeps the sessions
-    DeleteAllSessions(DeleteAllSessions),
-    /// Go on with a session: one turn, one answer as JSON
-    ResumeJson(ResumeJson),
-    /// Go on with a session: one turn, the agent's events as they come
-    ResumeStream(ResumeStream),
-    /// Show the whole round in a temporary workspace with a built-in echo agent
-    Demo,
-    /// The agent of the demo: speaks the headless protocol of claude or codex and counts turns
-    #[command(hide = true)]
-    EchoAgent(EchoAgent),
+/// The commands: for each its type, its name, and the line that tells what it does. Unlike clap's derive this makes the
+/// options of a command only when that command is called: making all of them took a third of the time of a short call.
+macro_rules! commands {
+    ($($variant:ident $name:literal $about:literal $(hidden $hidden:literal)?;)*) => {
+        #[derive(Debug)]
+        pub(crate) enum Command {
+            $(#[doc = $about] $variant($variant),)*
+        }
+
+        impl Subcommand for Command {
+            fn augment_subcommands(command: clap::Command) -> clap::Command {
+                command.subcommand_required(true).arg_required_else_help(true)
+                    $(.subcommand(
+                        clap::Command::new($name).about($about)$(.hide($hidden))?.defer($variant::augment_args),
+                    ))*
+            }
+
+            fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+                Self::augment_subcommands(command)
+            }
+
+            fn has_subcommand(name: &str) -> bool {
+                matches!(name, $($name)|*)
+            }
+        }
+
+        impl FromArgMatches for Command {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+                match matches.subcommand() {
+                    $(Some(($name, matches)) => $variant::from_arg_matches(matches).map(Self::$variant),)*
+                    _ => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
+                }
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                *self = Self::from_arg_matches(matches)?;
+                Ok(())
+            }
+        }
+
+        /// A command with its options alone, as `name` has them.
+        fn options_of(name: &str) -> Option<clap::Command> {
+            match name {
+                $($name => Some($variant::augment_args(clap::Command::new($name))),)*
+                _ => None,
+            }
+        }
+    };
 }
+
+commands! {
+    CreateSession "create-session" "Start a session and save it under a name";
+    Resolve "resolve" "Print what a name or id means; call nothing";
+    ListSessions "list-sessions" "Print the sessions of a workspace";
+    RenameSession "rename-session" "Give a session another name";
+    DeleteSession "delete-session" "Forget a name, or every name of an id; the agent keeps the session";
+    DeleteAllSessions "delete-all-sessions" "Forget all names of a workspace; the agent keeps the sessions";
+    ResumeJson "resume-json" "Go on with a session: one turn, one answer as JSON";
+    ResumeStream "resume-stream" "Go on with a session: one turn, the agent's events as they come";
+    Demo "demo" "Show the whole round in a temporary workspace with a built-in echo agent";
+    EchoAgent "echo-agent" "The agent of the demo: speaks the headless protocol of claude or codex and counts turns" hidden true;
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {}
 
 /// Where the mapping is.
 #[derive(Debug, Args)]

@@ -147,6 +147,8 @@ fn value_of<'a>(pieces: &'a [Piece], option: &str) -> Option<&'a str> {
 struct Speller<'a> {
     cli: &'a clap::Command,
     command: Option<String>,
+    /// The command's own options.
+    own: Option<clap::Command>,
 }
 
 impl<'a> Speller<'a> {
@@ -154,15 +156,14 @@ impl<'a> Speller<'a> {
         let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
         // the first word that is a command; a value of a global option is never one
         let command = arguments.iter().filter_map(|argument| argument.to_str()).find(|word| names.contains(word));
-        Self { command: command.map(str::to_owned), cli }
+        Self { command: command.map(str::to_owned), cli, own: command.and_then(super::options_of) }
     }
 
     fn argument(&self, name: &str) -> Option<&Arg> {
         let has = |arg: &&Arg| {
             arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
         };
-        let command = self.command.as_ref().and_then(|command| self.cli.find_subcommand(command));
-        let own = command.into_iter().flat_map(clap::Command::get_arguments);
+        let own = self.own.iter().flat_map(clap::Command::get_arguments);
         own.chain(self.cli.get_arguments()).find(has) // the latter are the global ones
     }
 

@@ -71,7 +71,7 @@ fn run(context: &Context, command: &Command) -> Result<()> {
         Command::DeleteAllSessions(options) => delete_all_sessions::run(context, options),
         Command::ResumeJson(options) => resume::json(context, options),
         Command::ResumeStream(options) => resume::stream(context, options),
-        Command::Demo => demo::run(),
+        Command::Demo(_) => demo::run(),
         Command::EchoAgent(options) => echo_agent::run(options),
     }
 }

@@ -81,7 +81,7 @@ impl Bench {
         };
         let (ours, theirs) = fastest_in_turn(400, &resolve, &empty);
         tell("(a) resolve, wall time against an empty program", ours / theirs, 1.5, "times");
-        let peak = peak(&mut resolve());
+        let peak = peak(&mut resolve(), 300);
         tell("(a) resolve, resident", peak, 6.0, "MiB");
     }
 
@@ -101,7 +101,7 @@ impl Bench {
         };
         let (with_us, with_cat) = fastest_in_turn(7, &ours, &cat);
         tell("(b) resume-stream of 300 MB, wall time against cat", with_us / with_cat, 1.5, "times");
-        tell("(b) resume-stream of 300 MB, resident", peak(&mut ours()), 8.0, "MiB");
+        tell("(b) resume-stream of 300 MB, resident", peak(&mut ours(), 1), 8.0, "MiB");
     }
 
     /// (c) from the agent's line to ours
@@ -124,7 +124,7 @@ impl Bench {
     fn events(&self) {
         let agent = self.agent("flood");
         let mut command = self.program(&["resume-json", "--session-name", "a", "--prompt", "p", "--codex-cmd", &agent]);
-        tell("(d) resume-json of 300 MB of events, resident", peak(command.stdout(Stdio::null())), 16.0, "MiB");
+        tell("(d) resume-json of 300 MB of events, resident", peak(command.stdout(Stdio::null()), 1), 16.0, "MiB");
     }
 }
 
@@ -139,21 +139,19 @@ fn fastest_in_turn(runs: usize, one: &dyn Fn() -> Command, other: &dyn Fn() -> C
     (0..runs).fold((f64::MAX, f64::MAX), |(a, b), _| (a.min(time(one)), b.min(time(other))))
 }
 
-/// The most memory that the program had, in MiB, as it says itself while it runs. One that is over too soon is asked
-/// again.
-fn peak(command: &mut Command) -> f64 {
-    for _ in 0..50 {
+/// The most memory that the program had in one of so many runs, in MiB, as it says itself while it runs: a look can come
+/// before the peak of a program that is soon over.
+fn peak(command: &mut Command, runs: usize) -> f64 {
+    let mut peak = 0.0_f64;
+    for _ in 0..runs {
         let mut child = command.spawn().expect("it can be started");
-        let mut peak = 0.0_f64;
         while child.try_wait().expect("it can be waited for").is_none() {
             peak = peak.max(peak_now(&child).unwrap_or(0.0));
-            thread::sleep(Duration::from_micros(100));
-        }
-        if peak > 0.0 {
-            return peak;
+            thread::sleep(Duration::from_micros(50));
         }
     }
-    panic!("the program is always over before it can be asked");
+    assert!(peak > 0.0, "the program is always over before it can be asked");
+    peak
 }
 
 fn peak_now(child: &Child) -> Option<f64> {
