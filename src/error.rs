@@ -14,7 +14,7 @@ use crate::stdio;
 /// Whether errors are told to people or to programs (`--error-format`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// Lines `error: …`, `caused by: …`, `hint: …`
+    /// Lines that begin with error, caused by, hint
     #[default]
     Text,
     /// One JSON object on the last line of standard error

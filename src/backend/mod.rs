@@ -17,9 +17,9 @@ use crate::session::{AgentSessionId, SessionName};
 /// An agent that keeps sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub(crate) enum Backend {
-    /// Claude Code, the program `claude`
+    /// Claude Code, the program 'claude'
     Claude,
-    /// Codex CLI, the program `codex`
+    /// Codex CLI, the program 'codex'
     Codex,
 }
 

@@ -1,4 +1,5 @@
 //! Every type of the command line, no logic. The comments here are the help.
+#![allow(clippy::doc_markdown, reason = "in help backticks would be shown")]
 
 mod spelling;
 
@@ -39,16 +40,18 @@ Exit status:
   126,127  the agent's program cannot be run, is not there
   128+N    ended by signal N";
 
+const GLOBAL: &str = "Global options";
+
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Global {
     /// The agent to call; needed only where nothing else tells
-    #[arg(long, global = true, value_enum, value_name = "AGENT")]
+    #[arg(long, global = true, value_enum, value_name = "AGENT", help_heading = GLOBAL)]
     pub backend: Option<Backend>,
     /// How errors are told on standard error
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t, help_heading = GLOBAL)]
     pub error_format: Format,
     /// Tell errors only: no notes, no warnings
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
 }
 
@@ -65,7 +68,10 @@ macro_rules! commands {
             fn augment_subcommands(command: clap::Command) -> clap::Command {
                 command.subcommand_required(true).arg_required_else_help(true)
                     $(.subcommand(
-                        clap::Command::new($name).about($about)$(.hide($hidden))?.defer($variant::augment_args),
+                        clap::Command::new($name).about($about)$(.hide($hidden))?.defer(|command| {
+                            // the comments on the options' types are for us
+                            $variant::augment_args(command).about($about).long_about(None)
+                        }),
                     ))*
             }
 
@@ -166,10 +172,10 @@ pub(crate) struct Call {
     /// Add what comes on standard input to the prompt
     #[arg(long)]
     pub stdin: bool,
-    /// claude: call this instead of 'claude' [env: `CLAUDE_CMD`]
+    /// Call this instead of 'claude' [env: CLAUDE_CMD]
     #[arg(long, value_name = "CMD", help_heading = "Call (claude)")]
     pub claude_cmd: Option<String>,
-    /// claude: the reasoning effort; remembered for the next turns
+    /// The reasoning effort; remembered for the next turns
     #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Call (claude)")]
     pub reasoning_effort: Option<String>,
     #[command(flatten)]
@@ -183,16 +189,16 @@ pub(crate) struct Call {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Call (codex)")]
 pub(crate) struct CodexCall {
-    /// Call this instead of 'codex' [env: `CODEX_CMD`]
+    /// Call this instead of 'codex' [env: CODEX_CMD]
     #[arg(long, value_name = "CMD")]
     pub codex_cmd: Option<String>,
-    /// Call it through a shell, posix or powershell: functions and aliases work [env: `CODEX_SHELL`]
+    /// Call it through a shell, posix or powershell: functions and aliases work [env: CODEX_SHELL]
     #[arg(long, value_name = "KIND")]
     pub codex_shell: Option<String>,
-    /// The shell with its options [env: `CODEX_SHELL_CMD`]
+    /// The shell with its options [env: CODEX_SHELL_CMD]
     #[arg(long, value_name = "CMD")]
     pub codex_shell_cmd: Option<String>,
-    /// What the shell runs first [env: `CODEX_SHELL_INIT`]
+    /// What the shell runs first [env: CODEX_SHELL_INIT]
     #[arg(long, value_name = "SCRIPT", allow_hyphen_values = true)]
     pub codex_shell_init: Option<String>,
     /// Set a configuration value; repeatable
