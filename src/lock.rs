@@ -11,6 +11,10 @@ use md5::{Digest, Md5};
 
 /// After this long the waiting is told.
 const SILENCE: Duration = Duration::from_secs(1);
+/// One process in so many looks for what killed ones left.
+const SWEEP_EVERY: u32 = 16;
+/// A lock file that old belongs to a killed process, or to one that would not mind making it anew.
+const LEFTOVER_AFTER: Duration = Duration::from_secs(3600);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -40,6 +44,9 @@ impl Lock {
             }
             // the holder before us may have removed the file between our opening and locking it
             if is_at(&file, &path)? {
+                if std::process::id().is_multiple_of(SWEEP_EVERY) {
+                    sweep(path.parent());
+                }
                 file.set_len(0)?;
                 write!(file, "{}", std::process::id())?;
                 return Ok(Ok(Self { file, path }));
@@ -87,6 +94,23 @@ impl Drop for Lock {
         // removed while it is still ours, so that whoever opens it next makes a new one
         let _ = std::fs::remove_file(&self.path);
         let _ = self.file.unlock();
+    }
+}
+
+/// Removes lock files of killed processes: old, and held by nobody. A lock that somebody takes in just this moment is
+/// taken again, since its file is then not where it was.
+fn sweep(folder: Option<&Path>) {
+    for entry in folder.map(std::fs::read_dir).into_iter().flatten().flatten().flatten() {
+        let old = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        let is_lock = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_lock || old.is_none_or(|age| age < LEFTOVER_AFTER) {
+            continue;
+        }
+        if let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -228,6 +252,23 @@ mod tests {
         assert!(!Lock::is_held(&key));
         let limit = Some(Instant::now() + Duration::from_secs(30));
         drop(Lock::wait(&key, limit, |_| panic!("nobody holds it")).unwrap().unwrap());
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str, hours: u64| {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(hours * 3600 + 60)).unwrap();
+            file
+        };
+        let (_old, _young, held) = (make("old", 1), make("young", 0), make("held", 5));
+        held.try_lock().unwrap();
+        sweep(Some(folder.path()));
+        let mut left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["held", "young"]);
     }
 
     #[test]

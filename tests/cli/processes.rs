@@ -455,3 +455,22 @@ fn a_person_at_a_terminal_sees_that_something_goes_on() {
     let output = with_turn(Backend::Codex.answers("i", "OK")).succeeds(&resume(&[])[2..]);
     assert_eq!(output.stderr, "");
 }
+
+#[test]
+#[cfg(target_os = "linux")] // the state of a process is read in /proc
+fn a_stopped_call_stops_its_agent_and_both_go_on() {
+    let state = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+    };
+    let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+    let running = sandbox.start(&resume(&[]));
+    wait_until(SOON, || sandbox.has_reached("up"));
+    let agent = sandbox.only_call().pid;
+    running.signal(Signal::TSTP);
+    wait_until(SOON, || state(running.pid()) == 'T' && state(agent) == 'T');
+    running.signal(Signal::CONT);
+    wait_until(SOON, || state(running.pid()) != 'T' && state(agent) != 'T');
+    sandbox.allow("go");
+    running.wait(SOON).succeeded();
+}
