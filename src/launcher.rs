@@ -90,13 +90,14 @@ impl Launcher {
     /// How long the argument is that `text` makes. In PowerShell all arguments stand in one script, and quotes are
     /// doubled there.
     pub(crate) fn length_of(&self, text: &str) -> usize {
-        /// More than what else stands in a script, `--codex-shell-init` and `--config` among it.
-        const REST_OF_SCRIPT: usize = 16 << 10;
+        /// More than the agent's other arguments take.
+        const OTHER_ARGUMENTS: usize = 2 << 10;
         match self {
             Self::Program { .. } | Self::Posix { .. } => text.len(),
-            Self::PowerShell { .. } => {
+            Self::PowerShell { init, command, .. } => {
+                let rest = init.as_ref().map_or(0, String::len) + command.len() + OTHER_ARGUMENTS;
                 let quotes = text.chars().filter(|&c| is_powershell_quote(c)).map(char::len_utf8).sum::<usize>();
-                text.len() + quotes + REST_OF_SCRIPT
+                text.len() + quotes + rest
             }
         }
     }
