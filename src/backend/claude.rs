@@ -209,25 +209,11 @@ mod tests {
     use super::*;
     use crate::backend::codex::ExecOptions;
 
-    fn turn<'a>(exec: &'a ExecOptions, prompt: Prompt<'a>) -> Turn<'a> {
-        Turn {
-            session: None,
-            form: Form::Json,
-            prompt,
-            role: None,
-            model: None,
-            effort: None,
-            exec,
-            answer_file: None,
-            extra: &[],
-        }
-    }
-
     #[test]
     fn a_prompt_that_looks_like_an_option_goes_last_behind_dashes() {
         let exec = ExecOptions::default();
         let id = AgentSessionId::new("i").unwrap();
-        let turn = Turn { session: Some(&id), ..turn(&exec, Prompt::Argument("--help")) };
+        let turn = Turn { session: Some(&id), ..Turn::plain(&exec, Prompt::Argument("--help")) };
         assert_eq!(arguments(&turn), ["-p", "--resume", "i", "--output-format", "json", "--", "--help"]);
     }
 
@@ -235,7 +221,7 @@ mod tests {
     fn arguments_of_the_caller_stand_directly_before_the_prompt() {
         let exec = ExecOptions::default();
         let extra = ["--allowedTools".into(), "Bash".into()];
-        let turn = Turn { extra: &extra, effort: Some("low"), ..turn(&exec, Prompt::Argument("go")) };
+        let turn = Turn { extra: &extra, effort: Some("low"), ..Turn::plain(&exec, Prompt::Argument("go")) };
         assert_eq!(
             arguments(&turn),
             ["-p", "--output-format", "json", "--effort", "low", "--allowedTools", "Bash", "--", "go"]
@@ -247,7 +233,7 @@ mod tests {
     #[test]
     fn a_stream_is_always_verbose_and_a_session_may_start_in_one() {
         let exec = ExecOptions::default();
-        let turn = Turn { form: Form::Stream { partials: true }, ..turn(&exec, Prompt::Argument("go")) };
+        let turn = Turn { form: Form::Stream { partials: true }, ..Turn::plain(&exec, Prompt::Argument("go")) };
         assert_eq!(
             arguments(&turn),
             ["-p", "go", "--output-format", "stream-json", "--verbose", "--include-partial-messages"]

@@ -256,22 +256,8 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Form, Model};
+    use crate::backend::Model;
     use crate::session::AgentSessionId;
-
-    fn turn<'a>(exec: &'a ExecOptions, prompt: Prompt<'a>) -> Turn<'a> {
-        Turn {
-            session: None,
-            form: Form::Json,
-            prompt,
-            role: None,
-            model: None,
-            effort: None,
-            exec,
-            answer_file: None,
-            extra: &[],
-        }
-    }
 
     fn account(lines: &[&str]) -> Account {
         let mut listener = Listener::default();
@@ -286,7 +272,7 @@ mod tests {
         let exec = ExecOptions { config: vec!["a=1".into()], full_auto: FullAuto::Setting, ..ExecOptions::default() };
         let id = AgentSessionId::new("t").unwrap();
         let model = |remembered| Some(Model { name: "m", remembered });
-        let turn = Turn { session: Some(&id), model: model(true), ..turn(&exec, Prompt::Argument("- x")) };
+        let turn = Turn { session: Some(&id), model: model(true), ..Turn::plain(&exec, Prompt::Argument("- x")) };
         let setting = "sandbox_mode=\"workspace-write\"";
         assert_eq!(
             arguments(&turn),
@@ -299,9 +285,9 @@ mod tests {
     #[test]
     fn a_prompt_from_standard_input_is_a_dash() {
         let exec = ExecOptions::default();
-        assert_eq!(arguments(&turn(&exec, Prompt::StandardInput)), ["exec", "--json", "-"]);
+        assert_eq!(arguments(&Turn::plain(&exec, Prompt::StandardInput)), ["exec", "--json", "-"]);
         let extra = ["--add-dir".into(), "d".into()];
-        let turn = Turn { extra: &extra, ..turn(&exec, Prompt::StandardInput) };
+        let turn = Turn { extra: &extra, ..Turn::plain(&exec, Prompt::StandardInput) };
         assert_eq!(arguments(&turn), ["exec", "--json", "--add-dir", "d", "--", "-"]);
     }
 

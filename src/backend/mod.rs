@@ -71,6 +71,15 @@ pub(crate) struct Turn<'a> {
     pub extra: &'a [OsString],
 }
 
+#[cfg(test)]
+impl<'a> Turn<'a> {
+    /// A turn that starts a session and asks for nothing else.
+    fn plain(exec: &'a codex::ExecOptions, prompt: Prompt<'a>) -> Self {
+        let (form, extra) = (Form::Json, &[][..]);
+        Self { session: None, form, prompt, role: None, model: None, effort: None, exec, answer_file: None, extra }
+    }
+}
+
 impl Turn<'_> {
     /// Whether the prompt must stand behind `--`: it would be read as an option, or follows arguments whose meaning we
     /// do not know.

@@ -137,6 +137,13 @@ pub(super) struct Ask<'a> {
     pub(super) wait: bool,
 }
 
+impl Ask<'_> {
+    /// What a hint adds where there is a session to go on with.
+    fn resumable(&self) -> &'static str {
+        if self.session.is_some() { "; the session itself can be resumed" } else { "" }
+    }
+}
+
 /// Calls agents for turns.
 pub(super) struct Caller<'a> {
     pub(super) call: &'a AgentCall,
@@ -241,7 +248,12 @@ impl<'a> Caller<'a> {
             None => transcript,
         };
         let run = self.runner.run(command, transcript, copy).map_err(|error| self.not_started(&error))?;
-        let account = run.listener.map(Transcript::conclude).unwrap_or_default();
+        let account = match run.listener {
+            Some(transcript) => transcript.conclude(),
+            None => {
+                Account { malformed: Some("its output could not be taken in time".to_owned()), ..Account::default() }
+            }
+        };
         let written = answer_file.as_deref().and_then(|path| fs::read(path).ok());
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(account.answer);
         Ok(Done {
@@ -315,14 +327,13 @@ impl<'a> Caller<'a> {
             End::Exited(status) => Error::new(Kind::AgentFailed, format!("{backend} ended with exit status {status}")),
             End::Killed(signal) => Error::new(Kind::AgentFailed, format!("{backend} was killed by signal {signal}")),
             End::Deadline => {
-                let told = format!("the deadline passed{}", stopped(backend, done.started));
-                let resumable = if ask.session.is_some() { "; the session itself can be resumed" } else { "" };
-                Error::new(Kind::Deadline, told).hint(format!("allow more time with --deadline-seconds{resumable}"))
+                Error::new(Kind::Deadline, format!("the deadline passed{}", stopped(backend, done.started)))
+                    .hint(format!("allow more time with --deadline-seconds{}", ask.resumable()))
             }
             End::Stalled => {
                 let limit = self.call.stall.unwrap_or_default().as_secs_f64();
                 Error::new(Kind::Stalled, format!("{backend} said nothing for {limit} s and was stopped"))
-                    .hint("allow more with --stall-seconds; the session itself can be resumed")
+                    .hint(format!("allow more with --stall-seconds{}", ask.resumable()))
             }
             End::Interrupted(signal) => {
                 Error::new(Kind::Interrupted(signal), format!("signal {signal} came{}", stopped(backend, done.started)))
