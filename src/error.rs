@@ -4,7 +4,6 @@
 
 use std::fmt;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::output::{Object, escape_control, to_line};
@@ -206,8 +205,6 @@ impl Error {
     }
 
     fn to_json(&self) -> String {
-        // the agent's words stay as they are but for the space around them, so that they stay on this line
-        let verdict = self.turn.verdict.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
         let error = Object::new()
             .with("kind", self.kind.name())
             .with("message", self.to_sentence())
@@ -216,7 +213,7 @@ impl Error {
             .with("agent_exit_code", self.turn.agent_exit_status)
             .with("session_id", self.turn.session_id.as_ref().map(AgentSessionId::as_str))
             .with("turn_started", self.turn.started)
-            .with("agent", verdict);
+            .with_raw("agent", self.turn.verdict.as_deref());
         format!("{}\n", to_line(&Object::new().with_object("error", error)))
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::stdio;
 
@@ -14,6 +15,8 @@ pub(crate) struct Object(Vec<(String, Node)>);
 enum Node {
     Value(Value),
     Object(Object),
+    /// JSON of somebody else's, as it is.
+    Raw(Box<RawValue>),
 }
 
 impl Object {
@@ -32,6 +35,16 @@ impl Object {
     #[must_use]
     pub(crate) fn with_object(mut self, key: &str, object: Self) -> Self {
         self.0.push((key.to_owned(), Node::Object(object)));
+        self
+    }
+
+    /// This object with one more key that holds JSON as somebody else wrote it, but for line ends: those can only stand
+    /// between its parts.
+    #[must_use]
+    pub(crate) fn with_raw(mut self, key: &str, raw: Option<&RawValue>) -> Self {
+        let text = raw.map_or("null", RawValue::get).replace(['\n', '\r'], " ");
+        let raw = RawValue::from_string(text).expect("JSON stays JSON where its lines are joined");
+        self.0.push((key.to_owned(), Node::Raw(raw)));
         self
     }
 
@@ -58,6 +71,7 @@ impl Serialize for Object {
             match node {
                 Node::Value(value) => map.serialize_entry(key, value)?,
                 Node::Object(object) => map.serialize_entry(key, object)?,
+                Node::Raw(raw) => map.serialize_entry(key, raw)?,
             }
         }
         map.end()
@@ -141,10 +155,12 @@ mod tests {
             .with("a", Value::Null)
             .with("list", vec!["x", "y"])
             .with_object("empty", Object::new())
+            .with_raw("theirs", serde_json::from_str("{\"b\":\n1e999, \"a\": \"\\ud83d\"}").ok())
             .with_some("absent", None);
         assert_eq!(
             object.to_line(),
-            "{\"b\": \"é\\n\\u0001\u{7f}\", \"a\": null, \"list\": [\"x\", \"y\"], \"empty\": {}}"
+            "{\"b\": \"é\\n\\u0001\u{7f}\", \"a\": null, \"list\": [\"x\", \"y\"], \"empty\": {}, \
+             \"theirs\": {\"b\": 1e999, \"a\": \"\\ud83d\"}}"
         );
     }
 
