@@ -1,12 +1,12 @@
 //! `create-session`: starts a session, or takes one that is there, and saves it under a name.
 
 use super::call::AgentCall;
+use super::hold::hold_name;
 use super::turn::{self, Answer, Ask, Caller, Request};
 use super::{Context, Subject, Workspace, paid, print, print_object, required_name, session_id};
 use crate::backend::{Backend, Form, Model};
 use crate::cli::{self, IfExists};
 use crate::error::{Error, Kind, Result};
-use crate::lock::{self, Lock};
 use crate::output::Object;
 use crate::session::{AgentSessionId, SessionName, is_blank};
 use crate::store::Store;
@@ -207,47 +207,6 @@ fn save(
     mapping.insert(name, entry);
     mapping.set_workspace(workspace);
     old.filter(|old| old != entry.id.as_str())
-}
-
-/// Holds a name while it is being created, so that several calls that want it make one session.
-pub(super) fn hold_name(store: &Store, name: &SessionName, call: &AgentCall, wait: bool) -> Result<Lock> {
-    let key = store.name_key(name);
-    let what = format!("the name '{name}'");
-    refuse_own(&key, &what)?;
-    hold(&key, &what, call, store.notes, wait)
-}
-
-/// Refuses a lock that a call above this one holds: it would wait for itself.
-pub(super) fn refuse_own(key: &str, what: &str) -> Result<()> {
-    let above = crate::env::text(crate::env::HELD)?.unwrap_or_default();
-    if above.split(',').any(|held| held == key) && Lock::is_held(key) {
-        return Err(Error::new(Kind::SessionBusy, format!("{what} is held by a call that this one runs inside of"))
-            .hint("end that turn first, or use another session"));
-    }
-    Ok(())
-}
-
-/// Takes a lock, waiting for it unless `wait` is false.
-pub(super) fn hold(key: &str, what: &str, call: &AgentCall, notes: crate::output::Notes, wait: bool) -> Result<Lock> {
-    let failed = |error: std::io::Error| {
-        Error::new(Kind::Io, format!("{what} cannot be locked"))
-            .because(&error)
-            .hint("the folder for locks must be ours")
-    };
-    let limit = if wait {
-        call.deadline
-    } else {
-        Some(call.deadline.unwrap_or_else(std::time::Instant::now).min(std::time::Instant::now()))
-    };
-    match Lock::wait(key, limit, |holder| notes.note(&lock::waiting_for(what, holder))).map_err(failed)? {
-        Ok(lock) => Ok(lock),
-        Err(holder) if wait => {
-            Err(Error::new(Kind::Deadline, format!("the deadline passed while {} held {what}", lock::name_of(holder)))
-                .hint("allow more time with --deadline-seconds"))
-        }
-        Err(holder) => Err(Error::new(Kind::SessionBusy, format!("{what} is held by {}", lock::name_of(holder)))
-            .hint("try again later, or wait for it with --if-busy wait")),
-    }
 }
 
 /// The time as Python's `datetime.now(timezone.utc).isoformat()` writes it.

@@ -7,6 +7,7 @@ mod delete_all_sessions;
 mod delete_session;
 mod demo;
 mod echo_agent;
+mod hold;
 mod list_sessions;
 mod progress;
 mod rename_session;

@@ -1,7 +1,8 @@
 //! `resume-json` and `resume-stream`: one more turn in a session, one turn at a time.
 
 use super::call::AgentCall;
-use super::create_session::{create, hold, hold_name, refuse_own};
+use super::create_session::create;
+use super::hold::{hold, hold_name, refuse_own};
 use super::resolve::{Resolved, look_up, look_up_name};
 use super::turn::{self, Answer, Ask, Caller, Request, Source};
 use super::{Context, Subject, paid, print, print_object, stdout_error};
