@@ -6,6 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::json::whole_characters;
 use crate::stdio;
 
 /// A JSON object whose keys keep the order in which they were added.
@@ -38,11 +39,11 @@ impl Object {
         self
     }
 
-    /// This object with one more key that holds JSON as somebody else wrote it, but for line ends: those can only stand
-    /// between its parts.
+    /// This object with one more key that holds JSON as somebody else wrote it, but for line ends, which can only stand
+    /// between its parts, and halves of characters.
     #[must_use]
     pub(crate) fn with_raw(mut self, key: &str, raw: Option<&RawValue>) -> Self {
-        let text = raw.map_or("null", RawValue::get).replace(['\n', '\r'], " ");
+        let text = whole_characters(raw.map_or("null", RawValue::get)).replace(['\n', '\r'], " ");
         let raw = RawValue::from_string(text).expect("JSON stays JSON where its lines are joined");
         self.0.push((key.to_owned(), Node::Raw(raw)));
         self
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!(
             object.to_line(),
             "{\"b\": \"é\\n\\u0001\u{7f}\", \"a\": null, \"list\": [\"x\", \"y\"], \"empty\": {}, \
-             \"theirs\": {\"b\": 1e999, \"a\": \"\\ud83d\"}}"
+             \"theirs\": {\"b\": 1e999, \"a\": \"\\ufffd\"}}"
         );
     }
 
