@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use md5::{Digest, Md5};
+use crate::digest;
 
 /// After this long the waiting is told.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -116,12 +116,8 @@ fn sweep(folder: Option<&Path>) {
 
 /// One key for a list of parts, fit for a file name.
 pub(crate) fn key(parts: &[&[u8]]) -> String {
-    let mut digest = Md5::new();
-    for part in parts {
-        digest.update((part.len() as u64).to_le_bytes());
-        digest.update(part);
-    }
-    crate::store::location::hex(&digest.finalize())
+    let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_le_bytes()).collect();
+    digest::md5(lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]))
 }
 
 /// The holder in words.

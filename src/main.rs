@@ -3,6 +3,7 @@
 mod backend;
 mod cli;
 mod commands;
+mod digest;
 mod env;
 mod error;
 mod input;

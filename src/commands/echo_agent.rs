@@ -7,16 +7,14 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
-use md5::{Digest, Md5};
-
 use crate::backend::Backend;
 use crate::cli;
+use crate::digest;
 use crate::env;
 use crate::error::{Error, Kind, Result};
 use crate::lock;
 use crate::output::Object;
 use crate::stdio;
-use crate::store::location::hex;
 
 pub(super) fn run(options: &cli::EchoAgent) -> Result<()> {
     let arguments: Vec<String> =
@@ -132,7 +130,7 @@ impl Sessions {
     /// A new session, its id in the form of a UUID.
     fn start(&self) -> Result<String> {
         let now = jiff::Timestamp::now().as_nanosecond();
-        let digest = hex(&Md5::digest(format!("{now} {}", std::process::id())));
+        let digest = digest::md5([format!("{now} {}", std::process::id()).as_bytes()]);
         let id = [&digest[..8], &digest[8..12], &digest[12..16], &digest[16..20], &digest[20..]].join("-");
         fs::write(self.0.join(&id), "")
             .map_err(|error| Error::new(Kind::Io, "the echo agent cannot save a session").because(&error))?;

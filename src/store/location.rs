@@ -5,9 +5,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use md5::{Digest, Md5};
-
 use crate::backend::Backend;
+use crate::digest;
 use crate::env as environment;
 use crate::error::{Error, Kind, Result};
 
@@ -125,17 +124,11 @@ fn key(workspace: &Path) -> Result<String> {
     let name = name.replace(REPLACED, "_");
     let name = name.trim_matches('_');
     let name = if name.is_empty() { "workspace" } else { name };
-    Ok(format!("{name}-{}", hex(&Md5::digest(text.as_bytes()))))
+    Ok(format!("{name}-{}", digest::md5([text.as_bytes()])))
 }
 
 /// Stands for a run of replaced characters until all are seen: a `_` of the name itself does not end such a run.
 const REPLACED: char = '\0';
-
-/// `bytes` as small hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble| char::from_digit(u32::from(nibble), 16).expect("a nibble is below 16");
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
 
 /// The workspace as text.
 pub(crate) fn to_text(workspace: &Path) -> Result<&str> {

@@ -1,0 +1,13 @@
+//! MD5 as text: names for folders and locks. The original chose it; nothing here is a secret.
+
+use md5::{Digest, Md5};
+
+/// The MD5 of all `parts` together, as small hexadecimal digits.
+pub(crate) fn md5<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut digest = Md5::new();
+    for part in parts {
+        digest.update(part);
+    }
+    let digit = |nibble| char::from_digit(u32::from(nibble), 16).expect("a nibble is below 16");
+    digest.finalize().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
