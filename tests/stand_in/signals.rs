@@ -15,7 +15,7 @@ mod unix {
     use std::sync::atomic::AtomicBool;
     use std::thread;
 
-    use rustix::process::{Signal, getpgrp, getpid, getsid, kill_process, setsid};
+    use rustix::process::{Signal, getpid, kill_process, setsid};
     use signal_hook::flag;
     use signal_hook::iterator::Signals;
 
@@ -49,7 +49,18 @@ mod unix {
         setsid().expect("a process that leads no group may begin a session");
     }
 
+    /// Read from `/proc`, as both are 0 where they began outside of this container, which rustix takes for impossible.
+    #[cfg(target_os = "linux")]
     pub(crate) fn group_and_session() -> (i32, i32) {
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("every process has a line of its own");
+        let (_, fields) = stat.rsplit_once(") ").expect("the name stands in parentheses");
+        let mut fields = fields.split(' ').skip(2).map(|field| field.parse().expect("a number"));
+        (fields.next().expect("a group"), fields.next().expect("a session"))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn group_and_session() -> (i32, i32) {
+        use rustix::process::{getpgrp, getsid};
         let session = getsid(None).expect("every process has a session");
         (getpgrp().as_raw_nonzero().get(), session.as_raw_nonzero().get())
     }
