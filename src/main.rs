@@ -15,6 +15,7 @@ mod process;
 mod session;
 mod stdio;
 mod store;
+mod table;
 
 use std::time::Instant;
 

@@ -16,6 +16,7 @@ pub(crate) struct Object(Vec<(String, Node)>);
 enum Node {
     Value(Value),
     Object(Object),
+    List(Vec<Object>),
     /// JSON of somebody else's, as it is.
     Raw(Box<RawValue>),
 }
@@ -36,6 +37,13 @@ impl Object {
     #[must_use]
     pub(crate) fn with_object(mut self, key: &str, object: Self) -> Self {
         self.0.push((key.to_owned(), Node::Object(object)));
+        self
+    }
+
+    /// This object with one more key that holds a list of objects.
+    #[must_use]
+    pub(crate) fn with_list(mut self, key: &str, objects: Vec<Self>) -> Self {
+        self.0.push((key.to_owned(), Node::List(objects)));
         self
     }
 
@@ -72,6 +80,7 @@ impl Serialize for Object {
             match node {
                 Node::Value(value) => map.serialize_entry(key, value)?,
                 Node::Object(object) => map.serialize_entry(key, object)?,
+                Node::List(objects) => map.serialize_entry(key, objects)?,
                 Node::Raw(raw) => map.serialize_entry(key, raw)?,
             }
         }
@@ -156,12 +165,13 @@ mod tests {
             .with("a", Value::Null)
             .with("list", vec!["x", "y"])
             .with_object("empty", Object::new())
+            .with_list("objects", vec![Object::new().with("c", 1), Object::new()])
             .with_raw("theirs", serde_json::from_str("{\"b\":\n1e999, \"a\": \"\\ud83d\"}").ok())
             .with_some("absent", None);
         assert_eq!(
             object.to_line(),
             "{\"b\": \"é\\n\\u0001\u{7f}\", \"a\": null, \"list\": [\"x\", \"y\"], \"empty\": {}, \
-             \"theirs\": {\"b\": 1e999, \"a\": \"\\ufffd\"}}"
+             \"objects\": [{\"c\": 1}, {}], \"theirs\": {\"b\": 1e999, \"a\": \"\\ufffd\"}}"
         );
     }
 

@@ -32,6 +32,12 @@ pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// How many columns the terminal on standard output has; `None` where it is none.
+pub(crate) fn terminal_width() -> Option<usize> {
+    let terminal = console::Term::stdout();
+    terminal.is_term().then(|| usize::from(terminal.size().1))
+}
+
 /// Writes to standard error. There is nobody to tell where that fails.
 pub(crate) fn tell(text: &str) {
     if let Ok(mut stderr) = stderr() {

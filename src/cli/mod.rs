@@ -301,8 +301,11 @@ pub(crate) struct Resolve {
 /// The form of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
+    /// One object on one line
     #[default]
     Json,
+    /// Columns for people
+    Table,
     /// One name a line
     Names,
 }
@@ -315,6 +318,9 @@ pub(crate) struct ListSessions {
     /// The same as --format names
     #[arg(long)]
     pub print_aliases: bool,
+    /// The sessions of every workspace that has names
+    #[arg(long, conflicts_with_all = ["workspace_dir", "mapping_file"])]
+    pub all_workspaces: bool,
     #[command(flatten)]
     pub place: Place,
 }

@@ -1,41 +1,175 @@
-//! `list-sessions`: the names of a workspace. Writes nothing and needs nothing writable.
+//! `list-sessions`: the names of a workspace, or of all of them. Writes nothing and needs nothing writable.
+
+use std::path::Path;
+
+use jiff::Timestamp;
 
 use super::{Context, Workspace, print, print_object};
 use crate::backend::Backend;
 use crate::cli::{self, ListFormat};
-use crate::error::Result;
+use crate::error::{self, Result};
 use crate::output::Object;
-use crate::store::Store;
+use crate::stdio;
 use crate::store::format::{Entry, Mapping};
+use crate::store::location::Root;
+use crate::store::{self, Found, Store};
+use crate::table::{self, Column};
 
 pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> {
-    let names_only = options.print_aliases || options.format == ListFormat::Names;
+    let format = if options.print_aliases { ListFormat::Names } else { options.format };
     let decided = context.decided_backend()?;
     let backends = decided.map_or_else(|| Backend::ALL.to_vec(), |backend| vec![backend]);
-    let mut names = String::new();
-    let mut lists = Object::new();
-    let mut shown = String::new();
+    if options.all_workspaces {
+        return all_workspaces(context, format, &backends);
+    }
+    let mut lists = Vec::new();
     for backend in backends {
         let (store, workspace) = context.store(backend, &options.place)?;
         let mapping = store.read()?;
-        if names_only {
-            let mut sorted: Vec<_> = mapping.iter().flat_map(Mapping::entries).map(|(name, _)| name).collect();
-            sorted.sort_unstable();
-            let prefix = if decided.is_none() { format!("{backend}\t") } else { String::new() };
-            names.extend(sorted.into_iter().map(|name| format!("{prefix}{name}\n")));
-            continue;
-        }
-        let list = list(&store, &workspace, mapping.as_ref());
-        if decided.is_some() {
-            return print_object(&list);
-        }
-        lists = lists.with_object(backend.name(), list);
-        shown = workspace.shown;
+        lists.push((store, workspace, mapping));
     }
-    if names_only {
-        return print(&names);
+    match format {
+        ListFormat::Json => {
+            if let ([(store, workspace, mapping)], Some(_)) = (lists.as_slice(), decided) {
+                return print_object(&list(store, workspace, mapping.as_ref()));
+            }
+            let shown = lists.last().map(|(_, workspace, _)| workspace.shown.clone());
+            let backends = lists.iter().fold(Object::new(), |object, (store, workspace, mapping)| {
+                object.with_object(store.backend.name(), list(store, workspace, mapping.as_ref()))
+            });
+            print_object(&Object::new().with("workspace_dir", shown).with_object("backends", backends))
+        }
+        ListFormat::Names => {
+            let lines = lists.iter().flat_map(|(store, _, mapping)| {
+                let agent = if decided.is_none() { format!("{}\t", store.backend) } else { String::new() };
+                names(mapping.iter()).into_iter().map(move |name| format!("{agent}{name}\n"))
+            });
+            print(&lines.collect::<String>())
+        }
+        ListFormat::Table => {
+            let mut table = Table::new(false);
+            for (store, _, mapping) in &lists {
+                table.add(store.backend, mapping.iter(), None);
+            }
+            table.show(context, "this")
+        }
     }
-    print_object(&Object::new().with("workspace_dir", shown).with_object("backends", lists))
+}
+
+/// Every mapping of this user's below the root.
+fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -> Result<()> {
+    let root = Root::chosen()?;
+    let mut found = store::all(&root, backends)?;
+    // by workspace; where none is known, behind the others
+    found.sort_by_key(|found| {
+        let workspace = workspace_of(found);
+        (workspace.is_none(), workspace)
+    });
+    if format == ListFormat::Json {
+        let workspaces = found.into_iter().map(describe_found).collect();
+        let root = root.folder.display().to_string();
+        return print_object(&Object::new().with("root", root).with_list("workspaces", workspaces));
+    }
+    let mut table = Table::new(true);
+    let mut lines = String::new();
+    for found in found {
+        let workspace = workspace_of(&found);
+        let mapping = match found.mapping {
+            Ok(mapping) => mapping,
+            Err(error) => {
+                context.notes.warning(&error::Error::from(error).to_sentence());
+                continue;
+            }
+        };
+        table.add(found.backend, [&mapping], workspace.as_deref());
+        let agent = if backends.len() > 1 { format!("{}\t", found.backend) } else { String::new() };
+        let workspace = workspace.as_deref().unwrap_or("-");
+        lines.extend(names([&mapping]).iter().map(|name| format!("{workspace}\t{agent}{name}\n")));
+    }
+    match format {
+        ListFormat::Table => table.show(context, "any"),
+        ListFormat::Json | ListFormat::Names => print(&lines),
+    }
+}
+
+/// The workspace that a mapping says it is for.
+fn workspace_of(found: &Found) -> Option<String> {
+    found.mapping.as_ref().ok().map(Mapping::workspace).filter(|workspace| !workspace.is_empty())
+}
+
+fn describe_found(found: Found) -> Object {
+    let workspace = workspace_of(&found);
+    let object = Object::new()
+        .with("workspace_dir", workspace.as_deref())
+        .with("exists", workspace.as_deref().map(|workspace| Path::new(workspace).is_dir()))
+        .with("backend", found.backend.name())
+        .with("mapping_file", found.file.display().to_string());
+    match found.mapping {
+        Ok(mapping) => {
+            object.with_object("aliases", entries(found.backend, &mapping)).with("alias_count", mapping.len())
+        }
+        Err(error) => object.with("error", error::Error::from(error).to_sentence()),
+    }
+}
+
+fn names<'a>(mapping: impl IntoIterator<Item = &'a Mapping>) -> Vec<&'a str> {
+    let mut names: Vec<_> = mapping.into_iter().flat_map(Mapping::entries).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The sessions of one or all workspaces, for people.
+struct Table {
+    columns: Vec<Column>,
+    now: Timestamp,
+    rows: usize,
+}
+
+impl Table {
+    /// `of_all`: with a column for the workspace.
+    fn new(of_all: bool) -> Self {
+        let mut columns = vec![
+            Column::new("NAME").at_least(10),
+            Column::new("AGENT"),
+            Column::new("ID").at_least(8),
+            Column::new("MODEL").at_least(6).optional(),
+            Column::new("EFFORT").optional(),
+            Column::new("AGE"),
+        ];
+        if of_all {
+            columns.push(Column::new("WORKSPACE").at_least(12).keeping_its_end());
+        }
+        Self { columns, now: Timestamp::now(), rows: 0 }
+    }
+
+    fn add<'a>(&mut self, backend: Backend, mapping: impl IntoIterator<Item = &'a Mapping>, workspace: Option<&str>) {
+        let mut sessions: Vec<_> = mapping.into_iter().flat_map(Mapping::entries).collect();
+        sessions.sort_by_key(|(name, _)| *name);
+        self.rows += sessions.len();
+        for (name, entry) in sessions {
+            let age = entry.created_at.as_deref().and_then(|created| age(created, self.now));
+            let (id, model, effort) = (Some(entry.id.as_str()), entry.model.as_deref(), entry.effort.as_deref());
+            let cells = [Some(name), Some(backend.name()), id, model, effort, age.as_deref(), workspace];
+            self.columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        }
+    }
+
+    fn show(self, context: &Context, whose: &str) -> Result<()> {
+        if self.rows == 0 {
+            context.notes.note(&format!("no sessions are named in {whose} workspace"));
+            return Ok(());
+        }
+        print(&table::draw(self.columns, stdio::terminal_width()))
+    }
+}
+
+/// How long ago `created` was, in the largest unit that is full.
+fn age(created: &str, now: Timestamp) -> Option<String> {
+    const UNITS: [(i64, &str); 4] = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let created: Timestamp = created.parse().ok()?;
+    let seconds = now.duration_since(created).as_secs().max(0); // a clock may have been set back
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1, "s"));
+    Some(format!("{}{unit}", seconds / size))
 }
 
 fn list(store: &Store, workspace: &Workspace, mapping: Option<&Mapping>) -> Object {
@@ -62,4 +196,26 @@ fn describe(backend: Backend, entry: &Entry) -> Object {
         .with_some("created_at", entry.created_at.as_deref())
         .with_some("last_model", entry.model.as_deref())
         .with_some("last_reasoning_effort", entry.effort.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_told_in_their_largest_full_unit() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+        for (created, want) in [
+            ("2026-11-21T11:59:18.236249+00:00", Some("41s")),
+            ("2026-11-21T11:59:00+00:00", Some("1m")),
+            ("2026-11-21T13:00:00.5+02:00", Some("59m")),
+            ("2026-11-20T12:00:01+00:00", Some("23h")),
+            ("2025-11-21T12:00:00+00:00", Some("365d")),
+            ("2030-01-01T00:00:00+00:00", Some("0s")),
+            ("2026-11-21", None),
+            ("", None),
+        ] {
+            assert_eq!(age(created, now).as_deref(), want, "{created}");
+        }
+    }
 }

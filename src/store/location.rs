@@ -25,14 +25,8 @@ pub(crate) enum Place {
 impl Place {
     /// The default place of `backend`'s mapping for `workspace`, a path that [`resolve`] gave.
     pub(crate) fn of_workspace(backend: Backend, workspace: &Path) -> Result<Self> {
-        let (root, private_root) = root()?;
-        let key = key(workspace)?;
-        let file = root.join(FOLDER).join(&key).join(backend.mapping_file_name());
-        if file.to_str().is_none() {
-            return Err(Error::usage(format!("the folder for mappings, {}, is not UTF-8", root.display()))
-                .hint(format!("set {} to a folder whose name is", environment::FOLDER)));
-        }
-        Ok(Self::Default { root, key, file, private_root })
+        let (root, key) = (Root::chosen()?, key(workspace)?);
+        Ok(root.place(backend, &key))
     }
 
     /// The file a caller named with `--mapping-file`.
@@ -69,11 +63,33 @@ impl Place {
     }
 }
 
-/// The folder in which `agent-sessions` is, and whether the caller gave it to us alone.
-fn root() -> Result<(PathBuf, bool)> {
-    match environment::raw(environment::FOLDER) {
-        Some(folder) => Ok((absolute(Path::new(&folder))?, true)),
-        None => Ok((temp_folder()?, false)),
+/// The folder in which `agent-sessions` is.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    pub folder: PathBuf,
+    /// Whether the caller gave it to us alone.
+    pub private: bool,
+}
+
+impl Root {
+    /// `INVOKE_PERSIST_DIR`, or the system's temp folder.
+    pub(crate) fn chosen() -> Result<Self> {
+        let (folder, private) = match environment::raw(environment::FOLDER) {
+            Some(folder) => (absolute(Path::new(&folder))?, true),
+            None => (temp_folder()?, false),
+        };
+        if folder.to_str().is_none() {
+            return Err(Error::usage(format!("the folder for mappings, {}, is not UTF-8", folder.display()))
+                .hint(format!("set {} to a folder whose name is", environment::FOLDER)));
+        }
+        Ok(Self { folder, private })
+    }
+
+    /// The place of `backend`'s mapping for the workspace with this key.
+    pub(crate) fn place(&self, backend: Backend, key: &str) -> Place {
+        let (root, key, private_root) = (self.folder.clone(), key.to_owned(), self.private);
+        let file = root.join(FOLDER).join(&key).join(backend.mapping_file_name());
+        Place::Default { root, key, file, private_root }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::output::Notes;
 use crate::session::SessionName;
 use folder::Folder;
 use format::{Mapping, ParseError};
-use location::Place;
+use location::{Place, Root};
 
 /// How long a change waits for other processes that change the same mapping. Each takes milliseconds.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -96,30 +96,18 @@ impl Store {
     /// What the file says; `None` where there is none. Creates nothing and takes no lock: a file is only ever replaced
     /// whole.
     pub(crate) fn read(&self) -> Result<Option<Mapping>, Error> {
-        let Some(folder) = Folder::open(&self.place)? else {
-            return Ok(None);
-        };
-        self.read_in(&folder)
-    }
-
-    fn read_in(&self, folder: &Folder) -> Result<Option<Mapping>, Error> {
-        self.parse(folder.read()?.as_deref())
+        read(self.backend, &self.place)
     }
 
     fn parse(&self, bytes: Option<&[u8]>) -> Result<Option<Mapping>, Error> {
-        let path = || self.path().to_owned();
-        match bytes.map(|bytes| Mapping::parse(self.backend, bytes)).transpose() {
-            Ok(mapping) => Ok(mapping),
-            Err(ParseError::NoObject(why)) => Err(Error::Invalid { path: path(), why }),
-            Err(ParseError::CannotHold(why)) => Err(Error::Unreadable { path: path(), why }),
-        }
+        parse(self.backend, self.path(), bytes)
     }
 
     /// Finds out before an agent is paid whether its id could be written: makes the folder, and checks all that an
     /// update will check.
     pub(crate) fn prepare(&self) -> Result<(), Error> {
         let folder = Folder::create(&self.place)?;
-        match self.read_in(&folder) {
+        match self.parse(folder.read()?.as_deref()) {
             Ok(_) | Err(Error::Invalid { .. }) => folder.check_writable(),
             Err(error) => Err(error),
         }
@@ -200,6 +188,43 @@ impl Store {
         let file = self.place.resolved_file();
         lock::key(&[b"name", file.as_os_str().as_encoded_bytes(), name.as_str().as_bytes()])
     }
+}
+
+/// What the file in `place` says; `None` where there is none.
+fn read(backend: Backend, place: &Place) -> Result<Option<Mapping>, Error> {
+    let Some(folder) = Folder::open(place)? else {
+        return Ok(None);
+    };
+    parse(backend, place.file(), folder.read()?.as_deref())
+}
+
+fn parse(backend: Backend, path: &Path, bytes: Option<&[u8]>) -> Result<Option<Mapping>, Error> {
+    match bytes.map(|bytes| Mapping::parse(backend, bytes)).transpose() {
+        Ok(mapping) => Ok(mapping),
+        Err(ParseError::NoObject(why)) => Err(Error::Invalid { path: path.to_owned(), why }),
+        Err(ParseError::CannotHold(why)) => Err(Error::Unreadable { path: path.to_owned(), why }),
+    }
+}
+
+/// A mapping among those of all workspaces.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub backend: Backend,
+    pub file: PathBuf,
+    pub mapping: Result<Mapping, Error>,
+}
+
+/// Every mapping of this user's below `root`, by file. What other users have there is not looked at.
+pub(crate) fn all(root: &Root, backends: &[Backend]) -> Result<Vec<Found>, Error> {
+    let mut keys = Folder::keys(root)?;
+    keys.sort_unstable();
+    let each = keys.iter().flat_map(|key| backends.iter().map(move |&backend| (key, backend)));
+    let found = each.filter_map(|(key, backend)| {
+        let place = root.place(backend, key);
+        let mapping = read(backend, &place).transpose()?;
+        Some(Found { backend, file: place.file().to_owned(), mapping })
+    });
+    Ok(found.collect())
 }
 
 /// Even after a deadline a paid answer is worth this much waiting for the mapping.

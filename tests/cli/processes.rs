@@ -424,23 +424,17 @@ fn streams_that_do_not_block_lose_nothing() {
 #[test]
 #[cfg(target_os = "linux")] // the other side of a terminal is opened by its number there
 fn a_person_at_a_terminal_sees_that_something_goes_on() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use std::io::Read;
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let name = ptsname(&terminal, Vec::new()).unwrap();
-    let screen = std::fs::OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-
+    let terminal = Terminal::of_width(80);
     let event = r#"{"type":"item.started","item":{"type":"command_execution","command":"ls \u001b[31m"}}"#;
     let turn = Backend::Codex.answers("i", "OK").after([Step::stdout(&format!("{event}\n")), Step::wait_for("go")]);
     let sandbox = with_turn(turn);
     let mut command = sandbox.cmd(&["--backend", "codex", "resume-json", "--session-name", "a", "--prompt", "p"]);
-    command.env("TERM", "xterm").stdout(std::process::Stdio::null()).stderr(screen);
+    command.env("TERM", "xterm").stdout(std::process::Stdio::null()).stderr(terminal.screen());
     let mut child = command.spawn().unwrap();
     drop(command);
     let mut shown = Vec::new();
-    let mut terminal = std::fs::File::from(terminal);
+    let mut terminal = terminal.into_ours();
     let mut buffer = [0; 1024];
     let mut text = String::new();
     while !(text.contains("codex") && text.contains(r"runs ls \u{1b}[31m")) {

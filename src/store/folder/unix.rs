@@ -7,17 +7,18 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fd::AsFd;
-use rustix::fs::{Access, AtFlags, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::super::location::{FOLDER, Place};
+use super::super::location::{FOLDER, Place, Root};
 use super::{Error, LARGEST};
 
 /// A folder is only gone through, never listed by this handle: one that we may enter and not list will do.
 #[cfg(target_os = "linux")]
 const OPEN_FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
-const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const OPEN_FOLDER: OFlags = LIST_FOLDER;
+const LIST_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 const STICKY: u32 = 0o1000;
 
@@ -66,6 +67,34 @@ impl Folder {
                 Err(Closed::Absent(_)) => tries += 1, // removed between making and opening it
             }
         }
+    }
+
+    /// The keys of all workspaces of which this user has a folder below `root`, or a link where the folder should be.
+    pub(in crate::store) fn keys(root: &Root) -> Result<Vec<String>, Error> {
+        let path = root.folder.join(FOLDER);
+        let fail = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Closed::Absent(super::unreadable(&path, &error)),
+            _ => Closed::Failed(super::unreadable(&path, &error)),
+        };
+        let shared = rustix::fs::open(&root.folder, OPEN_FOLDER, Mode::empty())
+            .map_err(|errno| fail(errno.into()))
+            .and_then(|root| subfolder(&root, FOLDER, None, &path, fail));
+        let shared = match shared {
+            Ok(shared) => shared,
+            Err(Closed::Absent(_)) => return Ok(Vec::new()),
+            Err(Closed::Failed(error)) => return Err(error),
+        };
+        check_shared(&shared, &path)?;
+        let unlisted = |errno: Errno| super::unreadable(&path, &errno.into());
+        let listable = rustix::fs::openat(&shared, ".", LIST_FOLDER, Mode::empty()).map_err(unlisted)?;
+        let entries = rustix::fs::Dir::read_from(&listable).map_err(unlisted)?;
+        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
+        let ours = |name: &String| {
+            let Ok(stat) = rustix::fs::statat(&shared, name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            stat.st_uid == me() && matches!(kind, FileType::Directory | FileType::Symlink)
+        };
+        Ok(names.filter(|name| name != "." && name != "..").filter(ours).collect())
     }
 
     fn open_or_create(place: &Place, create: bool) -> Result<Self, Closed> {
@@ -208,11 +237,11 @@ impl Folder {
     /// Fails for what is no file of ours to be removed.
     fn check_file(&self) -> Result<(), Error> {
         let Ok(stat) = rustix::fs::statat(&self.handle, &self.name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
-        let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
-        if kind == rustix::fs::FileType::Symlink {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Symlink {
             return Ok(()); // the link alone goes
         }
-        if kind != rustix::fs::FileType::RegularFile {
+        if kind != FileType::RegularFile {
             return Err(Error::Unreadable { path: self.path.clone(), why: "it is no regular file".to_owned() });
         }
         if self.checked {
@@ -256,8 +285,7 @@ fn file_name(path: &Path) -> String {
 
 /// The folder in a form that can be listed and flushed, if we may.
 fn listable(folder: &impl AsFd) -> Option<File> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(folder, ".", flags, Mode::empty()).ok().map(File::from)
+    rustix::fs::openat(folder, ".", LIST_FOLDER, Mode::empty()).ok().map(File::from)
 }
 
 /// Flushes a folder: what was made or renamed in it is there after a power cut. Some file systems cannot, and some
@@ -299,7 +327,7 @@ fn subfolder(
         Ok(folder) => Ok(folder.into()),
         Err(Errno::LOOP | Errno::MLINK | Errno::NOTDIR) => {
             let link = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-                .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Symlink);
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
             let what = if link { "a link" } else { "no folder" };
             Err(Closed::Failed(super::is_unsafe(path, format_args!("'{}' is {what}", path.display()))))
         }

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::super::location::Place;
+use super::super::location::{FOLDER, Place, Root};
 use super::{Error, LARGEST};
 
 /// The folder of a mapping.
@@ -29,6 +29,18 @@ impl Folder {
         let folder = Self::of(place);
         fs::create_dir_all(&folder.folder).map_err(|error| super::unwritable(&folder.path, &error))?;
         Ok(folder)
+    }
+
+    /// The keys of all workspaces that have a folder below `root`.
+    pub(in crate::store) fn keys(root: &Root) -> Result<Vec<String>, Error> {
+        let shared = root.folder.join(FOLDER);
+        let entries = match fs::read_dir(&shared) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(super::unreadable(&shared, &error)),
+        };
+        let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+        Ok(folders.filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
     fn of(place: &Place) -> Self {

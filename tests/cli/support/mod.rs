@@ -22,6 +22,8 @@ mod record;
 mod running;
 mod sandbox;
 mod self_test;
+#[cfg(target_os = "linux")] // elsewhere the other side of a terminal is opened in other ways
+mod terminal;
 mod wait;
 
 #[allow(unused_imports, reason = "as above")]
@@ -42,3 +44,6 @@ pub(crate) const LONG_ARGUMENT: usize = if cfg!(windows) { 20_000 } else { 120_0
 #[cfg(unix)]
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::{running::signal_process, wait::is_alive};
+
+#[cfg(target_os = "linux")]
+pub(crate) use self::terminal::Terminal;

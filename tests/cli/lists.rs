@@ -1,0 +1,208 @@
+//! `list-sessions` beyond one workspace's JSON: every workspace of the user, and a table for people.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// A mapping of `backend` for another workspace of the sandbox, as the program itself would have made it.
+fn save_elsewhere(sandbox: &Sandbox, folder: &str, backend: Backend, name: &str, id: &str) -> String {
+    let workspace = sandbox.root().join(folder);
+    std::fs::create_dir_all(&workspace).unwrap();
+    let workspace = workspace.display().to_string();
+    let (backend, adopt) = (backend.name(), ["--adopt", id, "--workspace-dir", &workspace]);
+    let create = [&["--backend", backend, "create-session", "--session-name", name][..], &adopt].concat();
+    sandbox.succeeds(&create);
+    workspace
+}
+
+fn all(sandbox: &Sandbox, options: &[&str]) -> Value {
+    sandbox.succeeds(&[&["list-sessions", "--all-workspaces"][..], options].concat()).json()
+}
+
+#[test]
+fn every_mapping_of_the_user_is_listed_with_its_workspace() {
+    let sandbox = Sandbox::new();
+    assert_eq!(all(&sandbox, &[]), json!({"root": sandbox.temp(), "workspaces": []}));
+    let gone = save_elsewhere(&sandbox, "gone", Backend::Codex, "old", "t");
+    std::fs::remove_dir(&gone).unwrap();
+    save_elsewhere(&sandbox, "ws", Backend::Codex, "tests", "t2");
+    sandbox.save(Backend::Claude, "review", "i");
+    let listed = all(&sandbox, &[]);
+    assert_eq!(listed["root"], sandbox.temp().to_str().unwrap());
+    let told: Vec<_> = listed["workspaces"].as_array().unwrap().iter().collect();
+    let file = |workspace: &str, backend: Backend| {
+        let folder = sandbox.temp().join("agent-sessions").join(sandbox.key_of(workspace));
+        json!(folder.join(backend.mapping_file_name()))
+    };
+    let here = sandbox.workspace().to_str().unwrap();
+    for (told, workspace, exists, backend, name, id) in [
+        (told[0], gone.as_str(), false, Backend::Codex, "old", "t"),
+        (told[1], here, true, Backend::Claude, "review", "i"),
+        (told[2], here, true, Backend::Codex, "tests", "t2"),
+    ] {
+        let keys: Vec<_> = told.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut want = ["workspace_dir", "exists", "backend", "mapping_file", "aliases", "alias_count"];
+        want.sort_unstable(); // as the test's reader has them
+        assert_eq!(keys, want);
+        assert_eq!(told["workspace_dir"], workspace);
+        assert_eq!((&told["exists"], &told["backend"]), (&exists.into(), &backend.name().into()));
+        assert_eq!((&told["mapping_file"], &told["alias_count"]), (&file(workspace, backend), &1.into()));
+        assert_eq!(told["aliases"][name][backend.id_key()], id);
+    }
+    assert_eq!(told.len(), 3);
+    let codex = all(&sandbox, &["--backend", "codex"]);
+    assert_eq!(codex["workspaces"], json!([told[0], told[2]]));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_beside_the_others() {
+    let sandbox = Sandbox::new();
+    let broken = save_elsewhere(&sandbox, "broken", Backend::Claude, "lost", "i");
+    sandbox.save(Backend::Claude, "kept", "i");
+    let folder = sandbox.temp().join("agent-sessions").join(sandbox.key_of(&broken));
+    let file = sandbox.write(folder.join(Backend::Claude.mapping_file_name()), "{");
+    // no mapping of anybody's: a file, a folder without one
+    sandbox.write(sandbox.temp().join("agent-sessions/file"), "");
+    std::fs::create_dir(sandbox.temp().join("agent-sessions/empty")).unwrap();
+    let listed = all(&sandbox, &[]);
+    let told = listed["workspaces"].as_array().unwrap();
+    assert_eq!(told.len(), 2);
+    assert_eq!(told[0]["aliases"]["kept"]["session_id"], "i");
+    let error = told[1]["error"].as_str().unwrap();
+    assert!(error.contains("is no JSON object"), "{error}");
+    let want =
+        json!({"workspace_dir": null, "exists": null, "backend": "claude", "mapping_file": file, "error": error});
+    assert_eq!(told[1], want);
+    for format in ["names", "table"] {
+        let output = sandbox.run(&["list-sessions", "--all-workspaces", "--format", format]).succeeded();
+        assert!(output.stdout.contains("kept") && !output.stdout.contains("lost"), "{}", output.stdout);
+        assert!(output.stderr.starts_with("warning: the mapping '"), "{}", output.stderr);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_the_shared_folder_are_told_and_not_followed() {
+    use std::os::unix::fs::symlink;
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "kept", "i");
+    let shared = sandbox.temp().join("agent-sessions");
+    symlink(shared.join(sandbox.key_of(sandbox.workspace())), shared.join("link")).unwrap();
+    let listed = all(&sandbox, &["--backend", "claude"]);
+    assert_eq!(listed["workspaces"][0]["alias_count"], 1);
+    let error = listed["workspaces"][1]["error"].as_str().unwrap();
+    assert!(error.ends_with("agent-sessions/link' is a link"), "{error}");
+    std::fs::rename(&shared, sandbox.temp().join("elsewhere")).unwrap();
+    symlink("elsewhere", &shared).unwrap();
+    sandbox.fails(&["list-sessions", "--all-workspaces"], 6, "mapping_unsafe");
+}
+
+#[test]
+fn a_folder_of_ones_own_is_a_root_too_and_reading_creates_nothing() {
+    let mut sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "in-temp", "i");
+    let own = sandbox.home().join("names");
+    sandbox.env("INVOKE_PERSIST_DIR", &own);
+    assert_eq!(all(&sandbox, &[]), json!({"root": own, "workspaces": []}));
+    assert!(!own.exists());
+    sandbox.save(Backend::Claude, "in-own", "i");
+    assert_eq!(all(&sandbox, &[])["workspaces"][0]["aliases"]["in-own"]["session_id"], "i");
+}
+
+#[test]
+fn all_workspaces_and_one_workspace_exclude_each_other() {
+    let sandbox = Sandbox::new();
+    for option in ["--workspace-dir=.", "--mapping-file=m.json"] {
+        let failure = sandbox.fails(&["list-sessions", "--all-workspaces", option], 2, "usage");
+        assert!(failure.message.contains("--all-workspaces"), "{}", failure.message);
+    }
+}
+
+#[test]
+fn names_of_all_workspaces_tell_where_they_are() {
+    let sandbox = Sandbox::new();
+    let other = save_elsewhere(&sandbox, "other", Backend::Codex, "tests", "t");
+    sandbox.save(Backend::Claude, "review", "i");
+    let here = sandbox.workspace().display();
+    let all = ["list-sessions", "--all-workspaces", "--format", "names"];
+    assert_eq!(sandbox.succeeds(&all).stdout, format!("{other}\tcodex\ttests\n{here}\tclaude\treview\n"));
+    let claude = [&["--backend", "claude"], &all[..]].concat();
+    assert_eq!(sandbox.succeeds(&claude).stdout, format!("{here}\treview\n"));
+}
+
+/// A mapping whose entries have a known age, or none.
+fn write_aged(sandbox: &Sandbox) {
+    let ago = |seconds: u64| {
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+        jiff::Timestamp::try_from(time).unwrap().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
+    };
+    let id = "0f12c83d-d554-4369-b6d8-9fed035c432c";
+    let claude = json!({"aliases": {
+        "review-src": {"session_id": id, "created_at": ago(3 * 3600 + 60), "last_model": "sonnet", "last_reasoning_effort": "low"},
+        "日本語の名前": {"session_id": id, "created_at": "yesterday"},
+        "bad\u{1b}[31m": {"session_id": id, "created_at": ago(90)},
+    }, "workspace_dir": sandbox.workspace()});
+    sandbox.write_mapping(Backend::Claude, claude.to_string());
+    let codex = json!({"aliases": {"tests": {"thread_id": "01a1fbcf-26f1-7251-a3d0-b644aaf2dc59", "created_at": ago(9 * 86400), "last_model": "gpt-5"}}});
+    sandbox.write_mapping(Backend::Codex, codex.to_string());
+}
+
+#[test]
+fn a_table_that_is_piped_is_uncut() {
+    let sandbox = Sandbox::new();
+    write_aged(&sandbox);
+    let table = sandbox.succeeds(&["list-sessions", "--format", "table"]).stdout;
+    let want = "\
+NAME           AGENT   ID                                    MODEL   EFFORT  AGE
+bad\\u{1b}[31m  claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       1m
+review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h
+日本語の名前   claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       -
+tests          codex   01a1fbcf-26f1-7251-a3d0-b644aaf2dc59  gpt-5   -       9d
+";
+    assert_eq!(table, want);
+    let all = sandbox.succeeds(&["list-sessions", "--all-workspaces", "--format", "table"]).stdout;
+    assert!(
+        all.starts_with(
+            "NAME           AGENT   ID                                    MODEL   EFFORT  AGE  WORKSPACE\n"
+        )
+    );
+    assert!(all.contains(&format!(
+        "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   {}\n",
+        sandbox.workspace().display()
+    )));
+    // codex's file does not say for which workspace it is
+    assert!(all.ends_with("gpt-5   -       9d   -\n"), "{all}");
+}
+
+#[test]
+fn a_table_of_nothing_says_so_to_people_only() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["list-sessions", "--format", "table"]).succeeded();
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("", "note: no sessions are named in this workspace\n")
+    );
+    let output = sandbox.run(&["list-sessions", "--all-workspaces", "--format", "table"]).succeeded();
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("", "note: no sessions are named in any workspace\n")
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_table_at_a_terminal_fits_it() {
+    let sandbox = Sandbox::new();
+    write_aged(&sandbox);
+    for (width, want) in [
+        (100, "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h"),
+        (60, "review-src     claude  0f12c83d-d554-4…  sonnet  low     3h"),
+        (40, "review-src     claude  0f12c83d-d5…  3h"),
+        (8, "review-s"),
+    ] {
+        let shown = Terminal::of_width(width).shows(sandbox.cmd(&["list-sessions", "--format", "table"]));
+        assert!(shown.lines().any(|line| line == want), "{width}:\n{shown}");
+        let widest = shown.lines().map(console::measure_text_width).max();
+        assert!(widest <= Some(usize::from(width)), "{shown}");
+    }
+}
