@@ -153,13 +153,36 @@ pub(crate) struct Selector {
     pub session_id: Option<String>,
 }
 
+/// Which program the agent is, and what it finds in its environment.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Call")]
+pub(crate) struct Agent {
+    /// Variables for the agent, as KEY=VALUE lines
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// Call this instead of 'claude' [env: CLAUDE_CMD]
+    #[arg(long, value_name = "CMD", help_heading = "Call (claude)")]
+    pub claude_cmd: Option<String>,
+    /// Call this instead of 'codex' [env: CODEX_CMD]
+    #[arg(long, value_name = "CMD", help_heading = "Call (codex)")]
+    pub codex_cmd: Option<String>,
+    /// Call it through a shell, posix or powershell: functions and aliases work [env: CODEX_SHELL]
+    #[arg(long, value_name = "KIND", help_heading = "Call (codex)")]
+    pub codex_shell: Option<String>,
+    /// The shell with its options [env: CODEX_SHELL_CMD]
+    #[arg(long, value_name = "CMD", help_heading = "Call (codex)")]
+    pub codex_shell_cmd: Option<String>,
+    /// What the shell runs first [env: CODEX_SHELL_INIT]
+    #[arg(long, value_name = "SCRIPT", allow_hyphen_values = true, help_heading = "Call (codex)")]
+    pub codex_shell_init: Option<String>,
+}
+
 /// How the agent is called.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Call")]
 pub(crate) struct Call {
-    /// Variables for the agent, as KEY=VALUE lines
-    #[arg(long, value_name = "FILE")]
-    pub env_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub agent: Agent,
     /// The model; remembered for the next turns
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -172,9 +195,6 @@ pub(crate) struct Call {
     /// Add what comes on standard input to the prompt
     #[arg(long)]
     pub stdin: bool,
-    /// Call this instead of 'claude' [env: CLAUDE_CMD]
-    #[arg(long, value_name = "CMD", help_heading = "Call (claude)")]
-    pub claude_cmd: Option<String>,
     /// The reasoning effort; remembered for the next turns
     #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Call (claude)")]
     pub reasoning_effort: Option<String>,
@@ -185,22 +205,10 @@ pub(crate) struct Call {
     pub extra: Vec<OsString>,
 }
 
-/// How codex is called.
+/// What codex takes and claude does not.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Call (codex)")]
 pub(crate) struct CodexCall {
-    /// Call this instead of 'codex' [env: CODEX_CMD]
-    #[arg(long, value_name = "CMD")]
-    pub codex_cmd: Option<String>,
-    /// Call it through a shell, posix or powershell: functions and aliases work [env: CODEX_SHELL]
-    #[arg(long, value_name = "KIND")]
-    pub codex_shell: Option<String>,
-    /// The shell with its options [env: CODEX_SHELL_CMD]
-    #[arg(long, value_name = "CMD")]
-    pub codex_shell_cmd: Option<String>,
-    /// What the shell runs first [env: CODEX_SHELL_INIT]
-    #[arg(long, value_name = "SCRIPT", allow_hyphen_values = true)]
-    pub codex_shell_init: Option<String>,
     /// Set a configuration value; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub config: Vec<String>,

@@ -80,7 +80,8 @@ impl Creation<'_> {
             };
         }
         let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
-        let request = Request::text(prompt.map_or_else(|| self.call.backend.default_prompt(&self.name), str::to_owned));
+        let request =
+            Request::text(prompt.map_or_else(|| self.call.agent.backend.default_prompt(&self.name), str::to_owned));
         let request = if self.call.stdin { request.with_stdin(self.call.deadline)? } else { request };
         let caller = Caller::new(&self.call, self.context.notes)?;
         let created = create(&caller, &self.store, &self.name, Form::Json, &request, role.as_deref())?;
@@ -95,7 +96,7 @@ impl Creation<'_> {
 
     /// The name is taken; `old`: by an entry that we can use.
     fn exists(&self, old: Option<&Entry>) -> Error {
-        let (name, backend) = (&self.name, self.call.backend);
+        let (name, backend) = (&self.name, self.call.agent.backend);
         let told = match old {
             Some(old) => format!("a {backend} session named '{name}' exists, {}", old.id),
             None => format!("the name '{name}' is taken by an entry that is none of {backend}'s"),
@@ -119,7 +120,7 @@ impl Creation<'_> {
         if self.options.print_session_id {
             print(&id)?;
         }
-        let backend = self.call.backend;
+        let backend = self.call.agent.backend;
         let object = Object::new()
             .with("alias", self.name.as_str())
             .with(backend.id_key(), entry.id.as_str())
@@ -169,13 +170,13 @@ pub(super) fn create(
     };
     let answer = caller.ask(&ask)?;
     let account = &answer.account;
-    let backend = call.backend;
+    let backend = call.agent.backend;
     let told = account.told_id.as_deref().unwrap_or_default();
     let id = AgentSessionId::new(told).map_err(|why| {
         let what =
             if told.is_empty() { "told no session id".to_owned() } else { format!("told a session id that {why}") };
         Error::new(Kind::AgentOutputInvalid, format!("{backend} ended well, but {what}"))
-            .hint(format!("is '{}' really {backend}?", call.launcher.name()))
+            .hint(format!("is '{}' really {backend}?", call.agent.launcher.name()))
             .turn_started()
             .agent_exit_status(Some(0))
             .verdict(account.verdict.clone())

@@ -1,5 +1,6 @@
 //! One file for every verb. Here: from the command line to the verb, and what all verbs are handed.
 
+mod agent;
 mod backend_choice;
 mod call;
 mod create_session;

@@ -120,7 +120,7 @@ impl Resuming {
         })?;
         let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));
         let told = account.told_id.as_deref().filter(|told| !resolved.id.is_told_as(told));
-        if let (Some(told), Backend::Codex) = (told, self.call.backend) {
+        if let (Some(told), Backend::Codex) = (told, self.call.agent.backend) {
             let lost = Some(self.lost(&resolved, told, account.verdict.clone()));
             return Ok(Done { resolved, account, copied, model, effort, lost });
         }
@@ -183,7 +183,7 @@ impl Resuming {
     }
 
     fn lost(&self, resolved: &Resolved, told: &str, verdict: Option<Box<serde_json::value::RawValue>>) -> Error {
-        let backend = self.call.backend;
+        let backend = self.call.agent.backend;
         let told_id = AgentSessionId::new(told).ok();
         let name = resolved.saved.as_ref().map(|(name, _)| name);
         let error = Error::new(

@@ -161,7 +161,7 @@ impl process::Listener for Transcript {
 impl<'a> Caller<'a> {
     /// Finds the agent. From here on signals are handed to it.
     pub(super) fn new(call: &'a AgentCall, notes: Notes) -> Result<Self> {
-        let program = call.program()?;
+        let program = call.agent.program(call.folder.as_deref())?;
         let runner = Runner::new(call.deadline)
             .map_err(|error| Error::new(Kind::Io, "signals cannot be handled").because(&error))?;
         Ok(Self { call, notes, program, runner })
@@ -181,7 +181,7 @@ impl<'a> Caller<'a> {
                 continue;
             }
             if let (Some(id), Some(1..)) = (ask.session, status)
-                && self.call.backend == Backend::Codex
+                && self.call.agent.backend == Backend::Codex
                 && done.account.lines == 0 // no turn began, so asking again asks once
                 && codex::is_active_writer(&done.stderr)
             {
@@ -202,7 +202,7 @@ impl<'a> Caller<'a> {
     }
 
     fn run(&self, ask: &Ask<'_>, full_auto: FullAuto) -> Result<Done> {
-        let backend = self.call.backend;
+        let backend = self.call.agent.backend;
         let folder = PrivateFolder::default();
         let composed = backend.prompt_with_role(ask.role, &ask.request.bytes);
         let as_argument = match std::str::from_utf8(&composed) {
@@ -233,7 +233,7 @@ impl<'a> Caller<'a> {
         let stdin = if as_argument.is_some() { None } else { Some(composed.into_owned()) };
         let command = process::Command {
             program: self.program.clone(),
-            arguments: self.call.launcher.arguments(arguments)?,
+            arguments: self.call.agent.launcher.arguments(arguments)?,
             set: self.variables(ask.held),
             unset: backend.withheld_variables().iter().map(OsString::from).collect(),
             folder: self.call.folder.clone(),
@@ -267,12 +267,12 @@ impl<'a> Caller<'a> {
 
     /// Whether `text` can be an argument: not too long, also as PowerShell quotes it, and nothing the program cannot take.
     fn fits(&self, text: &str) -> bool {
-        self.call.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::takes(&self.program, text)
+        self.call.agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::takes(&self.program, text)
     }
 
     fn variables(&self, held: &[String]) -> Vec<(OsString, OsString)> {
         let mut variables: Vec<(OsString, OsString)> =
-            self.call.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
+            self.call.agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
         if !held.is_empty() {
             let above = env::text(env::HELD).ok().flatten();
             let all: Vec<String> = above.into_iter().chain(held.iter().cloned()).collect();
@@ -305,18 +305,18 @@ impl<'a> Caller<'a> {
 
     /// Whether a run was a successful turn; if not, why, in the agent's words.
     fn judge(&self, ask: &Ask<'_>, done: Done) -> Result<Answer> {
-        let backend = self.call.backend;
+        let backend = self.call.agent.backend;
         let failed = match done.end {
             End::Exited(0) => match &done.account {
                 Account { failure: Some(_), .. } => Error::new(Kind::AgentFailed, format!("{backend}'s turn failed")),
                 Account { malformed: Some(why), .. } => {
                     Error::new(Kind::AgentOutputInvalid, format!("{backend} ended well, but {why}"))
-                        .hint(format!("is '{}' really {backend}?", self.call.launcher.name()))
+                        .hint(format!("is '{}' really {backend}?", self.call.agent.launcher.name()))
                 }
                 _ => return Ok(Answer { account: done.account, copied: done.copied }),
             },
-            End::Exited(status @ (126 | 127)) if self.call.launcher.is_shell() && done.account.lines == 0 => {
-                let shell = self.call.launcher.name();
+            End::Exited(status @ (126 | 127)) if self.call.agent.launcher.is_shell() && done.account.lines == 0 => {
+                let shell = self.call.agent.launcher.name();
                 let told = match status {
                     126 => Error::new(Kind::AgentNotExecutable, format!("{shell} cannot execute the agent's command")),
                     _ => Error::new(Kind::AgentNotFound, format!("{shell} did not find the agent's command"))
@@ -401,7 +401,7 @@ pub(super) fn adopt_hint(call: &AgentCall, name: Option<&SessionName>, id: &Agen
     let name = name.map_or("NAME", SessionName::as_str);
     let options = [format!("--session-name={name}"), format!("--adopt={id}")];
     let words: Vec<String> = options.iter().chain(&call.place).map(|option| quote(option)).collect();
-    let backend = call.backend;
+    let backend = call.agent.backend;
     format!("the session {id} can still be kept: invoke-persist --backend {backend} create-session {}", words.join(" "))
 }
 
