@@ -188,6 +188,11 @@ impl Error {
         escape_control(&sentence)
     }
 
+    /// The hint.
+    pub(crate) fn way_out(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Tells standard error. There is nobody to tell where that is closed.
     pub(crate) fn report(&self, format: Format) {
         let text = match format {

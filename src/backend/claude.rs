@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::{Account, Arguments, Failure, Form, Prompt, Role, Turn};
+use super::{Account, Arguments, Failure, Form, HelpPage, Prompt, Role, Turn};
 use crate::json::{self, Members};
 use crate::session::{AgentSessionId, SessionName};
 
@@ -14,6 +14,20 @@ pub(super) const ID_KEY: &str = "session_id";
 
 /// Some releases refuse to run where this is set, which it is in every shell that Claude Code itself starts.
 pub(super) const WITHHELD_VARIABLES: &[&str] = &["CLAUDECODE"];
+
+pub(super) const HELP_PAGES: &[HelpPage] = &[HelpPage {
+    arguments: &["--help"],
+    options: &[
+        "-p",
+        "--output-format",
+        "--resume",
+        "--append-system-prompt",
+        "--model",
+        "--effort",
+        "--verbose",
+        "--include-partial-messages",
+    ],
+}];
 
 /// Whether claude alone has this option of ours.
 pub(super) fn owns_option(option: &str) -> bool {

@@ -8,7 +8,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::transcript::Watcher;
-use super::{Account, Arguments, Failure, Prompt, Turn};
+use super::{Account, Arguments, Failure, HelpPage, Prompt, Turn};
 use crate::json::{self, Members};
 use crate::session::{SessionName, trim};
 
@@ -37,6 +37,25 @@ pub(crate) enum FullAuto {
     /// As the setting it stood for, for releases that no longer know the flag.
     Setting,
 }
+
+/// What `codex exec` and `codex exec resume` both take of what we use. `--full-auto` is not among it: we know what to do
+/// without.
+const USED_OPTIONS: &[&str] = &[
+    "--json",
+    "-o",
+    "--config",
+    "--enable",
+    "--disable",
+    "--image",
+    "--model",
+    "--dangerously-bypass-approvals-and-sandbox",
+    "--skip-git-repo-check",
+];
+
+pub(super) const HELP_PAGES: &[HelpPage] = &[
+    HelpPage { arguments: &["exec", "--help"], options: USED_OPTIONS },
+    HelpPage { arguments: &["exec", "resume", "--help"], options: USED_OPTIONS },
+];
 
 /// Whether codex alone has this option of ours on `command`.
 pub(super) fn owns_option(command: &str, option: &str) -> bool {

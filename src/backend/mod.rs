@@ -32,6 +32,15 @@ pub(crate) enum Form {
     Stream { partials: bool },
 }
 
+/// A page of an agent's help.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HelpPage {
+    /// What asks for it.
+    pub arguments: &'static [&'static str],
+    /// The options of ours that it should name.
+    pub options: &'static [&'static str],
+}
+
 /// How the prompt reaches the agent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Prompt<'a> {
@@ -162,6 +171,14 @@ impl Backend {
             _ if argument == "--" => true, // it would end the options before ours
             Self::Claude => claude::refuses_argument(argument),
             Self::Codex => codex::refuses_argument(previous, argument),
+        }
+    }
+
+    /// The pages of its help that name the options we use.
+    pub(crate) fn help_pages(self) -> &'static [HelpPage] {
+        match self {
+            Self::Claude => claude::HELP_PAGES,
+            Self::Codex => codex::HELP_PAGES,
         }
     }
 

@@ -117,6 +117,7 @@ commands! {
     DeleteAllSessions "delete-all-sessions" "Forget all names of a workspace; the agent keeps the sessions";
     ResumeJson "resume-json" "Go on with a session: one turn, one answer as JSON";
     ResumeStream "resume-stream" "Go on with a session: one turn, the agent's events as they come";
+    Doctor "doctor" "Look whether everything is there that a call needs; call no model";
     Demo "demo" "Show the whole round in a temporary workspace with a built-in echo agent";
     EchoAgent "echo-agent" "The agent of the demo: speaks the headless protocol of claude or codex and counts turns" hidden true;
 }
@@ -431,6 +432,17 @@ pub(crate) struct ResumeStream {
     /// claude: pieces of the answer as they come
     #[arg(long)]
     pub include_partials: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Print the checks as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub agent: Agent,
 }
 
 #[derive(Debug, Args)]

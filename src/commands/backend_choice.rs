@@ -21,20 +21,8 @@ pub(super) fn preset(program: &OsStr) -> Result<Option<Backend>> {
 impl Context {
     /// The backend that option, environment, link or an option of one backend alone decides.
     pub(super) fn decided_backend(&self) -> Result<Option<Backend>> {
-        let command = self.spelled.command.as_deref().unwrap_or_default();
-        let owned = |backend: Backend| {
-            self.spelled
-                .options
-                .iter()
-                .find(move |option| backend.owns_option(command, option))
-                .map(|option| (backend, option))
-        };
-        let owners: Vec<_> = Backend::ALL.into_iter().filter_map(owned).collect();
-        let chosen = match self.global.backend {
-            Some(backend) => Some(backend),
-            None => preset(&self.program)?,
-        };
-        match (chosen, owners.as_slice()) {
+        let owners = self.option_owners();
+        match (self.preset_backend()?, owners.as_slice()) {
             (Some(backend), owners) => match owners.iter().find(|(other, _)| *other != backend) {
                 Some((other, option)) => {
                     Err(Error::usage(format!("--{option} is an option of {other}, and this call is for {backend}"))
@@ -48,6 +36,34 @@ impl Context {
                 "--{first} is an option of {one} and --{second} one of {other}: a call is for one agent"
             ))),
         }
+    }
+
+    /// The backends that options speak of, for what can be about several; all where none does.
+    pub(super) fn spoken_of_backends(&self) -> Result<Vec<Backend>> {
+        let owners = self.option_owners();
+        Ok(match self.preset_backend()? {
+            Some(_) => self.decided_backend()?.into_iter().collect(),
+            None if owners.is_empty() => Backend::ALL.to_vec(),
+            None => owners.into_iter().map(|(backend, _)| backend).collect(),
+        })
+    }
+
+    /// The backend that `--backend`, the environment or the program's name says.
+    fn preset_backend(&self) -> Result<Option<Backend>> {
+        match self.global.backend {
+            Some(backend) => Ok(Some(backend)),
+            None => preset(&self.program),
+        }
+    }
+
+    /// The backends of which an option is used that is theirs alone, each with such an option.
+    fn option_owners(&self) -> Vec<(Backend, &str)> {
+        let command = self.spelled.command.as_deref().unwrap_or_default();
+        let owned = |backend: Backend| {
+            let option = self.spelled.options.iter().find(|option| backend.owns_option(command, option))?;
+            Some((backend, option.as_str()))
+        };
+        Backend::ALL.into_iter().filter_map(owned).collect()
     }
 
     /// The backend, by everything that may tell it. `subject` is the name or id the command is about.

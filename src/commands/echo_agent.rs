@@ -22,12 +22,26 @@ pub(super) fn run(options: &cli::EchoAgent) -> Result<()> {
     let backend = arguments.first().and_then(|name| Backend::from_name(name));
     let backend =
         backend.ok_or_else(|| Error::usage("echo-agent wants an agent").hint("invoke-persist echo-agent claude …"))?;
+    if let Some(about) = about(backend, &arguments[1..]) {
+        return super::print(&about);
+    }
     let call = Call::parse(backend, &arguments[1..]);
     let sessions = Sessions::open()?;
     match backend {
         Backend::Claude => claude(&call, &sessions),
         Backend::Codex => codex(&call, &sessions),
     }
+}
+
+/// What it says of itself where it is asked for its version or its help.
+fn about(backend: Backend, arguments: &[String]) -> Option<String> {
+    let mut options = arguments.iter().take_while(|argument| *argument != "--");
+    let asked = options.find(|argument| ["--version", "--help"].contains(&argument.as_str()))?;
+    if asked == "--version" {
+        return Some(format!("{} (echo agent)\n", env!("CARGO_PKG_VERSION")));
+    }
+    let page = backend.help_pages().iter().find(|page| page.arguments == arguments)?;
+    Some(format!("Options:\n  {}\n", page.options.join("\n  ")))
 }
 
 /// What the arguments ask for, read as the real programs read them.

@@ -7,9 +7,11 @@ mod create_session;
 mod delete_all_sessions;
 mod delete_session;
 mod demo;
+mod doctor;
 mod echo_agent;
 mod hold;
 mod list_sessions;
+mod probe;
 mod progress;
 mod rename_session;
 mod resolve;
@@ -73,6 +75,7 @@ fn run(context: &Context, command: &Command) -> Result<()> {
         Command::DeleteAllSessions(options) => delete_all_sessions::run(context, options),
         Command::ResumeJson(options) => resume::json(context, options),
         Command::ResumeStream(options) => resume::stream(context, options),
+        Command::Doctor(options) => doctor::run(context, options),
         Command::Demo(_) => demo::run(),
         Command::EchoAgent(options) => echo_agent::run(options),
     }

@@ -113,15 +113,16 @@ pub(crate) fn temp_folder() -> Result<PathBuf> {
     })
 }
 
+/// Whether files can be made in `folder`, as far as permissions tell.
 #[cfg(unix)]
-fn is_writable(folder: &Path) -> bool {
+pub(super) fn is_writable(folder: &Path) -> bool {
     use rustix::fs::Access;
     rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
 /// Windows has no such question; its temp folders are the user's own.
 #[cfg(windows)]
-fn is_writable(_folder: &Path) -> bool {
+pub(super) fn is_writable(_folder: &Path) -> bool {
     true
 }
 

@@ -113,6 +113,22 @@ impl Store {
         }
     }
 
+    /// Whether the file could be written, as far as can be told without making anything.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        if let Some(folder) = Folder::open(&self.place)? {
+            return folder.check_writable();
+        }
+        let file = self.place.resolved_file();
+        let there = file.ancestors().skip(1).find(|folder| folder.exists());
+        match there {
+            Some(folder) if !location::is_writable(folder) => {
+                let why = format!("the folder '{}' cannot be written to", folder.display());
+                Err(Error::Unwritable { path: self.path().to_owned(), why })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Changes the mapping while no other process of ours does. `change` sees what the file says now, and whether that
     /// is a new beginning because the file was broken, and tells whether it is to be written; it is not where it would stay as it is. A file that is no JSON object is moved aside where
     /// `start_anew`, otherwise that is an error.

@@ -5,6 +5,7 @@ mod bad_input;
 mod busy_sessions;
 mod conformance;
 mod demo;
+mod doctor;
 mod lists;
 mod mapping_file;
 mod names;

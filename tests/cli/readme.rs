@@ -39,6 +39,7 @@ fn without_chance(sandbox: &Sandbox, text: &str) -> String {
         ("project-0123456789abcdef0123456789abcdef".to_owned(), "project-CHECKSUM".to_owned()),
         (sandbox.workspace().display().to_string(), "/home/me/project".to_owned()),
         (sandbox.temp().display().to_string(), "/tmp".to_owned()),
+        (sandbox.bin().display().to_string(), "/home/me/bin".to_owned()),
     ] {
         text = text.replace(&real, &shown);
     }

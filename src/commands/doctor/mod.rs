@@ -1,0 +1,303 @@
+//! `doctor`: is everything there that a call needs? Looks and asks, changes nothing but that it takes and gives back a
+//! lock. Each line is ok, a warning (calls work, but …) or an error (calls will fail) with what to do.
+
+mod report;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use self::report::Report;
+use super::Context;
+use super::agent::Agent;
+use super::probe::{self, Found};
+use crate::backend::Backend;
+use crate::cli;
+use crate::env;
+use crate::error::{Error, Kind, Result};
+use crate::lock::{self, Lock};
+use crate::store::Store;
+use crate::store::format::Mapping;
+use crate::store::location::{FOLDER, Place};
+
+pub(super) fn run(context: &Context, options: &cli::Doctor) -> Result<()> {
+    let chosen = context.spoken_of_backends()?;
+    let mut report = Report::default();
+    report.this_program();
+    report.agents(&chosen, options)?;
+    let mut stores = Vec::new();
+    for &backend in &chosen {
+        stores.push(context.store(backend, &options.place)?.0);
+    }
+    report.place(&stores);
+    report.login_shell()?;
+    report.tell(options.json)
+}
+
+impl Report {
+    fn this_program(&mut self) {
+        let path = std::env::current_exe().map(|path| format!(", {}", path.display())).unwrap_or_default();
+        self.ok("program", format!("{} {}{path}", probe::PROGRAM, env!("CARGO_PKG_VERSION")));
+    }
+
+    /// One agent will do, unless the caller says which.
+    fn agents(&mut self, chosen: &[Backend], options: &cli::Doctor) -> Result<()> {
+        let mut found = Vec::new();
+        for &backend in chosen {
+            let agent = Agent::new(backend, &options.agent, None)?;
+            let program = agent.program(None);
+            found.push((agent, program));
+        }
+        let none = found.iter().all(|(_, program)| program.is_err());
+        for (agent, program) in found {
+            let backend = agent.backend;
+            let what = format!("{backend}.command");
+            match program {
+                Ok(program) => {
+                    let through = if agent.launcher.is_shell() { "through " } else { "" };
+                    self.ok(&what, format!("{through}{}", program.display()));
+                    if self.version(&agent, &program)? {
+                        self.options(&agent, &program)?;
+                    }
+                }
+                Err(error) if none || chosen.len() == 1 || agent.launcher.name() != backend.name() => {
+                    self.error(&what, &error);
+                }
+                Err(error) => {
+                    let hint = error.way_out().unwrap_or_default().to_owned();
+                    self.warning(&what, error.to_sentence(), &hint);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether the agent answered.
+    fn version(&mut self, agent: &Agent, program: &Path) -> Result<bool> {
+        let what = format!("{}.version", agent.backend);
+        let hint = format!("run it by hand: {} --version", agent.launcher.name());
+        let answer = match ask(agent, program, &["--version"])? {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.error(&what, &error);
+                return Ok(false);
+            }
+        };
+        match (answer.failure(), answer.first_line()) {
+            (Some(why), _) => {
+                self.error(&what, &Error::new(Kind::Io, why).hint(hint));
+                return Ok(false);
+            }
+            (None, Some(version)) => self.ok(&what, version),
+            (None, None) => self.warning(&what, "it printed nothing", &hint),
+        }
+        Ok(true)
+    }
+
+    /// Whether the agent's help has every option that we use.
+    fn options(&mut self, agent: &Agent, program: &Path) -> Result<()> {
+        let what = format!("{}.options", agent.backend);
+        let mut missing = Vec::new();
+        let mut known = 0;
+        for page in agent.backend.help_pages() {
+            let answer = match ask(agent, program, page.arguments)? {
+                Ok(answer) if answer.failure().is_none() => answer,
+                Ok(answer) => {
+                    let (page, why) = (page.arguments.join(" "), answer.failure().unwrap_or_default());
+                    self.warning(&what, format!("'{page}' failed: {why}"), "run it by hand");
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.error(&what, &error);
+                    return Ok(());
+                }
+            };
+            for option in page.options {
+                if has_option(&answer.stdout, option) {
+                    known += 1;
+                } else {
+                    missing.push(format!("{option} ('{}')", page.arguments.join(" ")));
+                }
+            }
+        }
+        if known == 0 {
+            let error = Error::new(Kind::Io, "its help names no option that is used");
+            self.error(&what, &error.hint(format!("is '{}' really {}?", agent.launcher.name(), agent.backend)));
+        } else if missing.is_empty() {
+            self.ok(&what, format!("its help has all {known} that are used"));
+        } else {
+            let message = format!("its help does not name {}", missing.join(", "));
+            self.warning(&what, message, "a call that needs one may fail: another release may have it");
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, stores: &[Store]) {
+        let Some(place) = stores.first().map(|store| &store.place) else { return };
+        self.lasting(place);
+        #[cfg(unix)]
+        if let Place::Default { root, .. } = place {
+            self.shared_folder(&root.join(FOLDER));
+        }
+        for store in stores {
+            let what = format!("{}.names", store.backend);
+            let file = store.path().display();
+            match store.read() {
+                Ok(None) => self.ok(&what, format!("none yet: {file}")),
+                Ok(Some(mapping)) => {
+                    let names = Mapping::len(&mapping);
+                    self.ok(&what, format!("{names} in {file}{}", owner(store.path())));
+                }
+                Err(error) => self.error(&what, &error.into()),
+            }
+        }
+        match stores.iter().try_for_each(Store::check_writable) {
+            Ok(()) => self.ok("mapping.writable", "names can be saved"),
+            Err(error) => self.error("mapping.writable", &error.into()),
+        }
+        match lock::folder() {
+            Ok(folder) => match Lock::try_take(&lock::key(&[b"doctor"])) {
+                Ok(_) => self.ok("locks", folder.display().to_string()),
+                Err(error) => self.error("locks", &no_lock(&error)),
+            },
+            Err(error) => self.error("locks", &no_lock(&error)),
+        }
+    }
+
+    /// Whether names outlive a reboot.
+    fn lasting(&mut self, place: &Place) {
+        let what = "mapping.place";
+        let (folder, temp) = match place {
+            Place::Default { root, private_root, .. } => (root.clone(), !private_root),
+            Place::Explicit { resolved, .. } => (resolved.parent().unwrap_or(resolved).to_owned(), false),
+        };
+        let shown = folder.display();
+        let hint = format!("set {} to a folder that lasts, or keep the ids elsewhere too", env::FOLDER);
+        if is_in_memory(&folder) {
+            self.warning(what, format!("{shown} is in memory: names are gone after a reboot"), &hint);
+        } else if temp && !folder.starts_with("/var/tmp") {
+            let message = format!("{shown} is a temp folder: names may be gone after a reboot or a clean-up");
+            self.warning(what, message, &hint);
+        } else {
+            self.ok(what, format!("{shown} outlives a reboot"));
+        }
+    }
+
+    /// The owner of a sticky folder can still rename and remove what is in it.
+    #[cfg(unix)]
+    fn shared_folder(&mut self, folder: &Path) {
+        use std::os::unix::fs::MetadataExt;
+        let what = "mapping.owner";
+        let me = rustix::process::geteuid().as_raw();
+        let shown = folder.display();
+        match std::fs::symlink_metadata(folder) {
+            Ok(metadata) if metadata.uid() == me => self.ok(what, format!("{shown} is yours")),
+            Ok(metadata) => {
+                let message = format!("{shown} belongs to user {}, who can take your names away", metadata.uid());
+                self.warning(what, message, &format!("set {} to a folder of your own", env::FOLDER));
+            }
+            Err(_) => self.ok(what, format!("{shown} is not there yet")),
+        }
+    }
+
+    fn login_shell(&mut self) -> Result<()> {
+        let what = "login_shell";
+        let name = probe::PROGRAM;
+        let (message, hint) = match probe::login_shell()? {
+            Found::Us(path) => {
+                self.ok(what, format!("finds {}", path.display()));
+                return Ok(());
+            }
+            Found::Another(path) => (
+                format!("finds another {name}: {}", path.display()),
+                "codex calls that one: remove it, or put this one first on the PATH of your profile",
+            ),
+            Found::Nothing => (
+                format!("does not find {name}"),
+                "codex will not find it either: put it into a folder that is on PATH in your profile, as /usr/local/bin is",
+            ),
+            Found::Unknown(why) => (format!("cannot be asked: {why}"), "see whether bash -lc works"),
+        };
+        self.warning(what, message, hint);
+        Ok(())
+    }
+}
+
+/// Asks the agent something that costs nothing. The error inside: it could not be started.
+fn ask(agent: &Agent, program: &Path, arguments: &[&str]) -> Result<Result<probe::Answer>> {
+    let arguments = agent.launcher.arguments(arguments.iter().map(OsString::from).collect())?;
+    let set = agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
+    let unset = agent.backend.withheld_variables().iter().map(OsString::from).collect();
+    match probe::ask(program, arguments, set, unset) {
+        Err(error) if matches!(error.kind, Kind::Interrupted(_)) => Err(error),
+        answer => Ok(answer),
+    }
+}
+
+/// Whether `help` names `option`, and not just a longer one that begins with it.
+fn has_option(help: &str, option: &str) -> bool {
+    let in_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    help.match_indices(option)
+        .any(|(at, _)| !help[..at].ends_with(in_word) && !help[at + option.len()..].starts_with(in_word))
+}
+
+fn no_lock(error: &std::io::Error) -> Error {
+    Error::new(Kind::Io, "no lock can be taken").because(error).hint("every call that changes something needs one")
+}
+
+#[cfg(unix)]
+fn owner(file: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let me = rustix::process::geteuid().as_raw();
+    match std::fs::metadata(file) {
+        Ok(metadata) if metadata.uid() == me => format!(", yours, mode {:04o}", metadata.mode() & 0o7777),
+        Ok(metadata) => format!(", of user {}, mode {:04o}", metadata.uid(), metadata.mode() & 0o7777),
+        Err(_) => String::new(),
+    }
+}
+
+/// Windows has no owner that would matter in a temp folder of the user's own.
+#[cfg(windows)]
+fn owner(_file: &Path) -> String {
+    String::new()
+}
+
+/// Whether `folder`, or what there is of its path, lies on a file system that a reboot empties.
+#[cfg(target_os = "linux")]
+fn is_in_memory(folder: &Path) -> bool {
+    /// statfs(2): tmpfs and ramfs.
+    const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
+    let kind = folder.ancestors().find_map(|folder| rustix::fs::statfs(folder).ok());
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "32 bits in a type of the system's own"
+    )]
+    kind.is_some_and(|kind| IN_MEMORY.contains(&(kind.f_type as u32)))
+}
+
+/// Other systems are not asked.
+#[cfg(not(target_os = "linux"))]
+fn is_in_memory(_folder: &Path) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_is_found_as_a_word_of_its_own() {
+        let help = "  -o, --output-last-message <FILE>\n  --json\n  --append-system-prompt[-file]\n";
+        for (option, there) in [
+            ("--json", true),
+            ("-o", true),
+            ("--output", false),
+            ("--output-last-message", true),
+            ("--append-system-prompt", true),
+            ("--js", false),
+            ("-json", false),
+        ] {
+            assert_eq!(has_option(help, option), there, "{option}");
+        }
+    }
+}

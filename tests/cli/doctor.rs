@@ -1,0 +1,188 @@
+//! `doctor`: what a call needs, looked at before one is paid for.
+
+use serde_json::Value;
+
+use crate::support::*;
+
+/// A sandbox in which everything is as it should be, but for what `HOME/.bash_profile` may say.
+fn healthy() -> Sandbox {
+    let mut sandbox = Sandbox::new();
+    let program = env!("CARGO_BIN_EXE_invoke-persist").replace('\\', "/");
+    for (variable, agent) in [("CLAUDE_CMD", "claude"), ("CODEX_CMD", "codex")] {
+        sandbox.env(variable, format!("'{program}' echo-agent {agent}"));
+    }
+    sandbox.env("INVOKE_PERSIST_DIR", sandbox.home().join("names"));
+    sandbox
+}
+
+/// The checks that `doctor` makes, whatever it makes of them.
+fn checks(sandbox: &Sandbox, options: &[&str]) -> Vec<Value> {
+    let output = sandbox.run(&[&["doctor", "--json"][..], options].concat());
+    let report: Value = serde_json::from_str(&output.stdout).expect("it prints JSON whatever it finds");
+    let failed = report["checks"].as_array().unwrap().iter().any(|check| check["status"] == "error");
+    assert_eq!((report["ok"].as_bool(), output.code), (Some(!failed), Some(i32::from(failed))), "{report}");
+    report["checks"].as_array().unwrap().clone()
+}
+
+/// The check called `what`: its status, its message, its hint.
+fn check(checks: &[Value], what: &str) -> (String, String, Option<String>) {
+    let check = checks.iter().find(|check| check["check"] == what);
+    let check = check.unwrap_or_else(|| panic!("no check is called {what}: {checks:?}"));
+    let text = |key: &str| check[key].as_str().map(str::to_owned);
+    (text("status").unwrap(), text("message").unwrap(), text("hint"))
+}
+
+/// A program that says this whatever it is asked.
+fn says(text: &str) -> Turn {
+    Turn::default().stdout(text)
+}
+
+#[test]
+fn where_everything_is_there_every_line_says_so() {
+    let sandbox = healthy();
+    let checks = checks(&sandbox, &[]);
+    for check in &checks {
+        let keys: Vec<_> = check.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["check", "hint", "message", "status"]);
+        let (what, status) = (check["check"].as_str().unwrap(), &check["status"]);
+        // the machine decides about these two
+        assert!(status == "ok" || ["login_shell", "mapping.place"].contains(&what), "{check}");
+        assert_eq!(check["hint"].is_null(), status == "ok");
+    }
+    for agent in ["claude", "codex"] {
+        assert_eq!(
+            check(&checks, &format!("{agent}.version")).1,
+            format!("{} (echo agent)", env!("CARGO_PKG_VERSION"))
+        );
+    }
+    assert!(check(&checks, "claude.names").1.starts_with("none yet: "));
+    assert!(!sandbox.home().join("names").exists(), "looking changes nothing");
+    assert!(!sandbox.temp().join("agent-sessions").exists());
+}
+
+#[test]
+fn people_get_a_line_for_each_check_and_a_way_out_for_each_fault() {
+    let sandbox = Sandbox::new();
+    sandbox.agent(Turn::doing([]).stderr("no licence\n").exit(3));
+    let output = sandbox.run(&["--backend", "claude", "doctor"]);
+    assert_eq!(output.code, Some(1));
+    let lines: Vec<_> = output.stdout.lines().collect();
+    assert!(lines[0].starts_with("ok       program           invoke-persist 0.1.0, "), "{lines:?}");
+    assert_eq!(lines[2], "error    claude version    exit status 3: no licence");
+    assert_eq!(lines[3], "                           hint: run it by hand: claude --version");
+    assert_eq!(output.stderr, "error: one check failed\nhint: see what it says on standard output\n");
+    let failure = sandbox.fails(&["--backend", "claude", "doctor"], 1, "io");
+    assert_eq!(failure.message, "one check failed");
+}
+
+#[test]
+fn one_agent_is_enough_unless_another_is_asked_for() {
+    let mut sandbox = Sandbox::new();
+    sandbox.agent(says("1\n--resume --output-format -p"));
+    sandbox.only_agents(&["claude"]);
+    let missing = "the agent's program 'codex' was not found";
+    let both = checks(&sandbox, &[]);
+    assert_eq!(check(&both, "claude.command").0, "ok");
+    let (status, message, hint) = check(&both, "codex.command");
+    assert_eq!((status.as_str(), message.as_str()), ("warning", missing));
+    assert!(hint.unwrap().contains("--codex-cmd"));
+    assert_eq!(check(&checks(&sandbox, &["--backend", "codex"]), "codex.command").0, "error");
+    // somebody wants this very command
+    assert_eq!(check(&checks(&sandbox, &["--codex-cmd", "my-codex"]), "codex.command").0, "error");
+    let mut sandbox = Sandbox::new();
+    sandbox.only_agents(&[]);
+    let none = checks(&sandbox, &[]);
+    assert_eq!((check(&none, "claude.command").0, check(&none, "codex.command").0), ("error".into(), "error".into()));
+}
+
+#[test]
+fn a_help_without_an_option_that_is_used_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.agent(says(
+        "2.0\n-p --output-format --resume --append-system-prompt --model --verbose --include-partial-messages\n",
+    ));
+    let (status, message, _) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.options");
+    assert_eq!((status.as_str(), message.as_str()), ("warning", "its help does not name --effort ('--help')"));
+    sandbox.agent(says("2.0\n"));
+    let (status, message, hint) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.options");
+    assert_eq!((status.as_str(), message.as_str()), ("error", "its help names no option that is used"));
+    assert_eq!(hint.unwrap(), "is 'claude' really claude?");
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_not_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.agent(Turn::doing([Step::wait_for("never")]));
+    let (status, message, _) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.version");
+    assert_eq!((status.as_str(), message.as_str()), ("error", "no answer within 5 s"));
+    #[cfg(unix)]
+    assert!(!is_alive(sandbox.only_call().pid));
+}
+
+#[test]
+fn a_mapping_that_cannot_be_used_is_an_error() {
+    let sandbox = healthy();
+    let folder = sandbox.home().join("names/agent-sessions").join(sandbox.key_of(sandbox.workspace()));
+    let file = sandbox.write(folder.join(Backend::Claude.mapping_file_name()), "{");
+    sandbox.save(Backend::Codex, "a", "i");
+    let checks = checks(&sandbox, &[]);
+    let (status, message, hint) = check(&checks, "claude.names");
+    assert_eq!(status, "error");
+    assert!(message.contains(&file.display().to_string()) && message.contains("is no JSON object"), "{message}");
+    assert!(hint.unwrap().starts_with("repair or remove the file"));
+    let (status, message, _) = check(&checks, "codex.names");
+    assert_eq!(status, "ok");
+    assert!(message.starts_with("1 in "), "{message}");
+    #[cfg(unix)]
+    assert!(message.ends_with(", yours, mode 0600"), "{message}");
+}
+
+#[test]
+fn a_temp_folder_is_no_place_for_ever() {
+    let mut sandbox = healthy();
+    sandbox.env("INVOKE_PERSIST_DIR", "");
+    let (status, _, hint) = check(&checks(&sandbox, &[]), "mapping.place");
+    assert_eq!(status, "warning");
+    assert!(hint.unwrap().contains("INVOKE_PERSIST_DIR"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_place_that_cannot_be_used_is_an_error() {
+    let mut sandbox = healthy();
+    sandbox.env("INVOKE_PERSIST_DIR", sandbox.write(sandbox.home().join("file"), "").join("names"));
+    let checks = checks(&sandbox, &[]);
+    for what in ["claude.names", "mapping.writable"] {
+        let (status, message, hint) = check(&checks, what);
+        assert_eq!(status, "error");
+        assert!(message.ends_with("cannot be read: not a directory"), "{message}");
+        assert!(hint.is_some());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_login_shell_finds_this_program_or_another_or_none() {
+    let sandbox = healthy();
+    let shell = |profile: &str| {
+        sandbox.write(sandbox.home().join(".bash_profile"), profile);
+        let (status, message, hint) = check(&checks(&sandbox, &[]), "login_shell");
+        (status, message, hint.unwrap_or_default())
+    };
+    let bin = sandbox.bin().display().to_string();
+    let (status, message, hint) = shell("PATH=/usr/bin:/bin");
+    assert_eq!((status.as_str(), message.as_str()), ("warning", "does not find invoke-persist"));
+    assert!(hint.contains("on PATH in your profile"), "{hint}");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_invoke-persist"), sandbox.bin().join("invoke-persist")).unwrap();
+    let (status, message, _) = shell(&format!("PATH='{bin}'"));
+    assert_eq!((status, message), ("ok".to_owned(), format!("finds {bin}/invoke-persist")));
+    std::fs::remove_file(sandbox.bin().join("invoke-persist")).unwrap();
+    std::os::unix::fs::symlink("/bin/true", sandbox.bin().join("invoke-persist")).unwrap();
+    let (status, message, _) = shell(&format!("echo Welcome; PATH='{bin}'"));
+    assert_eq!(
+        (status, message),
+        ("warning".to_owned(), format!("finds another invoke-persist: {bin}/invoke-persist"))
+    );
+    let (status, message, _) = shell("exec sleep 60");
+    assert_eq!((status.as_str(), message.as_str()), ("warning", "cannot be asked: no answer within 5 s"));
+}
