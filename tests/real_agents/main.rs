@@ -46,6 +46,7 @@ macro_rules! real_agent_tests {
 
 mod cases {
     mod deadlines;
+    mod doctor;
     mod failures;
     mod inputs;
     mod memory;
