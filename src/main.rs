@@ -13,6 +13,7 @@ mod lock;
 mod output;
 mod process;
 mod session;
+mod skill;
 mod stdio;
 mod store;
 mod table;

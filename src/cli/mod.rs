@@ -1,6 +1,7 @@
 //! Every type of the command line, no logic. The comments here are the help.
 #![allow(clippy::doc_markdown, reason = "in help backticks would be shown")]
 
+mod skill;
 mod spelling;
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::backend::Backend;
 use crate::error::Format;
+pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces};
 pub(crate) use spelling::{Spelled, spell};
 
 /// Keeps names for Claude Code and Codex CLI sessions, per workspace, and runs their turns.
@@ -99,7 +101,7 @@ macro_rules! commands {
         }
 
         /// A command with its options alone, as `name` has them.
-        fn options_of(name: &str) -> Option<clap::Command> {
+        pub(crate) fn options_of(name: &str) -> Option<clap::Command> {
             match name {
                 $($name => Some($variant::augment_args(clap::Command::new($name))),)*
                 _ => None,
@@ -117,6 +119,7 @@ commands! {
     DeleteAllSessions "delete-all-sessions" "Forget all names of a workspace; the agent keeps the sessions";
     ResumeJson "resume-json" "Go on with a session: one turn, one answer as JSON";
     ResumeStream "resume-stream" "Go on with a session: one turn, the agent's events as they come";
+    Skill "skill" "The skills by which agents call this program: install, list, update, print them";
     Doctor "doctor" "Look whether everything is there that a call needs; call no model";
     Demo "demo" "Show the whole round in a temporary workspace with a built-in echo agent";
     EchoAgent "echo-agent" "The agent of the demo: speaks the headless protocol of claude or codex and counts turns" hidden true;

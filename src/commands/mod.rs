@@ -16,6 +16,7 @@ mod progress;
 mod rename_session;
 mod resolve;
 mod resume;
+mod skill;
 mod turn;
 
 use std::ffi::OsString;
@@ -75,6 +76,7 @@ fn run(context: &Context, command: &Command) -> Result<()> {
         Command::DeleteAllSessions(options) => delete_all_sessions::run(context, options),
         Command::ResumeJson(options) => resume::json(context, options),
         Command::ResumeStream(options) => resume::stream(context, options),
+        Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),
         Command::Demo(_) => demo::run(),
         Command::EchoAgent(options) => echo_agent::run(options),
@@ -94,7 +96,8 @@ fn parse(mut line: clap::Command, program: &OsString, spelled: &Spelled) -> Resu
         return shown.or_else(forgive_broken_pipe).map_err(|error| stdout_error(&error)).map(|()| None);
     }
     if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
-        return Err(Error::usage("a command is missing").hint("see invoke-persist --help"));
+        let command = spelled.command.as_deref().map(|command| format!("{command} ")).unwrap_or_default();
+        return Err(Error::usage("a command is missing").hint(format!("see invoke-persist {command}--help")));
     }
     if error.kind() == ErrorKind::InvalidUtf8 {
         return Err(not_unicode(&spelled.arguments));

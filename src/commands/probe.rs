@@ -89,6 +89,24 @@ pub(super) enum Found {
     Unknown(String),
 }
 
+impl Found {
+    /// What a login shell does, in words; if that is not good, with what to do.
+    pub(super) fn tell(&self) -> (String, Option<&'static str>) {
+        match self {
+            Self::Us(path) => (format!("finds {PROGRAM}: {}", path.display()), None),
+            Self::Another(path) => (
+                format!("finds another {PROGRAM}: {}", path.display()),
+                Some("codex calls that one: remove it, or put this one first on the PATH of your profile"),
+            ),
+            Self::Nothing => (
+                format!("does not find {PROGRAM}"),
+                Some("nor will codex: put it into a folder that is on PATH in your profile, as /usr/local/bin is"),
+            ),
+            Self::Unknown(why) => (format!("cannot be asked: {why}"), Some("see whether bash -lc works")),
+        }
+    }
+}
+
 /// What a login shell finds under our name: codex runs its commands in one (`bash -lc`), and the profile that it reads
 /// may set PATH anew.
 #[cfg(unix)]

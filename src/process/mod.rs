@@ -41,6 +41,11 @@ pub(crate) fn keep_files_private() {
     platform::keep_files_private();
 }
 
+/// Runs `work`, whose files are as private or open as the caller wants them. For when no other thread makes any.
+pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
+    platform::with_callers_umask(work)
+}
+
 /// What to start.
 #[derive(Debug)]
 pub(crate) struct Command {

@@ -90,6 +90,11 @@ pub(super) fn keep_files_private() {
     raw::keep_files_private();
 }
 
+/// Runs `work` with the caller's umask.
+pub(super) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
+    raw::with_callers_umask(work)
+}
+
 /// Reads what is there, or waits for it, and counts it together with the reading: who looks at `count` and at the pipe
 /// misses nothing between.
 pub(super) fn read_counted(pipe: &mut File, buffer: &mut [u8], count: &Mutex<u64>) -> io::Result<usize> {

@@ -53,6 +53,11 @@ pub(super) fn end_by(signal: i32) {
 /// There is no job control.
 pub(super) fn job_control(_signal: i32, _agent: Option<&Agent>) {}
 
+/// There is no umask.
+pub(super) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
 /// There is no umask; the temp folder is the user's own.
 pub(super) fn keep_files_private() {}
 

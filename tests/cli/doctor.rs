@@ -175,7 +175,7 @@ fn a_login_shell_finds_this_program_or_another_or_none() {
     assert!(hint.contains("on PATH in your profile"), "{hint}");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_invoke-persist"), sandbox.bin().join("invoke-persist")).unwrap();
     let (status, message, _) = shell(&format!("PATH='{bin}'"));
-    assert_eq!((status, message), ("ok".to_owned(), format!("finds {bin}/invoke-persist")));
+    assert_eq!((status, message), ("ok".to_owned(), format!("finds invoke-persist: {bin}/invoke-persist")));
     std::fs::remove_file(sandbox.bin().join("invoke-persist")).unwrap();
     std::os::unix::fs::symlink("/bin/true", sandbox.bin().join("invoke-persist")).unwrap();
     let (status, message, _) = shell(&format!("echo Welcome; PATH='{bin}'"));

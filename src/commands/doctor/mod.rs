@@ -9,7 +9,7 @@ use std::path::Path;
 use self::report::Report;
 use super::Context;
 use super::agent::Agent;
-use super::probe::{self, Found};
+use super::probe;
 use crate::backend::Backend;
 use crate::cli;
 use crate::env;
@@ -200,24 +200,10 @@ impl Report {
     }
 
     fn login_shell(&mut self) -> Result<()> {
-        let what = "login_shell";
-        let name = probe::PROGRAM;
-        let (message, hint) = match probe::login_shell()? {
-            Found::Us(path) => {
-                self.ok(what, format!("finds {}", path.display()));
-                return Ok(());
-            }
-            Found::Another(path) => (
-                format!("finds another {name}: {}", path.display()),
-                "codex calls that one: remove it, or put this one first on the PATH of your profile",
-            ),
-            Found::Nothing => (
-                format!("does not find {name}"),
-                "codex will not find it either: put it into a folder that is on PATH in your profile, as /usr/local/bin is",
-            ),
-            Found::Unknown(why) => (format!("cannot be asked: {why}"), "see whether bash -lc works"),
-        };
-        self.warning(what, message, hint);
+        match probe::login_shell()?.tell() {
+            (message, None) => self.ok("login_shell", message),
+            (message, Some(hint)) => self.warning("login_shell", message, hint),
+        }
         Ok(())
     }
 }

@@ -19,6 +19,15 @@ pub(super) fn keep_files_private() {
     let _ = UMASK.set(rustix::process::umask(Mode::RWXG | Mode::RWXO));
 }
 
+/// Runs `work` with the caller's umask.
+pub(super) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
+    let Some(mask) = UMASK.get() else { return work() };
+    let private = rustix::process::umask(*mask);
+    let done = work();
+    rustix::process::umask(private);
+    done
+}
+
 /// Makes the program lead a session and process group of its own: without a controlling terminal, so that something
 /// that would ask there fails instead of stopping for ever. On Linux it gets TERM when we die, however we die (not
 /// KILL: that would end only npm's launcher and free the real codex).

@@ -1,0 +1,106 @@
+//! The command line of `skill`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::skill::host::Scope;
+use crate::skill::{Reference, Skill as Which};
+
+#[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Skill {
+    #[command(subcommand)]
+    pub action: SkillAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SkillAction {
+    /// Copy the skills into the folders in which hosts look; by default for the user, for every host that is there
+    Install(SkillChange),
+    /// Tell what stands in each place: missing, up-to-date, outdated, modified or foreign
+    List(SkillList),
+    /// Replace what an older release installed
+    Update(SkillChange),
+    /// Take installed skills away
+    Uninstall(SkillChange),
+    /// Print a skill's text, or that of one of its references
+    Show {
+        #[arg(value_enum, value_name = "NAME")]
+        skill: Which,
+        #[arg(value_enum, value_name = "REFERENCE")]
+        reference: Option<Reference>,
+    },
+    /// Write a skill into a folder of your own
+    Export {
+        #[arg(value_enum, value_name = "NAME")]
+        skill: Which,
+        /// The folder that will hold NAME
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Replace what is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Let an installed original call this program: its script makes room for one that does
+    Shim {
+        /// The folder with its SKILL.md
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Put the script back
+        #[arg(long)]
+        undo: bool,
+    },
+}
+
+/// The programs that read skills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SkillHosts {
+    /// Claude Code
+    Claude,
+    /// Codex CLI
+    Codex,
+    /// Both, there or not
+    All,
+}
+
+/// Which skills, and where.
+#[derive(Debug, Args)]
+pub(crate) struct SkillPlaces {
+    /// The program that is to find them; by default each that is there
+    #[arg(long, value_enum, value_name = "HOST")]
+    pub agent: Option<SkillHosts>,
+    /// For all your projects, or for the one around the current folder
+    #[arg(long, value_enum, value_name = "SCOPE")]
+    pub scope: Option<Scope>,
+    /// The same as --scope user
+    #[arg(short, long, conflicts_with = "scope")]
+    pub global: bool,
+    /// A folder for skills of your own choice
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["agent", "scope", "global"])]
+    pub dir: Option<PathBuf>,
+    /// Only this skill; repeatable
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub skill: Vec<Which>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SkillList {
+    #[command(flatten)]
+    pub places: SkillPlaces,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SkillChange {
+    #[command(flatten)]
+    pub places: SkillPlaces,
+    /// Replace or remove edited and foreign folders too; they are kept beside the folder for skills
+    #[arg(long)]
+    pub force: bool,
+    /// Tell what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}

@@ -1,0 +1,396 @@
+//! `skill`: installs, lists, updates, removes and prints the two skills. Asks nothing; what would be lost is refused, and
+//! with `--force` kept elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use super::probe;
+use super::{Context, print, print_object};
+use crate::backend::Backend;
+use crate::cli::{SkillAction, SkillChange, SkillHosts, SkillPlaces};
+use crate::error::{Error, Kind, Result};
+use crate::output::{Object, escape_control};
+use crate::process;
+use crate::skill::Skill;
+use crate::skill::folder::{Place, State};
+use crate::skill::host::{self, Scope};
+use crate::skill::shim::{Done, Original};
+use crate::stdio;
+use crate::store::location;
+use crate::table::{self, Column};
+
+pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
+    if context.global.backend.is_some() && !matches!(action, SkillAction::Shim { .. }) {
+        return Err(Error::usage("--backend has no meaning here")
+            .hint("--skill names the skill, --agent the program that is to find it"));
+    }
+    match action {
+        SkillAction::Install(options) => change(context, options, Verb::Install),
+        SkillAction::Update(options) => change(context, options, Verb::Update),
+        SkillAction::Uninstall(options) => change(context, options, Verb::Uninstall),
+        SkillAction::List(options) => list(context, &options.places),
+        SkillAction::Show { skill, reference } => print(&skill.text(*reference)),
+        SkillAction::Export { skill, dir, force } => export(*skill, dir, *force),
+        SkillAction::Shim { dir, undo } => shim(context, dir, *undo),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Install,
+    Update,
+    Uninstall,
+}
+
+/// A place for a skill, and for whom.
+struct Target {
+    /// The host that looks there; `None`: the caller named the folder.
+    host: Option<(Backend, Scope)>,
+    place: Place,
+    state: State,
+}
+
+/// What is done with one target.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Install,
+    Update,
+    /// Of what is precious.
+    Replace,
+    Remove,
+    /// Of what is precious.
+    MoveAside,
+    Nothing,
+}
+
+impl Deed {
+    fn of(verb: Verb, state: &State) -> Self {
+        match (verb, state) {
+            (Verb::Install, State::Missing) => Self::Install,
+            (Verb::Install | Verb::Update, State::Outdated { .. }) => Self::Update,
+            (Verb::Install, State::Modified | State::Foreign { .. }) | (Verb::Update, State::Modified) => Self::Replace,
+            (Verb::Uninstall, State::UpToDate | State::Outdated { .. }) => Self::Remove,
+            (Verb::Uninstall, State::Modified | State::Foreign { .. }) => Self::MoveAside,
+            (Verb::Install | Verb::Update, State::UpToDate)
+            | (Verb::Update, State::Missing | State::Foreign { .. })
+            | (Verb::Uninstall, State::Missing) => Self::Nothing,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Install => "installed",
+            Self::Update => "updated",
+            Self::Replace => "replaced",
+            Self::Remove | Self::MoveAside => "removed",
+            Self::Nothing => "unchanged",
+        }
+    }
+
+    /// Does it. Tells where something was kept.
+    fn perform(self, place: &Place) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Install | Self::Update => place.install(false),
+            Self::Replace => place.install(true),
+            Self::Remove => place.remove(false),
+            Self::MoveAside => place.remove(true),
+            Self::Nothing => Ok(None),
+        }
+    }
+}
+
+fn change(context: &Context, options: &SkillChange, verb: Verb) -> Result<()> {
+    let here = location::current_folder()?;
+    let targets =
+        targets(&options.places, &here, &[Scope::User], if verb == Verb::Install { Of::Here } else { Of::Installed })?;
+    // all are looked at before one is touched
+    for target in &targets {
+        if !options.force && matches!(Deed::of(verb, &target.state), Deed::Replace | Deed::MoveAside) {
+            return Err(refused(target));
+        }
+    }
+    let mut done = Vec::new();
+    for target in targets {
+        let deed = Deed::of(verb, &target.state);
+        let kept = if options.dry_run { None } else { process::with_callers_umask(|| deed.perform(&target.place))? };
+        done.push((target, deed, kept));
+    }
+    let twice =
+        if verb == Verb::Uninstall { Vec::new() } else { copies(done.iter().map(|(target, ..)| target), &here) };
+    let shell = if verb == Verb::Install && !options.dry_run { Some(probe::login_shell()?.tell()) } else { None };
+    if options.places.json {
+        let skills = done.iter().map(|(target, deed, kept)| {
+            target
+                .describe()
+                .with("action", deed.name())
+                .with("kept", kept.as_ref().map(|kept| kept.display().to_string()))
+        });
+        let mut object = Object::new().with("dry_run", options.dry_run).with_list("skills", skills.collect());
+        object = object.with_list("seen_twice", twice.iter().map(describe_twice).collect());
+        if let Some((message, hint)) = &shell {
+            let shell =
+                Object::new().with("found", hint.is_none()).with("message", message.as_str()).with("hint", *hint);
+            object = object.with_object("login_shell", shell);
+        }
+        return print_object(&object);
+    }
+    let would = if options.dry_run { "would be " } else { "" };
+    let lines = done.iter().map(|(target, deed, kept)| {
+        let deed = match deed {
+            Deed::Nothing => format!("{}, {}", deed.name(), target.state.name()),
+            _ => format!("{would}{}", deed.name()),
+        };
+        let kept = kept.as_ref().map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
+        format!("{deed}: {}{kept}", target.place.folder().display())
+    });
+    let shell_line = shell.as_ref().filter(|(_, hint)| hint.is_none()).map(|(message, _)| login_shell(message));
+    let lines: Vec<_> = lines.chain(shell_line).map(|line| escape_control(&line) + "\n").collect();
+    print(&lines.concat())?;
+    if done.is_empty() {
+        context.notes.note("no skill of this program is there");
+    }
+    for copies in &twice {
+        context.notes.warning(&told_twice(copies));
+    }
+    if let Some((message, Some(hint))) = &shell {
+        context.notes.warning(&format!("{}; {hint}", login_shell(message)));
+    }
+    Ok(())
+}
+
+fn login_shell(message: &str) -> String {
+    format!("a login shell {message}")
+}
+
+fn refused(target: &Target) -> Error {
+    let folder = target.place.folder();
+    let error = match &target.state {
+        State::Foreign { why } => {
+            Error::new(Kind::Io, format!("'{}' is not from this program", folder.display())).caused_by(why)
+        }
+        _ => Error::new(Kind::Io, format!("'{}' was edited", folder.display())),
+    };
+    error.hint("--force moves it out of the way and keeps it; an original can go on with 'invoke-persist skill shim'")
+}
+
+fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
+    let here = location::current_folder()?;
+    let targets = targets(places, &here, &[Scope::User, Scope::Project], Of::Every)?;
+    let twice = copies(targets.iter(), &here);
+    if places.json {
+        let skills = targets.iter().map(Target::describe).collect();
+        let twice = twice.iter().map(describe_twice).collect();
+        return print_object(&Object::new().with_list("skills", skills).with_list("seen_twice", twice));
+    }
+    let mut columns: Vec<Column> = ["SKILL", "HOST", "SCOPE", "STATE"].map(Column::new).into();
+    columns.push(Column::new("FOLDER").at_least(20).keeping_its_end());
+    for target in &targets {
+        let (host, scope) = target.names();
+        let folder = target.place.folder().display().to_string();
+        let cells = [Some(target.place.skill.name()), host, scope, Some(target.state.name()), Some(&folder)];
+        columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+    }
+    print(&table::draw(columns, stdio::terminal_width()))?;
+    for copies in &twice {
+        context.notes.warning(&told_twice(copies));
+    }
+    Ok(())
+}
+
+fn export(skill: Skill, dir: &Path, force: bool) -> Result<()> {
+    let place = Place { skill, skills: dir.to_owned() };
+    let state = place.state()?;
+    let folder = place.folder();
+    if state != State::Missing && !force {
+        return Err(Error::new(Kind::Io, format!("'{}' is there already", folder.display()))
+            .hint("choose another folder, or add --force"));
+    }
+    let kept = process::with_callers_umask(|| place.install(state.is_precious()))?;
+    let kept = kept.map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
+    print(&format!("{}\n", escape_control(&format!("written: {}{kept}", folder.display()))))
+}
+
+fn shim(context: &Context, dir: &Path, undo: bool) -> Result<()> {
+    let original = Original::open(dir)?;
+    let (script, kept) = (original.script().display(), original.kept().display());
+    let done = if undo { original.restore()? } else { original.replace(context.global.backend)? };
+    let told = match (done, undo) {
+        (Done::Changed, false) => format!("'{script}' now runs this program; the original is '{kept}'"),
+        (Done::Unchanged, false) => format!("'{script}' runs this program already"),
+        (Done::Changed, true) => format!("'{script}' is the original again"),
+        (Done::Unchanged, true) => format!("'{script}' is the original, nothing was done"),
+    };
+    print(&format!("{}\n", escape_control(&told)))
+}
+
+/// Which places are meant where the options do not say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// Those of every host, there or not.
+    Every,
+    /// Those of hosts that are there.
+    Here,
+    /// Those where something stands.
+    Installed,
+}
+
+/// The places that the options mean; `scopes` where they name none.
+fn targets(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Of) -> Result<Vec<Target>> {
+    let mut skills = options.skill.clone();
+    skills.dedup();
+    let skills = if skills.is_empty() { Skill::ALL.to_vec() } else { skills };
+    let mut folders = Vec::new();
+    if let Some(dir) = &options.dir {
+        folders.push((None, here.join(dir)));
+    } else {
+        let hosts = match options.agent {
+            Some(SkillHosts::Claude) => vec![Backend::Claude],
+            Some(SkillHosts::Codex) => vec![Backend::Codex],
+            None if of == Of::Here => Backend::ALL.into_iter().filter(|host| host::is_there(*host, here)).collect(),
+            Some(SkillHosts::All) | None => Backend::ALL.to_vec(),
+        };
+        if hosts.is_empty() {
+            return Err(Error::new(Kind::Io, "neither Claude Code nor Codex CLI seems to be here")
+                .caused_by("neither program is on PATH, and neither has a folder at home")
+                .hint("name the host with --agent claude|codex|all, or a folder for skills with --dir"));
+        }
+        let scope = options.scope.or(options.global.then_some(Scope::User));
+        let scopes = scope.map_or_else(|| scopes.to_vec(), |scope| vec![scope]);
+        for host in hosts {
+            for &scope in &scopes {
+                folders.push((Some((host, scope)), host::skills_folder(host, scope, here)?));
+            }
+        }
+    }
+    let mut targets = Vec::new();
+    for (host, skills_folder) in folders {
+        for &skill in &skills {
+            let place = Place { skill, skills: skills_folder.clone() };
+            let state = place.state()?;
+            if of != Of::Installed || state != State::Missing {
+                targets.push(Target { host, place, state });
+            }
+        }
+    }
+    Ok(targets)
+}
+
+impl Target {
+    fn names(&self) -> (Option<&'static str>, Option<&'static str>) {
+        (self.host.map(|(host, _)| host.name()), self.host.map(|(_, scope)| scope.name()))
+    }
+
+    fn describe(&self) -> Object {
+        let (host, scope) = self.names();
+        let version = if let State::Outdated { version } = &self.state { Some(version.as_str()) } else { None };
+        Object::new()
+            .with("skill", self.place.skill.name())
+            .with("host", host)
+            .with("scope", scope)
+            .with("folder", self.place.folder().display().to_string())
+            .with("state", self.state.name())
+            .with("version", version)
+    }
+}
+
+/// Skills that codex sees more than once, with the folders.
+fn copies<'a>(targets: impl Iterator<Item = &'a Target>, here: &Path) -> Vec<(Skill, Vec<PathBuf>)> {
+    let mut skills: Vec<Skill> = Vec::new();
+    for target in targets.filter(|target| target.host.is_some_and(|(host, _)| host == Backend::Codex)) {
+        if !skills.contains(&target.place.skill) {
+            skills.push(target.place.skill);
+        }
+    }
+    let copies = skills.into_iter().map(|skill| (skill, host::copies_codex_sees(skill, here)));
+    copies.filter(|(_, folders)| folders.len() > 1).collect()
+}
+
+fn told_twice((skill, folders): &(Skill, Vec<PathBuf>)) -> String {
+    let folders: Vec<String> = folders.iter().map(|folder| format!("'{}'", folder.display())).collect();
+    let (name, folders) = (skill.name(), folders.join(" and "));
+    format!("codex sees {name} more than once and then finds none of them: {folders}; leave one")
+}
+
+fn describe_twice((skill, folders): &(Skill, Vec<PathBuf>)) -> Object {
+    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    Object::new().with("skill", skill.name()).with("folders", folders)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use clap::CommandFactory;
+
+    use crate::cli::{self, Cli};
+    use crate::skill::{Reference, Skill};
+
+    /// The commands in the `sh` blocks of a text, without what a shell does with them.
+    fn commands(text: &str) -> Vec<String> {
+        let mut commands = Vec::new();
+        let (mut within, mut here_document) = (false, None);
+        for line in text.lines() {
+            if here_document.as_deref() == Some(line) {
+                here_document = None;
+            } else if line.starts_with("```") {
+                within = line == "```sh";
+            } else if within && here_document.is_none() {
+                here_document = line.split_once("<<").map(|(_, end)| end.trim_matches('\'').to_owned());
+                let command = line.split(" <").next().unwrap_or_default();
+                assert!(command.starts_with("invoke-persist "), "{line}");
+                commands.push(command.to_owned());
+            }
+        }
+        assert_eq!(here_document, None, "a here-document that does not end");
+        commands
+    }
+
+    fn texts() -> Vec<String> {
+        use Reference::{Creation, Deletion, Invocation, Listing};
+        let parts = [None, Some(Creation), Some(Invocation), Some(Listing), Some(Deletion)];
+        Skill::ALL.into_iter().flat_map(|skill| parts.map(|part| skill.text(part))).collect()
+    }
+
+    #[test]
+    fn every_command_in_the_texts_is_one_of_ours() {
+        let mut seen = 0;
+        for text in texts() {
+            // what stands in a sentence, too
+            let spans = text.split('`').skip(1).step_by(2).filter(|span| span.starts_with("invoke-persist "));
+            let spans = spans.filter(|span| !span.contains('\n')).map(str::to_owned);
+            for command in commands(&text).into_iter().chain(spans) {
+                let words = shell_words::split(&command).unwrap();
+                let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+                let line = Cli::command();
+                let spelled =
+                    cli::spell(&line, &words[1..], None).0.unwrap_or_else(|error| panic!("{command}: {error:?}"));
+                super::super::parse(line, &words[0], &spelled).unwrap_or_else(|error| panic!("{command}: {error:?}"));
+                seen += 1;
+            }
+        }
+        assert!(seen > 60, "{seen}");
+    }
+
+    #[test]
+    fn every_option_in_the_texts_exists() {
+        /// Options of the agents, which the texts speak about.
+        const THEIRS: [&str; 5] = ["--sandbox", "--cd", "--add-dir", "--profile", "--permission-mode"];
+        let command = Cli::command();
+        let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let known: Vec<String> = names
+            .iter()
+            .filter_map(|name| cli::options_of(name))
+            .flat_map(|command| {
+                let long = command.get_arguments().filter_map(clap::Arg::get_long_and_visible_aliases);
+                long.flatten().map(|name| format!("--{name}")).collect::<Vec<_>>()
+            })
+            .chain(["--backend", "--error-format", "--quiet"].map(str::to_owned))
+            .collect();
+        for text in texts() {
+            for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
+                if word.len() > 2 && word.starts_with("--") && !word.starts_with("---") && !THEIRS.contains(&word) {
+                    assert!(known.iter().any(|option| option == word), "{word}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The original's skills call a Python script in their own folder. Here that script makes room for one that runs this
+//! program, so that their text works unchanged.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::Skill;
+use crate::backend::Backend;
+use crate::error::{Error, Kind, Result};
+
+/// The script, in an original and in a skill of ours.
+pub(crate) const SCRIPT: &str = "scripts/invoke_persist.py";
+
+/// What is added to the original script's name while the stand-in is in its place.
+const KEPT: &str = ".original";
+
+/// No script is larger.
+const LARGEST: u64 = 4 << 20;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    Changed,
+    /// It was so already.
+    Unchanged,
+}
+
+/// An installed skill whose script can be replaced.
+pub(crate) struct Original {
+    script: PathBuf,
+    kept: PathBuf,
+    content: Vec<u8>,
+}
+
+impl Original {
+    /// `folder` is the skill's, as the original installed it.
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let script = folder.join(SCRIPT);
+        let refused = |why: String| {
+            Error::usage(format!("'{}' is no skill of the original", folder.display()))
+                .caused_by(why)
+                .hint(format!("name the folder that holds SKILL.md and {SCRIPT}"))
+        };
+        let real = fs::canonicalize(&script)
+            .map_err(|error| refused(format!("{SCRIPT}: {}", crate::error::reason(&error))))?;
+        if fs::metadata(&real).is_ok_and(|metadata| !metadata.is_file() || metadata.len() > LARGEST) {
+            return Err(refused(format!("{SCRIPT} is no script")));
+        }
+        let content = fs::read(&real).map_err(|error| failed(&script, "read", &error))?;
+        let mut kept = real.clone().into_os_string();
+        kept.push(KEPT);
+        Ok(Self { script: real, kept: kept.into(), content })
+    }
+
+    /// Where the original script is while the stand-in is in its place.
+    pub(crate) fn kept(&self) -> &Path {
+        &self.kept
+    }
+
+    pub(crate) fn script(&self) -> &Path {
+        &self.script
+    }
+
+    /// The agent whose mapping the script keeps. Both originals have the same name, so their text has to tell.
+    pub(crate) fn backend(&self) -> Option<Backend> {
+        let names = |backend: &Backend| memchr::memmem::find(&self.content, backend.mapping_file_name().as_bytes());
+        match Backend::ALL.into_iter().filter(|backend| names(backend).is_some()).collect::<Vec<_>>()[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Whether the script is the stand-in already, of whatever agent.
+    fn is_ours(&self) -> bool {
+        Skill::ALL.into_iter().any(|skill| skill.stand_in().as_bytes() == self.content)
+    }
+
+    /// Puts the stand-in for `backend` in the script's place and keeps the script beside it. `None`: its text tells.
+    pub(crate) fn replace(&self, backend: Option<Backend>) -> Result<Done> {
+        let skill = |backend| Skill::ALL.into_iter().find(|skill| skill.backend() == backend);
+        if self.is_ours() {
+            let same = backend.and_then(skill).is_none_or(|skill| skill.stand_in().as_bytes() == self.content);
+            if same {
+                return Ok(Done::Unchanged);
+            }
+            return Err(Error::usage(format!("'{}' stands in for the other agent's script", self.script.display()))
+                .hint("undo that first, with --undo"));
+        }
+        let skill = backend.or_else(|| self.backend()).and_then(skill).ok_or_else(|| {
+            Error::usage(format!("'{}' does not tell whose sessions it keeps", self.script.display()))
+                .hint("add --backend claude or --backend codex")
+        })?;
+        if fs::symlink_metadata(&self.kept).is_ok() {
+            return Err(Error::new(Kind::Io, format!("'{}' is in the way", self.kept.display()))
+                .caused_by("a script was kept there before, and the one in its place is not ours")
+                .hint("look which of both you want, and move the other away"));
+        }
+        let put = || {
+            // a second name first, then the new file over the first one: the script is never missing
+            if fs::hard_link(&self.script, &self.kept).is_err() {
+                fs::copy(&self.script, &self.kept)?;
+            }
+            let folder = self.script.parent().unwrap_or(Path::new("."));
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            file.write_all(skill.stand_in().as_bytes())?;
+            file.as_file().set_permissions(fs::metadata(&self.script)?.permissions())?;
+            file.as_file().sync_all()?;
+            file.persist(&self.script).map_err(|error| error.error)?;
+            io::Result::Ok(Done::Changed)
+        };
+        put().map_err(|error| {
+            let _ = fs::remove_file(&self.kept);
+            failed(&self.script, "replaced", &error)
+        })
+    }
+
+    /// Puts the script back.
+    pub(crate) fn restore(&self) -> Result<Done> {
+        if fs::symlink_metadata(&self.kept).is_err() {
+            if self.is_ours() {
+                return Err(Error::new(Kind::Io, format!("'{}' is not there", self.kept.display()))
+                    .caused_by("without the script that was kept there is nothing to put back"));
+            }
+            return Ok(Done::Unchanged);
+        }
+        if !self.is_ours() {
+            return Err(Error::new(Kind::Io, format!("'{}' is not what was put there", self.script.display()))
+                .caused_by(format!("the script kept before is '{}'", self.kept.display()))
+                .hint("look which of both you want, and move the other away"));
+        }
+        fs::rename(&self.kept, &self.script).map_err(|error| failed(&self.script, "put back", &error))?;
+        Ok(Done::Changed)
+    }
+}
+
+fn failed(path: &Path, what: &str, error: &io::Error) -> Error {
+    Error::new(Kind::Io, format!("'{}' cannot be {what}", path.display())).because(error)
+}
