@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, thread};
@@ -80,9 +81,51 @@ struct SeenCall {
 
 #[test]
 fn every_recorded_case_holds() {
-    let cases: Vec<Case> = serde_json::from_str(CASES).expect("cases.json holds cases");
+    let cases = cases();
     assert_eq!(cases.len(), NUMBER_OF_CASES);
+    all_hold(&cases, |sandbox, case| sandbox.cmd(&["--backend", &case.backend]));
+}
 
+/// A skill's script as the skill is installed, in a folder with a space in its name; and in the place of an original.
+#[cfg(unix)]
+#[test]
+#[ignore = "needs python3"]
+fn every_recorded_case_holds_through_the_scripts_of_the_skills() {
+    let python = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).run();
+    let python = python.succeeded().stdout.trim().to_owned();
+    all_hold(&cases(), |sandbox, case| {
+        let (skill, mapping) = match case.backend.as_str() {
+            "claude" => ("claude-code-invoke-persist", "claude-code-alias-mapping.json"),
+            _ => ("codex-cli-invoke-persist", "codex-cli-alias-mapping.json"),
+        };
+        let program = sandbox.bin().join("invoke-persist");
+        if !program.exists() {
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_invoke-persist"), &program).unwrap();
+        }
+        let skills = sandbox.bin().join("my skills");
+        if !skills.exists() {
+            let skills = skills.to_str().unwrap();
+            if case.id.len().is_multiple_of(2) {
+                sandbox.succeeds(&["skill", "install", "--quiet", "--dir", skills, "--skill", skill]);
+            } else {
+                let original = format!("{skills}/{skill}");
+                sandbox.write(format!("{original}/SKILL.md"), format!("---\nname: {skill}\n---\n"));
+                sandbox.write(format!("{original}/scripts/invoke_persist.py"), format!("NAME = \"{mapping}\"\n"));
+                sandbox.succeeds(&["skill", "shim", &original]);
+            }
+        }
+        let mut command = sandbox.cmd_of(Path::new(&python), &[]);
+        command.arg(skills.join(skill).join("scripts/invoke_persist.py"));
+        command
+    });
+}
+
+fn cases() -> Vec<Case> {
+    serde_json::from_str(CASES).expect("cases.json holds cases")
+}
+
+/// Plays all cases, each step with what `program` starts.
+fn all_hold(cases: &[Case], program: impl Fn(&Sandbox, &Case) -> Command + Sync) {
     let cases: Vec<_> = cases.iter().filter(|case| cfg!(unix) || !case.needs_unix()).collect();
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(BTreeMap::new());
@@ -90,7 +133,7 @@ fn every_recorded_case_holds() {
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let faults = case.play();
+                    let faults = case.play(&program);
                     if !faults.is_empty() {
                         failures.lock().expect("no thread panics here").insert(&case.id, faults);
                     }
@@ -115,7 +158,7 @@ impl Case {
     }
 
     /// Plays the steps and tells what was otherwise than recorded.
-    fn play(&self) -> Vec<String> {
+    fn play(&self, program: impl Fn(&Sandbox, &Self) -> Command) -> Vec<String> {
         assert_eq!(self.steps.len(), self.want.steps.len(), "{}: a result for each step", self.id);
         let sandbox = self.prepare();
         let mut faults = Vec::new();
@@ -123,7 +166,7 @@ impl Case {
         for (number, (step, want)) in (1..).zip(self.steps.iter().zip(&self.want.steps)) {
             let place = format!("step {number}, {}", step.argv[0]);
             let argv: Vec<_> = step.argv.iter().map(|arg| sandbox.filled(arg)).collect();
-            let mut command = sandbox.cmd(&["--backend", &self.backend]);
+            let mut command = program(&sandbox, self);
             command.args(argv);
             if let Some(folder) = &step.cwd {
                 command.current_dir(sandbox.filled(folder));

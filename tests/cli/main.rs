@@ -13,5 +13,6 @@ mod processes;
 mod prompts;
 mod readme;
 mod settings;
+mod skills;
 mod support;
 mod verdicts;

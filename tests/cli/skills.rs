@@ -1,0 +1,499 @@
+//! `skill`: the skills are installed, told apart, updated and taken away, and nothing of the user's is lost over it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::*;
+
+const CLAUDE: &str = "claude-code-invoke-persist";
+const CODEX: &str = "codex-cli-invoke-persist";
+const BOTH: [&str; 2] = [CLAUDE, CODEX];
+
+/// Where the hosts of a sandbox look: the user's folders, claude's first.
+fn user_folders(sandbox: &Sandbox) -> [PathBuf; 2] {
+    [sandbox.home().join(".claude/skills"), sandbox.home().join(".agents/skills")]
+}
+
+/// Everything below `folder`: files with their bytes, links with their targets.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let content = if kind.is_symlink() {
+                fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+            } else {
+                fs::read(&path).unwrap()
+            };
+            found.insert(path.strip_prefix(folder).unwrap().to_owned(), content);
+        }
+    }
+    found
+}
+
+/// A skill's files as this release has them.
+fn fresh(sandbox: &Sandbox, skill: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let folder = sandbox.root().join("fresh");
+    let folder = folder.to_str().unwrap();
+    sandbox.succeeds(&["skill", "export", skill, folder, "--force"]);
+    tree(&Path::new(folder).join(skill))
+}
+
+/// Runs `skill VERB --json` and gives what it did, by skill and host.
+fn done(sandbox: &Sandbox, arguments: &[&str]) -> Vec<(String, String, String)> {
+    let report = sandbox.succeeds(&[&["skill"], arguments, &["--json"]].concat()).json();
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let skills = report["skills"].as_array().unwrap().iter();
+    skills.map(|told| (text(&told["skill"]), text(&told["host"]), text(&told["action"]))).collect()
+}
+
+/// A folder that an older release of ours left.
+fn write_older(sandbox: &Sandbox, folder: &Path) {
+    sandbox.write(folder.join("SKILL.md"), include_str!("frozen/skill/SKILL.md"));
+    sandbox.write(folder.join("references/creation.md"), include_str!("frozen/skill/references/creation.md"));
+}
+
+#[test]
+fn both_skills_go_to_every_host_that_is_there() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.succeeds(&["skill", "install"]);
+    for folder in user_folders(&sandbox) {
+        for skill in BOTH {
+            assert_eq!(tree(&folder.join(skill)), fresh(&sandbox, skill));
+            assert!(
+                output.stdout.contains(&format!("installed: {}\n", folder.join(skill).display())),
+                "{}",
+                output.stdout
+            );
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    }
+    let shell = [&output.stdout, &output.stderr].into_iter().flat_map(|text| text.lines()).last().unwrap();
+    assert!(shell.contains("login shell"), "{shell}");
+    assert!(!sandbox.home().join(".claude/skills-replaced").exists());
+    // twice
+    let before = tree(&sandbox.home());
+    let unchanged = done(&sandbox, &["install"]);
+    assert!(unchanged.len() == 4 && unchanged.iter().all(|(_, _, action)| action == "unchanged"), "{unchanged:?}");
+    assert_eq!(tree(&sandbox.home()), before);
+}
+
+#[test]
+fn a_host_is_there_by_its_program_or_by_its_folder() {
+    let mut sandbox = Sandbox::new();
+    sandbox.only_agents(&["codex"]);
+    let installed = |sandbox: &Sandbox| {
+        let mut hosts: Vec<_> = done(sandbox, &["install", "--dry-run"]).into_iter().map(|(_, host, _)| host).collect();
+        hosts.dedup();
+        hosts
+    };
+    assert_eq!(installed(&sandbox), ["codex"]);
+    fs::create_dir(sandbox.home().join(".claude")).unwrap();
+    assert_eq!(installed(&sandbox), ["claude", "codex"]);
+    let mut sandbox = Sandbox::new();
+    sandbox.only_agents(&[]);
+    let failure = sandbox.fails(&["skill", "install"], 1, "io");
+    let hint = failure.hint.unwrap();
+    assert!(hint.contains("--agent") && hint.contains("--dir"), "{hint}");
+    assert!(tree(&sandbox.home()).is_empty());
+    // whoever is named need not be there
+    assert_eq!(done(&sandbox, &["install", "--agent", "all"]).len(), 4);
+}
+
+#[test]
+fn hosts_scopes_and_skills_can_be_chosen() {
+    let mut sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.workspace().join("sub/.git")).unwrap();
+    fs::create_dir_all(sandbox.workspace().join("sub/deep")).unwrap();
+    let mut command = sandbox.cmd(&["skill", "install", "--agent", "claude", "--scope", "project", "--skill", CODEX]);
+    command.current_dir(sandbox.workspace().join("sub/deep")).run().succeeded();
+    assert_eq!(tree(&sandbox.workspace().join("sub/.claude/skills").join(CODEX)), fresh(&sandbox, CODEX));
+    sandbox.succeeds(&["skill", "install", "--agent", "codex", "-g"]);
+    assert!(sandbox.home().join(".agents/skills").join(CLAUDE).exists());
+    sandbox.succeeds(&["skill", "install", "--dir", "own", "--skill", "claude"]);
+    assert_eq!(tree(&sandbox.workspace().join("own")).keys().filter(|path| path.starts_with(CLAUDE)).count(), 7);
+    sandbox.env("CLAUDE_CONFIG_DIR", sandbox.home().join("config"));
+    sandbox.succeeds(&["skill", "install", "--agent", "claude"]);
+    assert!(sandbox.home().join("config/skills").join(CLAUDE).exists());
+    assert!(!sandbox.home().join(".claude").exists());
+    for bad in [
+        &["install", "--dir", "x", "--agent", "claude"][..],
+        &["install", "--scope", "user", "-g"],
+        &["install", "--agent", "cursor"],
+        &["--backend", "codex", "install"],
+        &["show", "other"],
+        &["forget"],
+        &[],
+    ] {
+        sandbox.fails(&[&["skill"], bad].concat(), 2, "usage");
+    }
+}
+
+#[test]
+fn an_older_one_is_updated() {
+    let sandbox = Sandbox::new();
+    let [claude, codex] = user_folders(&sandbox);
+    write_older(&sandbox, &claude.join(CLAUDE));
+    let listed = sandbox.succeeds(&["skill", "list", "--json"]).json();
+    assert_eq!((&listed["skills"][0]["state"], &listed["skills"][0]["version"]), (&"outdated".into(), &"0.0.9".into()));
+    let updated = done(&sandbox, &["update"]);
+    assert_eq!(updated, [(CLAUDE.to_owned(), "claude".to_owned(), "updated".to_owned())]);
+    assert_eq!(
+        tree(&claude),
+        fresh(&sandbox, CLAUDE).into_iter().map(|(path, content)| (Path::new(CLAUDE).join(path), content)).collect()
+    );
+    assert!(!codex.exists(), "what is not installed is not updated");
+    assert!(!claude.with_file_name("skills-replaced").exists());
+    assert_eq!(done(&sandbox, &["update"])[0].2, "unchanged");
+    // installing does the same
+    fs::remove_dir_all(&claude).unwrap();
+    write_older(&sandbox, &claude.join(CLAUDE));
+    assert_eq!(done(&sandbox, &["install", "--agent", "claude"])[0].2, "updated");
+}
+
+/// Puts something into claude's place for its skill, and tells what it is to be called.
+type Planted = (&'static str, fn(&Sandbox, &Path));
+
+fn precious() -> Vec<Planted> {
+    fn edited(sandbox: &Sandbox, place: &Path) {
+        sandbox.succeeds(&[
+            "skill",
+            "install",
+            "--quiet",
+            "--dir",
+            place.parent().unwrap().to_str().unwrap(),
+            "--skill",
+            CLAUDE,
+        ]);
+        sandbox.write(place.join("references/creation.md"), "mine");
+    }
+    fn with_more(sandbox: &Sandbox, place: &Path) {
+        sandbox.succeeds(&[
+            "skill",
+            "install",
+            "--quiet",
+            "--dir",
+            place.parent().unwrap().to_str().unwrap(),
+            "--skill",
+            CLAUDE,
+        ]);
+        sandbox.write(place.join("notes.md"), "mine");
+    }
+    fn foreign(sandbox: &Sandbox, place: &Path) {
+        sandbox.write(place.join("SKILL.md"), "---\nname: claude-code-invoke-persist\n---\n");
+        sandbox.write(place.join("scripts/invoke_persist.py"), "print()");
+    }
+    fn file(sandbox: &Sandbox, place: &Path) {
+        sandbox.write(place, "a file");
+    }
+    let mut all: Vec<Planted> =
+        vec![("modified", edited), ("modified", with_more), ("foreign", foreign), ("foreign", file)];
+    #[cfg(unix)]
+    {
+        fn link(sandbox: &Sandbox, place: &Path) {
+            let elsewhere = sandbox.home().join("dotfiles").join(CLAUDE);
+            write_older(sandbox, &elsewhere);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(elsewhere, place).unwrap();
+        }
+        all.push(("foreign", link));
+    }
+    all
+}
+
+#[test]
+fn what_the_user_made_is_refused_and_with_force_kept() {
+    for (state, plant) in precious() {
+        let sandbox = Sandbox::new();
+        let skills = user_folders(&sandbox)[0].clone();
+        let place = skills.join(CLAUDE);
+        plant(&sandbox, &place);
+        let before = tree(&sandbox.home());
+        let planted: BTreeMap<_, _> = tree(&place);
+        let listed = sandbox.succeeds(&["skill", "list", "--json"]).json();
+        assert_eq!(listed["skills"][0]["state"], state);
+        for verb in ["install", "uninstall"] {
+            let failure = sandbox.fails(&["skill", verb], 1, "io");
+            assert!(failure.message.contains(&place.display().to_string()), "{}", failure.message);
+            assert!(failure.hint.unwrap().contains("--force"));
+            // codex's folder comes later, and is not touched either
+            assert_eq!(tree(&sandbox.home()), before);
+        }
+        let output = sandbox.succeeds(&["skill", "install", "--agent", "claude", "--force"]);
+        let kept = sandbox.home().join(".claude/skills-replaced").join(format!("{CLAUDE}.1"));
+        let told = format!("replaced: {}, the old one is {}\n", place.display(), kept.display());
+        assert!(output.stdout.starts_with(&told), "{}", output.stdout);
+        assert_eq!(tree(&place), fresh(&sandbox, CLAUDE));
+        assert_eq!(tree(&kept), planted);
+        let is_link = |path: &Path| fs::symlink_metadata(path).unwrap().is_symlink();
+        assert!(!is_link(&place));
+        // a second time: under another name
+        fs::remove_dir_all(&place).unwrap();
+        plant(&sandbox, &place);
+        let removed = sandbox
+            .succeeds(&["skill", "uninstall", "--agent", "claude", "--skill", CLAUDE, "--force", "--json"])
+            .json();
+        assert_eq!(removed["skills"][0]["kept"], kept.with_extension("2").to_str().unwrap());
+        assert!(fs::symlink_metadata(&place).is_err());
+        assert_eq!(tree(&kept.with_extension("2")), planted);
+    }
+}
+
+#[test]
+fn a_dry_run_tells_and_does_nothing() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.succeeds(&["skill", "install", "--dry-run", "--agent", "claude"]);
+    let folder = user_folders(&sandbox)[0].join(CLAUDE);
+    assert!(output.stdout.starts_with(&format!("would be installed: {}\n", folder.display())), "{}", output.stdout);
+    assert!(tree(&sandbox.home()).is_empty() && !sandbox.home().join(".claude").exists());
+    write_older(&sandbox, &folder);
+    let before = tree(&sandbox.home());
+    for (verb, action) in [("update", "updated"), ("uninstall", "removed"), ("install", "updated")] {
+        assert_eq!(done(&sandbox, &[verb, "--dry-run", "--agent", "claude"])[0].2, action);
+    }
+    assert_eq!(tree(&sandbox.home()), before);
+}
+
+#[test]
+fn what_was_installed_is_taken_away() {
+    let sandbox = Sandbox::new();
+    sandbox.succeeds(&["skill", "install"]);
+    let other = user_folders(&sandbox)[0].join("other/SKILL.md");
+    sandbox.write(&other, "somebody's");
+    assert_eq!(done(&sandbox, &["uninstall"]).len(), 4);
+    assert_eq!(tree(&sandbox.home()).into_keys().collect::<Vec<_>>(), [PathBuf::from(".claude/skills/other/SKILL.md")]);
+    let output = sandbox.run(&["skill", "uninstall"]).succeeded();
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", "note: no skill of this program is there\n"));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.write(sandbox.home().join(".claude/skills"), "a file");
+    let failure = sandbox.fails(&["skill", "install", "--agent", "claude"], 1, "io");
+    assert!(failure.message.contains(CLAUDE), "{}", failure.message);
+    assert_eq!(fs::read(sandbox.home().join(".claude/skills")).unwrap(), b"a file");
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::process::Stdio;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_linked_folder_for_skills_stays_a_link() {
+        let sandbox = Sandbox::new();
+        let real = sandbox.home().join("dotfiles/claude-skills");
+        fs::create_dir_all(&real).unwrap();
+        fs::create_dir(sandbox.home().join(".claude")).unwrap();
+        symlink(&real, sandbox.home().join(".claude/skills")).unwrap();
+        sandbox.succeeds(&["skill", "install", "--agent", "claude"]);
+        assert_eq!(fs::read_link(sandbox.home().join(".claude/skills")).unwrap(), real);
+        assert_eq!(tree(&real.join(CLAUDE)), fresh(&sandbox, CLAUDE));
+        sandbox.write(real.join(CLAUDE).join("SKILL.md"), "mine");
+        sandbox.succeeds(&["skill", "install", "--agent", "claude", "--force"]);
+        let kept = sandbox.home().join("dotfiles/claude-skills-replaced").join(format!("{CLAUDE}.1/SKILL.md"));
+        assert_eq!(fs::read(kept).unwrap(), b"mine");
+        assert_eq!(fs::read_dir(sandbox.home().join("dotfiles")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn files_are_as_open_as_the_caller_wants_them() {
+        let sandbox = Sandbox::new();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for (mask, folder, file) in [("022", 0o755, 0o644), ("077", 0o700, 0o600)] {
+            let script = format!("umask {mask}; exec \"$0\" skill install --quiet --dir {mask} --skill {CLAUDE}");
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &script, env!("CARGO_BIN_EXE_invoke-persist")]);
+            shell.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run().succeeded();
+            let place = sandbox.workspace().join(mask).join(CLAUDE);
+            assert_eq!((mode(&place), mode(&place.join("SKILL.md"))), (folder, file), "{mask}");
+        }
+    }
+
+    #[test]
+    fn killed_half_way_the_old_or_the_new_one_is_there() {
+        const ROUNDS: u32 = 60;
+        let sandbox = Sandbox::new();
+        let [skills, _] = user_folders(&sandbox);
+        let place = skills.join(CLAUDE);
+        let fresh = fresh(&sandbox, CLAUDE);
+        let update = ["skill", "update", "--force", "--agent", "claude"];
+        write_older(&sandbox, &place);
+        let old = tree(&place);
+        let whole = sandbox.run(&update).succeeded().took;
+        let mut ends = [0, 0];
+        for round in 0..ROUNDS {
+            fs::remove_dir_all(&place).unwrap();
+            write_older(&sandbox, &place);
+            let mut command = sandbox.cmd(&update);
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            thread::sleep(whole.min(Duration::from_millis(100)) * round / ROUNDS); // where it is killed does not matter
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let there = tree(&place);
+            assert!(there == old || there == fresh, "{:?}", there.keys());
+            ends[usize::from(there == fresh)] += 1;
+        }
+        assert!(ends[0] > 0, "some were killed before the end: {ends:?}");
+        sandbox.succeeds(&update);
+        assert_eq!(tree(&place), fresh);
+        assert_eq!(fs::read_dir(&skills).unwrap().count(), 1, "nothing is left where a host looks");
+    }
+
+    /// Without root's powers, since nothing is read-only for it.
+    #[test]
+    fn a_read_only_folder_is_told_and_left_alone() {
+        if rustix::process::geteuid().is_root() {
+            return; // `a_folder_that_cannot_be_written_is_told` shows the same error
+        }
+        let sandbox = Sandbox::new();
+        let place = user_folders(&sandbox)[0].join(CLAUDE);
+        write_older(&sandbox, &place);
+        for folder in [place.parent().unwrap(), &sandbox.home().join(".claude")] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).unwrap();
+        }
+        let before = tree(&sandbox.home());
+        let failure = sandbox.fails(&["skill", "update"], 1, "io");
+        assert!(failure.message.contains("ermission denied"), "{}", failure.message);
+        assert_eq!(tree(&sandbox.home()), before);
+        for folder in [place.parent().unwrap(), &sandbox.home().join(".claude")] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
+    #[test]
+    #[ignore = "needs python3"]
+    fn the_script_without_the_program_says_what_to_do() {
+        let mut sandbox = Sandbox::new();
+        let python = std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).run();
+        let python = python.succeeded().stdout.trim().to_owned();
+        sandbox.succeeds(&["skill", "export", CODEX, "."]);
+        sandbox.env("PATH", sandbox.home());
+        let script = format!("{CODEX}/scripts/invoke_persist.py");
+        let output = sandbox.cmd_of(Path::new(&python), &[&script, "list-sessions"]).run();
+        let want = "error: invoke-persist is not on PATH\nhint: install it where a login shell finds it\n";
+        assert_eq!((output.code, output.stderr.as_str()), (Some(127), want));
+    }
+}
+
+#[test]
+fn a_second_copy_that_codex_would_stumble_over_is_told() {
+    let sandbox = Sandbox::new();
+    let folder = user_folders(&sandbox)[1].clone();
+    sandbox.write(folder.join(format!("{CODEX}.bak/SKILL.md")), format!("---\nname: {CODEX}\n---\n"));
+    let output = sandbox.run(&["skill", "install", "--agent", "codex"]).succeeded();
+    let told = output.stderr.lines().find(|line| line.starts_with("warning: codex sees")).unwrap();
+    assert!(told.contains(&format!("{CODEX} more than once")) && told.contains(".bak'"), "{told}");
+    let listed = sandbox.succeeds(&["skill", "list", "--agent", "codex", "--scope", "user", "--json"]).json();
+    assert_eq!(listed["seen_twice"][0]["skill"], CODEX);
+    assert_eq!(listed["seen_twice"][0]["folders"].as_array().unwrap().len(), 2);
+    fs::remove_dir_all(folder.join(format!("{CODEX}.bak"))).unwrap();
+    // for the user and for the project is twice, too
+    sandbox.succeeds(&["skill", "install", "--agent", "codex", "--scope", "project"]);
+    let listed = sandbox.succeeds(&["skill", "list", "--json"]).json();
+    assert_eq!(listed["seen_twice"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_list_tells_every_place() {
+    let sandbox = Sandbox::new();
+    sandbox.succeeds(&["skill", "install", "--agent", "claude", "--skill", CLAUDE]);
+    let table = sandbox.succeeds(&["skill", "list"]).stdout;
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 9, "{table}");
+    assert_eq!(lines[0], ["SKILL", "HOST", "SCOPE", "STATE", "FOLDER"]);
+    let place = user_folders(&sandbox)[0].join(CLAUDE);
+    assert_eq!(lines[1], [CLAUDE, "claude", "user", "up-to-date", place.to_str().unwrap()]);
+    assert_eq!(lines[2][..4], [CODEX, "claude", "user", "missing"]);
+    let told = sandbox.succeeds(&["skill", "list", "--agent", "claude", "-g", "--skill", CODEX, "--json"]).json();
+    let want = serde_json::json!({"skills": [{"skill": CODEX, "host": "claude", "scope": "user",
+        "folder": place.with_file_name(CODEX), "state": "missing", "version": null}], "seen_twice": []});
+    assert_eq!(told, want);
+}
+
+#[test]
+fn texts_are_printed() {
+    let sandbox = Sandbox::new();
+    for skill in BOTH {
+        let main = sandbox.succeeds(&["skill", "show", skill]).stdout;
+        assert!(main.starts_with(&format!("---\nname: {skill}\n")), "{main}");
+        let files = fresh(&sandbox, skill);
+        for reference in ["creation", "invocation", "listing", "deletion"] {
+            let text = sandbox.succeeds(&["skill", "show", skill, reference]).stdout;
+            assert_eq!(files[Path::new(&format!("references/{reference}.md"))], text.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn an_export_does_not_overwrite() {
+    let sandbox = Sandbox::new();
+    let place = sandbox.workspace().join("out").join(CODEX);
+    let output = sandbox.succeeds(&["skill", "export", CODEX, "out"]);
+    assert_eq!(output.stdout, format!("written: {}\n", Path::new("out").join(CODEX).display()));
+    sandbox.write(place.join("SKILL.md"), "mine");
+    sandbox.fails(&["skill", "export", CODEX, "out"], 1, "io");
+    assert_eq!(fs::read(place.join("SKILL.md")).unwrap(), b"mine");
+    sandbox.succeeds(&["skill", "export", CODEX, "out", "--force"]);
+    assert_ne!(fs::read(place.join("SKILL.md")).unwrap(), b"mine");
+    let kept = sandbox.workspace().join("out-replaced").join(format!("{CODEX}.1/SKILL.md"));
+    assert_eq!(fs::read(kept).unwrap(), b"mine");
+}
+
+#[test]
+fn a_script_of_the_original_makes_room_and_comes_back() {
+    let sandbox = Sandbox::new();
+    for (skill, mapping, backend) in
+        [(CLAUDE, "claude-code-alias-mapping.json", "claude"), (CODEX, "codex-cli-alias-mapping.json", "codex")]
+    {
+        let original = format!("#!/usr/bin/env python3\nNAME = '{mapping}'\n");
+        let script = sandbox.write(format!("{skill}/scripts/invoke_persist.py"), &original);
+        let script = sandbox.workspace().join(script);
+        let kept = script.with_extension("py.original");
+        let output = sandbox.succeeds(&["skill", "shim", skill]);
+        assert!(output.stdout.contains("now runs this program"), "{}", output.stdout);
+        let ours = fs::read_to_string(&script).unwrap();
+        assert_eq!(ours.as_bytes(), fresh(&sandbox, skill)[Path::new("scripts/invoke_persist.py")]);
+        assert!(ours.contains(&format!("\"--backend\", \"{backend}\"")), "{ours}");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), original);
+        // twice
+        assert!(sandbox.succeeds(&["skill", "shim", skill]).stdout.contains("already"));
+        assert_eq!(fs::read_to_string(&kept).unwrap(), original);
+        sandbox.succeeds(&["skill", "shim", skill, "--undo"]);
+        assert_eq!(fs::read_to_string(&script).unwrap(), original);
+        assert!(!kept.exists());
+        assert!(sandbox.succeeds(&["skill", "shim", skill, "--undo"]).stdout.contains("nothing was done"));
+    }
+}
+
+#[test]
+fn a_script_that_is_no_original_is_left_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.fails(&["skill", "shim", "nowhere"], 2, "usage");
+    let script = sandbox.workspace().join("s/scripts/invoke_persist.py");
+    sandbox.write(&script, "print('claude-code-alias-mapping.json, codex-cli-alias-mapping.json')");
+    let failure = sandbox.fails(&["skill", "shim", "s"], 2, "usage");
+    assert!(failure.hint.unwrap().contains("--backend"));
+    sandbox.succeeds(&["--backend", "codex", "skill", "shim", "s"]);
+    sandbox.fails(&["--backend", "claude", "skill", "shim", "s"], 2, "usage");
+    // somebody updated the original meanwhile: both are precious
+    sandbox.write(&script, "newer");
+    sandbox.fails(&["skill", "shim", "s", "--undo"], 1, "io");
+    sandbox.fails(&["--backend", "codex", "skill", "shim", "s"], 1, "io");
+    assert_eq!(fs::read(&script).unwrap(), b"newer");
+    assert!(script.with_extension("py.original").exists());
+}
