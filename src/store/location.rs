@@ -117,7 +117,21 @@ pub(crate) fn temp_folder() -> Result<PathBuf> {
 #[cfg(unix)]
 pub(super) fn is_writable(folder: &Path) -> bool {
     use rustix::fs::Access;
-    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok() && !is_made_up(folder)
+}
+
+/// Whether the kernel makes the folder up (`/proc`, `/sys`). There root is told that it may write, and yet nobody can
+/// make a file; Python finds out by trying, which would be a write where we only read.
+#[cfg(target_os = "linux")]
+fn is_made_up(folder: &Path) -> bool {
+    const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572; // statfs(2)
+    let kind = rustix::fs::statfs(folder).map(|system| system.f_type);
+    kind.is_ok_and(|kind| [rustix::fs::PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&kind))
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn is_made_up(_folder: &Path) -> bool {
+    false
 }
 
 /// Windows has no such question; its temp folders are the user's own.

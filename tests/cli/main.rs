@@ -9,6 +9,7 @@ mod doctor;
 mod lists;
 mod mapping_file;
 mod names;
+mod path_parity;
 mod processes;
 mod prompts;
 mod readme;
