@@ -3,6 +3,9 @@
 //! Only the parts we know are understood; everything else is kept as the text it was, however large or odd its numbers
 //! are, and comes back in every rewrite.
 
+#[cfg(test)]
+mod properties;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -58,8 +61,10 @@ impl Mapping {
         let no_object = |why: &dyn fmt::Display| ParseError::NoObject(why.to_string());
         let cannot_hold = |why: &dyn fmt::Display| ParseError::CannotHold(why.to_string());
         let text = std::str::from_utf8(bytes).map_err(|error| no_object(&error))?;
-        if depth(bytes) > DEEPEST {
-            return Err(cannot_hold(&format_args!("it is nested deeper than {DEEPEST} levels")));
+        let depth = depth(bytes);
+        let too_deep = || Err(cannot_hold(&format_args!("it is nested deeper than {DEEPEST} levels")));
+        if depth > DEEPEST {
+            return too_deep();
         }
         let whole: &RawValue = serde_json::from_str(text).map_err(|error| no_object(&error))?;
         if !whole.get().starts_with('{') {
@@ -71,7 +76,12 @@ impl Mapping {
         };
         let workspace = take(WORKSPACE, |_| true);
         let Some(aliases) = take(ALIASES, |raw| raw.get().starts_with(['{', 'n'])) else {
-            // an older file: the top level is the map of names. What is no text cannot be its workspace.
+            // an older file: the top level is the map of names. Written anew everything is one level deeper, which must
+            // be read again.
+            if depth == DEEPEST {
+                return too_deep();
+            }
+            // what is no text cannot be its workspace
             let (workspace, name) = match workspace {
                 Some(raw) if raw.get().starts_with('"') => (Some(raw), None),
                 other => (None, other),
