@@ -159,6 +159,10 @@ impl Store {
         let text = mapping.to_text();
         let written = recreated || (changed && before.as_deref() != Some(text.as_bytes()));
         if written {
+            if text.len() as u64 > folder::LARGEST {
+                // indented, a file of somebody else's may become one that we would not read again
+                return Err(folder::too_large_to_write(self.path()));
+            }
             folder.replace(text.as_bytes())?;
         }
         Ok(Updated { value, written, recreated })

@@ -7,6 +7,7 @@ mod conformance;
 mod demo;
 mod doctor;
 mod lists;
+mod hostile_places;
 mod mapping_file;
 mod names;
 mod path_parity;

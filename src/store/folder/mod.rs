@@ -17,7 +17,7 @@ use super::Error;
 use crate::error::reason;
 
 /// A mapping larger than this is not one: 100,000 names take 18 MiB.
-const LARGEST: u64 = 64 << 20;
+pub(super) const LARGEST: u64 = 64 << 20;
 
 /// A temp file this old is a leftover even if some process has the number in its name.
 const LEFTOVER_AFTER: Duration = Duration::from_secs(3600);
@@ -59,4 +59,8 @@ fn is_unsafe(path: &Path, why: impl std::fmt::Display) -> Error {
 
 fn too_large(path: &Path) -> Error {
     Error::Unreadable { path: path.to_owned(), why: format!("it is larger than {} MiB", LARGEST >> 20) }
+}
+
+pub(super) fn too_large_to_write(path: &Path) -> Error {
+    Error::Unwritable { path: path.to_owned(), why: format!("it would be larger than {} MiB", LARGEST >> 20) }
 }

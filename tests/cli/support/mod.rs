@@ -13,10 +13,14 @@
 
 mod agent;
 mod calls;
+#[cfg(target_os = "linux")]
+mod disk;
 mod outcome;
 mod placeholders;
 #[path = "../../stand_in/plan.rs"]
 mod plan;
+#[cfg(unix)]
+mod privileges;
 #[path = "../../stand_in/record.rs"]
 mod record;
 mod running;
@@ -41,9 +45,12 @@ pub(crate) use self::{
 /// longest that is handed on as one.
 pub(crate) const LONG_ARGUMENT: usize = if cfg!(windows) { 20_000 } else { 120_000 };
 
+#[cfg(target_os = "linux")]
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use self::disk::Disk;
 #[cfg(unix)]
 #[allow(unused_imports, reason = "as above")]
-pub(crate) use self::{running::signal_process, wait::is_alive};
+pub(crate) use self::{privileges::bound_by_permissions, running::signal_process, wait::is_alive};
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::terminal::Terminal;

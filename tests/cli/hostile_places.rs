@@ -1,0 +1,372 @@
+//! Places that cannot be written, cannot be read, hold something else, or belong to somebody else: told clearly, and with
+//! a way on; what is there stays as it is; and what was paid for is never lost (contract sections 3 and 9).
+//!
+//! Tests run as root, too, to whom permissions say nothing: see [`bound_by_permissions`].
+
+#![cfg(unix)] // owners, modes, links and pipes as Unix has them
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::*;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What reads the mapping by name.
+const READING: [&[&str]; 2] = [&["list-sessions"], &["resolve", "--session-name", "a"]];
+
+/// What changes the mapping, with nothing paid.
+const CHANGING: [&[&str]; 3] = [
+    &["create-session", "--session-name", "b", "--adopt", "j"],
+    &["rename-session", "--session-name", "a", "--to", "b"],
+    &["delete-session", "--session-name", "a"],
+];
+
+/// What would pay for a turn.
+const PAYING: [&[&str]; 4] = [
+    &["create-session", "--session-name", "b"],
+    &["resume-json", "--session-name", "a", "--prompt", "p"],
+    &["resume-stream", "--session-name", "a", "--prompt", "p"],
+    &["resume-json", "--session-name", "b", "--prompt", "p", "--if-missing", "create"],
+];
+
+fn of<'a>(backend: Backend, args: &[&'a str]) -> Vec<&'a str> {
+    [&["--error-format", "json", "--backend", backend.name()], args].concat()
+}
+
+/// Mode, owner, size and content.
+type Found = (u32, u32, u64, Vec<u8>);
+
+/// Everything that is at a path and below; of large files the size alone, of links the target.
+fn snapshot(path: &Path) -> BTreeMap<PathBuf, Found> {
+    let mut all = BTreeMap::new();
+    let Ok(metadata) = fs::symlink_metadata(path) else { return all };
+    let content = if metadata.is_symlink() {
+        fs::read_link(path).unwrap().into_os_string().into_encoded_bytes()
+    } else if metadata.is_file() && metadata.len() < 1 << 20 {
+        fs::read(path).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let size = if metadata.is_dir() { 0 } else { metadata.len() };
+    all.insert(path.to_owned(), (metadata.mode(), metadata.uid(), size, content));
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).into_iter().flatten() {
+            all.extend(snapshot(&entry.unwrap().path()));
+        }
+    }
+    all
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// With the name `a` for the session `i`, and a mapping of 100 KB.
+fn with_large_mapping(backend: Backend) -> Sandbox {
+    let sandbox = with_session(backend);
+    let entry = |name: String| (name, json!({backend.id_key(): "x", "created_at": "2026-11-20T23:11:42+00:00"}));
+    let mut aliases: serde_json::Map<_, _> = (0..1000).map(|number| entry(format!("name-{number}"))).collect();
+    aliases.insert("a".to_owned(), json!({backend.id_key(): "i"}));
+    sandbox.write_mapping(backend, json!({"aliases": aliases}).to_string());
+    sandbox
+}
+
+fn with_session(backend: Backend) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.save(backend, "a", "i");
+    sandbox.agent(backend.answers("i", "OK"));
+    sandbox
+}
+
+/// Changes fail and say how to go on, paid turns end well with a warning, and the mapping, seen at `file`, stays as it
+/// is.
+fn nothing_is_lost_where_nothing_can_be_written(
+    backend: Backend,
+    sandbox: &Sandbox,
+    file: &Path,
+    run: &dyn Fn(&[&str]) -> Output,
+) {
+    let folder = file.parent().unwrap();
+    let before = snapshot(folder);
+    assert_eq!(before.len(), 2, "the folder and the mapping");
+    for args in CHANGING {
+        let failure = run(&of(backend, args)).failed(6, "mapping_unwritable");
+        assert!(failure.hint.unwrap().contains("--mapping-file"), "{args:?}");
+        assert_eq!(failure.turn_started, Some(false));
+        assert_eq!(snapshot(folder), before, "{args:?}: no temp file is left, and the old file is whole");
+    }
+    assert!(sandbox.calls().is_empty());
+    for (number, args) in (1..).zip(PAYING) {
+        let output = run(&of(backend, &[args, &["--model", "m"]].concat())).succeeded();
+        assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("cannot be written"), "{output:?}");
+        assert_eq!(sandbox.calls().len(), number, "{args:?}");
+        assert_eq!(snapshot(folder), before, "{args:?}: no temp file is left, and the old file is whole");
+        assert!(output.stdout.contains(if args[0] == "create-session" { "i\n" } else { "OK" }), "{output:?}");
+    }
+    let create = ["create-session", "--session-name", "b", "--print-mapping-json"];
+    let output = run(&of(backend, &create)).succeeded();
+    assert_eq!(
+        (&output.json()["mapping_file_written"], &output.json()[backend.id_key()]),
+        (&false.into(), &"i".into())
+    );
+    assert!(output.stderr.contains("--adopt=i"), "{}", output.stderr);
+    for args in READING {
+        run(&of(backend, args)).succeeded();
+    }
+}
+
+#[test]
+fn a_mapping_that_no_longer_fits_is_left_as_it_is() {
+    // a limit for the size of files, which anybody can set, in place of the disk's end: blocks of 512 bytes
+    const WITH_LIMIT: &str = "ulimit -f 64; trap '' XFSZ; exec \"$@\"";
+    for backend in Backend::BOTH {
+        let sandbox = with_large_mapping(backend);
+        let run = |args: &[&str]| {
+            let program = sandbox.cmd(args);
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", WITH_LIMIT, "sh"]).arg(program.get_program()).args(program.get_args());
+            command.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run()
+        };
+        nothing_is_lost_where_nothing_can_be_written(backend, &sandbox, &sandbox.mapping_path(backend), &run);
+    }
+}
+
+/// A sandbox's mapping, laid on its disk as well.
+#[cfg(target_os = "linux")]
+fn copy_to_disk(sandbox: &Sandbox, disk: &Disk<'_>) -> PathBuf {
+    let file = sandbox.mapping_path(Backend::Claude);
+    let seen = disk.seen(&file);
+    fs::create_dir_all(seen.parent().unwrap()).unwrap();
+    fs::copy(&file, &seen).unwrap();
+    set_mode(seen.parent().unwrap(), 0o700);
+    set_mode(seen.parent().unwrap().parent().unwrap(), 0o1777);
+    seen
+}
+
+#[test]
+#[cfg(target_os = "linux")] // mount namespaces
+fn a_full_disk_loses_nothing() {
+    let backend = Backend::Claude; // codex wants a file of its own beside the mapping, which does not fit either
+    let sandbox = with_large_mapping(backend);
+    let Some(disk) = Disk::mount(&sandbox) else { return };
+    let file = copy_to_disk(&sandbox, &disk);
+    disk.fill();
+    nothing_is_lost_where_nothing_can_be_written(backend, &sandbox, &file, &|args| disk.cmd(args).run());
+}
+
+#[test]
+#[cfg(target_os = "linux")] // mount namespaces
+fn a_disk_that_can_only_be_read_is_told_before_anything_is_paid() {
+    let mut sandbox = with_session(Backend::Claude);
+    sandbox.env("INVOKE_PERSIST_DIR", sandbox.temp()); // of temp folders the next one would be taken
+    let Some(disk) = Disk::mount(&sandbox) else { return };
+    let file = copy_to_disk(&sandbox, &disk);
+    disk.make_read_only();
+    cannot_be_written(&sandbox, &file, &|args| disk.cmd(args).run());
+}
+
+#[test]
+fn a_folder_that_can_only_be_read_is_told_before_anything_is_paid() {
+    let sandbox = with_session(Backend::Claude);
+    let file = sandbox.mapping_path(Backend::Claude);
+    set_mode(file.parent().unwrap(), 0o500);
+    bound_by_permissions(|| cannot_be_written(&sandbox, &file, &|args| sandbox.run(args)));
+    set_mode(file.parent().unwrap(), 0o700);
+}
+
+/// Names that would not be saved are not paid for; sessions that are there can be used, and the mapping can be read.
+fn cannot_be_written(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Output) {
+    let before = snapshot(file.parent().unwrap());
+    for args in CHANGING.into_iter().chain([PAYING[0], PAYING[3]]) {
+        let failure = run(&of(Backend::Claude, args)).failed(6, "mapping_unwritable");
+        assert!(failure.hint.unwrap().contains("--mapping-file"), "{args:?}");
+        assert_eq!(failure.turn_started, Some(false), "{args:?}");
+    }
+    assert!(sandbox.calls().is_empty());
+    for args in READING {
+        assert_eq!(run(&of(Backend::Claude, args)).succeeded().stderr, "");
+    }
+    for args in &PAYING[1..3] {
+        let output = run(&of(Backend::Claude, &[args, &["--model", "m"][..]].concat())).succeeded();
+        assert!(output.stdout.contains("OK") && output.stderr.starts_with("warning: "), "{output:?}");
+    }
+    assert_eq!(snapshot(file.parent().unwrap()), before);
+}
+
+/// All that wants the mapping fails with this kind, before an agent is called, and says how to go on; nothing in the
+/// sandbox's temp folder changes. An id needs no mapping, and still says what is wrong with it.
+fn is_refused(sandbox: &Sandbox, kind: &str, way_on: &str) {
+    let before = snapshot(&sandbox.temp());
+    for args in READING.into_iter().chain(CHANGING).chain(PAYING) {
+        let failure = sandbox.run(&of(Backend::Claude, args)).failed(6, kind);
+        assert!(failure.hint.as_ref().unwrap().contains(way_on), "{args:?}: {failure:?}");
+        assert_eq!(failure.turn_started, Some(false), "{args:?}");
+    }
+    assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+    let resolve = sandbox.run(&of(Backend::Claude, &["resolve", "--session-id", "i"])).succeeded();
+    assert!(resolve.stderr.starts_with("warning: "), "{}", resolve.stderr);
+    let resume = sandbox.run(&of(Backend::Claude, &["resume-json", "--session-id", "i", "--prompt", "p"])).succeeded();
+    assert!(resume.stderr.starts_with("warning: ") && resume.stdout.contains("OK"), "{resume:?}");
+    assert_eq!(snapshot(&sandbox.temp()), before);
+}
+
+/// Puts something in a file's place.
+type Lay = fn(&Path);
+
+/// What can stand in the file's place and is none that we read.
+const NO_MAPPINGS: [(&str, Lay); 4] = [
+    ("a folder", |file| fs::create_dir(file).unwrap()),
+    ("a pipe", |file| {
+        assert!(Command::new("mkfifo").arg(file).status().unwrap().success());
+        set_mode(file, 0o600);
+    }),
+    ("a file with a hole of 100 MB", |file| {
+        fs::File::create(file).unwrap().set_len(100 << 20).unwrap();
+        set_mode(file, 0o600);
+    }),
+    ("10,000 levels", |file| {
+        fs::write(file, format!("{{\"aliases\": {{}}, \"x\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000))).unwrap();
+        set_mode(file, 0o600);
+    }),
+];
+
+#[test]
+fn what_is_no_mapping_is_refused_and_stays() {
+    for (what, lay) in NO_MAPPINGS {
+        println!("{what}");
+        let sandbox = with_session(Backend::Claude);
+        let file = sandbox.mapping_path(Backend::Claude);
+        fs::remove_file(&file).unwrap();
+        lay(&file);
+        is_refused(&sandbox, "mapping_unreadable", "--mapping-file");
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_refused_and_stays() {
+    let sandbox = with_session(Backend::Claude);
+    let file = sandbox.mapping_path(Backend::Claude);
+    set_mode(&file, 0o000);
+    bound_by_permissions(|| is_refused(&sandbox, "mapping_unreadable", "--mapping-file"));
+    set_mode(&file, 0o600);
+    assert!(sandbox.mapping(Backend::Claude).contains("\"i\""));
+}
+
+#[test]
+fn what_gets_in_the_way_during_a_turn_costs_no_answer() {
+    for (what, lay) in NO_MAPPINGS {
+        during_a_turn(what, &|sandbox| {
+            let file = sandbox.mapping_path(Backend::Claude);
+            fs::remove_file(&file).unwrap();
+            lay(&file);
+        });
+    }
+    during_a_turn("a link to a file", &|sandbox| {
+        let file = sandbox.mapping_path(Backend::Claude);
+        fs::rename(&file, sandbox.temp().join("target")).unwrap();
+        symlink(sandbox.temp().join("target"), &file).unwrap();
+    });
+    during_a_turn("a link to a folder", &|sandbox| {
+        let folder = sandbox.mapping_path(Backend::Claude).parent().unwrap().to_owned();
+        fs::rename(&folder, sandbox.temp().join("target")).unwrap();
+        symlink(sandbox.temp().join("target"), &folder).unwrap();
+    });
+    during_a_turn("a folder for everybody", &|sandbox| {
+        set_mode(sandbox.mapping_path(Backend::Claude).parent().unwrap(), 0o777);
+    });
+}
+
+/// The mapping's place is spoilt while the agent works. The answer is printed, a warning says what is wrong, and what is
+/// in the way stays.
+fn during_a_turn(what: &str, spoil: &dyn Fn(&Sandbox)) {
+    for args in PAYING {
+        let sandbox = with_session(Backend::Claude);
+        let answer = Backend::Claude.answers("i", "OK");
+        sandbox.agent(answer.after([Step::create("up"), Step::wait_for("go")]));
+        let running = sandbox.start(&of(Backend::Claude, &[args, &["--model", "m"]].concat()));
+        wait_until(LIMIT, || sandbox.has_reached("up"));
+        spoil(&sandbox);
+        let before = snapshot(&sandbox.temp());
+        sandbox.allow("go");
+        let output = running.wait(LIMIT).succeeded();
+        assert!(output.stdout.contains(if args[0] == "create-session" { "i\n" } else { "OK" }), "{what}: {output:?}");
+        assert!(output.stderr.starts_with("warning: "), "{what}: {output:?}");
+        assert_eq!(snapshot(&sandbox.temp()), before, "{what}: {args:?}");
+    }
+}
+
+#[test]
+fn a_mapping_is_not_made_larger_than_we_would_read() {
+    // read it is 1 MB; written, every number is on a line of its own and far indented, and all are more than we read
+    let numbers = "0,".repeat(600_000) + "0";
+    let numbers = "[".repeat(60) + &numbers + &"]".repeat(60);
+    let text = format!("{{\"aliases\": {{\"a\": {{\"session_id\": \"i\"}}}}, \"mine\": {numbers}}}");
+    let sandbox = with_session(Backend::Claude);
+    sandbox.write_mapping(Backend::Claude, &text);
+    let failure = sandbox.run(&of(Backend::Claude, CHANGING[1])).failed(6, "mapping_unwritable");
+    assert!(
+        failure.message.contains("64 MiB") && failure.hint.unwrap().contains("--mapping-file"),
+        "{}",
+        failure.message
+    );
+    let output = sandbox.run(&of(Backend::Claude, &[PAYING[1], &["--model", "m"]].concat())).succeeded();
+    assert!(output.stderr.starts_with("warning: ") && output.stdout.contains("OK"), "{output:?}");
+    assert!(sandbox.mapping(Backend::Claude) == text, "the old file is there");
+    sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "a"]);
+}
+
+#[test]
+fn planted_links_lead_nowhere() {
+    let file = |sandbox: &Sandbox| sandbox.mapping_path(Backend::Claude);
+    let folder = |sandbox: &Sandbox| file(sandbox).parent().unwrap().to_owned();
+    let shared = |sandbox: &Sandbox| folder(sandbox).parent().unwrap().to_owned();
+    let places: [&dyn Fn(&Sandbox) -> PathBuf; 3] = [&file, &folder, &shared];
+    for place in places {
+        // to what was there, inside the temp folder, so that a change of it would be seen
+        let sandbox = with_session(Backend::Claude);
+        fs::rename(place(&sandbox), sandbox.temp().join("target")).unwrap();
+        symlink("target", sandbox.temp().join("same")).unwrap();
+        symlink(sandbox.temp().join("same"), place(&sandbox)).unwrap();
+        is_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
+        // to nowhere: nothing may be made there
+        let sandbox = with_session(Backend::Claude);
+        fs::rename(place(&sandbox), sandbox.root().join("aside")).unwrap();
+        symlink(sandbox.temp().join("nowhere"), place(&sandbox)).unwrap();
+        is_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
+    }
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can give a file to somebody else");
+        return;
+    }
+    let give_away = |path: &Path| std::os::unix::fs::chown(path, Some(65534), None).unwrap();
+    let file = |sandbox: &Sandbox| sandbox.mapping_path(Backend::Claude);
+    let ancestor = |sandbox: &Sandbox, up: usize| file(sandbox).ancestors().nth(up).unwrap().to_owned();
+    for up in 0..3 {
+        let sandbox = with_session(Backend::Claude);
+        if up == 2 {
+            set_mode(&ancestor(&sandbox, up), 0o755);
+        }
+        give_away(&ancestor(&sandbox, up));
+        is_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
+    }
+    // a shared folder that is sticky may be anybody's, as the system's own is
+    let sandbox = with_session(Backend::Claude);
+    give_away(&ancestor(&sandbox, 2));
+    sandbox.save(Backend::Claude, "b", "j");
+    sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "b"]);
+    // told as somebody else's also where it cannot even be opened
+    let sandbox = with_session(Backend::Claude);
+    give_away(&file(&sandbox));
+    bound_by_permissions(|| is_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR"));
+}

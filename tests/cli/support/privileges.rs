@@ -1,0 +1,32 @@
+//! Being an ordinary user where the tests run as root, to whom permissions say nothing.
+
+/// Calls `run` so that the programs it starts are bound by permissions, whoever runs the tests.
+///
+/// Root stays root and keeps its files, but what it starts may no longer overrule permissions: a limit of the thread that
+/// starts it, so it needs a thread of its own, and no other test feels it.
+#[track_caller]
+pub(crate) fn bound_by_permissions<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            give_up_privileges();
+            run()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn give_up_privileges() {
+    use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+
+    if rustix::process::geteuid().is_root() {
+        for capability in [CapabilitySet::DAC_OVERRIDE, CapabilitySet::DAC_READ_SEARCH] {
+            remove_capability_from_bounding_set(capability).expect("root may give up what it has");
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_up_privileges() {
+    assert!(!rustix::process::geteuid().is_root(), "only on Linux root can give up what it has: run as another user");
+}
