@@ -2,6 +2,7 @@
 //! user meet there whatever their environment. A lock is the system's: it goes with its holder, however that ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -78,7 +79,8 @@ impl Lock {
             {
                 waiting(holder);
             }
-            thread::sleep(limit.map_or(pause, |limit| pause.min(limit - now)));
+            let pause_now = shorten(pause);
+            thread::sleep(limit.map_or(pause_now, |limit| pause_now.min(limit - now)));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -95,6 +97,13 @@ impl Drop for Lock {
         let _ = std::fs::remove_file(&self.path);
         let _ = self.file.unlock();
     }
+}
+
+/// A pause up to a half shorter, by chance: many who began together would otherwise all look at the same moments, when
+/// one of them gets the lock, and none in between, when it is free.
+fn shorten(pause: Duration) -> Duration {
+    let chance = RandomState::new().build_hasher().finish() % 1024;
+    pause / 2 + pause * u32::try_from(chance).unwrap_or_default() / 2048
 }
 
 /// Removes lock files of killed processes: old, and held by nobody. A lock that somebody takes in just this moment is
