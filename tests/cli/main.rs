@@ -4,10 +4,13 @@ mod backend_choice;
 mod bad_input;
 mod busy_sessions;
 mod conformance;
+#[cfg(unix)] // KILL is Unix's
+mod crashes;
 mod demo;
 mod doctor;
 mod lists;
 mod hostile_places;
+mod many_writers;
 mod mapping_file;
 mod names;
 mod path_parity;

@@ -21,6 +21,7 @@ mod placeholders;
 mod plan;
 #[cfg(unix)]
 mod privileges;
+mod random;
 #[path = "../../stand_in/record.rs"]
 mod record;
 mod running;
@@ -36,6 +37,7 @@ pub(crate) use self::{
     calls::Call,
     outcome::{Failure, Output},
     plan::{SignalName, Sink, Size, Step, Turn},
+    random::Random,
     record::Input,
     running::{RunCommand, Running},
     sandbox::Sandbox,

@@ -1,0 +1,175 @@
+//! Writers that are killed: a mapping is the old one or the new one, whole, and nothing is left behind (contract section 9).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::AddAssign;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// For what is about to happen. No machine is so slow that it takes this long.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Each with a mapping of its own, so that what one finds there is its own doing.
+const KILLERS: usize = 4;
+const KILLS_EACH: usize = 125;
+
+/// Enough names that writing takes its share of the time: most kills should meet something.
+const NAMES: usize = 300;
+
+/// What became of the writers that were started.
+#[derive(Debug, Default)]
+struct Tally {
+    acknowledged: usize,
+    killed: usize,
+    /// Of the killed ones: the change was made, but not yet told.
+    changed: usize,
+    /// Of the killed ones: in the middle of writing.
+    writing: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.killed += other.killed;
+        self.changed += other.changed;
+        self.writing += other.writing;
+    }
+}
+
+#[test]
+fn a_killed_writer_leaves_the_old_mapping_or_the_new_one() {
+    let mut tally = Tally::default();
+    thread::scope(|scope| {
+        let killers: Vec<_> = (0..KILLERS).map(|_| scope.spawn(|| Killer::new().run())).collect();
+        for killer in killers {
+            tally += killer.join().expect("this killer found what it should");
+        }
+    });
+    // were it otherwise, nothing was tested
+    assert_eq!(tally.killed, KILLERS * KILLS_EACH, "{tally:?}");
+    assert!(tally.acknowledged > 0 && tally.writing > 0, "{tally:?}");
+}
+
+struct Killer {
+    sandbox: Sandbox,
+    random: Random,
+    /// Names and ids that the mapping holds.
+    names: BTreeMap<String, String>,
+    /// How many writers were started.
+    started: usize,
+    /// The longest that one is let live.
+    longest: Duration,
+    /// What was left beside the mapping when we last looked.
+    left: Vec<String>,
+}
+
+impl Killer {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        let names: BTreeMap<String, String> =
+            (0..NAMES).map(|number| (format!("name-{number:03}"), format!("id-{number}"))).collect();
+        let entries: BTreeMap<_, _> = names.iter().map(|(name, id)| (name, json!({"session_id": id}))).collect();
+        sandbox.write_mapping(Backend::Claude, json!({"aliases": entries, "workspace_dir": "w"}).to_string());
+        Self { sandbox, random: Random::new(), names, started: 0, longest: Duration::ZERO, left: Vec::new() }
+    }
+
+    fn run(mut self) -> Tally {
+        let mut tally = Tally::default();
+        // how long one lives that nobody kills; the wait alone is as coarse as its polling
+        self.longest = self.write_undisturbed();
+        while tally.killed < KILLS_EACH {
+            tally += self.start_and_kill();
+        }
+        self.write_undisturbed();
+        assert_eq!(self.beside(), [""; 0], "nothing is left after one more write");
+        tally
+    }
+
+    fn write_undisturbed(&mut self) -> Duration {
+        let (arguments, after) = self.next_change();
+        let output = self.sandbox.succeeds(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        self.names = after;
+        assert_eq!(self.in_the_file(), self.names);
+        output.took
+    }
+
+    /// One writer that is killed at some moment of its life, or after it.
+    fn start_and_kill(&mut self) -> Tally {
+        let (arguments, after) = self.next_change();
+        let delay = self.longest.mul_f64(self.random.fraction());
+        let running = self.sandbox.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        thread::sleep(delay);
+        running.signal(Signal::KILL);
+        let output = running.wait(SOON);
+        // so that some come to their end and most do not, however busy the machine is
+        self.longest = self.longest.mul_f64(if output.code.is_some() { 0.9 } else { 1.03 });
+
+        let mut tally = Tally::default();
+        let found = self.in_the_file();
+        match output.code {
+            None => tally.killed = 1,
+            Some(code) => assert_eq!(code, 0, "{output:?}"),
+        }
+        if output.code.is_some() || !output.stdout.is_empty() {
+            tally.acknowledged = 1;
+            assert_eq!(found, after, "what was acknowledged is there: {arguments:?}");
+        } else if found == after {
+            tally.changed = 1;
+        } else {
+            assert_eq!(found, self.names, "half of this was done: {arguments:?}");
+        }
+        self.names = found;
+
+        let beside = self.beside();
+        tally.writing = usize::from(!beside.is_empty() && beside != self.left);
+        let is_temp = |name: &String| name.contains(".tmp.");
+        assert!(beside.len() <= 1 && beside.iter().all(is_temp), "more than the last one left: {beside:?}");
+        self.left = beside;
+        tally
+    }
+
+    /// Another change: the arguments that make it, and the names afterwards.
+    fn next_change(&mut self) -> (Vec<String>, BTreeMap<String, String>) {
+        self.started += 1;
+        let mut after = self.names.clone();
+        let some = self.names.keys().nth(self.random.below(self.names.len())).expect("there are names").clone();
+        let new = format!("new-{}", self.started);
+        let arguments = match self.started % 3 {
+            0 => {
+                after.insert(new.clone(), new.clone());
+                ["create-session", "--session-name", &new, "--adopt", &new].map(str::to_owned).to_vec()
+            }
+            1 => {
+                let id = after.remove(&some).expect("it is one of them");
+                after.insert(new.clone(), id);
+                ["rename-session", "--session-name", &some, "--to", &new].map(str::to_owned).to_vec()
+            }
+            _ => {
+                after.remove(&some);
+                ["delete-session", "--session-name", &some].map(str::to_owned).to_vec()
+            }
+        };
+        ([&["--backend".to_owned(), "claude".to_owned()], &arguments[..]].concat(), after)
+    }
+
+    /// What the mapping says. It must be whole.
+    fn in_the_file(&self) -> BTreeMap<String, String> {
+        let text = self.sandbox.mapping(Backend::Claude);
+        let mapping: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let names = mapping["aliases"].as_object().expect("names").iter();
+        names.map(|(name, entry)| (name.clone(), entry["session_id"].as_str().expect("an id").to_owned())).collect()
+    }
+
+    /// The names of the files beside the mapping.
+    fn beside(&self) -> Vec<String> {
+        let file = self.sandbox.mapping_path(Backend::Claude);
+        let entries = fs::read_dir(file.parent().expect("a file lies in a folder")).expect("it can be listed");
+        let names = entries.map(|entry| entry.expect("it can be listed").file_name().into_string().expect("UTF-8"));
+        names.filter(|name| name != Backend::Claude.mapping_file_name()).collect()
+    }
+}
