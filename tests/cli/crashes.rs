@@ -173,3 +173,91 @@ impl Killer {
         names.filter(|name| name != Backend::Claude.mapping_file_name()).collect()
     }
 }
+
+/// Kills show what the system keeps, not what a disk keeps: for that the order of the calls is asked.
+#[cfg(target_os = "linux")]
+mod flushed {
+    use std::path::Path;
+    use std::process::Command;
+
+    use crate::support::*;
+
+    #[test]
+    #[ignore = "needs strace"]
+    fn a_mapping_is_flushed_before_it_is_renamed_its_folder_after_and_only_then_is_it_told() {
+        let installed = Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success());
+        assert!(installed, "strace is missing: apt-get install strace");
+        let sandbox = Sandbox::new();
+        sandbox.agent(Backend::Claude.answers("@ID@", "OK"));
+        for arguments in [
+            &["create-session", "--session-name", "a", "--adopt", "i"][..],
+            &["create-session", "--session-name", "b"],
+            &["resume-json", "--session-name", "a", "--prompt", "p", "--model", "m"],
+            &["rename-session", "--session-name", "a", "--to", "c"],
+            &["delete-session", "--session-name", "c"],
+        ] {
+            let calls = traced(&sandbox, arguments);
+            let find = |what: &str, test: &dyn Fn(&str) -> bool| -> usize {
+                let found: Vec<usize> = (0..calls.len()).filter(|&at| test(&calls[at])).collect();
+                assert_eq!(found.len(), 1, "{what} of {arguments:?}:\n{}", calls.join("\n"));
+                found[0]
+            };
+            let file = sandbox.mapping_path(Backend::Claude);
+            let (file, folder) = (file.to_str().unwrap(), file.parent().unwrap().to_str().unwrap());
+            let temp = format!("{file}.tmp.");
+            let is_open =
+                |call: &str| call.starts_with("openat(") && call.contains("O_CREAT") && call.contains(".tmp.");
+            let is_write = |call: &str| call.starts_with("write(") && call.contains(&temp);
+            let is_flush = |call: &str| call.starts_with("fsync(") || call.starts_with("fdatasync(");
+            let is_rename = |call: &str| call.starts_with("rename") && call.contains(".tmp.");
+
+            let opened = find("the temp file", &is_open);
+            let flushed = find("its flush", &|call| is_flush(call) && call.contains(&temp));
+            let renamed = find("the rename", &is_rename);
+            let folder_flushed =
+                find("the folder's flush", &|call| is_flush(call) && call.contains(&format!("<{folder}>")));
+            let writes: Vec<usize> = (0..calls.len()).filter(|&at| is_write(&calls[at])).collect();
+            // under --quiet it writes but one thing, which goes to a pipe that the test holds
+            let is_told = |call: &String| call.starts_with("write(") && call.contains("<pipe:");
+            let told = calls.iter().rposition(is_told).expect("it tells what it did");
+            let (first, last) = (writes[0], writes[writes.len() - 1]);
+            let order = [opened, first, last, flushed, renamed, folder_flushed, told];
+            assert!(order.is_sorted(), "{arguments:?}: {order:?}\n{}", calls.join("\n"));
+            assert!(calls[opened].contains("O_EXCL"), "{}", calls[opened]);
+            // what a name leads through is there too
+            for (at, call) in calls.iter().enumerate().filter(|(_, call)| call.starts_with("mkdirat(")) {
+                let parent = call.split(['<', '>']).nth(1).expect("strace -y names the folder");
+                let parent_flushed =
+                    calls[at..].iter().any(|call| is_flush(call) && call.contains(&format!("<{parent}>")));
+                assert!(parent_flushed, "{call} stays in memory:\n{}", calls.join("\n"));
+            }
+        }
+    }
+
+    /// The calls that the program itself made, in the order in which they ended, with the paths of what they were about.
+    fn traced(sandbox: &Sandbox, arguments: &[&str]) -> Vec<String> {
+        let trace = sandbox.root().join("trace");
+        let mut command = sandbox.cmd_of(Path::new("strace"), &["-f", "-y", "-s", "16", "-o"]);
+        // what is marked with ? not every processor's system has
+        command.arg(&trace).args(["-e", "trace=openat,fsync,fdatasync,?rename,renameat,renameat2,write,mkdirat", "--"]);
+        let program = sandbox.cmd(&["--quiet", "--backend", "claude"]);
+        command.arg(program.get_program()).args(program.get_args()).args(arguments);
+        command.run().succeeded();
+        let trace = std::fs::read_to_string(trace).expect("strace writes it");
+        let mut begun = std::collections::BTreeMap::new();
+        let mut calls = Vec::new();
+        for line in trace.lines() {
+            let Some((thread, call)) = line.split_once(' ') else { continue };
+            let call = call.trim_start();
+            if let Some(first_half) = call.strip_suffix("<unfinished ...>") {
+                begun.insert(thread, first_half);
+            } else if let Some((_, second_half)) = call.split_once(" resumed>") {
+                calls.push(format!("{}{second_half}", begun.remove(thread).unwrap_or_default()));
+            } else {
+                calls.push(call.to_owned());
+            }
+        }
+        calls.retain(|call| call.contains(") = ") && !call.contains(" = -1 "));
+        calls
+    }
+}
