@@ -119,7 +119,7 @@ commands! {
     DeleteAllSessions "delete-all-sessions" "Forget all names of a workspace; the agent keeps the sessions";
     ResumeJson "resume-json" "Go on with a session: one turn, one answer as JSON";
     ResumeStream "resume-stream" "Go on with a session: one turn, the agent's events as they come";
-    Skill "skill" "The skills by which agents call this program: install, list, update, print them";
+    Skill "skill" "Install, update and print the skills by which agents call this program";
     Doctor "doctor" "Look whether everything is there that a call needs; call no model";
     Demo "demo" "Show the whole round in a temporary workspace with a built-in echo agent";
     EchoAgent "echo-agent" "The agent of the demo: speaks the headless protocol of claude or codex and counts turns" hidden true;

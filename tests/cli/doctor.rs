@@ -162,6 +162,25 @@ fn a_place_that_cannot_be_used_is_an_error() {
 
 #[cfg(unix)]
 #[test]
+fn a_place_that_cannot_be_written_is_an_error() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut sandbox = healthy();
+    let names = sandbox.home().join("names");
+    std::fs::create_dir(&names).unwrap();
+    std::fs::set_permissions(&names, PermissionsExt::from_mode(0o555)).unwrap();
+    for folder in [names.clone(), names.join("not/there/yet")] {
+        sandbox.env("INVOKE_PERSIST_DIR", &folder);
+        let checks = bound_by_permissions(|| checks(&sandbox, &[]));
+        let (status, message, hint) = check(&checks, "mapping.writable");
+        assert_eq!(status, "error");
+        assert!(message.contains(&format!("the folder '{}' cannot be written to", names.display())), "{message}");
+        assert!(hint.unwrap().contains("INVOKE_PERSIST_DIR"));
+        assert_eq!(check(&checks, "claude.names").0, "ok", "reading works");
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn a_login_shell_finds_this_program_or_another_or_none() {
     let sandbox = healthy();
     let shell = |profile: &str| {

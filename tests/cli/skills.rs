@@ -12,6 +12,13 @@ const CLAUDE: &str = "claude-code-invoke-persist";
 const CODEX: &str = "codex-cli-invoke-persist";
 const BOTH: [&str; 2] = [CLAUDE, CODEX];
 
+/// A sandbox whose workspace is a repository: a project's skills go there, and not to whoever runs the tests.
+fn repository() -> Sandbox {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.workspace().join(".git")).unwrap();
+    sandbox
+}
+
 /// Where the hosts of a sandbox look: the user's folders, claude's first.
 fn user_folders(sandbox: &Sandbox) -> [PathBuf; 2] {
     [sandbox.home().join(".claude/skills"), sandbox.home().join(".agents/skills")]
@@ -64,7 +71,7 @@ fn write_older(sandbox: &Sandbox, folder: &Path) {
 
 #[test]
 fn both_skills_go_to_every_host_that_is_there() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     let output = sandbox.succeeds(&["skill", "install"]);
     for folder in user_folders(&sandbox) {
         for skill in BOTH {
@@ -89,7 +96,7 @@ fn both_skills_go_to_every_host_that_is_there() {
 
 #[test]
 fn a_host_is_there_by_its_program_or_by_its_folder() {
-    let mut sandbox = Sandbox::new();
+    let mut sandbox = repository();
     sandbox.only_agents(&["codex"]);
     let installed = |sandbox: &Sandbox| {
         let mut hosts: Vec<_> = done(sandbox, &["install", "--dry-run"]).into_iter().map(|(_, host, _)| host).collect();
@@ -99,7 +106,7 @@ fn a_host_is_there_by_its_program_or_by_its_folder() {
     assert_eq!(installed(&sandbox), ["codex"]);
     fs::create_dir(sandbox.home().join(".claude")).unwrap();
     assert_eq!(installed(&sandbox), ["claude", "codex"]);
-    let mut sandbox = Sandbox::new();
+    let mut sandbox = repository();
     sandbox.only_agents(&[]);
     let failure = sandbox.fails(&["skill", "install"], 1, "io");
     let hint = failure.hint.unwrap();
@@ -111,7 +118,7 @@ fn a_host_is_there_by_its_program_or_by_its_folder() {
 
 #[test]
 fn hosts_scopes_and_skills_can_be_chosen() {
-    let mut sandbox = Sandbox::new();
+    let mut sandbox = repository();
     fs::create_dir_all(sandbox.workspace().join("sub/.git")).unwrap();
     fs::create_dir_all(sandbox.workspace().join("sub/deep")).unwrap();
     let mut command = sandbox.cmd(&["skill", "install", "--agent", "claude", "--scope", "project", "--skill", CODEX]);
@@ -140,7 +147,7 @@ fn hosts_scopes_and_skills_can_be_chosen() {
 
 #[test]
 fn an_older_one_is_updated() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     let [claude, codex] = user_folders(&sandbox);
     write_older(&sandbox, &claude.join(CLAUDE));
     let listed = sandbox.succeeds(&["skill", "list", "--json"]).json();
@@ -213,7 +220,7 @@ fn precious() -> Vec<Planted> {
 #[test]
 fn what_the_user_made_is_refused_and_with_force_kept() {
     for (state, plant) in precious() {
-        let sandbox = Sandbox::new();
+        let sandbox = repository();
         let skills = user_folders(&sandbox)[0].clone();
         let place = skills.join(CLAUDE);
         plant(&sandbox, &place);
@@ -250,7 +257,7 @@ fn what_the_user_made_is_refused_and_with_force_kept() {
 
 #[test]
 fn a_dry_run_tells_and_does_nothing() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     let output = sandbox.succeeds(&["skill", "install", "--dry-run", "--agent", "claude"]);
     let folder = user_folders(&sandbox)[0].join(CLAUDE);
     assert!(output.stdout.starts_with(&format!("would be installed: {}\n", folder.display())), "{}", output.stdout);
@@ -265,7 +272,7 @@ fn a_dry_run_tells_and_does_nothing() {
 
 #[test]
 fn what_was_installed_is_taken_away() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     sandbox.succeeds(&["skill", "install"]);
     let other = user_folders(&sandbox)[0].join("other/SKILL.md");
     sandbox.write(&other, "somebody's");
@@ -277,7 +284,7 @@ fn what_was_installed_is_taken_away() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_told() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     sandbox.write(sandbox.home().join(".claude/skills"), "a file");
     let failure = sandbox.fails(&["skill", "install", "--agent", "claude"], 1, "io");
     assert!(failure.message.contains(CLAUDE), "{}", failure.message);
@@ -295,7 +302,7 @@ mod unix {
 
     #[test]
     fn a_linked_folder_for_skills_stays_a_link() {
-        let sandbox = Sandbox::new();
+        let sandbox = repository();
         let real = sandbox.home().join("dotfiles/claude-skills");
         fs::create_dir_all(&real).unwrap();
         fs::create_dir(sandbox.home().join(".claude")).unwrap();
@@ -312,7 +319,7 @@ mod unix {
 
     #[test]
     fn files_are_as_open_as_the_caller_wants_them() {
-        let sandbox = Sandbox::new();
+        let sandbox = repository();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         for (mask, folder, file) in [("022", 0o755, 0o644), ("077", 0o700, 0o600)] {
             let script = format!("umask {mask}; exec \"$0\" skill install --quiet --dir {mask} --skill {CLAUDE}");
@@ -327,7 +334,7 @@ mod unix {
     #[test]
     fn killed_half_way_the_old_or_the_new_one_is_there() {
         const ROUNDS: u32 = 60;
-        let sandbox = Sandbox::new();
+        let sandbox = repository();
         let [skills, _] = user_folders(&sandbox);
         let place = skills.join(CLAUDE);
         let fresh = fresh(&sandbox, CLAUDE);
@@ -354,31 +361,29 @@ mod unix {
         assert_eq!(fs::read_dir(&skills).unwrap().count(), 1, "nothing is left where a host looks");
     }
 
-    /// Without root's powers, since nothing is read-only for it.
     #[test]
     fn a_read_only_folder_is_told_and_left_alone() {
-        if rustix::process::geteuid().is_root() {
-            return; // `a_folder_that_cannot_be_written_is_told` shows the same error
-        }
-        let sandbox = Sandbox::new();
+        let sandbox = repository();
         let place = user_folders(&sandbox)[0].join(CLAUDE);
         write_older(&sandbox, &place);
-        for folder in [place.parent().unwrap(), &sandbox.home().join(".claude")] {
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).unwrap();
-        }
+        let folders = [place.parent().unwrap().to_owned(), sandbox.home().join(".claude")];
+        let set_modes = |mode| {
+            for folder in &folders {
+                fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+            }
+        };
+        set_modes(0o555);
         let before = tree(&sandbox.home());
-        let failure = sandbox.fails(&["skill", "update"], 1, "io");
+        let failure = bound_by_permissions(|| sandbox.fails(&["skill", "update"], 1, "io"));
         assert!(failure.message.contains("ermission denied"), "{}", failure.message);
         assert_eq!(tree(&sandbox.home()), before);
-        for folder in [place.parent().unwrap(), &sandbox.home().join(".claude")] {
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        set_modes(0o755);
     }
 
     #[test]
     #[ignore = "needs python3"]
     fn the_script_without_the_program_says_what_to_do() {
-        let mut sandbox = Sandbox::new();
+        let mut sandbox = repository();
         let python = std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).run();
         let python = python.succeeded().stdout.trim().to_owned();
         sandbox.succeeds(&["skill", "export", CODEX, "."]);
@@ -392,7 +397,7 @@ mod unix {
 
 #[test]
 fn a_second_copy_that_codex_would_stumble_over_is_told() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     let folder = user_folders(&sandbox)[1].clone();
     sandbox.write(folder.join(format!("{CODEX}.bak/SKILL.md")), format!("---\nname: {CODEX}\n---\n"));
     let output = sandbox.run(&["skill", "install", "--agent", "codex"]).succeeded();
@@ -410,7 +415,7 @@ fn a_second_copy_that_codex_would_stumble_over_is_told() {
 
 #[test]
 fn a_list_tells_every_place() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     sandbox.succeeds(&["skill", "install", "--agent", "claude", "--skill", CLAUDE]);
     let table = sandbox.succeeds(&["skill", "list"]).stdout;
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -427,7 +432,7 @@ fn a_list_tells_every_place() {
 
 #[test]
 fn texts_are_printed() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     for skill in BOTH {
         let main = sandbox.succeeds(&["skill", "show", skill]).stdout;
         assert!(main.starts_with(&format!("---\nname: {skill}\n")), "{main}");
@@ -441,7 +446,7 @@ fn texts_are_printed() {
 
 #[test]
 fn an_export_does_not_overwrite() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     let place = sandbox.workspace().join("out").join(CODEX);
     let output = sandbox.succeeds(&["skill", "export", CODEX, "out"]);
     assert_eq!(output.stdout, format!("written: {}\n", Path::new("out").join(CODEX).display()));
@@ -456,7 +461,7 @@ fn an_export_does_not_overwrite() {
 
 #[test]
 fn a_script_of_the_original_makes_room_and_comes_back() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     for (skill, mapping, backend) in
         [(CLAUDE, "claude-code-alias-mapping.json", "claude"), (CODEX, "codex-cli-alias-mapping.json", "codex")]
     {
@@ -482,7 +487,7 @@ fn a_script_of_the_original_makes_room_and_comes_back() {
 
 #[test]
 fn a_script_that_is_no_original_is_left_alone() {
-    let sandbox = Sandbox::new();
+    let sandbox = repository();
     sandbox.fails(&["skill", "shim", "nowhere"], 2, "usage");
     let script = sandbox.workspace().join("s/scripts/invoke_persist.py");
     sandbox.write(&script, "print('claude-code-alias-mapping.json, codex-cli-alias-mapping.json')");
