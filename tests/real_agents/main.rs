@@ -52,4 +52,5 @@ mod cases {
     mod memory;
     mod nesting;
     mod settings;
+    mod skills;
 }

@@ -89,7 +89,7 @@ impl ModelApi {
         self.shared.change(|state| state.refusal = None);
     }
 
-    /// Answers the next turn of claude that says `prompt` with a call of its Bash tool.
+    /// Answers the next turn of claude that has `prompt` in it with a call of its Bash tool.
     pub(crate) fn answer_with_bash_once(&self, prompt: &str, command: &str) {
         let once = BashOnce { prompt: prompt.to_owned(), command: command.to_owned() };
         self.shared.change(|state| state.bash = Some(once));
@@ -216,5 +216,5 @@ fn take_bash(shared: &Shared, request: &ModelRequest) -> Option<String> {
         return None;
     }
     let mut state = shared.lock();
-    state.bash.take_if(|once| request.last_turn() == once.prompt).map(|once| once.command)
+    state.bash.take_if(|once| request.last_turn().contains(&once.prompt)).map(|once| once.command)
 }

@@ -101,14 +101,23 @@ impl World {
     /// Calls the program for either agent.
     pub(crate) fn call_for(&self, agent: Agent, verb: &str, arguments: &[&str]) -> Call {
         let options = if verb == "create-session" || verb.starts_with("resume-") { agent.call_options() } else { &[] };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_invoke-persist"));
-        command
-            .args(["--backend", agent.name(), verb])
-            .args(options)
-            .args(arguments)
-            .current_dir(self.path("work"))
-            .env_clear()
-            .envs(self.environment());
+        let arguments = [&["--backend", agent.name(), verb], options, arguments].concat();
+        self.call_program(env!("CARGO_BIN_EXE_invoke-persist").as_ref(), &arguments)
+    }
+
+    /// Calls the program about its skills.
+    pub(crate) fn skill(&self, arguments: &[&str]) -> Call {
+        self.call_program(env!("CARGO_BIN_EXE_invoke-persist").as_ref(), &[&["skill"], arguments].concat())
+    }
+
+    /// Calls the agent itself.
+    pub(crate) fn call_agent(&self, arguments: &[&str]) -> Call {
+        self.call_program(&self.path("bin").join(self.agent.name()), arguments)
+    }
+
+    fn call_program(&self, program: &Path, arguments: &[&str]) -> Call {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.path("work")).env_clear().envs(self.environment());
         Call::new(command)
     }
 
