@@ -40,6 +40,7 @@ fn without_chance(sandbox: &Sandbox, text: &str) -> String {
         (sandbox.workspace().display().to_string(), "/home/me/project".to_owned()),
         (sandbox.temp().display().to_string(), "/tmp".to_owned()),
         (sandbox.bin().display().to_string(), "/home/me/bin".to_owned()),
+        (sandbox.home().display().to_string(), "/home/me".to_owned()),
     ] {
         text = text.replace(&real, &shown);
     }
