@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::windows::io::OwnedHandle;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -27,23 +26,27 @@ pub(super) fn ends_us(signal: i32) -> bool {
     signal == INTERRUPT
 }
 
+/// Who hears of Ctrl-C; `None` where no agent is there that it could be handed to.
+static LISTENER: Mutex<Option<Sender<Event>>> = Mutex::new(None);
+
 /// From here on Ctrl-C comes as an event. The agent shares our console and gets its own.
 pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
-    let events = Mutex::new(events.clone());
-    let handler = move || {
-        if LET_GO.load(Ordering::SeqCst) || lock(&events).send(Event::Signal(INTERRUPT)).is_err() {
+    /// The system's handler is set once in the life of a process.
+    static HANDLER: OnceLock<Result<(), String>> = OnceLock::new();
+    *lock(&LISTENER) = Some(events.clone());
+    let handler = || {
+        let heard = lock(&LISTENER).as_ref().is_some_and(|events| events.send(Event::Signal(INTERRUPT)).is_ok());
+        if !heard {
             end_by(INTERRUPT);
         }
     };
-    ctrlc::set_handler(handler).map_err(io::Error::other)
+    let set = HANDLER.get_or_init(|| ctrlc::set_handler(handler).map_err(|error| error.to_string()));
+    set.clone().map_err(io::Error::other)
 }
-
-/// Set once no agent is there any more to hand signals to.
-static LET_GO: AtomicBool = AtomicBool::new(false);
 
 /// From here on Ctrl-C ends us.
 pub(super) fn let_signals_go() {
-    LET_GO.store(true, Ordering::SeqCst);
+    *lock(&LISTENER) = None;
 }
 
 pub(super) fn end_by(signal: i32) {

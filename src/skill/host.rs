@@ -29,9 +29,9 @@ impl Scope {
 pub(crate) fn skills_folder(host: Backend, scope: Scope, here: &Path) -> Result<PathBuf> {
     Ok(match (host, scope) {
         (Backend::Claude, Scope::User) => claude_home()?.join("skills"),
-        (Backend::Codex, Scope::User) => home()?.join(".agents/skills"),
-        (Backend::Claude, Scope::Project) => project_root(here).join(".claude/skills"),
-        (Backend::Codex, Scope::Project) => project_root(here).join(".agents/skills"),
+        (Backend::Codex, Scope::User) => home()?.join(".agents").join("skills"),
+        (Backend::Claude, Scope::Project) => project_root(here).join(".claude").join("skills"),
+        (Backend::Codex, Scope::Project) => project_root(here).join(".agents").join("skills"),
     })
 }
 
@@ -49,9 +49,9 @@ pub(crate) fn is_there(host: Backend, here: &Path) -> bool {
 pub(crate) fn copies_codex_sees(skill: Skill, here: &Path) -> Vec<PathBuf> {
     let root = project_root(here);
     let up = here.ancestors().take_while(|folder| folder.starts_with(root));
-    let mut places: Vec<PathBuf> = up.map(|folder| folder.join(".agents/skills")).collect();
-    places.push(root.join(".codex/skills"));
-    places.extend(home().map(|home| home.join(".agents/skills")));
+    let mut places: Vec<PathBuf> = up.map(|folder| folder.join(".agents").join("skills")).collect();
+    places.push(root.join(".codex").join("skills"));
+    places.extend(home().map(|home| home.join(".agents").join("skills")));
     places.extend(codex_home().map(|home| home.join("skills")));
     let mut seen = Vec::new();
     let mut copies = Vec::new();

@@ -122,7 +122,7 @@ fn an_agent_that_does_not_answer_is_not_waited_for() {
 #[test]
 fn a_mapping_that_cannot_be_used_is_an_error() {
     let sandbox = healthy();
-    let folder = sandbox.home().join("names/agent-sessions").join(sandbox.key_of(sandbox.workspace()));
+    let folder = sandbox.home().join("names").join("agent-sessions").join(sandbox.key_of(sandbox.workspace()));
     let file = sandbox.write(folder.join(Backend::Claude.mapping_file_name()), "{");
     sandbox.save(Backend::Codex, "a", "i");
     let checks = checks(&sandbox, &[]);

@@ -21,7 +21,7 @@ fn repository() -> Sandbox {
 
 /// Where the hosts of a sandbox look: the user's folders, claude's first.
 fn user_folders(sandbox: &Sandbox) -> [PathBuf; 2] {
-    [sandbox.home().join(".claude/skills"), sandbox.home().join(".agents/skills")]
+    [sandbox.home().join(".claude").join("skills"), sandbox.home().join(".agents").join("skills")]
 }
 
 /// Everything below `folder`: files with their bytes, links with their targets.
@@ -86,7 +86,7 @@ fn both_skills_go_to_every_host_that_is_there() {
     }
     let shell = [&output.stdout, &output.stderr].into_iter().flat_map(|text| text.lines()).last().unwrap();
     assert!(shell.contains("login shell"), "{shell}");
-    assert!(!sandbox.home().join(".claude/skills-replaced").exists());
+    assert!(!sandbox.home().join(".claude").join("skills-replaced").exists());
     // twice
     let before = tree(&sandbox.home());
     let unchanged = done(&sandbox, &["install"]);
@@ -123,9 +123,12 @@ fn hosts_scopes_and_skills_can_be_chosen() {
     fs::create_dir_all(sandbox.workspace().join("sub/deep")).unwrap();
     let mut command = sandbox.cmd(&["skill", "install", "--agent", "claude", "--scope", "project", "--skill", CODEX]);
     command.current_dir(sandbox.workspace().join("sub/deep")).run().succeeded();
-    assert_eq!(tree(&sandbox.workspace().join("sub/.claude/skills").join(CODEX)), fresh(&sandbox, CODEX));
+    assert_eq!(
+        tree(&sandbox.workspace().join("sub").join(".claude").join("skills").join(CODEX)),
+        fresh(&sandbox, CODEX)
+    );
     sandbox.succeeds(&["skill", "install", "--agent", "codex", "-g"]);
-    assert!(sandbox.home().join(".agents/skills").join(CLAUDE).exists());
+    assert!(sandbox.home().join(".agents").join("skills").join(CLAUDE).exists());
     sandbox.succeeds(&["skill", "install", "--dir", "own", "--skill", "claude"]);
     assert_eq!(tree(&sandbox.workspace().join("own")).keys().filter(|path| path.starts_with(CLAUDE)).count(), 7);
     sandbox.env("CLAUDE_CONFIG_DIR", sandbox.home().join("config"));
@@ -236,7 +239,7 @@ fn what_the_user_made_is_refused_and_with_force_kept() {
             assert_eq!(tree(&sandbox.home()), before);
         }
         let output = sandbox.succeeds(&["skill", "install", "--agent", "claude", "--force"]);
-        let kept = sandbox.home().join(".claude/skills-replaced").join(format!("{CLAUDE}.1"));
+        let kept = sandbox.home().join(".claude").join("skills-replaced").join(format!("{CLAUDE}.1"));
         let told = format!("replaced: {}, the old one is {}\n", place.display(), kept.display());
         assert!(output.stdout.starts_with(&told), "{}", output.stdout);
         assert_eq!(tree(&place), fresh(&sandbox, CLAUDE));
@@ -285,10 +288,10 @@ fn what_was_installed_is_taken_away() {
 #[test]
 fn a_folder_that_cannot_be_written_is_told() {
     let sandbox = repository();
-    sandbox.write(sandbox.home().join(".claude/skills"), "a file");
+    sandbox.write(sandbox.home().join(".claude").join("skills"), "a file");
     let failure = sandbox.fails(&["skill", "install", "--agent", "claude"], 1, "io");
     assert!(failure.message.contains(CLAUDE), "{}", failure.message);
-    assert_eq!(fs::read(sandbox.home().join(".claude/skills")).unwrap(), b"a file");
+    assert_eq!(fs::read(sandbox.home().join(".claude").join("skills")).unwrap(), b"a file");
 }
 
 #[cfg(unix)]
@@ -306,9 +309,9 @@ mod unix {
         let real = sandbox.home().join("dotfiles/claude-skills");
         fs::create_dir_all(&real).unwrap();
         fs::create_dir(sandbox.home().join(".claude")).unwrap();
-        symlink(&real, sandbox.home().join(".claude/skills")).unwrap();
+        symlink(&real, sandbox.home().join(".claude").join("skills")).unwrap();
         sandbox.succeeds(&["skill", "install", "--agent", "claude"]);
-        assert_eq!(fs::read_link(sandbox.home().join(".claude/skills")).unwrap(), real);
+        assert_eq!(fs::read_link(sandbox.home().join(".claude").join("skills")).unwrap(), real);
         assert_eq!(tree(&real.join(CLAUDE)), fresh(&sandbox, CLAUDE));
         sandbox.write(real.join(CLAUDE).join("SKILL.md"), "mine");
         sandbox.succeeds(&["skill", "install", "--agent", "claude", "--force"]);

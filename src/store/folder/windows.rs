@@ -3,9 +3,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::super::location::{FOLDER, Place, Root};
 use super::{Error, LARGEST};
+
+/// How long a file may be refused because somebody has it open: a reader of ours, a virus scanner, an indexer.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(2);
 
 /// The folder of a mapping.
 #[derive(Debug)]
@@ -70,7 +75,7 @@ impl Folder {
             Err(error) => return Err(fail(error)),
         }
         let mut bytes = Vec::new();
-        match File::open(&self.file) {
+        match patiently(|| File::open(&self.file)) {
             Ok(file) => file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(fail)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(fail(error)),
@@ -93,7 +98,7 @@ impl Folder {
             file.write_all(bytes)?;
             file.sync_all()?;
             drop(file);
-            fs::rename(&temp, &self.file)
+            patiently(|| fs::rename(&temp, &self.file))
         });
         written.map_err(|error| {
             let _ = fs::remove_file(&temp);
@@ -106,7 +111,7 @@ impl Folder {
         let free = |name: &String| fs::symlink_metadata(self.folder.join(name)).is_err();
         let aside = super::aside_names(&self.name()).find(free).expect("there are more names than files");
         let aside = self.folder.join(aside);
-        fs::rename(&self.file, &aside).map_err(|error| super::unwritable(&self.path, &error))?;
+        patiently(|| fs::rename(&self.file, &aside)).map_err(|error| super::unwritable(&self.path, &error))?;
         Ok(aside.display().to_string())
     }
 
@@ -118,7 +123,7 @@ impl Folder {
 
     /// Removes what the caller named, then its folder if it is empty. Tells which of the two went.
     pub(in crate::store) fn remove(&self) -> Result<(bool, bool), Error> {
-        match fs::remove_file(&self.path) {
+        match patiently(|| fs::remove_file(&self.path)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((false, false)),
             Err(error) => return Err(super::unwritable(&self.path, &error)),
@@ -135,6 +140,26 @@ impl Folder {
             if super::temp_owner(&name, &self.name()).is_some_and(|owner| super::is_leftover(owner, modified)) {
                 let _ = fs::remove_file(entry.path());
             }
+        }
+    }
+}
+
+/// Does it, again and again while the system refuses it as it does for a file that is open elsewhere. It gives the same
+/// answer where the user lacks the right to it, so there is an end.
+fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    /// `ERROR_SHARING_VIOLATION`, which the standard library has no name for.
+    const OPEN_ELSEWHERE: i32 = 32;
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Err(error)
+                if (error.kind() == io::ErrorKind::PermissionDenied
+                    || error.raw_os_error() == Some(OPEN_ELSEWHERE))
+                    && started.elapsed() < LONGEST_REFUSAL =>
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
+            done => return done,
         }
     }
 }
