@@ -86,6 +86,7 @@ pub(super) enum Found {
     Another(PathBuf),
     Nothing,
     /// The shell could not be asked.
+    #[cfg_attr(windows, expect(dead_code, reason = "there is no shell to be asked"))]
     Unknown(String),
 }
 

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Lock};
 use crate::store::Store;
 use crate::store::format::Mapping;
-use crate::store::location::{FOLDER, Place};
+use crate::store::location::Place;
 
 pub(super) fn run(context: &Context, options: &cli::Doctor) -> Result<()> {
     let chosen = context.spoken_of_backends()?;
@@ -136,7 +136,7 @@ impl Report {
         self.lasting(place);
         #[cfg(unix)]
         if let Place::Default { root, .. } = place {
-            self.shared_folder(&root.join(FOLDER));
+            self.shared_folder(&root.join(crate::store::location::FOLDER));
         }
         for store in stores {
             let what = format!("{}.names", store.backend);
