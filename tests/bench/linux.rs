@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +15,33 @@ const MIB: f64 = 1024.0;
 /// What is flooded with.
 const FLOOD: u64 = 300 << 20;
 const LINE: usize = 1 << 10;
+
+/// A mapping larger than anybody's.
+const NAMES: usize = 100_000;
+
+/// What Python takes to find a name, and to add one as the original does. It measures itself, so that its start does not
+/// count in our favour.
+const PYTHON_READS: &str = r#"
+import json, sys, time
+began = time.perf_counter()
+with open(sys.argv[1], encoding="utf-8") as file:
+    mapping = json.load(file)
+mapping["aliases"]["name-050000"]["session_id"]
+print(time.perf_counter() - began)
+"#;
+const PYTHON_WRITES: &str = r#"
+import json, os, sys, time
+began = time.perf_counter()
+with open(sys.argv[1], encoding="utf-8") as file:
+    mapping = json.load(file)
+mapping["aliases"]["new"] = {"session_id": str(began)}
+with open(sys.argv[2], "w", encoding="utf-8") as file:
+    json.dump(mapping, file, indent=2, sort_keys=True, ensure_ascii=False)
+    file.write("\n")
+    file.flush()
+    os.fsync(file.fileno())
+print(time.perf_counter() - began)
+"#;
 
 pub(super) fn main() {
     let mut arguments = env::args().skip(1);
@@ -32,6 +60,7 @@ fn measure() {
     bench.stream();
     bench.delay();
     bench.events();
+    bench.many_names();
 }
 
 fn tell(what: &str, got: f64, limit: f64, unit: &str) {
@@ -128,15 +157,77 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// (e) one name among 100,000, found and added, against Python doing the same
+    fn many_names(&self) {
+        let entries: Vec<String> = (0..NAMES)
+            .map(|number| {
+                format!(
+                    "    \"name-{number:06}\": {{\n      \"created_at\": \"2026-11-20T23:11:42.236249+00:00\",\n      \
+                     \"last_model\": \"sonnet\",\n      \"last_reasoning_effort\": \"low\",\n      \
+                     \"session_id\": \"0f12c83d-d554-4369-b6d8-9fed03{number:06}\"\n    }}"
+                )
+            })
+            .collect();
+        let text = format!("{{\n  \"aliases\": {{\n{}\n  }},\n  \"workspace_dir\": \"/w\"\n}}\n", entries.join(",\n"));
+        let [large, written] = ["large.json", "written.json"].map(|name| self.folder.path().join(name));
+        fs::write(&large, text).expect("a file can be written");
+        let large = large.to_str().expect("a path in UTF-8");
+
+        let resolve = || {
+            let resolve = ["resolve", "--session-name", "name-050000", "--mapping-file", large];
+            let mut command = self.program(&[&["--backend", "claude"], &resolve[..]].concat());
+            command.stdout(Stdio::null());
+            command
+        };
+        let runs = AtomicUsize::new(0);
+        let create = || {
+            // another id each time: what does not change is not written
+            let id = format!("id-{}", runs.fetch_add(1, Ordering::Relaxed));
+            let create = ["create-session", "--session-name", "new", "--adopt", &id, "--mapping-file", large];
+            let mut command = self.program(&[&["--quiet", "--backend", "claude"], &create[..]].concat());
+            command.stdout(Stdio::null());
+            command
+        };
+        let python = |script: &str| {
+            let mut command = Command::new("python3");
+            command.args(["-c", script, large]).arg(&written).stdin(Stdio::null());
+            let output = command.output().expect("python3 is on PATH");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().expect("the script tells seconds")
+        };
+        for (what, ours, script, limit) in [
+            ("resolve", &resolve as &dyn Fn() -> Command, PYTHON_READS, 1.0 / 5.0),
+            ("create-session --adopt", &create, PYTHON_WRITES, 1.0 / 3.0),
+        ] {
+            let (with_us, with_python) =
+                (0..9).fold((f64::MAX, f64::MAX), |(a, b), _| (a.min(seconds(&mut ours())), b.min(python(script))));
+            tell(&format!("(e) {what}, 100,000 names, against Python's json"), with_us / with_python, limit, "times");
+            println!(
+                "    {:.0} ms with all of our start, Python {:.0} ms without its",
+                with_us * 1e3,
+                with_python * 1e3
+            );
+            tell(
+                &format!("(e) {what}, 100,000 names, resident"),
+                (0..9).map(|_| peak(&mut ours(), 1)).fold(0.0, f64::max),
+                120.0,
+                "MiB",
+            );
+        }
+    }
+}
+
 /// The fastest of so many runs of two commands, run in turn so that a noisy moment meets both. In seconds.
 fn fastest_in_turn(runs: usize, one: &dyn Fn() -> Command, other: &dyn Fn() -> Command) -> (f64, f64) {
-    let time = |command: &dyn Fn() -> Command| {
-        let mut command = command();
-        let began = Instant::now();
-        assert!(command.status().expect("it can be started").success());
-        began.elapsed().as_secs_f64()
-    };
-    (0..runs).fold((f64::MAX, f64::MAX), |(a, b), _| (a.min(time(one)), b.min(time(other))))
+    (0..runs).fold((f64::MAX, f64::MAX), |(a, b), _| (a.min(seconds(&mut one())), b.min(seconds(&mut other()))))
+}
+
+/// How long a command takes that succeeds.
+fn seconds(command: &mut Command) -> f64 {
+    let began = Instant::now();
+    assert!(command.status().expect("it can be started").success());
+    began.elapsed().as_secs_f64()
 }
 
 /// The most memory that the program had in one of so many runs, in MiB, as it says itself while it runs: a look can come
