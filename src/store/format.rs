@@ -8,11 +8,14 @@ mod properties;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
+use std::rc::Rc;
 
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::backend::Backend;
-use crate::json::Members;
+use crate::json::{Key, Members};
 use crate::session::{AgentSessionId, SessionName, UnusableId};
 
 const ALIASES: &str = "aliases";
@@ -24,14 +27,54 @@ const LAST_EFFORT: &str = "last_reasoning_effort";
 /// Deeper nesting than this is not followed; `serde_json` has the same bound.
 const DEEPEST: usize = 128;
 
+/// We write a file with one key beside its entries, others may have added some. More than that is an older file.
+const MOST_OTHERS: usize = 16;
+
 /// A mapping as it stands in memory: entries in the order of the file, each as the text it was.
 #[derive(Clone, Debug)]
 pub(crate) struct Mapping {
     backend: Backend,
-    workspace: Option<Box<RawValue>>,
-    entries: Vec<(String, Box<RawValue>)>,
+    /// The file's text, which is not copied piece by piece.
+    source: Rc<String>,
+    workspace: Option<Piece>,
+    entries: Vec<(Piece, Piece)>,
     /// Keys beside `aliases` and `workspace_dir`.
-    others: Vec<(String, Box<RawValue>)>,
+    others: Vec<(Piece, Piece)>,
+}
+
+/// A name, or the JSON it stands for.
+#[derive(Clone, Debug)]
+enum Piece {
+    /// A part of the text that was read.
+    Read(Range<usize>),
+    New(Box<str>),
+}
+
+impl Piece {
+    fn new(text: impl Into<Box<str>>) -> Self {
+        Self::New(text.into())
+    }
+
+    /// `part` is a slice of `source`.
+    fn part(source: &str, part: &str) -> Self {
+        let start = part.as_ptr().addr() - source.as_ptr().addr();
+        Self::Read(start..start + part.len())
+    }
+
+    fn parts(source: &str, members: Vec<(Cow<'_, str>, &RawValue)>) -> Vec<(Self, Self)> {
+        let key = |key| match key {
+            Cow::Borrowed(key) => Self::part(source, key),
+            Cow::Owned(key) => Self::new(key),
+        };
+        members.into_iter().map(|(name, raw)| (key(name), Self::part(source, raw.get()))).collect()
+    }
+
+    fn text<'a>(&'a self, source: &'a str) -> &'a str {
+        match self {
+            Self::Read(range) => &source[range.clone()],
+            Self::New(text) => text,
+        }
+    }
 }
 
 /// What an entry says that we can use.
@@ -54,58 +97,30 @@ pub(crate) enum ParseError {
 
 impl Mapping {
     pub(crate) fn new(backend: Backend) -> Self {
-        Self { backend, workspace: None, entries: Vec::new(), others: Vec::new() }
+        Self { backend, source: Rc::default(), workspace: None, entries: Vec::new(), others: Vec::new() }
     }
 
-    pub(crate) fn parse(backend: Backend, bytes: &[u8]) -> Result<Self, ParseError> {
-        let no_object = |why: &dyn fmt::Display| ParseError::NoObject(why.to_string());
-        let cannot_hold = |why: &dyn fmt::Display| ParseError::CannotHold(why.to_string());
-        let text = std::str::from_utf8(bytes).map_err(|error| no_object(&error))?;
-        let depth = depth(bytes);
-        let too_deep = || Err(cannot_hold(&format_args!("it is nested deeper than {DEEPEST} levels")));
-        if depth > DEEPEST {
-            return too_deep();
-        }
-        let whole: &RawValue = serde_json::from_str(text).map_err(|error| no_object(&error))?;
-        if !whole.get().starts_with('{') {
-            return Err(ParseError::NoObject("its top level is something else".to_owned()));
-        }
-        let Members(mut top) = serde_json::from_str(whole.get()).map_err(|error| cannot_hold(&error))?;
-        let mut take = |key, wanted: fn(&RawValue) -> bool| {
-            top.iter().position(|(name, raw)| name == key && wanted(raw)).map(|at| top.remove(at).1)
+    pub(crate) fn parse(backend: Backend, bytes: Vec<u8>) -> Result<Self, ParseError> {
+        let source = String::from_utf8(bytes).map_err(|error| ParseError::NoObject(error.utf8_error().to_string()))?;
+        let (workspace, entries, others) = match Today::read(&source) {
+            Some(today) => today,
+            None => read_any(&source)?,
         };
-        let workspace = take(WORKSPACE, |_| true);
-        let Some(aliases) = take(ALIASES, |raw| raw.get().starts_with(['{', 'n'])) else {
-            // an older file: the top level is the map of names. Written anew everything is one level deeper, which must
-            // be read again.
-            if depth == DEEPEST {
-                return too_deep();
-            }
-            // what is no text cannot be its workspace
-            let (workspace, name) = match workspace {
-                Some(raw) if raw.get().starts_with('"') => (Some(raw), None),
-                other => (None, other),
-            };
-            let mut entries = own(top);
-            entries.extend(name.map(|raw| (WORKSPACE.to_owned(), raw.to_owned())));
-            return Ok(Self { backend, workspace: workspace.map(RawValue::to_owned), entries, others: Vec::new() });
-        };
-        // null is no entry at all
-        let Members(aliases) = match aliases.get() {
-            "null" => Members::default(),
-            object => serde_json::from_str(object).map_err(|error| cannot_hold(&error))?,
-        };
-        let entries = own(aliases);
-        Ok(Self { backend, workspace: workspace.map(RawValue::to_owned), entries, others: own(top) })
+        Ok(Self { backend, source: Rc::new(source), workspace, entries, others })
+    }
+
+    /// Whether this is what was read.
+    pub(crate) fn was_read_from(&self, text: &str) -> bool {
+        *self.source == text
     }
 
     /// The workspace the file names; empty where it names none.
     pub(crate) fn workspace(&self) -> String {
-        self.workspace.as_deref().and_then(text).unwrap_or_default()
+        self.workspace.as_ref().and_then(|piece| text(self.text(piece))).unwrap_or_default()
     }
 
     pub(crate) fn set_workspace(&mut self, workspace: &str) {
-        self.workspace = Some(raw_text(workspace));
+        self.workspace = Some(Piece::new(json_text(workspace)));
     }
 
     pub(crate) fn set_workspace_if_empty(&mut self, workspace: &str) {
@@ -116,7 +131,19 @@ impl Mapping {
 
     /// The entries we can use, in the order of the file.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Entry)> {
-        self.entries.iter().filter_map(|(name, raw)| Some((name.as_str(), understand(self.backend, raw).ok()?)))
+        self.pieces().filter_map(|(name, json)| Some((name, understand(self.backend, json).ok()?)))
+    }
+
+    /// The entries that hold this id.
+    fn holders(&self, id: &AgentSessionId) -> impl Iterator<Item = (&str, Entry)> {
+        // most are seen not to without being understood; escapes could spell it in another way
+        let spelled = memchr::memmem::Finder::new(id.as_str()).into_owned();
+        self.pieces()
+            .filter(move |(_, json)| {
+                spelled.find(json.as_bytes()).is_some() || memchr::memchr(b'\\', json.as_bytes()).is_some()
+            })
+            .filter_map(|(name, json)| Some((name, understand(self.backend, json).ok()?)))
+            .filter(|(_, entry)| entry.id == *id)
     }
 
     pub(crate) fn get(&self, name: &SessionName) -> Option<Entry> {
@@ -136,19 +163,19 @@ impl Mapping {
     /// The id that an entry of this name holds for `backend`, whichever backend's mapping this is. `None` for an entry
     /// that is just an id: it does not say whose.
     pub(crate) fn id_of(&self, name: &SessionName, backend: Backend) -> Option<AgentSessionId> {
-        let Members(members) = serde_json::from_str(self.raw(name)?.get()).ok()?;
+        let Members(members) = serde_json::from_str(self.raw(name)?).ok()?;
         id_in(backend, &members).ok()
     }
 
     /// The first entry that holds this id, with its name.
     pub(crate) fn find(&self, id: &AgentSessionId) -> Option<(SessionName, Entry)> {
-        let (name, entry) = self.entries().find(|(_, entry)| entry.id == *id)?;
+        let (name, entry) = self.holders(id).next()?;
         Some((SessionName::verbatim(name), entry))
     }
 
     /// The names of all entries that hold this id.
     pub(crate) fn names_of(&self, id: &AgentSessionId) -> Vec<String> {
-        self.entries().filter(|(_, entry)| entry.id == *id).map(|(name, _)| name.to_owned()).collect()
+        self.holders(id).map(|(name, _)| name.to_owned()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -157,42 +184,43 @@ impl Mapping {
 
     /// Puts `entry` in the place of whatever the name holds.
     pub(crate) fn insert(&mut self, name: &SessionName, entry: &Entry) {
-        self.put(name.as_str(), write(self.backend, Vec::new(), entry));
+        self.put(name.as_str(), Piece::new(write(self.backend, Vec::new(), entry)));
     }
 
     /// Changes what the name's entry says and keeps what else is in it.
     pub(crate) fn amend(&mut self, name: &str, entry: &Entry) {
-        if let Some((_, raw)) = self.entries.iter().find(|(key, _)| key == name) {
-            let raw = raw.clone();
-            let members = serde_json::from_str(raw.get()).map(|Members(members)| members).unwrap_or_default();
-            self.put(name, write(self.backend, members, entry));
+        if let Some(at) = self.position(name) {
+            let old = self.text(&self.entries[at].1);
+            let members = serde_json::from_str(old).map(|Members(members)| members).unwrap_or_default();
+            self.entries[at].1 = Piece::new(write(self.backend, members, entry));
         }
     }
 
     pub(crate) fn remove(&mut self, name: &str) {
-        self.entries.retain(|(key, _)| key != name);
+        let source = Rc::clone(&self.source);
+        self.entries.retain(|(key, _)| key.text(&source) != name);
     }
 
     /// Gives an entry another name, in the place of whatever that holds. Nothing of the entry changes.
     pub(crate) fn rename(&mut self, name: &SessionName, to: &SessionName) {
-        if let Some(raw) = self.raw(name).map(ToOwned::to_owned) {
-            self.remove(name.as_str());
-            self.put(to.as_str(), raw);
+        if let Some(at) = self.position(name.as_str()) {
+            let (_, entry) = self.entries.remove(at);
+            self.put(to.as_str(), entry);
         }
     }
 
     /// The file's text: keys sorted, indented by two, anything but ASCII unescaped, one newline at the end.
     pub(crate) fn to_text(&self) -> String {
-        let mut top: Vec<(&str, Option<&RawValue>)> =
-            self.others.iter().map(|(key, raw)| (key.as_str(), Some(&**raw))).collect();
+        let mut top: Vec<(&str, Option<&str>)> =
+            self.others.iter().map(|(key, json)| (self.text(key), Some(self.text(json)))).collect();
         top.push((ALIASES, None));
         if let Some(workspace) = &self.workspace {
-            top.push((WORKSPACE, Some(workspace)));
+            top.push((WORKSPACE, Some(self.text(workspace))));
         }
         top.sort_by_key(|(key, _)| *key);
-        let mut text = String::new();
+        let mut text = String::with_capacity(self.source.len() + 1024);
         write_object(&mut text, 0, top.iter(), |text, value| match value {
-            Some(raw) => write_sorted(text, 1, raw),
+            Some(json) => write_sorted(text, 1, json),
             None => self.write_entries(text),
         });
         text.push('\n');
@@ -200,55 +228,156 @@ impl Mapping {
     }
 
     fn write_entries(&self, text: &mut String) {
-        let mut entries: Vec<(&str, Cow<'_, RawValue>)> = self
-            .entries
-            .iter()
-            .map(|(name, raw)| {
+        let mut entries: Vec<(&str, Cow<'_, str>)> = self
+            .pieces()
+            .map(|(name, json)| {
                 // an id alone becomes an entry like the others
-                let entry = if raw.get().starts_with('"') { understand(self.backend, raw).ok() } else { None };
-                let raw = entry.map_or(Cow::Borrowed(&**raw), |entry| Cow::Owned(write(self.backend, vec![], &entry)));
-                (name.as_str(), raw)
+                let entry = if json.starts_with('"') { understand(self.backend, json).ok() } else { None };
+                (name, entry.map_or(Cow::Borrowed(json), |entry| Cow::Owned(write(self.backend, vec![], &entry))))
             })
             .collect();
         entries.sort_by_key(|(name, _)| *name);
-        write_object(text, 1, entries.iter(), |text, raw| write_sorted(text, 2, raw));
+        write_object(text, 1, entries.iter(), |text, json| write_sorted(text, 2, json));
     }
 
-    fn raw(&self, name: &SessionName) -> Option<&RawValue> {
-        self.entries.iter().find(|(key, _)| key == name.as_str()).map(|(_, raw)| &**raw)
+    fn text<'a>(&'a self, piece: &'a Piece) -> &'a str {
+        piece.text(&self.source)
     }
 
-    fn put(&mut self, name: &str, raw: Box<RawValue>) {
-        match self.entries.iter_mut().find(|(key, _)| key == name) {
-            Some((_, old)) => *old = raw,
-            None => self.entries.push((name.to_owned(), raw)),
+    /// All entries: names and JSON.
+    fn pieces(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|(name, json)| (self.text(name), self.text(json)))
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.entries.iter().position(|(key, _)| self.text(key) == name)
+    }
+
+    fn raw(&self, name: &SessionName) -> Option<&str> {
+        self.position(name.as_str()).map(|at| self.text(&self.entries[at].1))
+    }
+
+    fn put(&mut self, name: &str, entry: Piece) {
+        match self.position(name) {
+            Some(at) => self.entries[at].1 = entry,
+            None => self.entries.push((Piece::new(name), entry)),
         }
     }
 }
 
-fn own(members: Vec<(Cow<'_, str>, &RawValue)>) -> Vec<(String, Box<RawValue>)> {
-    members.into_iter().map(|(key, raw)| (key.into_owned(), raw.to_owned())).collect()
+/// What a file says: the workspace, the entries, the rest.
+type Contents = (Option<Piece>, Vec<(Piece, Piece)>, Vec<(Piece, Piece)>);
+
+/// A file as we write it, read in one go. Every other is an error, and left to [`read_any`].
+struct Today<'a> {
+    aliases: Members<'a>,
+    rest: Members<'a>,
 }
 
-/// The text in `raw`, if it is one that is not empty.
-fn text(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok().filter(|text: &String| !text.is_empty())
+impl Today<'_> {
+    fn read(source: &str) -> Option<Contents> {
+        let Today { aliases: Members(aliases), rest: Members(mut rest) } = serde_json::from_str(source).ok()?;
+        let deep = |members: &[(Cow<'_, str>, &RawValue)], above| {
+            members.iter().any(|(_, raw)| is_deeper(raw.get().as_bytes(), DEEPEST - above))
+        };
+        if deep(&aliases, 2) || deep(&rest, 1) {
+            return None;
+        }
+        let workspace = rest.iter().position(|(key, _)| key == WORKSPACE).map(|at| rest.remove(at).1);
+        let workspace = workspace.map(|raw| Piece::part(source, raw.get()));
+        Some((workspace, Piece::parts(source, aliases), Piece::parts(source, rest)))
+    }
 }
 
-fn raw_text(text: &str) -> Box<RawValue> {
-    serde_json::value::to_raw_value(text).expect("a text is JSON")
+impl<'de> Deserialize<'de> for Today<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOneGo;
+        impl<'de> Visitor<'de> for InOneGo {
+            type Value = Today<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut aliases, mut rest) = (None, Vec::new());
+                while let Some(Key(key)) = map.next_key()? {
+                    let repeated = rest.iter().any(|(other, _)| *other == key) || (key == ALIASES && aliases.is_some());
+                    if repeated || rest.len() > MOST_OTHERS {
+                        return Err(A::Error::custom("this is not how we write it"));
+                    }
+                    if key == ALIASES {
+                        aliases = Some(map.next_value()?);
+                    } else {
+                        rest.push((key, map.next_value()?));
+                    }
+                }
+                let aliases = aliases.ok_or_else(|| A::Error::missing_field(ALIASES))?;
+                Ok(Today { aliases, rest: Members(rest) })
+            }
+        }
+        deserializer.deserialize_map(InOneGo)
+    }
+}
+
+/// Reads a file of any form there has been, or tells what is wrong with it.
+fn read_any(source: &str) -> Result<Contents, ParseError> {
+    let no_object = |why: &dyn fmt::Display| ParseError::NoObject(why.to_string());
+    let cannot_hold = |why: &dyn fmt::Display| ParseError::CannotHold(why.to_string());
+    let too_deep = || cannot_hold(&format_args!("it is nested deeper than {DEEPEST} levels"));
+    if is_deeper(source.as_bytes(), DEEPEST) {
+        return Err(too_deep());
+    }
+    let whole: &RawValue = serde_json::from_str(source).map_err(|error| no_object(&error))?;
+    if !whole.get().starts_with('{') {
+        return Err(ParseError::NoObject("its top level is something else".to_owned()));
+    }
+    let Members(mut top) = serde_json::from_str(whole.get()).map_err(|error| cannot_hold(&error))?;
+    let mut take = |key, wanted: fn(&RawValue) -> bool| {
+        top.iter().position(|(name, raw)| name == key && wanted(raw)).map(|at| top.remove(at).1)
+    };
+    let workspace = take(WORKSPACE, |_| true);
+    let part = |raw: &RawValue| Piece::part(source, raw.get());
+    let Some(aliases) = take(ALIASES, |raw| raw.get().starts_with(['{', 'n'])) else {
+        // an older file: the top level is the map of names. Written anew everything is one level deeper, which must be
+        // read again.
+        if is_deeper(source.as_bytes(), DEEPEST - 1) {
+            return Err(too_deep());
+        }
+        // what is no text cannot be its workspace
+        let (workspace, name) = match workspace {
+            Some(raw) if raw.get().starts_with('"') => (Some(raw), None),
+            other => (None, other),
+        };
+        let mut entries = Piece::parts(source, top);
+        entries.extend(name.map(|raw| (Piece::new(WORKSPACE), part(raw))));
+        return Ok((workspace.map(part), entries, Vec::new()));
+    };
+    // null is no entry at all
+    let Members(aliases) = match aliases.get() {
+        "null" => Members::default(),
+        object => serde_json::from_str(object).map_err(|error| cannot_hold(&error))?,
+    };
+    Ok((workspace.map(part), Piece::parts(source, aliases), Piece::parts(source, top)))
+}
+
+/// The text in `json`, if it is one that is not empty.
+fn text(json: &str) -> Option<String> {
+    serde_json::from_str(json).ok().filter(|text: &String| !text.is_empty())
+}
+
+fn json_text(text: &str) -> String {
+    serde_json::to_string(text).expect("a text is JSON")
 }
 
 /// What an entry says: an object, or just the id.
-fn understand(backend: Backend, raw: &RawValue) -> Result<Entry, UnusableId> {
-    if raw.get().starts_with('"') {
-        let id = AgentSessionId::new(&text(raw).unwrap_or_default())?;
+fn understand(backend: Backend, json: &str) -> Result<Entry, UnusableId> {
+    if json.starts_with('"') {
+        let id = AgentSessionId::new(&text(json).unwrap_or_default())?;
         return Ok(Entry { id, created_at: None, model: None, effort: None });
     }
-    let Ok(Members(members)) = serde_json::from_str(raw.get()) else {
+    let Ok(Members(members)) = serde_json::from_str(json) else {
         return Err(UnusableId::Blank);
     };
-    let says = |key| members.iter().find(|(name, _)| name == key).and_then(|(_, raw)| text(raw));
+    let says = |key| members.iter().find(|(name, _)| name == key).and_then(|(_, raw)| text(raw.get()));
     Ok(Entry {
         id: id_in(backend, &members)?,
         created_at: says(CREATED_AT),
@@ -258,38 +387,37 @@ fn understand(backend: Backend, raw: &RawValue) -> Result<Entry, UnusableId> {
 }
 
 fn id_in(backend: Backend, members: &[(Cow<'_, str>, &RawValue)]) -> Result<AgentSessionId, UnusableId> {
-    let id = members.iter().find(|(name, _)| name == backend.id_key()).and_then(|(_, raw)| text(raw));
+    let id = members.iter().find(|(name, _)| name == backend.id_key()).and_then(|(_, raw)| text(raw.get()));
     AgentSessionId::new(&id.unwrap_or_default())
 }
 
 /// An entry's text: `members` with what `entry` says in their place.
-fn write(backend: Backend, members: Vec<(Cow<'_, str>, &RawValue)>, entry: &Entry) -> Box<RawValue> {
-    let id = raw_text(entry.id.as_str());
-    let [created_at, model, effort] =
-        [&entry.created_at, &entry.model, &entry.effort].map(|says| says.as_deref().map(raw_text));
-    let mut members: Vec<(Cow<'_, str>, &RawValue)> = members;
-    let mut said =
-        vec![(backend.id_key(), Some(&*id)), (CREATED_AT, created_at.as_deref()), (LAST_MODEL, model.as_deref())];
+fn write(backend: Backend, members: Vec<(Cow<'_, str>, &RawValue)>, entry: &Entry) -> String {
+    let mut members: Vec<(Cow<'_, str>, Cow<'_, str>)> =
+        members.into_iter().map(|(key, raw)| (key, Cow::Borrowed(raw.get()))).collect();
+    let mut said = vec![
+        (backend.id_key(), Some(entry.id.as_str())),
+        (CREATED_AT, entry.created_at.as_deref()),
+        (LAST_MODEL, entry.model.as_deref()),
+    ];
     if backend.has_effort() {
-        said.push((LAST_EFFORT, effort.as_deref()));
+        said.push((LAST_EFFORT, entry.effort.as_deref()));
     }
-    for (key, raw) in said {
-        let Some(raw) = raw else { continue };
+    for (key, text) in said {
+        let Some(json) = text.map(json_text) else { continue };
         match members.iter_mut().find(|(name, _)| name == key) {
-            Some((_, old)) => *old = raw,
-            None => members.push((Cow::Borrowed(key), raw)),
+            Some((_, old)) => *old = json.into(),
+            None => members.push((Cow::Borrowed(key), json.into())),
         }
     }
     let mut text = String::new();
-    write_object(
-        &mut text,
-        0,
-        members.iter().map(|(key, raw)| (&**key, *raw)).collect::<Vec<_>>().iter(),
-        |text, raw| {
-            text.push_str(raw.get());
-        },
-    );
-    RawValue::from_string(text).expect("members that were JSON still are")
+    write_object(&mut text, 0, members.iter(), |text, json| text.push_str(json));
+    text
+}
+
+/// Whether brackets nest deeper than this. Where there are no more than so many, they are not looked at one by one.
+fn is_deeper(json: &[u8], limit: usize) -> bool {
+    memchr::memchr2_iter(b'{', b'[', json).nth(limit).is_some() && depth(json) > limit
 }
 
 /// How deep brackets nest, outside of texts.
@@ -319,29 +447,39 @@ fn depth(bytes: &[u8]) -> usize {
 }
 
 /// Writes any JSON as the file has it. Numbers stay as they were written, and so do texts that are no Unicode.
-fn write_sorted(text: &mut String, level: usize, raw: &RawValue) {
-    match raw.get().as_bytes().first() {
+fn write_sorted(text: &mut String, level: usize, json: &str) {
+    match json.as_bytes().first() {
         Some(b'{') => {
-            let Ok(Members(mut members)) = serde_json::from_str(raw.get()) else {
-                return text.push_str(raw.get()); // a key that is no Unicode
+            let Ok(Members(mut members)) = serde_json::from_str(json) else {
+                return text.push_str(json); // a key that is no Unicode
             };
             members.sort_by(|(a, _), (b, _)| a.cmp(b));
             write_object(text, level, members.iter(), |text, raw| {
-                write_sorted(text, level + 1, raw);
+                write_sorted(text, level + 1, raw.get());
             });
         }
         Some(b'[') => {
-            let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+            let elements: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
             write_list(text, level, '[', ']', elements.iter(), |text, raw| {
-                write_sorted(text, level + 1, raw);
+                write_sorted(text, level + 1, raw.get());
             });
         }
-        Some(b'"') => match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
-            Ok(decoded) => text.push_str(raw_text(&decoded).get()),
-            Err(_) => text.push_str(raw.get()),
+        Some(b'"') => match serde_json::from_str(json) {
+            Ok(Key(decoded)) => write_text(text, &decoded),
+            Err(_) => text.push_str(json),
         },
-        _ => text.push_str(raw.get()),
+        _ => text.push_str(json),
     }
+}
+
+/// Writes a text as JSON.
+fn write_text(text: &mut String, content: &str) {
+    if content.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        return text.push_str(&json_text(content));
+    }
+    text.push('"');
+    text.push_str(content);
+    text.push('"');
 }
 
 fn write_object<'a, K: AsRef<str> + 'a, V: 'a>(
@@ -351,7 +489,7 @@ fn write_object<'a, K: AsRef<str> + 'a, V: 'a>(
     mut value: impl FnMut(&mut String, &'a V),
 ) {
     write_list(text, level, '{', '}', members, |text, (key, member)| {
-        text.push_str(raw_text(key.as_ref()).get());
+        write_text(text, key.as_ref());
         text.push_str(": ");
         value(text, member);
     });
@@ -385,7 +523,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Mapping {
-        Mapping::parse(Backend::Claude, text.as_bytes()).unwrap()
+        Mapping::parse(Backend::Claude, text.into()).unwrap()
     }
 
     fn name(text: &str) -> SessionName {
@@ -452,7 +590,7 @@ mod tests {
 
     #[test]
     fn broken_files_are_told_from_those_we_cannot_hold() {
-        let error = |text: &[u8]| Mapping::parse(Backend::Claude, text).unwrap_err();
+        let error = |text: &[u8]| Mapping::parse(Backend::Claude, text.to_vec()).unwrap_err();
         for broken in [&b""[..], b"{oops", b"[1, 2]", b"7", b"{} {}", b"{\"a\": \xff}", b"{\"a\": NaN}"] {
             assert!(matches!(error(broken), ParseError::NoObject(_)), "{}", String::from_utf8_lossy(broken));
         }

@@ -99,7 +99,7 @@ impl Store {
         read(self.backend, &self.place)
     }
 
-    fn parse(&self, bytes: Option<&[u8]>) -> Result<Option<Mapping>, Error> {
+    fn parse(&self, bytes: Option<Vec<u8>>) -> Result<Option<Mapping>, Error> {
         parse(self.backend, self.path(), bytes)
     }
 
@@ -107,7 +107,7 @@ impl Store {
     /// update will check.
     pub(crate) fn prepare(&self) -> Result<(), Error> {
         let folder = Folder::create(&self.place)?;
-        match self.parse(folder.read()?.as_deref()) {
+        match self.parse(folder.read()?) {
             Ok(_) | Err(Error::Invalid { .. }) => folder.check_writable(),
             Err(error) => Err(error),
         }
@@ -139,9 +139,8 @@ impl Store {
     ) -> Result<Updated<T>, Error> {
         let _lock = self.lock()?;
         let folder = Folder::create(&self.place)?;
-        let before = folder.read()?;
         let mut recreated = false;
-        let mut mapping = match self.parse(before.as_deref()) {
+        let mut mapping = match self.parse(folder.read()?) {
             Ok(mapping) => mapping.unwrap_or_else(|| Mapping::new(self.backend)),
             Err(Error::Invalid { why, .. }) if start_anew => {
                 let aside = folder.move_aside()?;
@@ -157,7 +156,7 @@ impl Store {
         };
         let (value, changed) = change(&mut mapping, recreated);
         let text = mapping.to_text();
-        let written = recreated || (changed && before.as_deref() != Some(text.as_bytes()));
+        let written = recreated || (changed && !mapping.was_read_from(&text));
         if written {
             if text.len() as u64 > folder::LARGEST {
                 // indented, a file of somebody else's may become one that we would not read again
@@ -215,10 +214,10 @@ fn read(backend: Backend, place: &Place) -> Result<Option<Mapping>, Error> {
     let Some(folder) = Folder::open(place)? else {
         return Ok(None);
     };
-    parse(backend, place.file(), folder.read()?.as_deref())
+    parse(backend, place.file(), folder.read()?)
 }
 
-fn parse(backend: Backend, path: &Path, bytes: Option<&[u8]>) -> Result<Option<Mapping>, Error> {
+fn parse(backend: Backend, path: &Path, bytes: Option<Vec<u8>>) -> Result<Option<Mapping>, Error> {
     match bytes.map(|bytes| Mapping::parse(backend, bytes)).transpose() {
         Ok(mapping) => Ok(mapping),
         Err(ParseError::NoObject(why)) => Err(Error::Invalid { path: path.to_owned(), why }),
