@@ -8,7 +8,6 @@ mod properties;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 use std::rc::Rc;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
@@ -42,11 +41,14 @@ pub(crate) struct Mapping {
     others: Vec<(Piece, Piece)>,
 }
 
-/// A name, or the JSON it stands for.
+/// A name, or the JSON it stands for. Small: there may be many, and memory that is touched for the first time is dear.
 #[derive(Clone, Debug)]
 enum Piece {
-    /// A part of the text that was read.
-    Read(Range<usize>),
+    /// A part of the text that was read, which is no longer than a mapping may be.
+    Read {
+        start: u32,
+        length: u32,
+    },
     New(Box<str>),
 }
 
@@ -58,7 +60,10 @@ impl Piece {
     /// `part` is a slice of `source`.
     fn part(source: &str, part: &str) -> Self {
         let start = part.as_ptr().addr() - source.as_ptr().addr();
-        Self::Read(start..start + part.len())
+        match (u32::try_from(start), u32::try_from(part.len())) {
+            (Ok(start), Ok(length)) => Self::Read { start, length },
+            _ => Self::new(part),
+        }
     }
 
     fn parts(source: &str, members: Vec<(Cow<'_, str>, &RawValue)>) -> Vec<(Self, Self)> {
@@ -71,7 +76,7 @@ impl Piece {
 
     fn text<'a>(&'a self, source: &'a str) -> &'a str {
         match self {
-            Self::Read(range) => &source[range.clone()],
+            Self::Read { start, length } => &source[*start as usize..][..*length as usize],
             Self::New(text) => text,
         }
     }
