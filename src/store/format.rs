@@ -613,6 +613,34 @@ mod tests {
     }
 
     #[test]
+    fn both_ways_of_reading_know_the_same_depth_and_the_last_of_a_key() {
+        for (before, brackets) in [("{\"aliases\": {\"a\": ", 2), ("{\"aliases\": {}, \"x\": ", 1), ("{\"x\": ", 1)] {
+            for (depth, fits) in [(DEEPEST, true), (DEEPEST + 1, false)] {
+                let inner = depth - brackets;
+                let json = format!("{before}{}{}{}", "[".repeat(inner), "]".repeat(inner), "}".repeat(brackets));
+                let parsed = Mapping::parse(Backend::Claude, json.into_bytes());
+                assert_eq!(parsed.is_ok(), fits, "{before} {depth}");
+                assert!(fits || matches!(parsed, Err(ParseError::CannotHold(_))), "{before} {depth}");
+            }
+        }
+        let twice = parse(r#"{"x": 1, "aliases": {"a": "1"}, "x": 2, "aliases": {"b": "2"}}"#).to_text();
+        assert_eq!(
+            twice,
+            "{\n  \"aliases\": {\n    \"b\": {\n      \"session_id\": \"2\"\n    }\n  },\n  \"x\": 2\n}\n"
+        );
+        let many = (0..40).map(|number| format!("\"k{number}\": {number}, ")).collect::<Vec<_>>().concat();
+        assert_eq!(parse(&format!("{{{many}\"aliases\": {{\"a\": \"i\"}}}}")).len(), 1);
+    }
+
+    #[test]
+    fn an_id_is_found_however_it_is_spelled() {
+        let mapping = parse(
+            r#"{"aliases": {"a": {"session_id": "i\u0064"}, "b": "id", "c": {"session_id": "other", "x": "id"}}}"#,
+        );
+        assert_eq!(mapping.names_of(&AgentSessionId::new("id").unwrap()), ["a", "b"]);
+    }
+
+    #[test]
     fn of_two_entries_with_one_name_the_last_counts() {
         let mapping = parse(r#"{"aliases": {"b": "1", "a": "2", "b": "3"}}"#);
         let ids: Vec<_> = mapping.entries().map(|(name, entry)| format!("{name}={}", entry.id)).collect();

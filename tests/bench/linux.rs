@@ -202,14 +202,14 @@ impl Bench {
         ] {
             let (with_us, with_python) =
                 (0..9).fold((f64::MAX, f64::MAX), |(a, b), _| (a.min(seconds(&mut ours())), b.min(python(script))));
-            tell(&format!("(e) {what}, 100,000 names, against Python's json"), with_us / with_python, limit, "times");
+            tell(&format!("(e) {what} in 100,000 names against Python"), with_us / with_python, limit, "times");
             println!(
                 "    {:.0} ms with all of our start, Python {:.0} ms without its",
                 with_us * 1e3,
                 with_python * 1e3
             );
             tell(
-                &format!("(e) {what}, 100,000 names, resident"),
+                &format!("(e) {what} in 100,000 names, resident"),
                 (0..9).map(|_| peak(&mut ours(), 1)).fold(0.0, f64::max),
                 120.0,
                 "MiB",
