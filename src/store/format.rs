@@ -614,8 +614,11 @@ mod tests {
 
     #[test]
     fn both_ways_of_reading_know_the_same_depth_and_the_last_of_a_key() {
-        for (before, brackets) in [("{\"aliases\": {\"a\": ", 2), ("{\"aliases\": {}, \"x\": ", 1), ("{\"x\": ", 1)] {
-            for (depth, fits) in [(DEEPEST, true), (DEEPEST + 1, false)] {
+        // an older file is one level deeper when it is written anew
+        let older = ("{\"x\": ", 1, DEEPEST - 1);
+        let today = [("{\"aliases\": {\"a\": ", 2, DEEPEST), ("{\"aliases\": {}, \"x\": ", 1, DEEPEST)];
+        for (before, brackets, deepest) in today.into_iter().chain([older]) {
+            for (depth, fits) in [(deepest, true), (deepest + 1, false)] {
                 let inner = depth - brackets;
                 let json = format!("{before}{}{}{}", "[".repeat(inner), "]".repeat(inner), "}".repeat(brackets));
                 let parsed = Mapping::parse(Backend::Claude, json.into_bytes());

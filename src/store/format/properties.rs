@@ -489,7 +489,10 @@ fn a_change_touches_what_it_is_about_and_nothing_else() {
             Workspace => mapping.set_workspace("/new"),
         }
         let text = mapping.to_text();
-        prop_assert_eq!(Mapping::parse(backend, text.clone().into_bytes()).map(|again| again.to_text()), Ok(text.clone()));
+        prop_assert_eq!(
+            Mapping::parse(backend, text.clone().into_bytes()).map(|again| again.to_text()),
+            Ok(text.clone())
+        );
         let after = parts(&text);
         // beside the entries
         let mut beside = before.clone();
