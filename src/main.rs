@@ -12,6 +12,7 @@ mod launcher;
 mod lock;
 mod output;
 mod process;
+mod raw;
 mod session;
 mod skill;
 mod stdio;

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::output::Object;
 use crate::session::{AgentSessionId, SessionName};
 use crate::store::Store;
-use crate::store::format::Entry;
+use crate::store::format::{Entry, Mapping};
 
 pub(super) fn run(context: &Context, options: &cli::Resolve) -> Result<()> {
     let subject = Subject::of(&options.selector)?.required()?;
@@ -24,8 +24,8 @@ pub(super) struct Resolved {
     pub(super) id: AgentSessionId,
     /// Where the mapping has it.
     pub(super) saved: Option<(SessionName, Entry)>,
-    /// All names that it has there.
-    pub(super) names: Vec<String>,
+    /// All that was saved when it was looked up.
+    mapping: Option<Mapping>,
     source: String,
 }
 
@@ -38,10 +38,14 @@ impl Resolved {
         self.saved.as_ref()?.1.effort.as_deref()
     }
 
+    /// All names that the session had when it was looked up.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.mapping.as_ref().map(|mapping| mapping.names_of(&self.id)).unwrap_or_default()
+    }
+
     /// A session that was just started and saved.
     pub(super) fn created(name: SessionName, entry: Entry) -> Self {
-        let names = vec![name.as_str().to_owned()];
-        Self { id: entry.id.clone(), saved: Some((name, entry)), names, source: "created".to_owned() }
+        Self { id: entry.id.clone(), saved: Some((name, entry)), mapping: None, source: "created".to_owned() }
     }
 
     /// The JSON that `resolve` prints and codex's resume-json begins with.
@@ -73,10 +77,9 @@ pub(super) fn look_up(store: &Store, subject: &Subject) -> Result<Resolved> {
         }
     };
     let saved = mapping.as_ref().and_then(|mapping| mapping.find(id));
-    let names = mapping.map(|mapping| mapping.names_of(id)).unwrap_or_default();
     let key = store.backend.id_key();
     let source = if saved.is_some() { format!("mapping_file_by_{key}") } else { key.to_owned() };
-    Ok(Resolved { id: id.clone(), saved, names, source })
+    Ok(Resolved { id: id.clone(), saved, mapping, source })
 }
 
 /// What an entry's id is good for where it is there and cannot be used.
@@ -90,6 +93,6 @@ pub(super) fn look_up_name(store: &Store, name: &SessionName) -> Result<std::res
     let Some(entry) = mapping.get(name) else {
         return Ok(Err(mapping.why_unusable(name)));
     };
-    let (id, names) = (entry.id.clone(), mapping.names_of(&entry.id));
-    Ok(Ok(Resolved { id, saved: Some((name.clone(), entry)), names, source: "mapping_file".to_owned() }))
+    let (id, saved, source) = (entry.id.clone(), Some((name.clone(), entry)), "mapping_file".to_owned());
+    Ok(Ok(Resolved { id, saved, mapping: Some(mapping), source }))
 }

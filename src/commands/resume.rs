@@ -249,7 +249,8 @@ impl Finished<'_> {
         let (old, new) = (&self.resolved.id, self.new_id.as_ref().unwrap_or(&self.resolved.id));
         let mut notes = Vec::new();
         let now = mapping.get(name).map(|entry| entry.id);
-        let renamed = mapping.names_of(old).into_iter().find(|name| !self.resolved.names.contains(name));
+        let known = self.resolved.names();
+        let renamed = mapping.names_of(old).into_iter().find(|name| !known.contains(name));
         let target = match now {
             Some(id) if id == *old => Some(name.as_str().to_owned()),
             Some(id) => {

@@ -19,8 +19,7 @@ use signal_hook::iterator::Signals;
 
 use super::streams::lock;
 use super::{End, Event, Pipes};
-
-mod raw;
+use crate::raw::{self, Ended};
 
 /// The most that Linux gives an ordinary user (`/proc/sys/fs/pipe-max-size`).
 #[cfg(target_os = "linux")]
@@ -232,6 +231,15 @@ impl Agent {
     }
 }
 
+impl From<Ended> for End {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Exited(status) => Self::Exited(status),
+            Ended::Killed(signal) => Self::Killed(signal),
+        }
+    }
+}
+
 /// Waits for the agent's end without reaping it, and meanwhile reaps orphans that were handed to us.
 fn wait_for(agent: Pid, strangers: &HashSet<i32>) -> End {
     loop {
@@ -241,13 +249,13 @@ fn wait_for(agent: Pid, strangers: &HashSet<i32>) -> End {
             Err(_) => return End::Exited(1), // there is no child any more: somebody else reaped it
         };
         if pid == agent {
-            return end;
+            return end.into();
         }
         if strangers.contains(&pid.as_raw_nonzero().get()) {
             // not ours to reap, and it would be told again and again
             thread::sleep(std::time::Duration::from_millis(10));
             if let Some(end) = raw::has_ended(agent) {
-                return end;
+                return end.into();
             }
             continue;
         }

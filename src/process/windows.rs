@@ -14,8 +14,7 @@ use std::time::Duration;
 use process_wrap::std::{ChildWrapper, CommandWrap, JobObject};
 
 use super::{End, Event, Pipes};
-
-mod raw;
+use crate::raw;
 
 /// What Ctrl-C, Ctrl-Break or a closed console counts as: the number of SIGINT, as shells on Windows have it.
 const INTERRUPT: i32 = 2;

@@ -1,5 +1,5 @@
-//! The only unsafe code: what runs between fork and exec, and questions to the kernel that no safe call asks.
-#![expect(unsafe_code, reason = "pre_exec, sigaction and the pid that waitid tells have no safe form")]
+//! What runs between fork and exec, questions to the kernel that no safe call asks, and memory in large pieces.
+#![expect(unsafe_code, reason = "pre_exec, sigaction, madvise and the pid that waitid tells have no safe form")]
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -9,18 +9,16 @@ use std::sync::OnceLock;
 use rustix::fs::Mode;
 use rustix::process::Pid;
 
-use super::End;
-
 /// The caller's umask, for the agent.
 static UMASK: OnceLock<Mode> = OnceLock::new();
 
 /// From here on what we make is ours alone, whatever the caller's umask leaves open, or takes away from us.
-pub(super) fn keep_files_private() {
+pub(crate) fn keep_files_private() {
     let _ = UMASK.set(rustix::process::umask(Mode::RWXG | Mode::RWXO));
 }
 
 /// Runs `work` with the caller's umask.
-pub(super) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
     let Some(mask) = UMASK.get() else { return work() };
     let private = rustix::process::umask(*mask);
     let done = work();
@@ -34,7 +32,7 @@ pub(super) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
 ///
 /// The parent-death signal is tied to the thread that spawns; call this from the main thread, which lives as long as
 /// the program.
-pub(super) fn lead_a_session(command: &mut Command) {
+pub(crate) fn lead_a_session(command: &mut Command) {
     let parent = rustix::process::getpid();
     let mask = UMASK.get().copied();
     let prepare = move || {
@@ -58,7 +56,7 @@ pub(super) fn lead_a_session(command: &mut Command) {
 }
 
 /// Whether `signal` is ignored in this process.
-pub(super) fn is_ignored(signal: i32) -> bool {
+pub(crate) fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction with a null new action only reads; the zeroed struct is a valid place for the answer
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -68,7 +66,7 @@ pub(super) fn is_ignored(signal: i32) -> bool {
 
 /// Gives SIGCHLD its usual meaning. Where our parent ignored it, the system would reap our children by itself: their ends
 /// would never be told, and their numbers would be free for strangers.
-pub(super) fn expect_children() -> io::Result<()> {
+pub(crate) fn expect_children() -> io::Result<()> {
     if !is_ignored(libc::SIGCHLD) {
         return Ok(());
     }
@@ -79,18 +77,27 @@ pub(super) fn expect_children() -> io::Result<()> {
     Ok(())
 }
 
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With this status.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+}
+
 /// How `child` ended, if it has, without reaping it.
-pub(super) fn has_ended(child: Pid) -> Option<End> {
+pub(crate) fn has_ended(child: Pid) -> Option<Ended> {
     wait(libc::P_PID, child.as_raw_nonzero().get().cast_unsigned(), libc::WNOHANG).ok().map(|(_, end)| end)
 }
 
 /// Waits until any child has ended, and tells which and how without reaping it. rustix can wait for any, but does not
 /// tell which it was.
-pub(super) fn wait_for_any() -> io::Result<(Pid, End)> {
+pub(crate) fn wait_for_any() -> io::Result<(Pid, Ended)> {
     wait(libc::P_ALL, 0, 0)
 }
 
-fn wait(which: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<(Pid, End)> {
+fn wait(which: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<(Pid, Ended)> {
     // SAFETY: waitid writes the zeroed struct, and after a success with WEXITED these fields of it are set or still zero
     let (pid, code, status) = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
@@ -100,5 +107,28 @@ fn wait(which: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<(Pid,
         (info.si_pid(), info.si_code, info.si_status())
     };
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::Interrupted)?;
-    Ok((pid, if code == libc::CLD_EXITED { End::Exited(status) } else { End::Killed(status) }))
+    Ok((pid, if code == libc::CLD_EXITED { Ended::Exited(status) } else { Ended::Killed(status) }))
+}
+
+/// An empty buffer for `length` bytes. The system is asked to give a large one in pieces of 2 MiB: each page of 4 KiB
+/// would be a fault of its own, and for 20 MiB they take longer than reading a file into them.
+#[cfg(target_os = "linux")]
+pub(crate) fn large_buffer(length: usize) -> Vec<u8> {
+    use rustix::mm::{Advice, madvise};
+    const WORTH_IT: usize = 4 << 20;
+    let mut buffer: Vec<u8> = Vec::with_capacity(length);
+    if length >= WORTH_IT {
+        let page = rustix::param::page_size();
+        let start = buffer.as_mut_ptr();
+        let skipped = start.align_offset(page);
+        let whole = (buffer.capacity() - skipped) / page * page;
+        // SAFETY: the range lies within the buffer, and the advice changes nothing but how memory is laid out
+        let _ = unsafe { madvise(start.add(skipped).cast(), whole, Advice::LinuxHugepage) }; // without it, it is slower
+    }
+    buffer
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn large_buffer(length: usize) -> Vec<u8> {
+    Vec::with_capacity(length)
 }

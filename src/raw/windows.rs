@@ -1,4 +1,4 @@
-//! The only unsafe code on Windows.
+//! Handles that agents must not inherit.
 #![expect(unsafe_code, reason = "whether a handle is inherited has no safe call")]
 
 use std::io;
@@ -9,7 +9,7 @@ use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
 /// Keeps our standard handles from the agent. A program that is started inherits every handle that can be inherited, and
 /// ours came to us that way: a server that a turn leaves running would hold our output open, and whoever reads that to
 /// its end would wait for the server. The agent's own pipes are not touched.
-pub(super) fn keep_standard_handles() {
+pub(crate) fn keep_standard_handles() {
     let handles: [RawHandle; 3] =
         [io::stdin().as_raw_handle(), io::stdout().as_raw_handle(), io::stderr().as_raw_handle()];
     for handle in handles {
