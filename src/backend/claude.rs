@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::{Account, Arguments, Failure, Form, HelpPage, Prompt, Role, Turn};
+use super::{Account, Arguments, Failure, Form, HelpPage, Prompt, Role, Session, Turn};
 use crate::json::{self, Members};
-use crate::session::{AgentSessionId, SessionName};
+use crate::session::SessionName;
 
 pub(super) const MAPPING_FILE: &str = "claude-code-alias-mapping.json";
 pub(super) const ID_KEY: &str = "session_id";
@@ -26,6 +26,7 @@ pub(super) const HELP_PAGES: &[HelpPage] = &[HelpPage {
         "--effort",
         "--verbose",
         "--include-partial-messages",
+        "--fork-session",
     ],
 }];
 
@@ -76,11 +77,12 @@ pub(super) fn arguments(turn: &Turn<'_>) -> Vec<OsString> {
     if let (Prompt::Argument(text), false) = (turn.prompt, turn.prompt_behind_dashes()) {
         arguments.push(text);
     }
-    let session = turn.session.map(AgentSessionId::as_str);
+    let (history, forks) = (turn.session.history(), matches!(turn.session, Session::ForkOf(_)));
     match turn.form {
-        Form::Json => arguments.option("--resume", session).push("--output-format").push("json"),
-        Form::Stream { .. } => arguments.push("--output-format").push("stream-json").option("--resume", session),
+        Form::Json => arguments.option("--resume", history).push("--output-format").push("json"),
+        Form::Stream { .. } => arguments.push("--output-format").push("stream-json").option("--resume", history),
     };
+    arguments.flag("--fork-session", forks);
     match turn.role {
         Some(Role::Text(text)) => arguments.push("--append-system-prompt").push(text),
         Some(Role::File(path)) => arguments.push("--append-system-prompt-file").push(path),
@@ -222,12 +224,21 @@ impl Listener {
 mod tests {
     use super::*;
     use crate::backend::codex::ExecOptions;
+    use crate::session::AgentSessionId;
+
+    #[test]
+    fn a_fork_names_the_session_that_it_is_of() {
+        let (exec, id) = (ExecOptions::default(), AgentSessionId::new("i").unwrap());
+        let turn = Turn { session: Session::ForkOf(&id), ..Turn::plain(&exec, Prompt::Argument("x")) };
+        let want = ["-p", "x", "--resume", "i", "--output-format", "json", "--fork-session"];
+        assert_eq!(arguments(&turn), want);
+    }
 
     #[test]
     fn a_prompt_that_looks_like_an_option_goes_last_behind_dashes() {
         let exec = ExecOptions::default();
         let id = AgentSessionId::new("i").unwrap();
-        let turn = Turn { session: Some(&id), ..Turn::plain(&exec, Prompt::Argument("--help")) };
+        let turn = Turn { session: Session::Known(&id), ..Turn::plain(&exec, Prompt::Argument("--help")) };
         assert_eq!(arguments(&turn), ["-p", "--resume", "i", "--output-format", "json", "--", "--help"]);
     }
 

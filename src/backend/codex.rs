@@ -8,7 +8,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::transcript::Watcher;
-use super::{Account, Arguments, Failure, HelpPage, Prompt, Turn};
+use super::{Account, Arguments, Failure, HelpPage, Prompt, Session, Turn};
 use crate::json::{self, Members};
 use crate::session::{SessionName, trim};
 
@@ -38,7 +38,7 @@ pub(crate) enum FullAuto {
     Setting,
 }
 
-/// What `codex exec` and `codex exec resume` both take of what we use. `--full-auto` is not among it: we know what to do
+/// What `codex exec`, `codex exec resume` and `codex exec fork` all take of what we use. `--full-auto` is not among it: we know what to do
 /// without.
 const USED_OPTIONS: &[&str] = &[
     "--json",
@@ -55,6 +55,7 @@ const USED_OPTIONS: &[&str] = &[
 pub(super) const HELP_PAGES: &[HelpPage] = &[
     HelpPage { arguments: &["exec", "--help"], options: USED_OPTIONS },
     HelpPage { arguments: &["exec", "resume", "--help"], options: USED_OPTIONS },
+    HelpPage { arguments: &["exec", "fork", "--help"], options: USED_OPTIONS },
 ];
 
 /// Whether codex alone has this option of ours on `command`.
@@ -126,8 +127,10 @@ pub(super) fn prompt_with_role<'a>(role: Option<&str>, prompt: &'a [u8]) -> Cow<
 pub(super) fn arguments(turn: &Turn<'_>) -> Vec<OsString> {
     let mut arguments = Arguments::default();
     arguments.push("exec");
-    if turn.session.is_some() {
-        arguments.push("resume");
+    match turn.session {
+        Session::New => {}
+        Session::Known(_) => drop(arguments.push("resume")),
+        Session::ForkOf(_) => drop(arguments.push("fork")),
     }
     let remembered = turn.model.filter(|model| model.remembered).map(|model| model.name);
     let explicit = turn.model.filter(|model| !model.remembered).map(|model| model.name);
@@ -142,8 +145,8 @@ pub(super) fn arguments(turn: &Turn<'_>) -> Vec<OsString> {
         .option("--config", (turn.exec.full_auto == FullAuto::Setting).then_some("sandbox_mode=\"workspace-write\""))
         .flag("--dangerously-bypass-approvals-and-sandbox", turn.exec.bypass_approvals_and_sandbox)
         .flag("--skip-git-repo-check", turn.exec.skip_git_repo_check);
-    if let Some(id) = turn.session {
-        arguments.push(id.as_str());
+    if let Some(id) = turn.session.history() {
+        arguments.push(id);
     }
     arguments.push("--json").option("-o", turn.answer_file);
     arguments.0.extend_from_slice(turn.extra);
@@ -291,14 +294,22 @@ mod tests {
         let exec = ExecOptions { config: vec!["a=1".into()], full_auto: FullAuto::Setting, ..ExecOptions::default() };
         let id = AgentSessionId::new("t").unwrap();
         let model = |remembered| Some(Model { name: "m", remembered });
-        let turn = Turn { session: Some(&id), model: model(true), ..Turn::plain(&exec, Prompt::Argument("- x")) };
+        let turn =
+            Turn { session: Session::Known(&id), model: model(true), ..Turn::plain(&exec, Prompt::Argument("- x")) };
         let setting = "sandbox_mode=\"workspace-write\"";
         assert_eq!(
             arguments(&turn),
             ["exec", "resume", "--model", "m", "--config", "a=1", "--config", setting, "t", "--json", "--", "- x"]
         );
-        let turn = Turn { session: None, model: model(false), prompt: Prompt::Argument("x"), ..turn };
+        let turn = Turn { session: Session::New, model: model(false), prompt: Prompt::Argument("x"), ..turn };
         assert_eq!(arguments(&turn), ["exec", "--config", "a=1", "--model", "m", "--config", setting, "--json", "x"]);
+    }
+
+    #[test]
+    fn a_fork_names_the_session_that_it_is_of() {
+        let (exec, id) = (ExecOptions::default(), AgentSessionId::new("t").unwrap());
+        let turn = Turn { session: Session::ForkOf(&id), ..Turn::plain(&exec, Prompt::Argument("x")) };
+        assert_eq!(arguments(&turn), ["exec", "fork", "t", "--json", "x"]);
     }
 
     #[test]

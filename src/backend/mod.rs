@@ -62,11 +62,36 @@ pub(crate) struct Model<'a> {
     pub remembered: bool,
 }
 
+/// Which session a turn is in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Session<'a> {
+    /// One that it starts.
+    New,
+    /// This one.
+    Known(&'a AgentSessionId),
+    /// One that it starts with the history of this one, which stays as it is.
+    ForkOf(&'a AgentSessionId),
+}
+
+impl<'a> Session<'a> {
+    /// The session that goes on with the turn, if there was one before.
+    pub(crate) fn known(self) -> Option<&'a AgentSessionId> {
+        if let Self::Known(id) = self { Some(id) } else { None }
+    }
+
+    /// The session whose history the agent is to begin with.
+    fn history(self) -> Option<&'a str> {
+        match self {
+            Self::New => None,
+            Self::Known(id) | Self::ForkOf(id) => Some(id.as_str()),
+        }
+    }
+}
+
 /// One turn as the agent's command line sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn<'a> {
-    /// The session to go on with; `None` starts one.
-    pub session: Option<&'a AgentSessionId>,
+    pub session: Session<'a>,
     pub form: Form,
     pub prompt: Prompt<'a>,
     pub role: Option<Role<'a>>,
@@ -85,7 +110,17 @@ impl<'a> Turn<'a> {
     /// A turn that starts a session and asks for nothing else.
     fn plain(exec: &'a codex::ExecOptions, prompt: Prompt<'a>) -> Self {
         let (form, extra) = (Form::Json, &[][..]);
-        Self { session: None, form, prompt, role: None, model: None, effort: None, exec, answer_file: None, extra }
+        Self {
+            session: Session::New,
+            form,
+            prompt,
+            role: None,
+            model: None,
+            effort: None,
+            exec,
+            answer_file: None,
+            extra,
+        }
     }
 }
 

@@ -119,6 +119,7 @@ commands! {
     DeleteAllSessions "delete-all-sessions" "Forget all names of a workspace; the agent keeps the sessions";
     ResumeJson "resume-json" "Go on with a session: one turn, one answer as JSON";
     ResumeStream "resume-stream" "Go on with a session: one turn, the agent's events as they come";
+    ForkSession "fork-session" "Start a session that begins with another's history; that one stays as it is";
     Skill "skill" "Install, update and print the skills by which agents call this program";
     Doctor "doctor" "Look whether everything is there that a call needs; call no model";
     Demo "demo" "Show the whole round in a temporary workspace with a built-in echo agent";
@@ -387,17 +388,24 @@ pub(crate) struct Ignored {
     pub reasoning_effort: Option<String>,
 }
 
-/// What is common to both ways to go on with a session.
+/// What the agent is asked.
 #[derive(Debug, Args)]
-pub(crate) struct Resume {
-    #[command(flatten)]
-    pub selector: Selector,
+pub(crate) struct Prompt {
     /// The prompt; '-' reads standard input
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// A file with the prompt; '-' reads standard input
     #[arg(long, value_name = "FILE")]
     pub prompt_file: Option<PathBuf>,
+}
+
+/// What is common to both ways to go on with a session.
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub selector: Selector,
+    #[command(flatten)]
+    pub prompt: Prompt,
     /// If there is no session of that name
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_missing: IfMissing,
@@ -423,6 +431,33 @@ pub(crate) struct ResumeJson {
     /// Print the id alone
     #[arg(long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForkSession {
+    #[command(flatten)]
+    pub selector: Selector,
+    /// The name of the new session
+    #[arg(long, value_name = "NAME")]
+    pub to: Option<String>,
+    /// Overwrite a session that has the new name
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub prompt: Prompt,
+    /// Print the answer's text alone
+    #[arg(long)]
+    pub print_result: bool,
+    /// Print the new session's id alone
+    #[arg(long, visible_alias = "print-thread-id")]
+    pub print_session_id: bool,
+    /// If another call holds the session
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub if_busy: IfBusy,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub call: Call,
 }
 
 #[derive(Debug, Args)]

@@ -2,9 +2,10 @@
 
 use super::call::AgentCall;
 use super::hold::hold_name;
+use super::resolve::Resolved;
 use super::turn::{self, Answer, Ask, Caller, Request};
 use super::{Context, Subject, Workspace, paid, print, print_object, required_name, session_id};
-use crate::backend::{Backend, Form, Model};
+use crate::backend::{Backend, Form, Model, Session};
 use crate::cli::{self, IfExists};
 use crate::error::{Error, Kind, Result};
 use crate::output::Object;
@@ -84,7 +85,9 @@ impl Creation<'_> {
             Request::text(prompt.map_or_else(|| self.call.agent.backend.default_prompt(&self.name), str::to_owned));
         let request = if self.call.stdin { request.with_stdin(self.call.deadline)? } else { request };
         let caller = Caller::new(&self.call, self.context.notes)?;
-        let created = create(&caller, &self.store, &self.name, Form::Json, &request, role.as_deref())?;
+        let beginning =
+            Beginning { name: &self.name, form: Form::Json, request: &request, role: role.as_deref(), history: None };
+        let created = create(&caller, &self.store, &beginning)?;
         drop(caller); // from here on a signal ends us: the session is saved
         self.tell_old(created.replaced);
         self.print(&created.entry, created.written).map_err(|error| paid(error, &created.entry.id))
@@ -144,27 +147,34 @@ pub(super) struct Created {
     pub(super) answer: Answer,
 }
 
-/// Starts a session with `request` as its first turn and saves it. What was paid for is told even where it cannot be
-/// saved.
-pub(super) fn create(
-    caller: &Caller<'_>,
-    store: &Store,
-    name: &SessionName,
-    form: Form,
-    request: &Request,
-    role: Option<&str>,
-) -> Result<Created> {
+/// A session that is to be started.
+pub(super) struct Beginning<'a> {
+    pub(super) name: &'a SessionName,
+    pub(super) form: Form,
+    /// Its first turn.
+    pub(super) request: &'a Request,
+    pub(super) role: Option<&'a str>,
+    /// The session whose history it begins with.
+    pub(super) history: Option<&'a Resolved>,
+}
+
+/// Starts a session and saves it. What was paid for is told even where it cannot be saved.
+pub(super) fn create(caller: &Caller<'_>, store: &Store, beginning: &Beginning<'_>) -> Result<Created> {
     let call = caller.call;
-    let model = call.model.as_deref().map(|name| Model { name, remembered: false });
-    let held = [store.name_key(name)];
+    let &Beginning { name, history, .. } = beginning;
+    let remembered = history.and_then(Resolved::model).filter(|_| call.model.is_none());
+    let model = call.model.as_deref().or(remembered);
+    let effort = call.effort.as_deref().or(history.and_then(Resolved::effort));
+    let held: Vec<String> =
+        [store.name_key(name)].into_iter().chain(history.map(|history| call.session_key(&history.id))).collect();
     let ask = Ask {
-        session: None,
+        session: history.map_or(Session::New, |history| Session::ForkOf(&history.id)),
         name: Some(name),
-        form,
-        request,
-        role,
-        model,
-        effort: call.effort.as_deref(),
+        form: beginning.form,
+        request: beginning.request,
+        role: beginning.role,
+        model: model.map(|name| Model { name, remembered: remembered.is_some() }),
+        effort,
         held: &held,
         wait: true,
     };
@@ -181,7 +191,18 @@ pub(super) fn create(
             .agent_exit_status(Some(0))
             .verdict(account.verdict.clone())
     })?;
-    let entry = Entry { id, created_at: Some(now()), model: call.model.clone(), effort: call.effort.clone() };
+    if let Some(history) = history.filter(|history| history.id.is_told_as(id.as_str())) {
+        return Err(Error::new(
+            Kind::AgentOutputInvalid,
+            format!("{backend} answered in the session {} itself", history.id),
+        )
+        .caused_by("it did not fork it, so the turn is in its history now")
+        .turn_started()
+        .agent_exit_status(Some(0))
+        .session_id(Some(id)));
+    }
+    let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));
+    let entry = Entry { id, created_at: Some(now()), model, effort };
     let saved = store.update(true, |mapping, _| (save(mapping, name, &entry, &store.workspace), true));
     let (replaced, written) = match saved {
         Ok(updated) => (updated.value, true),

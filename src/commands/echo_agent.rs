@@ -48,6 +48,7 @@ fn about(backend: Backend, arguments: &[String]) -> Option<String> {
 #[derive(Default)]
 struct Call {
     session: Option<String>,
+    fork: bool,
     prompt: Option<String>,
     model: Option<String>,
     effort: Option<String>,
@@ -65,6 +66,7 @@ impl Call {
             let mut value = || rest.next().cloned();
             match argument.as_str() {
                 "--resume" => call.session = value(),
+                "--fork-session" => call.fork = true,
                 "--model" => call.model = value(),
                 "--effort" => call.effort = value(),
                 "--append-system-prompt" => call.role = value(),
@@ -81,7 +83,8 @@ impl Call {
         if backend == Backend::Codex {
             words.next(); // exec
             let mut next = words.next();
-            if next.as_deref() == Some("resume") {
+            if let Some("resume" | "fork") = next.as_deref() {
+                call.fork = next.as_deref() == Some("fork");
                 call.session = words.next();
                 next = words.next();
             }
@@ -131,32 +134,44 @@ impl Sessions {
 
     /// Adds a turn to a session and tells how many it has; `None` for a session that is not there.
     fn turn(&self, id: &str) -> Option<usize> {
-        let known = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-        let path = self.0.join(id);
-        if !known || !path.is_file() {
-            return None;
-        }
-        let mut file = fs::OpenOptions::new().append(true).open(&path).ok()?;
+        let mut file = fs::OpenOptions::new().append(true).open(self.file(id)?).ok()?;
         file.write_all(b"\n").ok()?;
         usize::try_from(file.metadata().ok()?.len()).ok()
     }
 
-    /// A new session, its id in the form of a UUID.
-    fn start(&self) -> Result<String> {
+    /// The file of a session that is there.
+    fn file(&self, id: &str) -> Option<PathBuf> {
+        let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        Some(self.0.join(id)).filter(|path| is_id && path.is_file())
+    }
+
+    /// The session that a call is about: the one it names, one with the same turns, or a new one.
+    fn of(&self, call: &Call) -> Result<String> {
+        match &call.session {
+            Some(id) => match self.file(id).filter(|_| call.fork) {
+                Some(file) => self.start(&fs::read(file).unwrap_or_default()),
+                None => Ok(id.clone()),
+            },
+            None => self.start(&[]),
+        }
+    }
+
+    /// A new session with these turns, its id in the form of a UUID.
+    fn start(&self, turns: &[u8]) -> Result<String> {
         let now = jiff::Timestamp::now().as_nanosecond();
         let digest = digest::md5([format!("{now} {}", std::process::id()).as_bytes()]);
         let id = [&digest[..8], &digest[8..12], &digest[12..16], &digest[16..20], &digest[20..]].join("-");
-        fs::write(self.0.join(&id), "")
-            .map_err(|error| Error::new(Kind::Io, "the echo agent cannot save a session").because(&error))?;
+        fs::write(self.0.join(&id), turns).map_err(|error| cannot_save(&error))?;
         Ok(id)
     }
 }
 
+fn cannot_save(error: &std::io::Error) -> Error {
+    Error::new(Kind::Io, "the echo agent cannot save a session").because(error)
+}
+
 fn claude(call: &Call, sessions: &Sessions) -> Result<()> {
-    let id = match &call.session {
-        Some(id) => id.clone(),
-        None => sessions.start()?,
-    };
+    let id = sessions.of(call)?;
     let Some(turn) = sessions.turn(&id) else {
         return Err(Error::new(Kind::Io, format!("No conversation found with session ID: {id}")));
     };
@@ -177,10 +192,7 @@ fn claude(call: &Call, sessions: &Sessions) -> Result<()> {
 }
 
 fn codex(call: &Call, sessions: &Sessions) -> Result<()> {
-    let id = match &call.session {
-        Some(id) => id.clone(),
-        None => sessions.start()?,
-    };
+    let id = sessions.of(call)?;
     let Some(turn) = sessions.turn(&id) else {
         return Err(Error::new(Kind::Io, format!("no rollout found for thread id {id}")));
     };

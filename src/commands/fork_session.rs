@@ -19,7 +19,9 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let to = options.to.as_deref().and_then(SessionName::new);
     let to = to.ok_or_else(|| Error::usage("the new session's name is missing").hint("add --to NAME"))?;
     if subject.name.as_ref() == Some(&to) {
-        return Err(Error::usage(format!("'{to}' is the name of the session to be forked")).hint("choose another for --to"));
+        return Err(
+            Error::usage(format!("'{to}' is the name of the session to be forked")).hint("choose another for --to")
+        );
     }
     let backend = context.backend(&options.place, Some(&subject))?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
@@ -38,8 +40,7 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
     let caller = Caller::new(&call, context.notes)?;
-    let beginning =
-        Beginning { name: &to, form: Form::Json, request: &request, role: None, history: Some(&history) };
+    let beginning = Beginning { name: &to, form: Form::Json, request: &request, role: None, history: Some(&history) };
     let created = create(&caller, &store, &beginning)?;
     drop(caller); // from here on a signal ends us: the session is saved
     if let Some(replaced) = &created.replaced {

@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
+use super::Subject;
 use super::call::AgentCall;
+use super::resolve::{Resolved, look_up};
 use crate::env;
 use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Lock};
@@ -19,8 +21,32 @@ pub(super) fn hold_name(store: &Store, name: &SessionName, call: &AgentCall, wai
     hold(&key, &what, call, store.notes, wait)
 }
 
+/// The session that `subject` means, held. While we waited for it another turn may have changed what the name means.
+pub(super) fn hold_session(
+    store: &Store,
+    subject: &Subject,
+    call: &AgentCall,
+    notes: Notes,
+    wait: bool,
+) -> Result<(Resolved, Lock)> {
+    // what is to be said of the mapping was said when it was first looked at
+    let quiet = store.with_notes(Notes { quiet: true });
+    loop {
+        let resolved = look_up(&quiet, subject)?;
+        let key = call.session_key(&resolved.id);
+        let what = format!("the session {}", resolved.id);
+        refuse_own(&key, &what).map_err(|error| error.session_id(Some(resolved.id.clone())))?;
+        let held = hold(&key, &what, call, notes, wait);
+        let held = held.map_err(|error| error.session_id(Some(resolved.id.clone())))?;
+        let again = look_up(&quiet, subject)?;
+        if again.id == resolved.id {
+            return Ok((again, held));
+        }
+    }
+}
+
 /// Refuses a lock that a call above this one holds: it would wait for itself.
-pub(super) fn refuse_own(key: &str, what: &str) -> Result<()> {
+fn refuse_own(key: &str, what: &str) -> Result<()> {
     let above = env::text(env::HELD)?.unwrap_or_default();
     if above.split(',').any(|held| held == key) && Lock::is_held(key) {
         return Err(Error::new(Kind::SessionBusy, format!("{what} is held by a call that this one runs inside of"))
@@ -30,7 +56,7 @@ pub(super) fn refuse_own(key: &str, what: &str) -> Result<()> {
 }
 
 /// Takes a lock, waiting for it unless `wait` is false.
-pub(super) fn hold(key: &str, what: &str, call: &AgentCall, notes: Notes, wait: bool) -> Result<Lock> {
+fn hold(key: &str, what: &str, call: &AgentCall, notes: Notes, wait: bool) -> Result<Lock> {
     let failed = |error: std::io::Error| {
         Error::new(Kind::Io, format!("{what} cannot be locked"))
             .because(&error)

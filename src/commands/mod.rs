@@ -9,6 +9,7 @@ mod delete_session;
 mod demo;
 mod doctor;
 mod echo_agent;
+mod fork_session;
 mod hold;
 mod list_sessions;
 mod probe;
@@ -76,6 +77,7 @@ fn run(context: &Context, command: &Command) -> Result<()> {
         Command::DeleteAllSessions(options) => delete_all_sessions::run(context, options),
         Command::ResumeJson(options) => resume::json(context, options),
         Command::ResumeStream(options) => resume::stream(context, options),
+        Command::ForkSession(options) => fork_session::run(context, options),
         Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),
         Command::Demo(_) => demo::run(),

@@ -44,8 +44,8 @@ impl Resolved {
     }
 
     /// A session that was just started and saved.
-    pub(super) fn created(name: SessionName, entry: Entry) -> Self {
-        Self { id: entry.id.clone(), saved: Some((name, entry)), mapping: None, source: "created".to_owned() }
+    pub(super) fn created(name: SessionName, entry: Entry, source: &str) -> Self {
+        Self { id: entry.id.clone(), saved: Some((name, entry)), mapping: None, source: source.to_owned() }
     }
 
     /// The JSON that `resolve` prints and codex's resume-json begins with.

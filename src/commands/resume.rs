@@ -1,15 +1,14 @@
 //! `resume-json` and `resume-stream`: one more turn in a session, one turn at a time.
 
 use super::call::AgentCall;
-use super::create_session::create;
-use super::hold::{hold, hold_name, refuse_own};
+use super::create_session::{Beginning, Created, create};
+use super::hold::{hold_name, hold_session};
 use super::resolve::{Resolved, look_up, look_up_name};
 use super::turn::{self, Answer, Ask, Caller, Request, Source};
 use super::{Context, Subject, paid, print, print_object, stdout_error};
-use crate::backend::{Account, Backend, Form, Model};
+use crate::backend::{Account, Backend, Form, Model, Session};
 use crate::cli::{self, IfBusy, IfMissing};
 use crate::error::{Error, Kind, Result};
-use crate::lock::Lock;
 use crate::output::{self, Notes};
 use crate::session::{AgentSessionId, SessionName};
 use crate::stdio;
@@ -18,19 +17,24 @@ use crate::store::format::{Entry, Mapping};
 
 pub(super) fn json(context: &Context, options: &cli::ResumeJson) -> Result<()> {
     let (resuming, done) = resume(context, &options.resume, Form::Json)?;
-    let Done { resolved, account, model, effort, lost, .. } = done;
-    let printed = if options.print_result || options.print_session_id {
-        let answer = options.print_result.then(|| output::line(account.answer.as_deref().unwrap_or_default()));
-        let id = options.print_session_id.then(|| format!("{}\n", resolved.id));
+    let printed = print_answer(&resuming.store, &done, options.print_result, options.print_session_id);
+    done.lost.map_or(printed.map_err(|error| paid(error, &done.resolved.id)), Err)
+}
+
+/// Prints one answer: as the agent gave it, or its text and the session's id alone.
+pub(super) fn print_answer(store: &Store, done: &Done, result: bool, session_id: bool) -> Result<()> {
+    let Done { resolved, account, model, effort, .. } = done;
+    let answer = account.answer.as_deref().unwrap_or_default();
+    if result || session_id {
+        let answer = result.then(|| output::line(answer));
+        let id = session_id.then(|| format!("{}\n", resolved.id));
         print(&[answer, id].into_iter().flatten().collect::<String>())
-    } else if resuming.store.backend == Backend::Claude {
+    } else if store.backend == Backend::Claude {
         stdio::print(&account.whole).map_err(|error| stdout_error(&error))
     } else {
-        let described = resolved.describe(&resuming.store, model.as_deref(), effort.as_deref());
-        let answer = account.answer.unwrap_or_default();
+        let described = resolved.describe(store, model.as_deref(), effort.as_deref());
         print_object(&described.with("event_count", account.lines).with("final_message", answer))
-    };
-    lost.map_or(printed.map_err(|error| paid(error, &resolved.id)), Err)
+    }
 }
 
 pub(super) fn stream(context: &Context, options: &cli::ResumeStream) -> Result<()> {
@@ -41,9 +45,9 @@ pub(super) fn stream(context: &Context, options: &cli::ResumeStream) -> Result<(
 }
 
 /// A turn that was paid for.
-struct Done {
-    resolved: Resolved,
-    account: Account,
+pub(super) struct Done {
+    pub(super) resolved: Resolved,
+    pub(super) account: Account,
     /// Whether a stream could be passed on.
     copied: std::io::Result<()>,
     /// What was in force.
@@ -51,6 +55,16 @@ struct Done {
     effort: Option<String>,
     /// codex answered from another thread.
     lost: Option<Error>,
+}
+
+impl Done {
+    /// The first turn of a session. `source`: how it came to be.
+    pub(super) fn created(name: &SessionName, created: Created, source: &str) -> Self {
+        let Created { entry, answer: Answer { account, copied }, .. } = created;
+        let (model, effort) = (entry.model.clone(), entry.effort.clone());
+        let resolved = Resolved::created(name.clone(), entry, source);
+        Self { resolved, account, copied, model, effort, lost: None }
+    }
 }
 
 struct Resuming {
@@ -67,7 +81,7 @@ fn resume(context: &Context, options: &cli::Resume, form: Form) -> Result<(Resum
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = AgentCall::new(context, &store, &workspace, &options.call, form)?;
     store.deadline = call.deadline;
-    let source = Source::of(options)?;
+    let source = Source::of(&options.prompt, options.call.stdin)?;
     let create_missing = options.if_missing == IfMissing::Create;
     if create_missing && subject.name.is_none() {
         return Err(Error::usage("--if-missing create wants a name").hint("add --session-name NAME"));
@@ -102,13 +116,13 @@ impl Resuming {
         {
             return Ok(created);
         }
-        let (resolved, _held) = self.hold()?;
+        let (resolved, _held) = hold_session(&self.store, &self.subject, &self.call, self.notes, self.wait)?;
         let caller = Caller::new(&self.call, self.notes)?;
         let remembered = resolved.model().filter(|_| self.call.model.is_none());
         let model = self.call.model.as_deref().or(remembered);
         let effort = self.call.effort.as_deref().or(resolved.effort());
         let Answer { account, copied } = caller.ask(&Ask {
-            session: Some(&resolved.id),
+            session: Session::Known(&resolved.id),
             name: resolved.saved.as_ref().map(|(name, _)| name),
             form: turn.form,
             request: turn.request,
@@ -154,32 +168,12 @@ impl Resuming {
         }
         self.store.prepare()?;
         let caller = Caller::new(&self.call, self.notes)?;
-        let created = create(&caller, &self.store, name, turn.form, turn.request, turn.role)?;
+        let &Turn { form, request, role, .. } = turn;
+        let created = create(&caller, &self.store, &Beginning { name, form, request, role, history: None })?;
         if let Some(replaced) = &created.replaced {
             self.notes.note(&format!("'{name}' was the name of {replaced} before"));
         }
-        let (model, effort) = (created.entry.model.clone(), created.entry.effort.clone());
-        let resolved = Resolved::created(name.clone(), created.entry);
-        let Answer { account, copied } = created.answer;
-        Ok(Some(Done { resolved, account, copied, model, effort, lost: None }))
-    }
-
-    /// The session, held. While we waited for it another turn may have changed what the name means.
-    fn hold(&self) -> Result<(Resolved, Lock)> {
-        // what is to be said of the mapping was said when it was first looked at
-        let quiet = self.store.with_notes(Notes { quiet: true });
-        loop {
-            let resolved = look_up(&quiet, &self.subject)?;
-            let key = self.call.session_key(&resolved.id);
-            let what = format!("the session {}", resolved.id);
-            refuse_own(&key, &what).map_err(|error| error.session_id(Some(resolved.id.clone())))?;
-            let held = hold(&key, &what, &self.call, self.notes, self.wait);
-            let held = held.map_err(|error| error.session_id(Some(resolved.id.clone())))?;
-            let again = look_up(&quiet, &self.subject)?;
-            if again.id == resolved.id {
-                return Ok((again, held));
-            }
-        }
+        Ok(Some(Done::created(name, created, "created")))
     }
 
     fn lost(&self, resolved: &Resolved, told: &str, verdict: Option<Box<serde_json::value::RawValue>>) -> Error {

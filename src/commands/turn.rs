@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::call::AgentCall;
 use super::progress::Progress;
 use crate::backend::codex::{self, FullAuto};
-use crate::backend::{Account, Backend, Form, Model, Prompt, Role, Transcript, Turn};
+use crate::backend::{Account, Backend, Form, Model, Prompt, Role, Session, Transcript, Turn};
 use crate::cli;
 use crate::env;
 use crate::error::{Error, Kind, Result};
@@ -42,8 +42,8 @@ pub(super) enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The one that the options name; more than one, or none, is an error.
-    pub(super) fn of(options: &'a cli::Resume) -> Result<Self> {
+    /// The one that the options name; more than one, or none, is an error. `stdin`: whether something else reads it.
+    pub(super) fn of(options: &'a cli::Prompt, stdin: bool) -> Result<Self> {
         let source = match (options.prompt.as_deref(), options.prompt_file.as_deref()) {
             (Some(_), Some(_)) => {
                 return Err(Error::usage("--prompt and --prompt-file are both given").hint("leave one of them out"));
@@ -59,7 +59,7 @@ impl<'a> Source<'a> {
             (None, Some(path)) if path == Path::new("-") => Self::StandardInput,
             (None, Some(path)) => Self::File(path),
         };
-        if options.call.stdin && matches!(source, Self::StandardInput) {
+        if stdin && matches!(source, Self::StandardInput) {
             return Err(Error::usage("the prompt and --stdin both want standard input").hint("leave one of them out"));
         }
         Ok(source)
@@ -122,8 +122,7 @@ pub(super) fn role(path: Option<&Path>, deadline: Option<Instant>) -> Result<Opt
 
 /// What is asked of the agent in one turn.
 pub(super) struct Ask<'a> {
-    /// The session to go on with; `None` starts one.
-    pub(super) session: Option<&'a AgentSessionId>,
+    pub(super) session: Session<'a>,
     /// The name it has or will have, for advice.
     pub(super) name: Option<&'a SessionName>,
     pub(super) form: Form,
@@ -140,7 +139,7 @@ pub(super) struct Ask<'a> {
 impl Ask<'_> {
     /// What a hint adds where there is a session to go on with.
     fn resumable(&self) -> &'static str {
-        if self.session.is_some() { "; the session itself can be resumed" } else { "" }
+        if self.session.known().is_some() { "; the session itself can be resumed" } else { "" }
     }
 }
 
@@ -180,7 +179,7 @@ impl<'a> Caller<'a> {
                 full_auto = FullAuto::Setting;
                 continue;
             }
-            if let (Some(id), Some(1..)) = (ask.session, status)
+            if let (Some(id), Some(1..)) = (ask.session.known(), status)
                 && self.call.agent.backend == Backend::Codex
                 && done.account.lines == 0 // no turn began, so asking again asks once
                 && codex::is_active_writer(&done.stderr)
@@ -356,14 +355,14 @@ impl<'a> Caller<'a> {
             _ => error,
         };
         let told = account.told_id.and_then(|id| AgentSessionId::new(&id).ok());
-        if let (None, Some(id)) = (ask.session, &told) {
+        if let (None, Some(id)) = (ask.session.known(), &told) {
             error = error.hint(adopt_hint(self.call, ask.name, id));
         }
         if done.started {
             error = error.turn_started();
         }
         let status = if let End::Exited(status) = done.end { Some(status) } else { None };
-        error.agent_exit_status(status).session_id(ask.session.cloned().or(told)).verdict(account.verdict)
+        error.agent_exit_status(status).session_id(ask.session.known().cloned().or(told)).verdict(account.verdict)
     }
 }
 

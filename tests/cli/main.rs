@@ -8,6 +8,7 @@ mod conformance;
 mod crashes;
 mod demo;
 mod doctor;
+mod forks;
 mod hostile_places;
 mod lists;
 mod many_writers;

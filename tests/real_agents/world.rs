@@ -100,7 +100,11 @@ impl World {
 
     /// Calls the program for either agent.
     pub(crate) fn call_for(&self, agent: Agent, verb: &str, arguments: &[&str]) -> Call {
-        let options = if verb == "create-session" || verb.starts_with("resume-") { agent.call_options() } else { &[] };
+        let options = if verb == "create-session" || verb == "fork-session" || verb.starts_with("resume-") {
+            agent.call_options()
+        } else {
+            &[]
+        };
         let arguments = [&["--backend", agent.name(), verb], options, arguments].concat();
         self.call_program(env!("CARGO_BIN_EXE_invoke-persist").as_ref(), &arguments)
     }

@@ -9,6 +9,7 @@ real_agent_tests! { both:
     every_form_of_resume_remembers,
     resolve_and_list_tell_the_agents_id,
     turns_at_the_same_time_are_all_remembered,
+    a_fork_remembers_and_leaves_the_session_alone,
 }
 
 fn every_form_of_resume_remembers(world: &World) {
@@ -81,4 +82,24 @@ fn turns_at_the_same_time_are_all_remembered(world: &World) {
     for prompt in prompts {
         assert!(turns.contains(&prompt), "{prompt} is forgotten: {turns:?}");
     }
+}
+
+fn a_fork_remembers_and_leaves_the_session_alone(world: &World) {
+    let id = world.create(&[]);
+    let fork = ["--session-name", SESSION, "--to", "forked", "--prompt", "second of the fork"];
+    let forked = world.call("fork-session", &fork).run().success();
+    assert_eq!(world.answer(&forked), "REPLY n=2 last=second of the fork", "{forked}");
+    let new = forked.json()[world.agent.id_key()].as_str().map(str::to_owned);
+    assert_ne!(new.as_deref(), Some(id.as_str()));
+    // each goes on with its own history
+    let again = ["--session-name", "forked", "--prompt", "third of the fork"];
+    let again = world.call("resume-json", &again).run().success();
+    assert_eq!(world.answer(&again), "REPLY n=3 last=third of the fork", "{again}");
+    let old = world.resume("second", &[]).run().success();
+    assert_eq!(world.answer(&old), "REPLY n=2 last=second", "{old}");
+    assert!(!world.api.last_request().mentions("of the fork"));
+    // a session that is not there is told, not begun
+    let nowhere = ["--to", "nowhere", "--prompt", "p", world.agent.id_option(), "00000000-0000-4000-8000-000000000000"];
+    let failed = world.call("fork-session", &nowhere).run().exit(1);
+    assert!(!world.call("list-sessions", &[]).run().success().stdout.contains("nowhere"), "{failed}");
 }

@@ -1,0 +1,128 @@
+//! `fork-session`: a new session that begins with another's history; that one stays as it is.
+
+use serde_json::json;
+
+use crate::support::*;
+
+/// A session `a` with a model, and an agent whose answers come from a new session.
+fn with_session(backend: Backend, answers_from: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let create =
+        ["--backend", backend.name(), "create-session", "--session-name", "a", "--adopt", "old", "--model", "m"];
+    sandbox.succeeds(&create);
+    sandbox.agent(backend.answers(answers_from, "forked"));
+    sandbox
+}
+
+fn fork<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    [&["fork-session", "--session-name", "a", "--to", "b", "--prompt", "Try it"][..], options].concat()
+}
+
+#[test]
+fn the_new_name_is_saved_and_the_old_one_stays() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend, "new");
+        let before: serde_json::Value = serde_json::from_str(&sandbox.mapping(backend)).unwrap();
+        let output = sandbox.succeeds(&fork(&[])).json();
+        let call = sandbox.only_call();
+        match backend {
+            Backend::Claude => {
+                assert_eq!((&output["session_id"], &output["result"]), (&json!("new"), &json!("forked")));
+                let want =
+                    ["-p", "Try it", "--resume", "old", "--output-format", "json", "--fork-session", "--model", "m"];
+                assert_eq!(call.argv, want);
+            }
+            Backend::Codex => {
+                let want = json!({"thread_id": "new", "alias": "b", "mapping_file": sandbox.mapping_path(backend),
+                    "last_model": "m", "source": "forked", "event_count": output["event_count"], "final_message": "forked"});
+                assert_eq!(output, want);
+                assert_eq!(call.argv[..5], ["exec", "fork", "--model", "m", "old"]);
+            }
+        }
+        let after: serde_json::Value = serde_json::from_str(&sandbox.mapping(backend)).unwrap();
+        assert_eq!(after["aliases"]["a"], before["aliases"]["a"]);
+        let saved = &after["aliases"]["b"];
+        assert_eq!((&saved[backend.id_key()], &saved["last_model"]), (&json!("new"), &json!("m")));
+        assert!(saved["created_at"].is_string());
+    }
+}
+
+#[test]
+fn settings_prompts_and_prints_are_those_of_a_resume() {
+    let sandbox = with_session(Backend::Claude, "new");
+    let options = ["--model", "other", "--reasoning-effort", "low", "--print-result", "--print-session-id"];
+    sandbox.agent(Backend::Claude.answers("new", "forked").after([Step::ReadStdin]));
+    let line = [&["fork-session", "--session-id", "old", "--to", "b", "--prompt", "-"][..], &options].concat();
+    let output = sandbox.run_with_input(&line, "by pipe").succeeded();
+    assert_eq!(output.stdout, "forked\nnew\n");
+    let call = sandbox.only_call();
+    assert_eq!((call.stdin_text(), call.value_of("--model")), ("by pipe", Some("other")));
+    let saved = sandbox.succeeds(&["resolve", "--session-name", "b"]).json();
+    assert_eq!((&saved["last_model"], &saved["last_reasoning_effort"]), (&json!("other"), &json!("low")));
+    let old = sandbox.succeeds(&["resolve", "--session-name", "a"]).json();
+    assert_eq!((&old["last_model"], &old["last_reasoning_effort"]), (&json!("m"), &json!(null)));
+}
+
+#[test]
+fn a_name_that_is_taken_is_not_overwritten_unasked() {
+    let sandbox = with_session(Backend::Claude, "new");
+    sandbox.save(Backend::Claude, "b", "precious");
+    let failure = sandbox.fails(&fork(&[]), 4, "session_exists");
+    assert_eq!((failure.session_id.as_deref(), failure.turn_started), (Some("precious"), Some(false)));
+    assert!(sandbox.calls().is_empty());
+    let output = sandbox.run(&fork(&["--force"])).succeeded();
+    assert_eq!(output.stderr, "note: 'b' was the name of precious before\n");
+    assert_eq!(sandbox.succeeds(&["resolve", "--session-name", "b", "--print-session-id"]).stdout, "new\n");
+}
+
+#[test]
+fn what_is_wrong_is_told_before_the_agent_is_called() {
+    let sandbox = with_session(Backend::Claude, "new");
+    for (line, exit_code, kind) in [
+        (&["fork-session", "--session-name", "a", "--prompt", "p"][..], 2, "usage"),
+        (&["fork-session", "--session-name", "a", "--to", "a", "--prompt", "p"], 2, "usage"),
+        (&["fork-session", "--to", "b", "--prompt", "p"], 2, "usage"),
+        (&["fork-session", "--session-name", "a", "--to", "b"], 2, "usage"),
+        (
+            &["--backend", "claude", "fork-session", "--session-name", "no", "--to", "b", "--prompt", "p"],
+            3,
+            "session_not_found",
+        ),
+    ] {
+        sandbox.fails(line, exit_code, kind);
+    }
+    assert!(sandbox.calls().is_empty());
+}
+
+#[test]
+fn an_agent_that_does_not_fork_is_told() {
+    let sandbox = with_session(Backend::Claude, "old");
+    let failure = sandbox.fails(&fork(&[]), 7, "agent_output_invalid");
+    assert!(failure.message.contains("answered in the session old itself"), "{}", failure.message);
+    assert_eq!(failure.turn_started, Some(true));
+    assert!(!sandbox.mapping(Backend::Claude).contains("\"b\""));
+}
+
+#[test]
+fn a_failed_fork_saves_nothing_and_tells_how_to_keep_what_was_begun() {
+    let sandbox = with_session(Backend::Codex, "new");
+    let before = sandbox.mapping(Backend::Codex);
+    sandbox.agent(Backend::Codex.fails("begun", "no money"));
+    let failure = sandbox.fails(&fork(&[]), 1, "agent_failed");
+    assert_eq!(failure.session_id.as_deref(), Some("begun"));
+    let hint = failure.hint.unwrap();
+    assert!(hint.contains("--session-name=b --adopt=begun"), "{hint}");
+    assert_eq!(sandbox.mapping(Backend::Codex), before);
+}
+
+#[test]
+fn a_fork_waits_for_the_turn_that_is_under_way() {
+    let sandbox = with_session(Backend::Claude, "old");
+    sandbox.agent(Backend::Claude.answers("old", "OK").after([Step::create("up"), Step::wait_for("go")]));
+    let running = sandbox.start(&["resume-json", "--session-name", "a", "--prompt", "p"]);
+    wait_until(std::time::Duration::from_secs(30), || sandbox.has_reached("up"));
+    let failure = sandbox.fails(&fork(&["--if-busy", "fail"]), 5, "session_busy");
+    assert!(failure.message.contains(&running.pid().to_string()), "{}", failure.message);
+    sandbox.allow("go");
+    running.wait(std::time::Duration::from_secs(30)).succeeded();
+}
