@@ -99,7 +99,7 @@ fn one_agent_is_enough_unless_another_is_asked_for() {
 fn a_help_without_an_option_that_is_used_is_told() {
     let sandbox = Sandbox::new();
     sandbox.agent(says(
-        "2.0\n-p --output-format --resume --append-system-prompt --model --verbose --include-partial-messages\n",
+        "2.0\n-p --output-format --resume --append-system-prompt --model --verbose --include-partial-messages --fork-session\n",
     ));
     let (status, message, _) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.options");
     assert_eq!((status.as_str(), message.as_str()), ("warning", "its help does not name --effort ('--help')"));
