@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::{Files, MAIN_FILE, Skill, Stamp, digest_of};
 use crate::error::{Error, Kind, Result};
+use crate::store::location;
 
 /// More files than this are no skill of ours, and need not be read to know it.
 const MOST_FILES: usize = 1000;
@@ -146,7 +147,7 @@ impl Place {
     /// A folder on the same file system that no host takes for one of its own: beside the folder for skills, or if
     /// nothing can be made there, in it.
     fn staging(&self) -> io::Result<TempDir> {
-        let skills = fs::canonicalize(&self.skills)?;
+        let skills = location::resolve(&self.skills)?;
         let beside = skills.parent().unwrap_or(&skills);
         remove_leftovers(beside);
         let make = |folder: &Path| tempfile::Builder::new().prefix(STAGING_PREFIX).tempdir_in(folder);
@@ -155,7 +156,7 @@ impl Place {
 
     /// A path for what is to be kept, outside of every folder for skills: codex finds none of two that have one name.
     fn free_place_aside(&self) -> io::Result<PathBuf> {
-        let skills = fs::canonicalize(&self.skills)?;
+        let skills = location::resolve(&self.skills)?;
         let mut name = skills.file_name().unwrap_or_default().to_owned();
         name.push("-replaced");
         let aside = skills.with_file_name(name);

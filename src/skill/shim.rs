@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::Skill;
 use crate::backend::Backend;
 use crate::error::{Error, Kind, Result};
+use crate::store::location;
 
 /// The script, in an original and in a skill of ours.
 pub(crate) const SCRIPT: &str = "scripts/invoke_persist.py";
@@ -42,11 +43,12 @@ impl Original {
                 .caused_by(why)
                 .hint(format!("name the folder that holds SKILL.md and {SCRIPT}"))
         };
-        let real = fs::canonicalize(&script)
-            .map_err(|error| refused(format!("{SCRIPT}: {}", crate::error::reason(&error))))?;
-        if fs::metadata(&real).is_ok_and(|metadata| !metadata.is_file() || metadata.len() > LARGEST) {
+        let metadata = fs::metadata(&script);
+        let metadata = metadata.map_err(|error| refused(format!("{SCRIPT}: {}", crate::error::reason(&error))))?;
+        if !metadata.is_file() || metadata.len() > LARGEST {
             return Err(refused(format!("{SCRIPT} is no script")));
         }
+        let real = location::resolve(&script).map_err(|error| failed(&script, "found", &error))?;
         let content = fs::read(&real).map_err(|error| failed(&script, "read", &error))?;
         let mut kept = real.clone().into_os_string();
         kept.push(KEPT);
