@@ -11,6 +11,14 @@ use std::time::{Duration, Instant};
 /// When writing to standard output has to be over.
 static DEADLINE: OnceLock<Instant> = OnceLock::new();
 
+/// What stands for standard output.
+static REDIRECTED: OnceLock<File> = OnceLock::new();
+
+/// From now on `file` stands for standard output.
+pub(crate) fn redirect(file: File) {
+    let _ = REDIRECTED.set(file);
+}
+
 /// Even after the deadline an answer gets this long to be taken.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
 
@@ -35,7 +43,7 @@ pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
 /// How many columns the terminal on standard output has; `None` where it is none.
 pub(crate) fn terminal_width() -> Option<usize> {
     let terminal = console::Term::stdout();
-    terminal.is_term().then(|| usize::from(terminal.size().1))
+    (terminal.is_term() && REDIRECTED.get().is_none()).then(|| usize::from(terminal.size().1))
 }
 
 /// Writes to standard error. There is nobody to tell where that fails.
@@ -143,7 +151,7 @@ pub(crate) fn stdin() -> io::Result<Patient> {
 }
 
 pub(crate) fn stdout() -> io::Result<File> {
-    handles::of(&io::stdout())
+    REDIRECTED.get().map_or_else(|| handles::of(&io::stdout()), File::try_clone)
 }
 
 fn stderr() -> io::Result<File> {

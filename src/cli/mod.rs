@@ -406,6 +406,9 @@ pub(crate) struct Resume {
     pub selector: Selector,
     #[command(flatten)]
     pub prompt: Prompt,
+    /// Write here what would go to standard output: whole or not at all, for you alone
+    #[arg(long, value_name = "FILE")]
+    pub output_file: Option<PathBuf>,
     /// If there is no session of that name
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_missing: IfMissing,

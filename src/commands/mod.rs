@@ -12,6 +12,7 @@ mod echo_agent;
 mod fork_session;
 mod hold;
 mod list_sessions;
+mod output_file;
 mod probe;
 mod progress;
 mod rename_session;
@@ -35,6 +36,7 @@ use crate::process;
 use crate::session::{AgentSessionId, SessionName};
 use crate::stdio;
 use crate::store::Store;
+use crate::store::format::Mapping;
 use crate::store::location::{self, Place};
 
 /// What every verb is handed.
@@ -228,9 +230,24 @@ fn not_found(store: &Store, name: &SessionName, unusable: Option<crate::session:
         Some(why) => error.caused_by(format!("its entry in '{}' has an id that {why}", store.path().display())),
         None => error.caused_by(format!("it is not in '{}'", store.path().display())),
     };
+    let similar = store.read().ok().flatten().map(|mapping| similar_names(&mapping, name)).unwrap_or_default();
+    let meant = if similar.is_empty() { String::new() } else { format!("did you mean {}? ", similar.join(" or ")) };
     error.hint(format!(
-        "names belong to a workspace: see invoke-persist --backend {backend} list-sessions; create-session starts one"
+        "{meant}names belong to a workspace: see invoke-persist --backend {backend} list-sessions; create-session starts one"
     ))
+}
+
+/// The names that somebody may have meant who wrote `name`, quoted, the likeliest first.
+fn similar_names(mapping: &Mapping, name: &SessionName) -> Vec<String> {
+    /// As clap has it for misspelt options.
+    const ALIKE: f64 = 0.7;
+    const MOST: usize = 3;
+    let plain = |text: &str| text.to_lowercase();
+    let alike = |other: &str| strsim::jaro(&plain(name.as_str()), &plain(other));
+    let mut similar: Vec<_> = mapping.entries().map(|(other, _)| (alike(other), other)).collect();
+    similar.retain(|(alike, _)| *alike > ALIKE);
+    similar.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    similar.iter().take(MOST).map(|(_, other)| format!("'{other}'")).collect()
 }
 
 fn print_object(object: &Object) -> Result<()> {

@@ -3,6 +3,7 @@
 use super::call::AgentCall;
 use super::create_session::{Beginning, Created, create};
 use super::hold::{hold_name, hold_session};
+use super::output_file::redirected;
 use super::resolve::{Resolved, look_up, look_up_name};
 use super::turn::{self, Answer, Ask, Caller, Request, Source};
 use super::{Context, Subject, paid, print, print_object, stdout_error};
@@ -16,9 +17,11 @@ use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
 
 pub(super) fn json(context: &Context, options: &cli::ResumeJson) -> Result<()> {
-    let (resuming, done) = resume(context, &options.resume, Form::Json)?;
-    let printed = print_answer(&resuming.store, &done, options.print_result, options.print_session_id);
-    done.lost.map_or(printed.map_err(|error| paid(error, &done.resolved.id)), Err)
+    redirected(options.resume.output_file.as_deref(), || {
+        let (resuming, done) = resume(context, &options.resume, Form::Json)?;
+        let printed = print_answer(&resuming.store, &done, options.print_result, options.print_session_id);
+        done.lost.map_or(printed.map_err(|error| paid(error, &done.resolved.id)), Err)
+    })
 }
 
 /// Prints one answer: as the agent gave it, or its text and the session's id alone.
@@ -38,10 +41,12 @@ pub(super) fn print_answer(store: &Store, done: &Done, result: bool, session_id:
 }
 
 pub(super) fn stream(context: &Context, options: &cli::ResumeStream) -> Result<()> {
-    let (_, done) = resume(context, &options.resume, Form::Stream { partials: options.include_partials })?;
-    let Done { resolved, lost, copied, .. } = done;
-    let copied = copied.map_err(|error| paid(stdout_error(&error), &resolved.id));
-    lost.map_or(copied, Err)
+    redirected(options.resume.output_file.as_deref(), || {
+        let (_, done) = resume(context, &options.resume, Form::Stream { partials: options.include_partials })?;
+        let Done { resolved, lost, copied, .. } = done;
+        let copied = copied.map_err(|error| paid(stdout_error(&error), &resolved.id));
+        lost.map_or(copied, Err)
+    })
 }
 
 /// A turn that was paid for.

@@ -14,6 +14,7 @@ mod lists;
 mod many_writers;
 mod mapping_file;
 mod names;
+mod output_file;
 mod path_parity;
 mod processes;
 mod prompts;

@@ -102,6 +102,31 @@ fn a_name_whose_id_cannot_be_used_says_so() {
 }
 
 #[test]
+fn a_misspelt_name_is_answered_with_those_that_look_like_it() {
+    let sandbox = Sandbox::new();
+    for name in ["review-src", "Review-Docs", "tests", "quoted'name"] {
+        sandbox.save(Backend::Claude, name, name);
+    }
+    for (typed, meant) in [
+        ("reveiw-src", "did you mean 'review-src' or 'Review-Docs'? names belong"),
+        ("TESTS", "did you mean 'tests'? names belong"),
+        ("entirely else", "names belong"),
+    ] {
+        for verb in ["resolve", "delete-session", "rename-session", "resume-json"] {
+            let more: &[&str] = match verb {
+                "rename-session" => &["--to", "new"],
+                "resume-json" => &["--prompt", "p"],
+                _ => &[],
+            };
+            let line = [&["--backend", "claude", verb, "--session-name", typed][..], more].concat();
+            let output = sandbox.run(&[&["--error-format", "json"], &line[..]].concat());
+            let hint = output.failed(3, "session_not_found").hint.unwrap();
+            assert!(hint.starts_with(meant), "{verb} {typed}: {hint}");
+        }
+    }
+}
+
+#[test]
 fn a_workspace_folder_may_be_named() {
     let sandbox = Sandbox::new();
     sandbox.write("other/x", "");

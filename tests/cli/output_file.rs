@@ -1,0 +1,117 @@
+//! `--output-file`: what would go to standard output, in a file that is whole or not there.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::*;
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn with_session(backend: Backend) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.save(backend, "a", "i");
+    sandbox.agent(backend.answers("i", "the answer"));
+    sandbox
+}
+
+fn resume<'a>(verb: &'a str, options: &[&'a str]) -> Vec<&'a str> {
+    [&[verb, "--session-name", "a", "--prompt", "p", "--output-file", "out"][..], options].concat()
+}
+
+/// Everything in the workspace.
+fn files(sandbox: &Sandbox) -> Vec<String> {
+    let entries = fs::read_dir(sandbox.workspace()).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn the_file_holds_what_would_have_been_printed() {
+    for backend in Backend::BOTH {
+        for (verb, options) in [("resume-json", &[][..]), ("resume-json", &["--print-result"]), ("resume-stream", &[])]
+        {
+            let sandbox = with_session(backend);
+            let line = resume(verb, options);
+            let without: Vec<_> =
+                line.iter().filter(|word| !["--output-file", "out"].contains(word)).copied().collect();
+            let printed = sandbox.succeeds(&without).stdout;
+            let output = sandbox.run(&line).succeeded();
+            assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+            assert_eq!(fs::read_to_string(sandbox.workspace().join("out")).unwrap(), printed);
+            assert_eq!(files(&sandbox), ["out"], "nothing else is left");
+            assert!(printed.contains("the answer"));
+        }
+    }
+}
+
+#[test]
+fn a_failed_call_that_printed_nothing_leaves_what_was_there() {
+    let sandbox = with_session(Backend::Claude);
+    sandbox.write("out", "before");
+    sandbox.agent(Backend::Claude.fails("i", "no"));
+    sandbox.fails(&resume("resume-json", &[]), 1, "agent_failed");
+    assert_eq!(fs::read(sandbox.workspace().join("out")).unwrap(), b"before");
+    assert_eq!(files(&sandbox), ["out"]);
+}
+
+#[test]
+fn what_a_failed_call_has_printed_is_kept() {
+    let sandbox = with_session(Backend::Codex);
+    sandbox.agent(Backend::Codex.answers("other", "from elsewhere"));
+    sandbox.fails(&resume("resume-json", &[]), 1, "session_lost");
+    assert!(fs::read_to_string(sandbox.workspace().join("out")).unwrap().contains("from elsewhere"));
+    sandbox.agent(Backend::Codex.fails("i", "broke off"));
+    sandbox.fails(&resume("resume-stream", &[]), 1, "agent_failed");
+    assert!(fs::read_to_string(sandbox.workspace().join("out")).unwrap().contains("broke off"));
+    assert_eq!(files(&sandbox), ["out"]);
+}
+
+#[test]
+fn until_the_end_the_old_file_is_there() {
+    let sandbox = with_session(Backend::Codex);
+    sandbox.write("out", "before");
+    let line = "{\"type\":\"turn.started\"}\n";
+    sandbox.agent(Backend::Codex.answers("i", "OK").after([
+        Step::stdout(line),
+        Step::create("up"),
+        Step::wait_for("go"),
+    ]));
+    let running = sandbox.start(&resume("resume-stream", &[]));
+    wait_until(SOON, || sandbox.has_reached("up"));
+    assert_eq!(fs::read(sandbox.workspace().join("out")).unwrap(), b"before");
+    sandbox.allow("go");
+    running.wait(SOON).succeeded();
+    assert!(fs::read_to_string(sandbox.workspace().join("out")).unwrap().starts_with(line));
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_the_agent_is_called() {
+    let sandbox = with_session(Backend::Claude);
+    fs::create_dir(sandbox.workspace().join("folder")).unwrap();
+    for (file, exit_code, kind) in [("folder", 2, "usage"), ("nowhere/out", 1, "io"), ("", 2, "usage")] {
+        let line = ["resume-json", "--session-name", "a", "--prompt", "p", "--output-file", file];
+        let failure = sandbox.fails(&line, exit_code, kind);
+        assert!(failure.message.contains("--output-file"), "{}", failure.message);
+    }
+    assert!(sandbox.calls().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn the_file_is_the_users_alone_and_links_are_followed() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let sandbox = with_session(Backend::Claude);
+    let real = sandbox.home().join("real");
+    fs::write(&real, "before").unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o644)).unwrap();
+    symlink(&real, sandbox.workspace().join("out")).unwrap();
+    sandbox.succeeds(&resume("resume-json", &["--print-result"]));
+    assert_eq!(fs::read_to_string(&real).unwrap(), "the answer\n");
+    assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(fs::symlink_metadata(sandbox.workspace().join("out")).unwrap().is_symlink());
+    let line = ["resume-json", "--session-name", "a", "--prompt", "p", "--output-file", "/dev/null"];
+    sandbox.fails(&line, 2, "usage");
+    assert!(!fs::metadata(Path::new("/dev/null")).unwrap().is_file(), "the device is still one");
+}
