@@ -112,7 +112,7 @@ fn a_misspelt_name_is_answered_with_those_that_look_like_it() {
         ("TESTS", "did you mean 'tests'? names belong"),
         ("entirely else", "names belong"),
     ] {
-        for verb in ["resolve", "delete-session", "rename-session", "resume-json"] {
+        for verb in ["resolve", "rename-session", "resume-json"] {
             let more: &[&str] = match verb {
                 "rename-session" => &["--to", "new"],
                 "resume-json" => &["--prompt", "p"],
