@@ -57,6 +57,20 @@ impl RunCommand for Command {
     }
 }
 
+/// Starts it. Wine sometimes fails to, of its own accord, where many programs are started at once.
+#[track_caller]
+fn spawn(command: &mut Command) -> Child {
+    /// `ERROR_INTERNAL_ERROR`, which the standard library has no name for.
+    const WINES_OWN: i32 = 1359;
+    for _ in 0..20 {
+        match command.spawn() {
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(WINES_OWN) => thread::sleep(POLL_INTERVAL),
+            started => return started.expect("the program can be started"),
+        }
+    }
+    panic!("Wine does not start any program");
+}
+
 /// The program at work. Both its outputs are read all the time, so that it never waits for the test. Killed when dropped.
 pub(crate) struct Running {
     child: Child,
@@ -69,7 +83,7 @@ impl Running {
     #[track_caller]
     fn new(command: &mut Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program can be started");
+        let mut child = spawn(command);
         let began = Instant::now();
         let stdout = Reader::of(child.stdout.take().expect("it is piped"));
         let stderr = Reader::of(child.stderr.take().expect("it is piped"));
