@@ -96,3 +96,39 @@ fn every_command_prints_what_is_shown_below_it() {
         assert_eq!(printed, without_chance(&sandbox, &shown), "{command}");
     }
 }
+
+/// The script of the page's CI job, as YAML has it.
+fn ci_script() -> String {
+    let (_, rest) = README.split_once("        run: |\n").expect("the job has a script");
+    let lines = rest.lines().map_while(|line| line.strip_prefix("          "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_ci_job_goes_on_with_the_session_of_its_pull_request() {
+    let mut sandbox = Sandbox::with_workspace("project");
+    let program = env!("CARGO_BIN_EXE_invoke-persist");
+    let link = format!("#!/bin/sh\nexec '{program}' echo-agent claude \"$@\"\n");
+    std::fs::remove_file(sandbox.agent_program("claude")).unwrap();
+    let agent = sandbox.write(sandbox.agent_program("claude"), link);
+    std::fs::set_permissions(agent, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(program, sandbox.bin().join("invoke-persist")).unwrap();
+    sandbox.env("INVOKE_PERSIST_ECHO_DIR", sandbox.home().join("echo"));
+    sandbox.env("INVOKE_PERSIST_DIR", sandbox.workspace().join(".agent/names"));
+    sandbox.env("RUNNER_TEMP", sandbox.temp());
+    let shell = |script: &str, number: &str, base: &str| {
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-eo", "pipefail", "-c", script]).current_dir(sandbox.workspace());
+        shell.env_clear().envs(sandbox.variables()).envs([("NUMBER", number), ("BASE", base)]);
+        shell.run()
+    };
+    let repository = "git init -q && git -c user.name=me -c user.email=me@localhost commit -q --allow-empty -m begin \
+                      && git rev-parse HEAD";
+    let base = shell(repository, "", "").succeeded().stdout.trim().to_owned();
+    let review = || std::fs::read_to_string(sandbox.workspace().join("review.md")).unwrap();
+    for (number, turn) in [("7", 1), ("7", 2), ("8", 1), ("7", 3)] {
+        shell(&ci_script(), number, &base).succeeded();
+        assert!(review().starts_with(&format!("turn {turn}: Review these changes.")), "{}", review());
+    }
+    assert_eq!(sandbox.succeeds(&["list-sessions", "--print-aliases"]).stdout, "claude\tpr-7\nclaude\tpr-8\n");
+}
