@@ -13,6 +13,7 @@ mod lock;
 mod output;
 mod process;
 mod raw;
+mod render;
 mod session;
 mod skill;
 mod stdio;

@@ -40,6 +40,22 @@ pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Writes last words to standard output, where its reader takes them at once. There is nobody to tell where that fails.
+pub(crate) fn print_soon(bytes: &[u8]) {
+    let Ok(mut stdout) = stdout() else { return };
+    let (sender, receiver) = mpsc::channel();
+    let bytes = bytes.to_owned();
+    let written = thread::Builder::new().spawn(move || drop(sender.send(write_all(&mut stdout, &bytes))));
+    if written.is_ok() {
+        let _ = receiver.recv_timeout(LAST_CHANCE);
+    }
+}
+
+/// Whether standard output is a terminal that shows colours, and its user wants them (`NO_COLOR`).
+pub(crate) fn shows_colours() -> bool {
+    REDIRECTED.get().is_none() && console::Term::stdout().features().colors_supported()
+}
+
 /// How many columns the terminal on standard output has; `None` where it is none.
 pub(crate) fn terminal_width() -> Option<usize> {
     let terminal = console::Term::stdout();

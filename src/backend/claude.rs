@@ -1,5 +1,7 @@
 //! Claude Code: the program `claude`, tried with 2.1.329.
 
+pub(super) mod moments;
+
 use std::ffi::OsString;
 
 use memchr::memmem;

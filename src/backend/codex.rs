@@ -1,5 +1,7 @@
 //! Codex CLI: the program `codex`, tried with 0.169.0.
 
+pub(super) mod moments;
+
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;

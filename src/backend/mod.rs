@@ -4,6 +4,7 @@
 pub(crate) mod claude;
 pub(crate) mod codex;
 mod lines;
+mod moment;
 mod transcript;
 
 use std::borrow::Cow;
@@ -11,6 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
 
+pub(crate) use self::moment::{Moment, Outcome, Summary, Tokens, Tool, Voice};
 pub(crate) use self::transcript::{Account, Failure, Transcript};
 use crate::session::{AgentSessionId, SessionName};
 

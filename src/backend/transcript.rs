@@ -3,10 +3,14 @@
 use serde_json::value::RawValue;
 
 use super::lines::Lines;
-use super::{Backend, Form, claude, codex};
+use super::{Backend, Form, Moment, claude, codex};
+use crate::json::Members;
 
 /// The most of an answer that is kept where it is passed on only at the end.
 const LONGEST_ANSWER: usize = 512 << 20;
+
+/// As much is told of a line that is no event.
+const MOST_NOISE: usize = 4 << 10;
 
 /// Hears in words what the agent is doing.
 pub(super) type Watcher = Box<dyn Fn(&str) + Send>;
@@ -14,6 +18,7 @@ pub(super) type Watcher = Box<dyn Fn(&str) + Send>;
 /// Listens to an agent's standard output.
 pub(crate) struct Transcript {
     form: Listener,
+    reader: Option<Reader>,
     lines: Lines,
     whole: Vec<u8>,
     overflow: bool,
@@ -24,6 +29,29 @@ enum Listener {
     ClaudeJson,
     ClaudeStream(Box<claude::Listener>),
     Codex(Box<codex::Listener>),
+}
+
+/// Makes moments of an agent's lines.
+enum Reader {
+    Claude(claude::moments::Reader),
+    Codex(codex::moments::Reader),
+}
+
+impl Reader {
+    /// Takes one line. A line that is no event is told as it is.
+    fn line(&mut self, line: &[u8], tell: &mut dyn FnMut(Moment)) {
+        let event = serde_json::from_slice::<&RawValue>(line).ok();
+        let event = event.and_then(|raw| Some((serde_json::from_str::<Members<'_>>(raw.get()).ok()?, raw)));
+        match (event, self) {
+            (Some((event, raw)), Self::Claude(reader)) => reader.event(&event, raw, tell),
+            (Some((event, _)), Self::Codex(reader)) => reader.event(&event, tell),
+            (None, _) if line.trim_ascii().is_empty() => {}
+            (None, _) => {
+                let beginning = &line[..line.len().min(MOST_NOISE)];
+                tell(Moment::Noise(String::from_utf8_lossy(beginning).into_owned()));
+            }
+        }
+    }
 }
 
 /// How a turn went, in the agent's words.
@@ -60,7 +88,7 @@ impl Transcript {
             (Backend::Claude, Form::Stream { .. }) => Listener::ClaudeStream(Box::default()),
             (Backend::Codex, _) => Listener::Codex(Box::default()),
         };
-        Self { form, lines: Lines::default(), whole: Vec::new(), overflow: false }
+        Self { form, reader: None, lines: Lines::default(), whole: Vec::new(), overflow: false }
     }
 
     /// Tells `watcher` what the agent is doing, where it says so.
@@ -71,8 +99,21 @@ impl Transcript {
         self
     }
 
+    /// Makes moments of what a stream holds, for [`hear`](Self::hear) to tell. The agent runs in `folder`.
+    #[must_use]
+    pub(crate) fn telling(mut self, folder: String) -> Self {
+        self.reader = match self.form {
+            Listener::ClaudeJson => None,
+            Listener::ClaudeStream(_) => Some(Reader::Claude(claude::moments::Reader::new(folder))),
+            Listener::Codex(_) => Some(Reader::Codex(codex::moments::Reader::new(folder))),
+        };
+        self
+    }
+
     /// Takes the next piece of standard output.
-    pub(crate) fn hear(&mut self, chunk: &[u8]) {
+    pub(crate) fn hear(&mut self, chunk: &[u8], tell: &mut dyn FnMut(Moment)) {
+        let reader = &mut self.reader;
+        let mut read = |line: &[u8]| reader.iter_mut().for_each(|reader| reader.line(line, tell));
         match &mut self.form {
             Listener::ClaudeJson => {
                 if self.whole.len() + chunk.len() > LONGEST_ANSWER {
@@ -81,27 +122,45 @@ impl Transcript {
                     self.whole.extend_from_slice(chunk);
                 }
             }
-            Listener::ClaudeStream(listener) => self.lines.feed(chunk, |line| listener.line(line)),
-            Listener::Codex(listener) => self.lines.feed(chunk, |line| listener.line(line)),
+            Listener::ClaudeStream(listener) => self.lines.feed(chunk, |line| {
+                listener.line(line);
+                read(line);
+            }),
+            Listener::Codex(listener) => self.lines.feed(chunk, |line| {
+                listener.line(line);
+                read(line);
+            }),
+        }
+    }
+
+    /// Takes a last line that had no newline.
+    pub(crate) fn end(&mut self, tell: &mut dyn FnMut(Moment)) {
+        let reader = &mut self.reader;
+        let mut read = |line: &[u8]| reader.iter_mut().for_each(|reader| reader.line(line, tell));
+        match &mut self.form {
+            Listener::ClaudeJson => {}
+            Listener::ClaudeStream(listener) => self.lines.end(|line| {
+                listener.line(line);
+                read(line);
+            }),
+            Listener::Codex(listener) => self.lines.end(|line| {
+                listener.line(line);
+                read(line);
+            }),
         }
     }
 
     /// Sums up what was heard.
     pub(crate) fn conclude(mut self) -> Account {
+        self.end(&mut |_| {});
         let account = match self.form {
             Listener::ClaudeJson if self.overflow => Account {
                 malformed: Some(format!("it wrote more than {} MiB", LONGEST_ANSWER >> 20)),
                 ..Account::default()
             },
             Listener::ClaudeJson => claude::conclude(self.whole),
-            Listener::ClaudeStream(mut listener) => {
-                self.lines.end(|line| listener.line(line));
-                listener.conclude()
-            }
-            Listener::Codex(mut listener) => {
-                self.lines.end(|line| listener.line(line));
-                listener.conclude()
-            }
+            Listener::ClaudeStream(listener) => listener.conclude(),
+            Listener::Codex(listener) => listener.conclude(),
         };
         Account { lines: self.lines.count, ..account }
     }

@@ -473,6 +473,31 @@ pub(crate) struct ResumeStream {
     /// claude: pieces of the answer as they come
     #[arg(long)]
     pub include_partials: bool,
+    /// The form of what is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: StreamFormat,
+    /// Colours in the text; auto: at a terminal, unless NO_COLOR is set
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub color: Option<Color>,
+}
+
+/// The form in which a turn is shown while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StreamFormat {
+    /// The agent's events as they are
+    #[default]
+    Jsonl,
+    /// A readable account, the same for both agents
+    Text,
+}
+
+/// When a text has colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Debug, Args)]

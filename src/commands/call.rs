@@ -11,6 +11,7 @@ use crate::backend::{Backend, Form};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::lock;
+use crate::render::Look;
 use crate::session::{AgentSessionId, trim};
 use crate::stdio;
 use crate::store::Store;
@@ -32,6 +33,8 @@ pub(super) struct AgentCall {
     pub(super) folder: Option<PathBuf>,
     /// The options that say where the mapping is, absolute, for advice.
     pub(super) place: Vec<String>,
+    /// How the turn is shown to people while it runs; `None`: it is not.
+    pub(super) look: Option<Look>,
 }
 
 impl AgentCall {
@@ -73,6 +76,7 @@ impl AgentCall {
             stdin: options.stdin,
             folder: workspace.given.then(|| workspace.resolved.clone()),
             place: place_options(store, workspace),
+            look: None,
         })
     }
 

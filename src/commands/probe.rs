@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
-use crate::process::{Command, End, Listener, Runner};
+use crate::process::{Command, End, Listener, Passing, Runner};
 
 /// How long a program may take to answer; then it is ended, if need be killed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ pub(super) fn ask(
     let runner = Runner::new(Some(Instant::now() + PATIENCE)).map_err(failed)?;
     let program = program.to_owned();
     let command = Command { program, arguments, set, unset, folder: None, stdin: None, stall: None };
-    let run = runner.run(command, Collector::default(), false).map_err(failed)?;
+    let run = runner.run(command, Collector::default(), Passing::Nothing).map_err(failed)?;
     if let End::Interrupted(signal) = run.end {
         return Err(Error::new(Kind::Interrupted(signal), format!("interrupted by signal {signal}")));
     }

@@ -8,9 +8,10 @@ use super::resolve::{Resolved, look_up, look_up_name};
 use super::turn::{self, Answer, Ask, Caller, Request, Source};
 use super::{Context, Subject, paid, print, print_object, stdout_error};
 use crate::backend::{Account, Backend, Form, Model, Session};
-use crate::cli::{self, IfBusy, IfMissing};
+use crate::cli::{self, Color, IfBusy, IfMissing, StreamFormat};
 use crate::error::{Error, Kind, Result};
 use crate::output::{self, Notes};
+use crate::render::Look;
 use crate::session::{AgentSessionId, SessionName};
 use crate::stdio;
 use crate::store::Store;
@@ -18,7 +19,7 @@ use crate::store::format::{Entry, Mapping};
 
 pub(super) fn json(context: &Context, options: &cli::ResumeJson) -> Result<()> {
     redirected(options.resume.output_file.as_deref(), || {
-        let (resuming, done) = resume(context, &options.resume, Form::Json)?;
+        let (resuming, done) = resume(context, &options.resume, Form::Json, None)?;
         let printed = print_answer(&resuming.store, &done, options.print_result, options.print_session_id);
         done.lost.map_or(printed.map_err(|error| paid(error, &done.resolved.id)), Err)
     })
@@ -42,11 +43,29 @@ pub(super) fn print_answer(store: &Store, done: &Done, result: bool, session_id:
 
 pub(super) fn stream(context: &Context, options: &cli::ResumeStream) -> Result<()> {
     redirected(options.resume.output_file.as_deref(), || {
-        let (_, done) = resume(context, &options.resume, Form::Stream { partials: options.include_partials })?;
+        let look = look(options)?;
+        let partials = options.include_partials || look.is_some();
+        let (_, done) = resume(context, &options.resume, Form::Stream { partials }, look)?;
         let Done { resolved, lost, copied, .. } = done;
         let copied = copied.map_err(|error| paid(stdout_error(&error), &resolved.id));
         lost.map_or(copied, Err)
     })
+}
+
+/// How the turn is to be shown, where people are to read it.
+fn look(options: &cli::ResumeStream) -> Result<Option<Look>> {
+    if options.format == StreamFormat::Jsonl {
+        return match options.color {
+            Some(_) => Err(Error::usage("--color has no meaning for the agent's events").hint("add --format text")),
+            None => Ok(None),
+        };
+    }
+    let colour = match options.color.unwrap_or_default() {
+        Color::Auto => stdio::shows_colours(),
+        Color::Always => true,
+        Color::Never => false,
+    };
+    Ok(Some(Look { colour, width: stdio::terminal_width() }))
 }
 
 /// A turn that was paid for.
@@ -80,11 +99,11 @@ struct Resuming {
     notes: Notes,
 }
 
-fn resume(context: &Context, options: &cli::Resume, form: Form) -> Result<(Resuming, Done)> {
+fn resume(context: &Context, options: &cli::Resume, form: Form, look: Option<Look>) -> Result<(Resuming, Done)> {
     let subject = Subject::of(&options.selector)?.required()?;
     let backend = context.backend(&options.place, Some(&subject))?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
-    let call = AgentCall::new(context, &store, &workspace, &options.call, form)?;
+    let call = AgentCall { look, ..AgentCall::new(context, &store, &workspace, &options.call, form)? };
     store.deadline = call.deadline;
     let source = Source::of(&options.prompt, options.call.stdin)?;
     let create_missing = options.if_missing == IfMissing::Create;

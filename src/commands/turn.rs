@@ -17,7 +17,8 @@ use crate::error::{Error, Kind, Result};
 use crate::input;
 use crate::launcher;
 use crate::output::Notes;
-use crate::process::{self, End, Runner};
+use crate::process::{self, End, Passing, Runner};
+use crate::render::Renderer;
 use crate::session::{AgentSessionId, SessionName, is_blank};
 use crate::store::location;
 
@@ -151,9 +152,24 @@ pub(super) struct Caller<'a> {
     pub(super) runner: Runner,
 }
 
-impl process::Listener for Transcript {
+/// Listens to an agent, and makes an account of the turn where one is wanted.
+struct Listener {
+    transcript: Transcript,
+    renderer: Option<Renderer>,
+}
+
+impl process::Listener for Listener {
     fn hear(&mut self, chunk: &[u8]) {
-        Self::hear(self, chunk);
+        self.transcript.hear(chunk, &mut |moment| self.renderer.iter_mut().for_each(|renderer| renderer.show(&moment)));
+    }
+
+    fn end(&mut self) {
+        self.transcript.end(&mut |moment| self.renderer.iter_mut().for_each(|renderer| renderer.show(&moment)));
+        self.renderer.iter_mut().for_each(Renderer::settle);
+    }
+
+    fn say(&mut self) -> Vec<u8> {
+        self.renderer.as_mut().map(Renderer::take).unwrap_or_default()
     }
 }
 
@@ -239,16 +255,22 @@ impl<'a> Caller<'a> {
             stdin,
             stall: self.call.stall,
         };
-        let copy = matches!(ask.form, Form::Stream { .. });
-        let progress = if copy { None } else { Progress::start(backend, self.notes.quiet) };
+        let passing = match (ask.form, self.call.look) {
+            (Form::Json, _) => Passing::Nothing,
+            (Form::Stream { .. }, None) => Passing::Bytes,
+            (Form::Stream { .. }, Some(_)) => Passing::Words,
+        };
+        let progress = if passing == Passing::Nothing { Progress::start(backend, self.notes.quiet) } else { None };
         let transcript = Transcript::new(backend, ask.form);
         let transcript = match &progress {
             Some(progress) => transcript.watched_by(progress.watcher()),
             None => transcript,
         };
-        let run = self.runner.run(command, transcript, copy).map_err(|error| self.not_started(&error))?;
+        let transcript = if self.call.look.is_some() { transcript.telling(self.folder()) } else { transcript };
+        let listener = Listener { transcript, renderer: self.call.look.map(Renderer::new) };
+        let run = self.runner.run(command, listener, passing).map_err(|error| self.not_started(&error))?;
         let account = match run.listener {
-            Some(transcript) => transcript.conclude(),
+            Some(listener) => listener.transcript.conclude(),
             None => {
                 Account { malformed: Some("its output could not be taken in time".to_owned()), ..Account::default() }
             }
@@ -267,6 +289,12 @@ impl<'a> Caller<'a> {
     /// Whether `text` can be an argument: not too long, also as PowerShell quotes it, and nothing the program cannot take.
     fn fits(&self, text: &str) -> bool {
         self.call.agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::takes(&self.program, text)
+    }
+
+    /// Where the agent runs.
+    fn folder(&self) -> String {
+        let folder = self.call.folder.clone().or_else(|| location::current_folder().ok());
+        folder.map(|folder| folder.display().to_string()).unwrap_or_default()
     }
 
     fn variables(&self, held: &[String]) -> Vec<(OsString, OsString)> {

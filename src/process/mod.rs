@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 
 use streams::{Feeder, Stream};
 
+use crate::stdio;
+
 /// From the first signal to the kill.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long output may still come after the agent's end from processes that inherited its pipes, and how long we wait
@@ -64,6 +66,24 @@ pub(crate) struct Command {
 /// Hears the agent's standard output, in pieces as they come.
 pub(crate) trait Listener: Send + 'static {
     fn hear(&mut self, chunk: &[u8]);
+
+    /// Hears that nothing more comes. It may be told so twice.
+    fn end(&mut self) {}
+
+    /// What it has to say to our standard output since it was last asked.
+    fn say(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+/// What goes to our standard output while the agent runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passing {
+    Nothing,
+    /// What the agent says, as it is.
+    Bytes,
+    /// What the listener [says](Listener::say).
+    Words,
 }
 
 /// How an agent's run ended.
@@ -137,11 +157,11 @@ impl Runner {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Runs one agent to its end. Its standard output goes to `listener`, and with `copy` to ours as it comes.
+    /// Runs one agent to its end. Its standard output goes to `listener`, and to ours as it comes what `passing` says.
     ///
     /// Both outputs are read all the time, so an agent can never block on one of them; its standard input is written
     /// beside that for the same reason. An error means that nothing was started.
-    pub(crate) fn run<L: Listener>(&self, command: Command, listener: L, copy: bool) -> io::Result<Run<L>> {
+    pub(crate) fn run<L: Listener>(&self, command: Command, listener: L, passing: Passing) -> io::Result<Run<L>> {
         // what a former run left in the channel is old; a signal that came since is not
         let mut early = None;
         while let Ok(event) = self.events.try_recv() {
@@ -164,8 +184,8 @@ impl Runner {
             let sender = self.sender.clone();
             move || drop(sender.send(Event::StreamEnded)) // the receiver outlives every run
         };
-        let mut stdout = Stream::prepare(listener, copy, ended())?;
-        let mut stderr = Stream::prepare(streams::Tail::default(), false, ended())?;
+        let mut stdout = Stream::prepare(listener, passing, ended())?;
+        let mut stderr = Stream::prepare(streams::Tail::default(), Passing::Nothing, ended())?;
         let feeder = command.stdin.map(Feeder::prepare).transpose()?;
         let mut builder = process::Command::new(&command.program);
         builder.args(&command.arguments).envs(command.set).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -197,10 +217,16 @@ impl Runner {
         let (end, all_read) = watch.until_over();
         agent.reap();
         let copied = if all_read { stdout.copied() } else { Err(io::ErrorKind::TimedOut.into()) };
+        let idle = stdout.handled() == stdout.come_so_far().0;
+        let mut listener = stdout.into_listener(AFTERWARDS);
+        if let (Some(listener), Passing::Words, true) = (&mut listener, passing, idle) {
+            listener.end(); // where something still holds the pipe nobody has told it yet
+            stdio::print_soon(&listener.say());
+        }
         Ok(Run {
             end,
             started: true,
-            listener: stdout.into_listener(AFTERWARDS),
+            listener,
             stderr: stderr.into_listener(AFTERWARDS).map(streams::Tail::into_bytes).unwrap_or_default(),
             copied,
         })

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use memchr::memchr;
 
-use super::{Listener, platform};
+use super::{Listener, Passing, platform};
 use crate::stdio;
 
 /// How much is read at once.
@@ -60,9 +60,9 @@ struct Shared<L> {
 }
 
 impl<L: Listener> Stream<L> {
-    /// Makes ready to read a pipe to its end: to our standard output first, with `copy`, then to `listener`. Calls
-    /// `ended` at the end.
-    pub(super) fn prepare(listener: L, copy: bool, ended: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+    /// Makes ready to read a pipe to its end, for `listener` and, as `passing` says, our standard output. Calls `ended` at
+    /// the end.
+    pub(super) fn prepare(listener: L, passing: Passing, ended: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             listener: Mutex::new(Some(listener)),
             ended: AtomicBool::new(false),
@@ -76,7 +76,7 @@ impl<L: Listener> Stream<L> {
         let reading = Arc::clone(&shared);
         thread::Builder::new().spawn(move || {
             let Ok(pipe) = pipe.recv() else { return };
-            reading.read_to_end(pipe, copy);
+            reading.read_to_end(pipe, passing);
             reading.ended.store(true, Ordering::SeqCst);
             ended();
         })?;
@@ -131,8 +131,8 @@ impl<L: Listener> Stream<L> {
 }
 
 impl<L: Listener> Shared<L> {
-    fn read_to_end(&self, mut pipe: File, copy: bool) {
-        let mut out = copy.then(Copy::new);
+    fn read_to_end(&self, mut pipe: File, passing: Passing) {
+        let mut out = (passing != Passing::Nothing).then(Copy::new);
         let mut buffer = vec![0; CHUNK];
         loop {
             let n = match platform::read_counted(&mut pipe, &mut buffer, &self.read) {
@@ -146,16 +146,31 @@ impl<L: Listener> Shared<L> {
                 let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 self.last_line.store(now, Ordering::SeqCst);
             }
-            if let Some(out) = &mut out {
-                out.write(chunk);
-                if out.result.is_err() {
-                    *lock(&self.copied) = std::mem::replace(&mut out.result, Ok(()));
-                }
+            if passing == Passing::Bytes {
+                self.write(out.as_mut(), chunk); // first: nobody is to wait for what we make of it
             }
-            if let Some(listener) = &mut *lock(&self.listener) {
-                listener.hear(chunk);
-            }
+            let words = self.listener(|listener| listener.hear(chunk));
+            self.write(out.as_mut(), &words);
             self.handled.fetch_add(n as u64, Ordering::SeqCst);
+        }
+        let words = self.listener(Listener::end);
+        self.write(out.as_mut(), &words);
+    }
+
+    /// Hands something to the listener, and tells what it has to say then. Whoever waits for the listener does not wait
+    /// for our reader.
+    fn listener(&self, hand: impl FnOnce(&mut L)) -> Vec<u8> {
+        let mut listener = lock(&self.listener);
+        let Some(listener) = &mut *listener else { return Vec::new() };
+        hand(listener);
+        listener.say()
+    }
+
+    fn write(&self, out: Option<&mut Copy>, bytes: &[u8]) {
+        let Some(out) = out.filter(|_| !bytes.is_empty()) else { return };
+        out.write(bytes);
+        if out.result.is_err() {
+            *lock(&self.copied) = std::mem::replace(&mut out.result, Ok(()));
         }
     }
 }

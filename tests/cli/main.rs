@@ -1,5 +1,6 @@
 //! The tests of the program as a user meets it: through its arguments, its outputs and its files. A module per feature.
 
+mod account;
 mod backend_choice;
 mod bad_input;
 mod busy_sessions;

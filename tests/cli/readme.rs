@@ -46,6 +46,7 @@ fn without_chance(sandbox: &Sandbox, text: &str) -> String {
     }
     let is_id = |word: &str| word.len() == 36 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     let is_time = |word: &str| word.len() == 32 && word.ends_with("+00:00") && word.starts_with("20");
+    let is_duration = |word: &str| word.contains('.') && word.parse::<f64>().is_ok();
     let is_age = |word: &str| word.strip_suffix(['s', 'm', 'h', 'd']).is_some_and(|age| age.parse::<u64>().is_ok());
     let words: Vec<_> = text
         .split_inclusive(['"', ' ', '\n'])
@@ -56,6 +57,8 @@ fn without_chance(sandbox: &Sandbox, text: &str) -> String {
                 "ID"
             } else if is_time(word) {
                 "TIME"
+            } else if is_duration(word) {
+                "DURATION"
             } else if is_age(word) {
                 "AGE"
             } else {
@@ -131,4 +134,11 @@ fn the_ci_job_goes_on_with_the_session_of_its_pull_request() {
         assert!(review().starts_with(&format!("turn {turn}: Review these changes.")), "{}", review());
     }
     assert_eq!(sandbox.succeeds(&["list-sessions", "--print-aliases"]).stdout, "claude\tpr-7\nclaude\tpr-8\n");
+}
+
+#[test]
+fn the_account_of_a_turn_is_a_recorded_one() {
+    let shown = README.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the page shows one");
+    assert!(shown.contains("▸ Bash  cat notes.txt"), "{shown}");
+    assert!(include_str!("streams/claude-tools.txt").contains(shown), "{shown}");
 }

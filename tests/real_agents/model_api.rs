@@ -12,6 +12,7 @@ mod http;
 mod request;
 
 use std::{
+    collections::VecDeque,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -21,6 +22,7 @@ use std::{
 
 use serde_json::{Value, json};
 
+pub(crate) use answer::Block;
 use request::Dialect;
 pub(crate) use request::ModelRequest;
 
@@ -48,6 +50,7 @@ struct State {
     pause: Duration,
     refusal: Option<u16>,
     bash: Option<BashOnce>,
+    script: VecDeque<Vec<Block>>,
     ended: bool,
 }
 
@@ -93,6 +96,11 @@ impl ModelApi {
     pub(crate) fn answer_with_bash_once(&self, prompt: &str, command: &str) {
         let once = BashOnce { prompt: prompt.to_owned(), command: command.to_owned() };
         self.shared.change(|state| state.bash = Some(once));
+    }
+
+    /// Answers the next calls with these replies, one for each.
+    pub(crate) fn play(&self, replies: impl IntoIterator<Item = Vec<Block>>) {
+        self.shared.change(|state| state.script.extend(replies));
     }
 
     /// Every call of a model so far, oldest first.
@@ -192,10 +200,11 @@ fn answer(stream: &mut TcpStream, incoming: &http::Incoming, shared: &Shared) ->
     if let Some(status) = shared.lock().refusal {
         return http::send_json(stream, method, status, &refusal());
     }
-    let events = match take_bash(shared, &request) {
-        Some(command) => answer::bash_events(&request, &command),
-        None => answer::events(&request, &answer::text(&request)),
-    };
+    let scripted = shared.lock().script.pop_front();
+    let blocks = scripted
+        .or_else(|| take_bash(shared, &request).map(|command| vec![answer::bash(&command)]))
+        .unwrap_or_else(|| vec![Block::Text(answer::text(&request))]);
+    let events = answer::events(&request, &blocks);
     http::open_events(stream)?;
     for event in &events {
         http::send_event(stream, event)?;

@@ -15,29 +15,35 @@ pub(super) fn text(request: &ModelRequest) -> String {
     format!("REPLY n={} last={}", request.turns().len(), &last[start..])
 }
 
-/// The events of an answer that says `text`.
-pub(super) fn events(request: &ModelRequest, text: &str) -> Vec<Value> {
-    let words = text.split_inclusive(' ');
-    match request.dialect {
-        Dialect::Messages => message(
-            request,
-            &json!({"type": "text", "text": ""}),
-            words.map(|word| json!({"type": "text_delta", "text": word})),
-            "end_turn",
-        ),
-        Dialect::Responses => response(request, text, words),
+/// A part of a reply, in words that mean the same in both APIs.
+#[derive(Debug, Clone)]
+pub(crate) enum Block {
+    Thinking(String),
+    Text(String),
+    /// A call of one of the tools that the agent offers.
+    Call {
+        name: &'static str,
+        input: Value,
+    },
+}
+
+impl Block {
+    fn is_call(&self) -> bool {
+        matches!(self, Self::Call { .. })
     }
 }
 
-/// The events of an answer that has claude run `command` by its Bash tool.
-pub(super) fn bash_events(request: &ModelRequest, command: &str) -> Vec<Value> {
-    let input = json!({"command": command, "description": "Do what the test asks for"}).to_string();
-    message(
-        request,
-        &json!({"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}),
-        [json!({"type": "input_json_delta", "partial_json": input})],
-        "tool_use",
-    )
+/// A call of claude's Bash tool.
+pub(super) fn bash(command: &str) -> Block {
+    Block::Call { name: "Bash", input: json!({"command": command, "description": "Do what the test asks for"}) }
+}
+
+/// The events of an answer; texts come word by word.
+pub(super) fn events(request: &ModelRequest, blocks: &[Block]) -> Vec<Value> {
+    match request.dialect {
+        Dialect::Messages => message(request, blocks),
+        Dialect::Responses => response(request, blocks),
+    }
 }
 
 /// Whether an event is a piece of the answer, behind which a slow model pauses.
@@ -45,18 +51,41 @@ pub(super) fn is_delta(event: &Value) -> bool {
     matches!(event["type"].as_str(), Some("content_block_delta" | "response.output_text.delta"))
 }
 
-fn message(request: &ModelRequest, block: &Value, deltas: impl IntoIterator<Item = Value>, reason: &str) -> Vec<Value> {
+/// An id that no other part of the conversation has.
+fn id(kind: &str, request: &ModelRequest, index: usize) -> String {
+    format!("{kind}_{}_{index}", request.length())
+}
+
+fn message(request: &ModelRequest, blocks: &[Block]) -> Vec<Value> {
     let start = json!({
-        "id": "msg_1", "type": "message", "role": "assistant", "model": request.model(), "content": [],
+        "id": id("msg", request, 0), "type": "message", "role": "assistant", "model": request.model(), "content": [],
         "stop_reason": null, "stop_sequence": null, "usage": {"input_tokens": 10, "output_tokens": 1},
     });
-    let mut events = vec![
-        json!({"type": "message_start", "message": start}),
-        json!({"type": "content_block_start", "index": 0, "content_block": block}),
-    ];
-    events.extend(deltas.into_iter().map(|delta| json!({"type": "content_block_delta", "index": 0, "delta": delta})));
+    let mut events = vec![json!({"type": "message_start", "message": start})];
+    for (index, block) in blocks.iter().enumerate() {
+        let (empty, deltas) = match block {
+            Block::Thinking(text) => {
+                let words = text.split_inclusive(' ').map(|word| json!({"type": "thinking_delta", "thinking": word}));
+                let signed = json!({"type": "signature_delta", "signature": "c2lnbmVk"});
+                let empty = json!({"type": "thinking", "thinking": "", "signature": ""});
+                (empty, words.chain([signed]).collect::<Vec<_>>())
+            }
+            Block::Text(text) => {
+                let words = text.split_inclusive(' ').map(|word| json!({"type": "text_delta", "text": word}));
+                (json!({"type": "text", "text": ""}), words.collect())
+            }
+            Block::Call { name, input } => {
+                let empty = json!({"type": "tool_use", "id": id("toolu", request, index), "name": name, "input": {}});
+                (empty, vec![json!({"type": "input_json_delta", "partial_json": input.to_string()})])
+            }
+        };
+        events.push(json!({"type": "content_block_start", "index": index, "content_block": empty}));
+        let delta = |delta| json!({"type": "content_block_delta", "index": index, "delta": delta});
+        events.extend(deltas.into_iter().map(delta));
+        events.push(json!({"type": "content_block_stop", "index": index}));
+    }
+    let reason = if blocks.iter().any(Block::is_call) { "tool_use" } else { "end_turn" };
     events.extend([
-        json!({"type": "content_block_stop", "index": 0}),
         json!({
             "type": "message_delta",
             "delta": {"stop_reason": reason, "stop_sequence": null},
@@ -67,34 +96,54 @@ fn message(request: &ModelRequest, block: &Value, deltas: impl IntoIterator<Item
     events
 }
 
-fn response<'a>(request: &ModelRequest, text: &str, words: impl Iterator<Item = &'a str>) -> Vec<Value> {
-    let item = |status: &str, content: Value| -> Value {
-        json!({"type": "message", "id": "msg_1", "role": "assistant", "status": status, "content": content})
-    };
+fn response(request: &ModelRequest, blocks: &[Block]) -> Vec<Value> {
     let response = |status: &str, output: Value| -> Value {
         json!({"id": "resp_1", "object": "response", "status": status, "model": request.model(), "output": output})
     };
-    let said = json!([{"type": "output_text", "text": text, "annotations": []}]);
-    let whole = item("completed", said);
-    let mut completed = response("completed", json!([whole]));
+    let mut events = vec![json!({"type": "response.created", "response": response("in_progress", json!([]))})];
+    let mut whole = Vec::new();
+    for (index, block) in blocks.iter().enumerate() {
+        let (id, place) = (id("item", request, index), ("output_index", index));
+        let added = |item: Value| json!({"type": "response.output_item.added", place.0: place.1, "item": item});
+        let item = match block {
+            Block::Thinking(text) => {
+                events.push(added(json!({"type": "reasoning", "id": id, "summary": []})));
+                events.push(json!({
+                    "type": "response.reasoning_summary_part.added",
+                    "item_id": id, place.0: place.1, "summary_index": 0, "part": {"type": "summary_text", "text": ""},
+                }));
+                events.push(json!({
+                    "type": "response.reasoning_summary_text.delta",
+                    "item_id": id, place.0: place.1, "summary_index": 0, "delta": text,
+                }));
+                json!({"type": "reasoning", "id": id, "summary": [{"type": "summary_text", "text": text}]})
+            }
+            Block::Text(text) => {
+                let item = |status: &str, content: Value| json!({"type": "message", "id": id, "role": "assistant", "status": status, "content": content});
+                events.push(added(item("in_progress", json!([]))));
+                events.extend(text.split_inclusive(' ').map(|word| {
+                    json!({
+                        "type": "response.output_text.delta",
+                        "item_id": id, place.0: place.1, "content_index": 0, "delta": word,
+                    })
+                }));
+                item("completed", json!([{"type": "output_text", "text": text, "annotations": []}]))
+            }
+            Block::Call { name, input } => {
+                let call = id.replace("item", "call");
+                let arguments = input.to_string();
+                json!({"type": "function_call", "id": id, "call_id": call, "name": name, "arguments": arguments})
+            }
+        };
+        events.push(json!({"type": "response.output_item.done", place.0: place.1, "item": item}));
+        whole.push(item);
+    }
+    let mut completed = response("completed", json!(whole));
     completed["usage"] = json!({
         "input_tokens": 10, "input_tokens_details": {"cached_tokens": 0},
         "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": 15,
     });
-    let mut events = vec![
-        json!({"type": "response.created", "response": response("in_progress", json!([]))}),
-        json!({"type": "response.output_item.added", "output_index": 0, "item": item("in_progress", json!([]))}),
-    ];
-    events.extend(words.map(|word| {
-        json!({
-            "type": "response.output_text.delta",
-            "item_id": "msg_1", "output_index": 0, "content_index": 0, "delta": word,
-        })
-    }));
-    events.extend([
-        json!({"type": "response.output_item.done", "output_index": 0, "item": whole}),
-        json!({"type": "response.completed", "response": completed}),
-    ]);
+    events.push(json!({"type": "response.completed", "response": completed}));
     events
 }

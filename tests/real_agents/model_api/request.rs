@@ -45,6 +45,11 @@ impl ModelRequest {
         self.turns().pop().unwrap_or_default()
     }
 
+    /// How many messages and other items the conversation has.
+    pub(super) fn length(&self) -> usize {
+        self.conversation().len()
+    }
+
     /// Whether this is what claude sends after it ran a tool, within a turn.
     pub(super) fn returns_a_tool_result(&self) -> bool {
         self.user_messages().last().is_some_and(|message| {
@@ -60,11 +65,15 @@ impl ModelRequest {
     }
 
     fn user_messages(&self) -> impl Iterator<Item = &Value> {
+        self.conversation().iter().filter(|message| message["role"] == "user")
+    }
+
+    fn conversation(&self) -> &[Value] {
         let key = match self.dialect {
             Dialect::Messages => "messages",
             Dialect::Responses => "input",
         };
-        self.body[key].as_array().into_iter().flatten().filter(|message| message["role"] == "user")
+        self.body[key].as_array().map_or(&[], Vec::as_slice)
     }
 }
 

@@ -1,0 +1,188 @@
+//! What the lines of claude's `--output-format stream-json` tell, with and without pieces of messages.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::Verdict;
+use crate::backend::moment::{
+    Moment, Outcome, Summary, Tokens, Tool, Voice, first_line, lines_of, list, number, object, progress, seen_from,
+    words,
+};
+use crate::json::{self, Members};
+
+/// Members of a tool's input that tell what it is called for, best first.
+const TELLING: &[&str] =
+    &["command", "file_path", "notebook_path", "pattern", "query", "url", "subject", "description", "skill", "prompt"];
+
+/// Reads the events of one turn.
+pub(in crate::backend) struct Reader {
+    /// Where claude runs.
+    folder: String,
+    /// The message whose pieces come.
+    message: Option<String>,
+    /// How many bytes of the current text came in pieces: the whole text follows them.
+    pieces: usize,
+}
+
+impl Reader {
+    pub(in crate::backend) fn new(folder: String) -> Self {
+        Self { folder, message: None, pieces: 0 }
+    }
+
+    /// Takes one event.
+    pub(in crate::backend) fn event(&mut self, event: &Members<'_>, raw: &RawValue, tell: &mut dyn FnMut(Moment)) {
+        let inner = event.text("parent_tool_use_id").is_some();
+        match event.text("type").as_deref() {
+            Some("stream_event") if !inner => self.piece(event, tell),
+            Some("assistant") => self.message(event, inner, tell),
+            Some("user") => results(event, tell),
+            Some("system") => match event.text("subtype").as_deref() {
+                Some("init") => self.folder = event.text("cwd").unwrap_or_else(|| std::mem::take(&mut self.folder)),
+                Some("api_retry") => tell(Moment::Warning(retry(event))),
+                _ => {}
+            },
+            Some("result") => tell(Moment::Over(summary(event, raw))),
+            _ => {}
+        }
+    }
+
+    fn piece(&mut self, event: &Members<'_>, tell: &mut dyn FnMut(Moment)) {
+        let Some(event) = event.get("event").and_then(object) else { return };
+        match event.text("type").as_deref() {
+            Some("message_start") => {
+                self.message = event.get("message").and_then(object).and_then(|message| message.text("id"));
+                self.pieces = 0;
+            }
+            Some("content_block_start") => self.pieces = 0,
+            Some("content_block_delta") => {
+                let Some(delta) = event.get("delta").and_then(object) else { return };
+                let (voice, piece) = match delta.text("type").as_deref() {
+                    Some("text_delta") => (Voice::Answer, delta.text("text")),
+                    Some("thinking_delta") => (Voice::Reasoning, delta.text("thinking")),
+                    _ => return,
+                };
+                let piece = piece.unwrap_or_default();
+                self.pieces += piece.len();
+                tell(Moment::Text { voice, piece, last: false });
+            }
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, event: &Members<'_>, inner: bool, tell: &mut dyn FnMut(Moment)) {
+        let Some(message) = event.get("message").and_then(object) else { return };
+        // the reason of a failure, which claude says as if the model had: the error tells it
+        let refused = event.get("error").is_some_and(|raw| raw.get() != "null");
+        let came_in_pieces = self.message.is_some() && message.text("id") == self.message;
+        for block in message.get("content").map(list).unwrap_or_default().into_iter().filter_map(object) {
+            let (voice, text) = match block.text("type").as_deref() {
+                Some("text") => (Voice::Answer, block.text("text")),
+                Some("thinking") => (Voice::Reasoning, block.text("thinking")),
+                Some("tool_use" | "server_tool_use" | "mcp_tool_use") => {
+                    tell(Moment::ToolStarted(self.tool(&block, inner)));
+                    continue;
+                }
+                _ => continue,
+            };
+            if inner || refused {
+                continue;
+            }
+            let (text, shown) = (text.unwrap_or_default(), if came_in_pieces { self.pieces } else { 0 });
+            self.pieces = 0;
+            let piece = if shown > 0 { text.get(shown..).unwrap_or_default().to_owned() } else { text };
+            if shown > 0 || !piece.is_empty() {
+                tell(Moment::Text { voice, piece, last: true });
+            }
+        }
+    }
+
+    fn tool(&self, block: &Members<'_>, inner: bool) -> Tool {
+        let input = block.get("input").and_then(object).unwrap_or_default();
+        let telling = TELLING.iter().find_map(|name| Some((*name, input.text(name)?)));
+        let about = match (input.get("todos"), telling) {
+            (Some(todos), _) => {
+                let step = |todo: Members<'_>| (words(&todo, "content"), words(&todo, "status") == "completed");
+                progress(&list(todos).into_iter().filter_map(object).map(step).collect::<Vec<_>>())
+            }
+            (None, Some(("file_path" | "notebook_path", path))) => seen_from(&self.folder, &path),
+            (None, Some((_, text))) => text,
+            (None, None) => words(block, "input"),
+        };
+        Tool { id: words(block, "id"), name: words(block, "name"), about, inner }
+    }
+}
+
+fn results(event: &Members<'_>, tell: &mut dyn FnMut(Moment)) {
+    let Some(message) = event.get("message").and_then(object) else { return };
+    for block in message.get("content").map(list).unwrap_or_default().into_iter().filter_map(object) {
+        if block.text("type").as_deref() == Some("tool_result") {
+            let failed = block.get("is_error").is_some_and(|raw| raw.get() == "true");
+            let said = block.get("content").map(said).unwrap_or_default();
+            let told = if failed { why(&said) } else { gist(event.get("tool_use_result"), &said) };
+            tell(Moment::ToolEnded(Outcome { id: words(&block, "tool_use_id"), failed, told }));
+        }
+    }
+}
+
+/// What a tool answered: a text, or the texts of a list of blocks.
+fn said(content: &RawValue) -> String {
+    json::text(content).unwrap_or_else(|| {
+        let texts = list(content).into_iter().filter_map(object).filter_map(|block| block.text("text"));
+        texts.collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// Why a tool failed: `Exit code 3` and the first line of the output, or the first line of an explanation.
+fn why(said: &str) -> Vec<String> {
+    let said = said.trim();
+    let said = said.strip_prefix("<tool_use_error>").map_or(said, |said| said.trim_end_matches("</tool_use_error>"));
+    match said.strip_prefix("Exit code ") {
+        Some(rest) => {
+            let (status, output) = rest.split_once('\n').unwrap_or((rest, ""));
+            [Some(format!("exit {status}")), first_line(output)].into_iter().flatten().collect()
+        }
+        None => first_line(said.strip_prefix("Error: ").unwrap_or(said)).into_iter().collect(),
+    }
+}
+
+/// What is worth knowing of a success, for the tools of which we know what they tell.
+fn gist(result: Option<&RawValue>, said: &str) -> Vec<String> {
+    let Some(result) = result.and_then(object) else { return Vec::new() };
+    if let Some(patch) = result.get("structuredPatch") {
+        let lines = list(patch).into_iter().filter_map(object).filter_map(|hunk| hunk.get("lines"));
+        let lines: Vec<String> = lines.flat_map(list).filter_map(json::text).collect();
+        let count = |sign: char| lines.iter().filter(|line| line.starts_with(sign)).count();
+        let (added, removed) = (count('+'), count('-'));
+        return if added + removed == 0 { Vec::new() } else { vec![format!("+{added} -{removed}")] };
+    }
+    if result.get("stdout").is_some() {
+        return vec![lines_of(said)];
+    }
+    let content = result.get("file").and_then(object).and_then(|file| file.text("content"));
+    content.map(|content| lines_of(&content)).into_iter().collect()
+}
+
+fn retry(event: &Members<'_>) -> String {
+    let part = |name: &str| Some(words(event, name)).filter(|words| !words.is_empty());
+    let reason: Vec<String> = ["error_status", "error"].into_iter().filter_map(part).collect();
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({})", reason.join(" ")) };
+    let tries = part("attempt").zip(part("max_retries")).map(|(attempt, most)| format!(" {attempt} of {most}"));
+    format!("the call of the model failed{reason}; trying again{}", tries.unwrap_or_default())
+}
+
+fn summary(event: &Members<'_>, raw: &RawValue) -> Summary {
+    let tokens = event.get("usage").and_then(object).and_then(|usage| {
+        let count = |name: &str| number::<u64>(&usage, name);
+        let cached = count("cache_read_input_tokens").unwrap_or_default();
+        let written = count("cache_creation_input_tokens").unwrap_or_default();
+        let input = count("input_tokens")?.saturating_add(cached).saturating_add(written);
+        Some(Tokens { input, cached, output: count("output_tokens")?, of_session: false })
+    });
+    Summary {
+        failed: Verdict::of(raw).is_some_and(|verdict| verdict.failure().is_some()),
+        took: number(event, "duration_ms").map(Duration::from_millis),
+        tokens,
+        cost: number(event, "total_cost_usd"),
+    }
+}

@@ -1,0 +1,173 @@
+//! Text that comes in pieces, wrapped between words where it has a width, and with nothing in it that a terminal obeys.
+
+use console::measure_text_width;
+
+use super::is_obeyed;
+
+/// As terminals have them.
+const TAB_STOP: usize = 8;
+
+/// Where lines have no width, a word does not wait for its end beyond this.
+const LONGEST_KEPT: usize = 4 << 10;
+
+/// A text under way. Line ends and, where it is wrapped, the word at the end wait until it is clear what follows: so
+/// blank lines at its beginning and end go, and no word is cut in two.
+pub(super) struct Wrapper {
+    width: Option<usize>,
+    /// Stands at the beginning of every line.
+    prefix: &'static str,
+    begun: bool,
+    column: usize,
+    newlines: usize,
+    spaces: String,
+    word: String,
+    word_width: usize,
+}
+
+impl Wrapper {
+    /// `width` in columns; `None`: lines stay as long as they are.
+    pub(super) fn new(width: Option<usize>, prefix: &'static str) -> Self {
+        Self {
+            width: width.map(|width| width.max(measure_text_width(prefix) + 2)),
+            prefix,
+            begun: false,
+            column: 0,
+            newlines: 0,
+            spaces: String::new(),
+            word: String::new(),
+            word_width: 0,
+        }
+    }
+
+    /// Adds to `out` as much as can be shown when `piece` follows.
+    pub(super) fn push(&mut self, piece: &str, out: &mut String) {
+        for c in piece.chars() {
+            match c {
+                '\n' => {
+                    self.put_word(out);
+                    self.spaces.clear();
+                    self.newlines += 1;
+                }
+                '\r' => {}
+                ' ' | '\t' => {
+                    self.put_word(out);
+                    self.spaces.push(c);
+                }
+                c if is_obeyed(c) => c.escape_unicode().for_each(|c| self.add(c, out)),
+                c => self.add(c, out),
+            }
+        }
+        if self.width.is_none() {
+            self.put_word(out);
+        }
+    }
+
+    /// Adds what is left, and ends the line.
+    pub(super) fn finish(mut self, out: &mut String) {
+        self.put_word(out);
+        if self.begun {
+            out.push('\n');
+        }
+    }
+
+    fn add(&mut self, c: char, out: &mut String) {
+        let width = if c.is_ascii() { 1 } else { measure_text_width(c.encode_utf8(&mut [0; 4])) };
+        let most = self.width.map_or(LONGEST_KEPT, |all| all - measure_text_width(self.prefix));
+        let too_long = self.word_width + width > most;
+        if width == 2 || too_long {
+            self.put_word(out); // lines may end between ideographs, and must within words longer than a line
+        }
+        self.word.push(c);
+        self.word_width += width;
+        if width == 2 {
+            self.put_word(out);
+        }
+    }
+
+    fn put_word(&mut self, out: &mut String) {
+        if self.word.is_empty() {
+            return;
+        }
+        if !self.begun || self.newlines > 0 {
+            let blank = if self.begun { self.newlines - 1 } else { 0 };
+            if self.begun {
+                out.push('\n');
+            }
+            for _ in 0..blank {
+                out.push_str(self.prefix.trim_end());
+                out.push('\n');
+            }
+            self.begin_line(out);
+        }
+        let after_spaces = self.spaces.chars().fold(self.column, |column, c| match c {
+            '\t' => (column / TAB_STOP + 1) * TAB_STOP,
+            _ => column + 1,
+        });
+        let begins_line = self.column <= measure_text_width(self.prefix);
+        if self.width.is_some_and(|width| after_spaces + self.word_width > width)
+            && !(begins_line && self.spaces.is_empty())
+        {
+            if !begins_line {
+                out.push('\n');
+                self.begin_line(out);
+            }
+        } else {
+            out.push_str(&self.spaces);
+            self.column = after_spaces;
+        }
+        out.push_str(&self.word);
+        self.column += self.word_width;
+        self.spaces.clear();
+        self.word.clear();
+        self.word_width = 0;
+    }
+
+    fn begin_line(&mut self, out: &mut String) {
+        out.push_str(self.prefix);
+        self.column = measure_text_width(self.prefix);
+        self.newlines = 0;
+        self.begun = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrapped(width: Option<usize>, prefix: &'static str, pieces: &[&str]) -> String {
+        let (mut wrapper, mut out) = (Wrapper::new(width, prefix), String::new());
+        for piece in pieces {
+            wrapper.push(piece, &mut out);
+        }
+        wrapper.finish(&mut out);
+        out
+    }
+
+    #[test]
+    fn lines_end_between_words_however_the_text_is_cut() {
+        let text = "one two three\n\n  four fivesixseveneight\n日本語の文章\n";
+        let want = "one two\nthree\n\n  four\nfivesixsev\neneight\n日本語の文\n章\n";
+        assert_eq!(wrapped(Some(10), "", &[text]), want);
+        let cut: Vec<String> = text.chars().map(String::from).collect();
+        assert_eq!(wrapped(Some(10), "", &cut.iter().map(String::as_str).collect::<Vec<_>>()), want);
+    }
+
+    #[test]
+    fn without_a_width_a_text_stays_as_it_is_but_for_blank_lines_around_it() {
+        assert_eq!(wrapped(None, "", &["\n\na b", "c\n\n", "\td  e\n\n\n"]), "a bc\n\n\td  e\n");
+        assert_eq!(wrapped(None, "", &["\n", " \n"]), "");
+    }
+
+    #[test]
+    fn every_line_has_the_prefix() {
+        assert_eq!(wrapped(Some(8), "| ", &["one two\n\nthree"]), "| one\n| two\n|\n| three\n");
+        assert_eq!(wrapped(Some(1), "| ", &["ab"]), "| ab\n");
+    }
+
+    #[test]
+    fn nothing_in_it_is_obeyed_by_a_terminal() {
+        let hostile = "a\u{1b}[2J\u{9b}31m\u{7}\u{8}\r\u{202e}b\u{2066}\u{85}";
+        let want = "a\\u{1b}[2J\\u{9b}31m\\u{7}\\u{8}\\u{202e}b\\u{2066}\\u{85}\n";
+        assert_eq!(wrapped(None, "", &[hostile]), want);
+    }
+}

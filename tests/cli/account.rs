@@ -1,0 +1,344 @@
+//! `resume-stream --format text`: the account of a turn that people read while it runs.
+//!
+//! The streams below `streams/` come from the published agents; `tests/real_agents/cases/streams.rs` records them. Beside
+//! each lie the accounts of it: piped, and at terminals of two widths with and without colours. With
+//! `INVOKE_PERSIST_RECORD` set the test writes these instead of comparing.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+const STREAMS: [(&str, Backend, i32); 4] = [
+    ("claude-tools", Backend::Claude, 0),
+    ("claude-failure", Backend::Claude, 1),
+    ("codex-tools", Backend::Codex, 0),
+    ("codex-failure", Backend::Codex, 1),
+];
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+const TEXT: [&str; 7] = ["resume-stream", "--session-name", "a", "--prompt", "p", "--format", "text"];
+
+fn stored(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cli/streams").join(file)
+}
+
+fn json_lines(events: &[Value]) -> String {
+    events.iter().map(|event| format!("{event}\n")).collect::<Vec<_>>().concat()
+}
+
+/// A sandbox in which the agent says this.
+fn saying(backend: Backend, stdout: &str, exit: i32) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let id = |line: &str| Some(serde_json::from_str::<Value>(line).ok()?[backend.id_key()].as_str()?.to_owned());
+    sandbox.save(backend, "a", &stdout.lines().find_map(id).unwrap_or_else(|| "i".to_owned()));
+    sandbox.agent(Turn::default().stdout(stdout).exit(exit));
+    sandbox
+}
+
+/// A sandbox in which a recorded turn can be had again.
+fn playing(name: &str, backend: Backend, exit: i32) -> Sandbox {
+    let stream = std::fs::read_to_string(stored(&format!("{name}.jsonl"))).expect("the stream is there");
+    // codex does not tell where it runs
+    let sandbox = saying(backend, &stream, exit);
+    if backend == Backend::Codex {
+        let here = sandbox.workspace().display().to_string();
+        sandbox.agent(Turn::default().stdout(&stream.replace("/home/me/project", &here)).exit(exit));
+    }
+    sandbox
+}
+
+/// What is printed for a stream of events, piped.
+#[track_caller]
+fn account(backend: Backend, events: &[Value]) -> String {
+    saying(backend, &json_lines(events), 0).succeeds(&TEXT).stdout
+}
+
+/// An account of codex's without the time, which is measured where the agent does not tell it.
+fn without_time(backend: Backend, account: &str) -> String {
+    let begins = ["turn failed after ", "turn "].map(|words| account.rfind(words).map(|at| at + words.len()));
+    let (Backend::Codex, Some(begin)) = (backend, begins.into_iter().flatten().next()) else {
+        return account.to_owned();
+    };
+    let end = account[begin..].find(" s").expect("no test takes a minute") + begin;
+    format!("{}0.0{}", &account[..begin], &account[end..])
+}
+
+#[track_caller]
+fn compare(file: &str, account: &str) {
+    if std::env::var_os("INVOKE_PERSIST_RECORD").is_some() {
+        std::fs::write(stored(file), account).unwrap();
+    }
+    let want = std::fs::read_to_string(stored(file)).unwrap_or_default();
+    assert_eq!(account, want, "{file}");
+}
+
+#[test]
+fn recorded_turns_look_as_they_did_where_they_are_piped() {
+    for (name, backend, exit) in STREAMS {
+        let output = playing(name, backend, exit).run(&TEXT);
+        assert_eq!(output.code, Some(exit), "{name}");
+        compare(&format!("{name}.txt"), &without_time(backend, &output.stdout));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn recorded_turns_look_as_they_did_at_a_terminal() {
+    for (name, backend, exit) in STREAMS {
+        for width in [80, 40] {
+            for (ending, colours) in [("color.txt", "auto"), ("txt", "never")] {
+                let sandbox = playing(name, backend, exit);
+                let shown = Terminal::of_width(width).shows(sandbox.cmd(&[&TEXT[..], &["--color", colours]].concat()));
+                compare(&format!("{name}.{width}.{ending}"), &without_time(backend, &shown));
+                let ours = shown.lines().take_while(|line| !line.starts_with("error: "));
+                let widest = ours.map(console::measure_text_width).max();
+                assert!(widest <= Some(usize::from(width)), "{shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn claude_is_asked_for_pieces_and_what_came_in_pieces_is_not_said_again() {
+    let sandbox = playing("claude-tools", Backend::Claude, 0);
+    let shown = sandbox.succeeds(&TEXT).stdout;
+    let call = sandbox.only_call();
+    assert_eq!(call.argv.iter().filter(|arg| *arg == "--include-partial-messages").count(), 1);
+    assert_eq!((shown.matches("run the checks.").count(), shown.matches("cat notes.txt\n```").count()), (1, 1));
+    // asked for twice it is handed on once, and where the events themselves are wanted it is not handed on
+    sandbox.succeeds(&[&TEXT[..], &["--include-partials"]].concat());
+    assert_eq!(sandbox.last_call().argv.iter().filter(|arg| *arg == "--include-partial-messages").count(), 1);
+    sandbox.succeeds(&TEXT[..5]);
+    assert!(!sandbox.last_call().has("--include-partial-messages"));
+}
+
+#[test]
+fn a_message_of_which_a_part_came_in_pieces_is_said_to_its_end() {
+    let piece = |text: &str| {
+        json!({"type": "stream_event", "event": {"type": "content_block_delta",
+            "delta": {"type": "text_delta", "text": text}}})
+    };
+    let start = json!({"type": "stream_event", "event": {"type": "message_start", "message": {"id": "m"}}});
+    let whole = |id: &str, text: &str| json!({"type": "assistant", "message": {"id": id, "content": [{"type": "text", "text": text}]}});
+    let events = [start.clone(), piece("one "), whole("m", "one two"), whole("n", "three"), start, piece("four")];
+    assert_eq!(account(Backend::Claude, &events), "one two\n\nthree\n\nfour\n");
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_who_asks() {
+    for (name, backend, exit) in STREAMS {
+        let mut sandbox = playing(name, backend, exit);
+        assert!(!sandbox.run(&TEXT).stdout.contains('\u{1b}'));
+        sandbox.env("NO_COLOR", "1");
+        let always = sandbox.run(&[&TEXT[..], &["--color", "always"]].concat()).stdout;
+        assert!(always.contains("\u{1b}[2mturn ") || always.contains("\u{1b}[31mturn failed"), "{always}");
+        let plain = console::strip_ansi_codes(&always).into_owned();
+        compare(&format!("{name}.txt"), &without_time(backend, &plain));
+        #[cfg(target_os = "linux")]
+        {
+            let shown = Terminal::of_width(80).shows(sandbox.cmd(&TEXT));
+            compare(&format!("{name}.80.txt"), &without_time(backend, &shown));
+        }
+    }
+}
+
+#[test]
+fn colours_of_events_are_an_error() {
+    let sandbox = saying(Backend::Claude, "{}\n", 0);
+    for format in [&[][..], &["--format", "jsonl"]] {
+        let failure = sandbox.fails(&[&TEXT[..5], format, &["--color", "never"]].concat(), 2, "usage");
+        assert_eq!(failure.hint.as_deref(), Some("add --format text"));
+    }
+    assert!(sandbox.calls().is_empty());
+}
+
+/// Everything that a terminal obeys and a text may hold, but for newlines and tabs.
+const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;t\u{7}\u{8}\r\u{9b}31m\u{7f}\u{202e}z\u{2066}";
+
+#[test]
+fn nothing_that_an_agent_says_is_obeyed_by_a_terminal() {
+    let claude = [
+        json!({"type": "assistant", "message": {"content": [
+            {"type": "thinking", "thinking": HOSTILE},
+            {"type": "text", "text": HOSTILE},
+            {"type": "tool_use", "id": "1", "name": HOSTILE, "input": {"command": HOSTILE}},
+            {"type": "tool_use", "id": "2", "name": "T", "input": {HOSTILE: HOSTILE}},
+        ]}}),
+        json!({"type": "user", "message": {"content": [
+            {"type": "tool_result", "tool_use_id": "1", "is_error": true, "content": HOSTILE},
+            {"type": "tool_result", "tool_use_id": "2", "is_error": true, "content": [{"type": "text", "text": HOSTILE}]},
+        ]}}),
+        json!({"type": "system", "subtype": "api_retry", "error": HOSTILE}),
+    ];
+    let item = |kind: &str, item: Value| {
+        let mut event = json!({"type": format!("item.{kind}"), "item": item});
+        event["item"]["id"] = event["item"]["type"].clone();
+        event
+    };
+    let codex = [
+        item("completed", json!({"type": "reasoning", "text": HOSTILE})),
+        item("completed", json!({"type": "agent_message", "text": HOSTILE})),
+        item("started", json!({"type": "command_execution", "command": HOSTILE})),
+        item("completed", json!({"type": "command_execution", "aggregated_output": HOSTILE, "exit_code": 1})),
+        item("completed", json!({"type": "file_change", "changes": [{"path": HOSTILE, "kind": HOSTILE}]})),
+        item(
+            "completed",
+            json!({"type": "mcp_tool_call", "server": HOSTILE, "tool": HOSTILE, "arguments": {"a": HOSTILE}}),
+        ),
+        item("completed", json!({"type": "todo_list", "items": [{"text": HOSTILE}]})),
+        item("completed", json!({"type": "error", "message": HOSTILE})),
+        json!({"type": "error", "message": HOSTILE}),
+        json!({"type": "turn.completed", "usage": {"input_tokens": HOSTILE}}),
+    ];
+    for (backend, events) in [(Backend::Claude, &claude[..]), (Backend::Codex, &codex[..])] {
+        let stream = format!("{}{HOSTILE}\n{{\"type\": {HOSTILE}\n", json_lines(events));
+        let shown = saying(backend, &stream, 0).succeeds(&TEXT).stdout;
+        let bad = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{2066}".contains(c);
+        assert!(!shown.contains(bad), "{shown:?}");
+        assert!(shown.matches("z\\u{2066}").count() >= 7, "{shown}");
+    }
+}
+
+#[test]
+fn what_is_no_event_is_shown_as_it_is_and_what_is_unknown_is_not() {
+    let stream = "plain words\n\n{\"type\": \"news\", \"text\": \"secret\"}\n[1]\n{\"type\": 7}\n{}\n{\"type\": \"assistant\"}\n\
+                  {\"type\":\"user\",\"message\":{\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"x\"}]}}\n\
+                  {\"type\":\"item.completed\",\"item\":{\"type\":\"news\"}}\n{\"type\":\"turn.x\"}\n\u{1b}[31m";
+    for backend in Backend::BOTH {
+        let sandbox = saying(backend, stream, 0);
+        let output = sandbox.succeeds(&TEXT);
+        assert_eq!(output.stdout, "plain words\n[1]\n\\u{1b}[31m\n");
+        let coloured = sandbox.succeeds(&[&TEXT[..], &["--color", "always"]].concat()).stdout;
+        assert!(coloured.starts_with("\u{1b}[2mplain words\u{1b}[0m\n"), "{coloured:?}");
+    }
+}
+
+#[test]
+fn tools_of_every_kind_have_one_look() {
+    let items = [
+        json!({"type": "item.started", "item": {"id": "1", "type": "web_search", "query": ""}}),
+        json!({"type": "item.completed", "item": {"id": "1", "type": "web_search", "query": "rust 1.89"}}),
+        json!({"type": "item.started", "item": {"id": "2", "type": "mcp_tool_call", "server": "docs", "tool": "find",
+            "arguments": {"a": 1}, "status": "in_progress"}}),
+        json!({"type": "item.completed", "item": {"id": "2", "type": "mcp_tool_call", "server": "docs", "tool": "find",
+            "error": {"message": "no such page\nreally"}, "status": "failed"}}),
+        json!({"type": "item.started", "item": {"id": "3", "type": "todo_list", "items": [
+            {"text": "look", "completed": true}, {"text": "write", "completed": false}]}}),
+        json!({"type": "item.completed", "item": {"id": "3", "type": "todo_list", "items": [
+            {"text": "look", "completed": true}, {"text": "write", "completed": false}]}}),
+        json!({"type": "item.completed", "item": {"id": "4", "type": "command_execution", "command": "rm -rf /",
+            "aggregated_output": "", "exit_code": null, "status": "declined"}}),
+        json!({"type": "turn.completed", "usage": {"input_tokens": 1_234_567, "cached_input_tokens": 1000,
+            "output_tokens": 89}}),
+    ];
+    let shown = without_time(Backend::Codex, &account(Backend::Codex, &items));
+    let want = "\
+▸ Search  rust 1.89  ✓
+▸ docs.find  {\"a\":1}  ✗ no such page
+▸ Todo  1 of 2 done · next: write  ✓
+▸ Shell  rm -rf /  ✗ declined
+
+turn 0.0 s · session 1,234,567 in (1,000 cached) · 89 out
+";
+    assert_eq!(shown, want);
+    let tool = |id: &str, name: &str, input: Value| json!({"type": "tool_use", "id": id, "name": name, "input": input});
+    let done = |id: &str, text: &str| json!({"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": id, "content": text}]}});
+    let todos = json!({"todos": [{"content": "look", "status": "in_progress"}]});
+    let items = [
+        json!({"type": "assistant", "message": {"content": [tool("1", "Agent", json!({"description": "Find it"}))]}}),
+        json!({"type": "assistant", "parent_tool_use_id": "1", "message": {"content": [
+            {"type": "text", "text": "what an inner agent says"}, tool("2", "Grep", json!({"pattern": "x"}))]}}),
+        done("2", "found"),
+        done("1", "report"),
+        json!({"type": "assistant", "message": {"content": [tool("3", "TodoWrite", todos), tool("4", "Odd", json!({"a": [1]}))]}}),
+        done("4", ""),
+        json!({"type": "result", "subtype": "error_max_turns", "duration_ms": 125_000, "total_cost_usd": 12.3456,
+            "usage": {"input_tokens": 4, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 30, "output_tokens": 5}}),
+    ];
+    let sandbox = saying(Backend::Claude, &json_lines(&items), 0);
+    let want = "\
+▸ Agent  Find it
+  ▸ Grep  x  ✓
+  ✓ Agent  Find it
+▸ TodoWrite  0 of 1 done · next: look
+▸ Odd  {\"a\":[1]}  ✓
+
+turn failed after 2 min 5 s · 1,034 in (1,000 cached) · 5 out · session $12.35
+";
+    assert_eq!(sandbox.run(&TEXT).stdout, want);
+    sandbox.fails(&TEXT, 1, "agent_failed"); // as it is without an account
+}
+
+#[test]
+fn a_piece_is_there_while_the_agent_still_runs() {
+    let piece = |text: &str| {
+        let delta = json!({"type": "text_delta", "text": text});
+        Step::stdout(&format!(
+            "{}\n",
+            json!({"type": "stream_event", "event": {"type": "content_block_delta", "delta": delta}})
+        ))
+    };
+    let sandbox = saying(Backend::Claude, "", 0);
+    sandbox.agent(Turn::doing([piece("one pie"), Step::wait_for("go"), piece("ce")]));
+    let running = sandbox.start(&TEXT);
+    wait_until(LIMIT, || running.stdout_so_far() == "one pie");
+    sandbox.allow("go");
+    assert_eq!(running.wait(LIMIT).succeeded().stdout, "one piece\n");
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_end_the_turn() {
+    let event = json!({"type": "item.completed", "item": {"type": "agent_message", "text": "words ".repeat(100)}});
+    let flood = Step::Flood { to: Sink::Stdout, pattern: format!("{event}\n"), size: Size::Bytes(5_000_000) };
+    let sandbox = saying(Backend::Codex, "", 0);
+    sandbox.agent(Turn::doing([Step::stdout("x\n"), Step::wait_for("go"), flood]));
+    let mut child = sandbox.cmd(&[&TEXT[..], &["--model", "kept"]].concat()).stdout(Stdio::piped()).spawn().unwrap();
+    wait_until(LIMIT, || !sandbox.calls().is_empty());
+    drop(child.stdout.take());
+    sandbox.allow("go");
+    assert!(child.wait().unwrap().success());
+    let call = sandbox.only_call();
+    assert_eq!((call.ended, call.broken_pipes), (Some(0), vec![]));
+    assert!(sandbox.mapping(Backend::Codex).contains("kept"));
+}
+
+#[test]
+fn a_turn_that_is_stopped_leaves_its_last_line_ended_and_no_colour_on() {
+    let piece = |kind: &str, name: &str| {
+        let delta = json!({"type": kind, name: "half a thou"});
+        format!("{}\n", json!({"type": "stream_event", "event": {"type": "content_block_delta", "delta": delta}}))
+    };
+    let tool = json!({"type": "assistant", "message": {"content": [
+        {"type": "tool_use", "id": "1", "name": "Bash", "input": {"command": "sleep"}}]}});
+    for (line, end) in [
+        (piece("thinking_delta", "thinking"), "half a thou\u{1b}[0m\n"),
+        (piece("text_delta", "text"), "half a thou\n"),
+        (format!("{tool}\n"), "\u{1b}[1mBash\u{1b}[0m  sleep\n"),
+        ("half a thou".to_owned(), "\u{1b}[2mhalf a thou\u{1b}[0m\n"),
+    ] {
+        let sandbox = saying(Backend::Claude, "", 0);
+        sandbox.agent(Turn::doing([Step::stdout(&line), Step::wait_for("never")]));
+        let limited =
+            [&["--error-format", "json"], &TEXT[..], &["--color", "always", "--deadline-seconds", "1"]].concat();
+        let output = sandbox.cmd(&limited).run();
+        output.failed(124, "deadline");
+        // on a machine so busy that the agent says nothing within a second there is nothing to end
+        assert!(output.stdout.is_empty() || output.stdout.ends_with(end), "{:?}", output.stdout);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_last_line_is_told_though_something_holds_the_pipe() {
+    let sandbox = saying(Backend::Codex, "", 0);
+    let server = Step::grandchild([Step::wait_for("stop")]);
+    let event = json!({"type": "item.completed", "item": {"type": "agent_message", "text": "done"}});
+    sandbox.agent(Turn::doing([server]).stdout(&event.to_string()));
+    assert_eq!(sandbox.succeeds(&TEXT).stdout, "done\n");
+    sandbox.allow("stop");
+}
