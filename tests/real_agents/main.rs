@@ -53,4 +53,5 @@ mod cases {
     mod nesting;
     mod settings;
     mod skills;
+    mod streams;
 }
