@@ -124,9 +124,20 @@ fn a_message_of_which_a_part_came_in_pieces_is_said_to_its_end() {
             "delta": {"type": "text_delta", "text": text}}})
     };
     let start = json!({"type": "stream_event", "event": {"type": "message_start", "message": {"id": "m"}}});
+    let block =
+        json!({"type": "stream_event", "event": {"type": "content_block_start", "content_block": {"type": "text"}}});
     let whole = |id: &str, text: &str| json!({"type": "assistant", "message": {"id": id, "content": [{"type": "text", "text": text}]}});
-    let events = [start.clone(), piece("one "), whole("m", "one two"), whole("n", "three"), start, piece("four")];
+    let first = [start.clone(), block.clone(), piece("one "), whole("m", "one two"), whole("n", "three")];
+    let events = [&first[..], &[start, block, piece("four")]].concat();
     assert_eq!(account(Backend::Claude, &events), "one two\n\nthree\n\nfour\n");
+}
+
+#[test]
+fn an_answer_that_stands_in_the_result_alone_is_said() {
+    let result = |text: &str| json!({"type": "result", "subtype": "success", "is_error": false, "result": text, "duration_ms": 40});
+    let said = json!({"type": "assistant", "message": {"content": [{"type": "text", "text": "one"}]}});
+    assert_eq!(account(Backend::Claude, &[result("one")]), "one\n\nturn 0.0 s\n");
+    assert_eq!(account(Backend::Claude, &[said, result("one")]), "one\n\nturn 0.0 s\n");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the lines of claude's `--output-format stream-json` tell, with and without pieces of messages.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -21,13 +22,15 @@ pub(in crate::backend) struct Reader {
     folder: String,
     /// The message whose pieces come.
     message: Option<String>,
-    /// How many bytes of the current text came in pieces: the whole text follows them.
-    pieces: usize,
+    /// How many bytes came of each of its texts: the whole texts follow their pieces.
+    pieces: VecDeque<usize>,
+    /// Whether there was an answer before the result, which repeats it.
+    answered: bool,
 }
 
 impl Reader {
     pub(in crate::backend) fn new(folder: String) -> Self {
-        Self { folder, message: None, pieces: 0 }
+        Self { folder, message: None, pieces: VecDeque::new(), answered: false }
     }
 
     /// Takes one event.
@@ -42,7 +45,7 @@ impl Reader {
                 Some("api_retry") => tell(Moment::Warning(retry(event))),
                 _ => {}
             },
-            Some("result") => tell(Moment::Over(summary(event, raw))),
+            Some("result") => self.result(event, raw, tell),
             _ => {}
         }
     }
@@ -52,9 +55,14 @@ impl Reader {
         match event.text("type").as_deref() {
             Some("message_start") => {
                 self.message = event.get("message").and_then(object).and_then(|message| message.text("id"));
-                self.pieces = 0;
+                self.pieces.clear();
             }
-            Some("content_block_start") => self.pieces = 0,
+            Some("content_block_start") => {
+                let kind = event.get("content_block").and_then(object).and_then(|block| block.text("type"));
+                if matches!(kind.as_deref(), Some("text" | "thinking")) {
+                    self.pieces.push_back(0);
+                }
+            }
             Some("content_block_delta") => {
                 let Some(delta) = event.get("delta").and_then(object) else { return };
                 let (voice, piece) = match delta.text("type").as_deref() {
@@ -63,7 +71,10 @@ impl Reader {
                     _ => return,
                 };
                 let piece = piece.unwrap_or_default();
-                self.pieces += piece.len();
+                if let Some(came) = self.pieces.back_mut() {
+                    *came += piece.len();
+                }
+                self.answered |= voice == Voice::Answer;
                 tell(Moment::Text { voice, piece, last: false });
             }
             _ => {}
@@ -88,13 +99,24 @@ impl Reader {
             if inner || refused {
                 continue;
             }
-            let (text, shown) = (text.unwrap_or_default(), if came_in_pieces { self.pieces } else { 0 });
-            self.pieces = 0;
+            let text = text.unwrap_or_default();
+            let shown = if came_in_pieces { self.pieces.pop_front().unwrap_or_default() } else { 0 };
             let piece = if shown > 0 { text.get(shown..).unwrap_or_default().to_owned() } else { text };
+            self.answered |= voice == Voice::Answer;
             if shown > 0 || !piece.is_empty() {
                 tell(Moment::Text { voice, piece, last: true });
             }
         }
+    }
+
+    /// The end of the turn. What claude itself answers (`/context`, say) stands in the result alone.
+    fn result(&mut self, event: &Members<'_>, raw: &RawValue, tell: &mut dyn FnMut(Moment)) {
+        let summary = summary(event, raw);
+        if !self.answered && !summary.failed {
+            tell(Moment::Text { voice: Voice::Answer, piece: words(event, "result"), last: true });
+        }
+        self.answered = false;
+        tell(Moment::Over(summary));
     }
 
     fn tool(&self, block: &Members<'_>, inner: bool) -> Tool {
