@@ -132,6 +132,8 @@ impl Wrapper {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prop_assert, prop_assert_eq, proptest};
+
     use super::*;
 
     fn wrapped(width: Option<usize>, prefix: &'static str, pieces: &[&str]) -> String {
@@ -162,6 +164,30 @@ mod tests {
     fn every_line_has_the_prefix() {
         assert_eq!(wrapped(Some(8), "| ", &["one two\n\nthree"]), "| one\n| two\n|\n| three\n");
         assert_eq!(wrapped(Some(1), "| ", &["ab"]), "| ab\n");
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_looks_the_same_however_it_is_cut_and_fits(
+            text in "[a-c \n日é\u{1b}\u{301}]{0,60}", at in 0..60usize, width in 6..20usize,
+        ) {
+            let whole = wrapped(Some(width), "| ", &[&text]);
+            let at = text.char_indices().nth(at).map_or(text.len(), |(at, _)| at);
+            prop_assert_eq!(&whole, &wrapped(Some(width), "| ", &[&text[..at], &text[at..]]));
+            let widest = whole.lines().map(measure_text_width).max();
+            prop_assert!(widest <= Some(width), "{}", whole);
+            let obeyed = whole.chars().any(|c| c != '\n' && is_obeyed(c));
+            prop_assert!(!obeyed);
+        }
+
+        #[test]
+        fn a_text_without_a_width_keeps_every_character(text in "[a-c \t\n日é]{0,60}", at in 0..60usize) {
+            let at = text.char_indices().nth(at).map_or(text.len(), |(at, _)| at);
+            let shown = wrapped(None, "", &[&text[..at], &text[at..]]);
+            let lines = |text: &str| text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+            let (shown, text) = (lines(&shown), lines(&text));
+            prop_assert_eq!(shown, text.trim_matches('\n'));
+        }
     }
 
     #[test]

@@ -61,6 +61,7 @@ fn measure() {
     bench.delay();
     bench.events();
     bench.many_names();
+    bench.account();
 }
 
 fn tell(what: &str, got: f64, limit: f64, unit: &str) {
@@ -154,6 +155,14 @@ impl Bench {
         let agent = self.agent("flood");
         let mut command = self.program(&["resume-json", "--session-name", "a", "--prompt", "p", "--codex-cmd", &agent]);
         tell("(d) resume-json of 300 MB of events, resident", peak(command.stdout(Stdio::null()), 1), 16.0, "MiB");
+    }
+
+    /// (f) the account of as many events
+    fn account(&self) {
+        let agent = self.agent("flood");
+        let text = ["--backend", "codex", "resume-stream", "--format", "text", "--session-name", "a", "--prompt", "p"];
+        let mut command = self.program(&[&text[..], &["--codex-cmd", &agent]].concat());
+        tell("(f) an account of 300 MB of events, resident", peak(command.stdout(Stdio::null()), 1), 8.0, "MiB");
     }
 }
 

@@ -46,8 +46,9 @@ fn playing(name: &str, backend: Backend, exit: i32) -> Sandbox {
     // codex does not tell where it runs
     let sandbox = saying(backend, &stream, exit);
     if backend == Backend::Codex {
-        let here = sandbox.workspace().display().to_string();
-        sandbox.agent(Turn::default().stdout(&stream.replace("/home/me/project", &here)).exit(exit));
+        let here = json!(sandbox.workspace()).to_string(); // Windows' separators are escaped in JSON
+        let stream = stream.replace("/home/me/project", here.trim_matches('"'));
+        sandbox.agent(Turn::default().stdout(&stream).exit(exit));
     }
     sandbox
 }
@@ -130,6 +131,21 @@ fn a_message_of_which_a_part_came_in_pieces_is_said_to_its_end() {
     let first = [start.clone(), block.clone(), piece("one "), whole("m", "one two"), whole("n", "three")];
     let events = [&first[..], &[start, block, piece("four")]].concat();
     assert_eq!(account(Backend::Claude, &events), "one two\n\nthree\n\nfour\n");
+}
+
+#[test]
+fn a_long_answer_is_said_whole_and_a_long_output_is_not() {
+    let answer = "ten bytes\n".repeat(200_000);
+    let event = |item: Value| json!({"type": "item.completed", "item": item});
+    let events = [
+        event(json!({"type": "command_execution", "command": "cat", "aggregated_output": answer, "exit_code": 0})),
+        event(json!({"type": "command_execution", "command": answer, "aggregated_output": answer, "exit_code": 1})),
+        event(json!({"type": "agent_message", "text": answer})),
+    ];
+    let shown = account(Backend::Codex, &events);
+    assert!(shown.starts_with("▸ Shell  cat  ✓ 200000 lines\n▸ Shell  ten bytes\\nten bytes\\n"), "{:.200}", shown);
+    assert!(shown.ends_with(&format!("…  ✗ exit 1 · ten bytes\n\n{answer}")));
+    assert!(shown.len() < answer.len() + 1000);
 }
 
 #[test]
