@@ -143,7 +143,7 @@ fn a_long_answer_is_said_whole_and_a_long_output_is_not() {
         event(json!({"type": "agent_message", "text": answer})),
     ];
     let shown = account(Backend::Codex, &events);
-    assert!(shown.starts_with("▸ Shell  cat  ✓ 200000 lines\n▸ Shell  ten bytes\\nten bytes\\n"), "{:.200}", shown);
+    assert!(shown.starts_with("▸ Shell  cat  ✓ 200000 lines\n▸ Shell  ten bytes\\nten bytes\\n"), "{shown:.200}");
     assert!(shown.ends_with(&format!("…  ✗ exit 1 · ten bytes\n\n{answer}")));
     assert!(shown.len() < answer.len() + 1000);
 }

@@ -104,7 +104,7 @@ fn every_command_prints_what_is_shown_below_it() {
 fn ci_script() -> String {
     let (_, rest) = README.split_once("        run: |\n").expect("the job has a script");
     let lines = rest.lines().map_while(|line| line.strip_prefix("          "));
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
