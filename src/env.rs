@@ -15,6 +15,9 @@ pub(crate) const FOLDER: &str = "INVOKE_PERSIST_DIR";
 /// Handed down to agents: what the calls above them hold, so that a call from inside its own session is refused
 /// instead of waiting for itself.
 pub(crate) const HELD: &str = "INVOKE_PERSIST_HELD";
+/// Set by the scripts that [`crate::completion`] prints: the shell that wants to complete a word. A name of our own, for
+/// `COMPLETE`, which others use, may stand in anybody's environment, and then no call would do what it says.
+pub(crate) const COMPLETE: &str = "INVOKE_PERSIST_COMPLETE";
 /// Where the built-in echo agent keeps its sessions.
 pub(crate) const ECHO_FOLDER: &str = "INVOKE_PERSIST_ECHO_DIR";
 

@@ -120,10 +120,9 @@ impl Launcher {
     }
 }
 
-/// One script in which every argument is a single-quoted literal: data, never code.
+/// One script in which every argument is a literal: data, never code.
 ///
-/// PowerShell takes the typographic quotes U+2018 to U+201B for the plain one, so they are doubled too (its help topic
-/// "about Quoting Rules"). Without the last lines a command that is missing or fails would end with status 0 or 1 whatever happened.
+/// Without the last lines a command that is missing or fails would end with status 0 or 1 whatever happened.
 fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) -> Result<String> {
     let mut script = init.map(|init| format!("{init}\n")).unwrap_or_default();
     script.push_str(command);
@@ -131,17 +130,27 @@ fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) 
         let argument = argument.to_str().ok_or_else(|| {
             Error::usage(format!("PowerShell cannot be handed {}: it is not UTF-8", argument.display()))
         })?;
-        script.push_str(" '");
-        for c in argument.chars() {
-            if is_powershell_quote(c) {
-                script.push(c);
-            }
-            script.push(c);
-        }
-        script.push('\'');
+        script.push(' ');
+        script.push_str(&powershell_literal(argument));
     }
     script.push_str("\n$ok = $?; if ($null -ne $LASTEXITCODE) { exit $LASTEXITCODE }; if (-not $ok) { exit 127 }");
     Ok(script)
+}
+
+/// `text` as a single-quoted literal.
+///
+/// PowerShell takes the typographic quotes U+2018 to U+201B for the plain one, so they are doubled too (its help topic
+/// "about Quoting Rules").
+pub(crate) fn powershell_literal(text: &str) -> String {
+    let mut literal = String::from("'");
+    for c in text.chars() {
+        if is_powershell_quote(c) {
+            literal.push(c);
+        }
+        literal.push(c);
+    }
+    literal.push('\'');
+    literal
 }
 
 fn is_powershell_quote(c: char) -> bool {

@@ -3,6 +3,7 @@
 mod backend;
 mod cli;
 mod commands;
+mod completion;
 mod digest;
 mod env;
 mod error;

@@ -7,9 +7,10 @@ mod spelling;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::backend::Backend;
+use crate::completion::Shell;
 use crate::error::Format;
 pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces};
 pub(crate) use spelling::{Spelled, spell};
@@ -28,7 +29,7 @@ pub(crate) struct Cli {
     pub command: Command,
 }
 
-const EXIT_STATUSES: &str = "\
+pub(crate) const EXIT_STATUSES: &str = "\
 Exit status:
   0        success
   1        the agent's turn failed, answered from another session, or something else failed
@@ -123,6 +124,8 @@ commands! {
     Skill "skill" "Install, update and print the skills by which agents call this program";
     Doctor "doctor" "Look whether everything is there that a call needs; call no model";
     Demo "demo" "Show the whole round in a temporary workspace with a built-in echo agent";
+    Completions "completions" "Print the script by which a shell completes commands, options and session names";
+    Man "man" "Write the manual pages into a folder";
     EchoAgent "echo-agent" "The agent of the demo: speaks the headless protocol of claude or codex and counts turns" hidden true;
 }
 
@@ -136,7 +139,7 @@ pub(crate) struct Place {
     #[arg(long, value_name = "FILE")]
     pub mapping_file: Option<PathBuf>,
     /// Stands for the current folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workspace_dir: Option<PathBuf>,
 }
 
@@ -509,6 +512,20 @@ pub(crate) struct Doctor {
     pub place: Place,
     #[command(flatten)]
     pub agent: Agent,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell that reads it
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The folder, made where it is not there; a page of the same name is replaced
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use crate::skill::host::Scope;
 use crate::skill::{Reference, Skill as Which};
@@ -36,7 +36,7 @@ pub(crate) enum SkillAction {
         #[arg(value_enum, value_name = "NAME")]
         skill: Which,
         /// The folder that will hold NAME
-        #[arg(value_name = "DIR")]
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: PathBuf,
         /// Replace what is there
         #[arg(long)]
@@ -45,7 +45,7 @@ pub(crate) enum SkillAction {
     /// Let an installed original call this program: its script makes room for one that does
     Shim {
         /// The folder with its SKILL.md
-        #[arg(value_name = "DIR")]
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: PathBuf,
         /// Put the script back
         #[arg(long)]
@@ -77,7 +77,7 @@ pub(crate) struct SkillPlaces {
     #[arg(short, long, conflicts_with = "scope")]
     pub global: bool,
     /// A folder for skills of your own choice
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["agent", "scope", "global"])]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["agent", "scope", "global"])]
     pub dir: Option<PathBuf>,
     /// Only this skill; repeatable
     #[arg(long, value_enum, value_name = "NAME")]

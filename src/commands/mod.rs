@@ -3,6 +3,8 @@
 mod agent;
 mod backend_choice;
 mod call;
+mod complete;
+mod completions;
 mod create_session;
 mod delete_all_sessions;
 mod delete_session;
@@ -12,6 +14,7 @@ mod echo_agent;
 mod fork_session;
 mod hold;
 mod list_sessions;
+mod man;
 mod output_file;
 mod probe;
 mod progress;
@@ -30,6 +33,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::backend::Backend;
 use crate::cli::{self, Cli, Command, Global, Spelled};
+use crate::env;
 use crate::error::{Error, Format, Kind, Result};
 use crate::output::{Notes, Object};
 use crate::process;
@@ -57,6 +61,9 @@ pub(crate) fn start(started: Instant) -> (Format, Result<()>) {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
+    if let Some(shell) = env::raw(env::COMPLETE) {
+        return (Format::Text, complete::answer(started, &shell, arguments));
+    }
     let line = Cli::command(); // built once: it is the most of what starting this program takes
     let (spelled, format) = cli::spell(&line, &arguments, backend_choice::preset(&program).ok().flatten());
     let done = spelled.and_then(|spelled| {
@@ -83,6 +90,8 @@ fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),
         Command::Demo(_) => demo::run(),
+        Command::Completions(options) => completions::run(context, options),
+        Command::Man(options) => man::run(options),
         Command::EchoAgent(options) => echo_agent::run(options),
     }
 }

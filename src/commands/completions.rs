@@ -1,0 +1,21 @@
+//! `completions`: prints the script that teaches a shell to ask this program what a word may become. The answers are in
+//! [`super::complete`].
+
+use std::path::Path;
+
+use super::{Context, print};
+use crate::cli;
+use crate::completion;
+use crate::error::Result;
+use crate::store::location;
+
+pub(super) fn run(context: &Context, options: &cli::Completions) -> Result<()> {
+    // under the name it was called by: a link chooses a backend
+    let name = completion::command_name(&context.program).unwrap_or("invoke-persist");
+    // found on PATH it is called so again, whatever is there by then
+    let program = match Path::new(&context.program).components().count() {
+        0 | 1 => Path::new(name).to_owned(),
+        _ => location::current_folder()?.join(&context.program),
+    };
+    print(&options.shell.script(name, location::to_text(&program)?))
+}
