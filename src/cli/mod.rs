@@ -124,7 +124,7 @@ commands! {
     Skill "skill" "Install, update and print the skills by which agents call this program";
     Doctor "doctor" "Look whether everything is there that a call needs; call no model";
     Demo "demo" "Show the whole round in a temporary workspace with a built-in echo agent";
-    Completions "completions" "Print the script by which a shell completes commands, options and session names";
+    Completions "completions" "Print the script by which a shell completes commands and session names";
     Man "man" "Write the manual pages into a folder";
     EchoAgent "echo-agent" "The agent of the demo: speaks the headless protocol of claude or codex and counts turns" hidden true;
 }

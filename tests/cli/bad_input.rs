@@ -221,7 +221,7 @@ fn help_and_version_go_to_standard_output() {
     let help = sandbox.succeeds(&["--help"]).stdout;
     let (_, commands) = help.split_once("Commands:\n").unwrap();
     let commands: Vec<_> = commands.lines().map_while(|line| line.trim().split_once("  ")).collect();
-    assert_eq!(commands.len(), 12, "{help}");
+    assert_eq!(commands.len(), 14, "{help}");
     for (name, about) in commands {
         let own = sandbox.succeeds(&[name, "--help"]).stdout;
         assert_eq!(own.lines().next(), Some(about.trim()), "{name}");

@@ -4,6 +4,7 @@ mod account;
 mod backend_choice;
 mod bad_input;
 mod busy_sessions;
+mod completions;
 mod conformance;
 #[cfg(unix)] // KILL is Unix's
 mod crashes;
@@ -12,6 +13,7 @@ mod doctor;
 mod forks;
 mod hostile_places;
 mod lists;
+mod man_pages;
 mod many_writers;
 mod mapping_file;
 mod names;

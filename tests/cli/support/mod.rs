@@ -26,6 +26,8 @@ mod random;
 mod record;
 mod running;
 mod sandbox;
+#[cfg(target_os = "linux")]
+mod screen;
 mod self_test;
 #[cfg(target_os = "linux")] // elsewhere the other side of a terminal is opened in other ways
 mod terminal;
@@ -55,4 +57,4 @@ pub(crate) use self::disk::Disk;
 pub(crate) use self::{privileges::bound_by_permissions, running::signal_process, wait::is_alive};
 
 #[cfg(target_os = "linux")]
-pub(crate) use self::terminal::Terminal;
+pub(crate) use self::terminal::{Dialogue, Terminal};

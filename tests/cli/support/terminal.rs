@@ -1,11 +1,20 @@
 //! A terminal for programs that look different at one.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::screen::Screen;
+use super::wait::POLL_INTERVAL;
+
+/// For what a shell shows. No machine is so slow.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// One screen, and our side of it.
 pub(crate) struct Terminal {
@@ -46,5 +55,69 @@ impl Terminal {
         let _ = ours.read_to_end(&mut shown);
         child.wait().expect("it was started here");
         String::from_utf8(shown).expect("it is text").replace("\r\n", "\n")
+    }
+
+    /// Starts a program that talks with a person at this terminal, which is its own: shells want that.
+    pub(crate) fn talks_with(self, command: &Command) -> Dialogue {
+        // nothing in the standard library gives a process its terminal; this does and becomes the program
+        let mut own = Command::new("setsid");
+        own.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
+        own.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
+        if let Some(folder) = command.get_current_dir() {
+            own.current_dir(folder);
+        }
+        own.stdin(self.screen()).stdout(self.screen()).stderr(self.screen());
+        let child = own.spawn().expect("the program can be started");
+        drop(own); // it holds the other side too
+        let hand = self.into_ours();
+        let mut eye = hand.try_clone().expect("a handle can be doubled");
+        let mut tongue = hand.try_clone().expect("a handle can be doubled");
+        let screen = Arc::new(Mutex::new(Screen::default()));
+        let shown = Arc::clone(&screen);
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = eye.read(&mut buffer) {
+                let answers = shown.lock().unwrap_or_else(PoisonError::into_inner).feed(&buffer[..length]);
+                let _ = tongue.write_all(answers.as_bytes());
+            }
+        });
+        Dialogue { child, hand, screen }
+    }
+}
+
+/// A program at a terminal, and a person who types. Killed when dropped.
+pub(crate) struct Dialogue {
+    child: Child,
+    hand: File,
+    screen: Arc<Mutex<Screen>>,
+}
+
+impl Dialogue {
+    pub(crate) fn types(&mut self, keys: &str) {
+        self.hand.write_all(keys.as_bytes()).expect("the program reads");
+    }
+
+    /// Waits until the screen is as wanted. Panics, and shows the screen, where it does not become so.
+    #[track_caller]
+    pub(crate) fn sees(&self, what: &str, is_wanted: impl Fn(&Screen) -> bool) {
+        let began = Instant::now();
+        loop {
+            let screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_wanted(&screen) {
+                return;
+            }
+            let shown = screen.lines().join("\n");
+            assert!(began.elapsed() < LIMIT, "{what} does not come:\n{shown}\n(cursor: {:?})", screen.before_cursor());
+            drop(screen);
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+}
+
+impl Drop for Dialogue {
+    fn drop(&mut self) {
+        // errors mean that it has ended already, which is all that is wanted
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }

@@ -1,0 +1,442 @@
+//! Tab: what a word on the command line may become. First as the shells' scripts ask it, then by real shells in a
+//! terminal.
+
+use crate::support::*;
+
+const SHELLS: [&str; 5] = ["bash", "zsh", "fish", "powershell", "elvish"];
+
+const VARIABLE: &str = "INVOKE_PERSIST_COMPLETE";
+
+/// What the script of `shell` calls the program with. For bash the words are a line as it would be typed.
+fn question(shell: &str, words: &[&str]) -> Vec<String> {
+    let (last, before) = words.split_last().unwrap();
+    match shell {
+        "bash" => vec![words.join(" "), last.rsplit(['=', ':']).next().unwrap().to_owned()],
+        "powershell" => {
+            let words = words.iter().map(ToString::to_string);
+            [before.len().to_string()].into_iter().chain(words.filter(|word| !word.is_empty())).collect()
+        }
+        _ => words.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// What the program answers when it is asked by the script of `shell` what the last word may become: the first line,
+/// and what comes first on the others.
+#[track_caller]
+fn answer(sandbox: &Sandbox, shell: &str, words: &[&str]) -> (String, Vec<String>) {
+    let mut command = sandbox.cmd(&[]);
+    command.env(VARIABLE, shell).args(question(shell, &[&["invoke-persist"], words].concat()));
+    let output = command.run().succeeded();
+    assert_eq!(output.stderr, "", "{words:?}");
+    let mut lines = output.stdout.lines().map(|line| line.split('\t').next().unwrap().to_owned());
+    (lines.next().unwrap_or_default(), lines.collect())
+}
+
+/// What is offered for the last word.
+#[track_caller]
+fn offered(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
+    let (kind, words) = answer(sandbox, "fish", words);
+    assert_eq!(kind, "words");
+    words
+}
+
+/// Two sessions of claude and two of codex, one name being both's.
+fn with_sessions() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "review-src", "id-1");
+    sandbox.save(Backend::Claude, "docs", "id-2");
+    sandbox.save(Backend::Codex, "tests", "id-3");
+    sandbox.save(Backend::Codex, "docs", "id-4");
+    sandbox
+}
+
+#[test]
+fn every_shell_is_told_the_names_of_the_workspace() {
+    let sandbox = with_sessions();
+    for shell in SHELLS {
+        for command in ["resume-json", "resume-stream", "resolve", "rename-session", "delete-session"] {
+            let all = answer(&sandbox, shell, &[command, "--session-name", ""]);
+            assert_eq!(
+                all,
+                ("words".to_owned(), ["docs", "review-src", "tests"].map(str::to_owned).to_vec()),
+                "{shell}"
+            );
+        }
+        let begun = answer(&sandbox, shell, &["resolve", "--session-name", "rev"]).1;
+        assert_eq!(begun, ["review-src"], "{shell}");
+        let behind = answer(&sandbox, shell, &["resolve", "--session-name=rev"]).1;
+        // bash takes what is behind the = for the word
+        let want = if shell == "bash" { "review-src" } else { "--session-name=review-src" };
+        assert_eq!(behind, [want], "{shell}");
+    }
+}
+
+#[test]
+fn every_shell_is_told_commands_options_and_values() {
+    let sandbox = Sandbox::new();
+    for shell in SHELLS {
+        assert_eq!(answer(&sandbox, shell, &["rena"]).1, ["rename-session"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["skill", "exp"]).1, ["export"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["resolve", "--mapp"]).1, ["--mapping-file"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["--backend", ""]).1, ["claude", "codex"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["completions", "z"]).1, ["zsh"], "{shell}");
+        for (words, kind) in [
+            (&["resolve", "--mapping-file", ""][..], "files"),
+            (&["resolve", "--mapping-file=a"], "files"),
+            (&["resolve", "--workspace-dir", ""], "folders"),
+            (&["man", ""], "folders"),
+            (&["resume-json", "--prompt", ""], "words"),
+        ] {
+            assert_eq!(answer(&sandbox, shell, words), (kind.to_owned(), Vec::new()), "{shell} {words:?}");
+        }
+    }
+}
+
+#[test]
+fn only_the_chosen_backend_s_names_are_offered() {
+    let mut sandbox = with_sessions();
+    let codex = ["docs", "tests"];
+    for words in [
+        &["--backend", "codex", "resolve", "--session-name", ""][..],
+        &["--backend=codex", "resolve", "--session-name", ""],
+        &["resolve", "--backend", "codex", "--session-name", ""],
+        &["resume-json", "--codex-cmd", "my-wrapper", "--session-name", ""],
+    ] {
+        assert_eq!(offered(&sandbox, words), codex, "{words:?}");
+    }
+    // the name by which the program is called, whichever program is asked
+    let mut command = sandbox.cmd(&["/usr/bin/codex-sessions", "resolve", "--session-name", "t"]);
+    assert_eq!(command.env(VARIABLE, "fish").run().stdout, "words\ntests\tcodex\n");
+    sandbox.env("INVOKE_PERSIST_BACKEND", "codex");
+    assert_eq!(offered(&sandbox, &["resolve", "--session-name", ""]), codex);
+    assert_eq!(offered(&sandbox, &["--backend", "claude", "resolve", "--session-name", ""]), ["docs", "review-src"]);
+}
+
+#[test]
+fn another_workspace_or_mapping_on_the_line_is_the_one_that_is_meant() {
+    let mut sandbox = with_sessions();
+    let other = sandbox.home().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let path = other.to_str().unwrap().to_owned();
+    let create = ["--backend", "claude", "create-session", "--session-name", "there", "--adopt", "i"];
+    sandbox.succeeds(&[&create[..], &["--workspace-dir", &path]].concat());
+    sandbox.succeeds(&[&create[..], &["--mapping-file", "m.json"]].concat());
+    for place in
+        [&["--workspace-dir", path.as_str()][..], &["--workspace-dir", "~/other"], &["--mapping-file", "m.json"]]
+    {
+        let words = [&["resolve"][..], place, &["--session-name", ""]].concat();
+        assert_eq!(offered(&sandbox, &words), ["there"], "{place:?}");
+    }
+    sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("elsewhere"));
+    assert!(offered(&sandbox, &["resolve", "--session-name", ""]).is_empty());
+}
+
+#[test]
+fn new_names_are_left_to_the_user() {
+    let sandbox = with_sessions();
+    for words in [
+        &["rename-session", "--session-name", "docs", "--to", ""][..],
+        &["create-session", "--session-name", ""],
+        &["create-session", "--if-exists", "fail", "--session-name", ""],
+        &["create-session", "--adopt", ""],
+    ] {
+        assert!(offered(&sandbox, words).is_empty(), "{words:?}");
+    }
+    // here a session that is there is meant
+    let words = ["create-session", "--if-exists", "reuse", "--session-name", "rev"];
+    assert_eq!(offered(&sandbox, &words), ["review-src"]);
+}
+
+#[test]
+fn ids_are_offered_with_their_names() {
+    let sandbox = with_sessions();
+    let ask = |option: &str| {
+        let mut command = sandbox.cmd(&["invoke-persist", "--backend", "codex", "resume-json", option, ""]);
+        command.env(VARIABLE, "zsh").run().stdout
+    };
+    assert_eq!(ask("--session-id"), "words\nid-3\ttests (codex)\nid-4\tdocs (codex)\n");
+    assert_eq!(ask("--thread-id"), ask("--session-id"));
+}
+
+#[test]
+fn what_is_hidden_or_the_other_backend_s_is_not_offered() {
+    let sandbox = Sandbox::new();
+    for words in [
+        &["echo"][..],
+        &["resolve", "--session-al"],
+        &["create-session", "--eff"],
+        &["delete-session", "--mod"],
+        &["--backend", "codex", "resume-json", "--reas"],
+        &["--backend", "claude", "resume-json", "--codex"],
+    ] {
+        assert!(offered(&sandbox, words).is_empty(), "{words:?}");
+    }
+    assert_eq!(offered(&sandbox, &["resume-json", "--reas"]), ["--reasoning-effort"]);
+    let commands = offered(&sandbox, &[""]);
+    assert_eq!(commands.len(), 13, "{commands:?}");
+}
+
+#[test]
+fn a_name_is_put_in_so_that_the_shell_hands_it_on() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "it's \"mine\" $HOME", "i");
+    for (shell, words, want) in [
+        ("bash", &["resolve", "--session-name", "it"][..], r#"it\'s\ \"mine\"\ \$HOME"#),
+        // the rest of a word within quotes that are still open
+        ("bash", &["resolve", "--session-name", "'it"], r#"it'\''s "mine" $HOME"#),
+        ("powershell", &["resolve", "--session-name", ""], r#"'it''s "mine" $HOME'"#),
+        // these three quote what they put in
+        ("zsh", &["resolve", "--session-name", ""], r#"it's "mine" $HOME"#),
+        ("fish", &["resolve", "--session-name", ""], r#"it's "mine" $HOME"#),
+        ("elvish", &["resolve", "--session-name", ""], r#"it's "mine" $HOME"#),
+    ] {
+        let got = if words[2] == "'it" {
+            let line = "invoke-persist resolve --session-name 'it";
+            let output = sandbox.cmd(&[line, "it"]).env(VARIABLE, shell).run();
+            output.stdout.lines().skip(1).map(str::to_owned).collect()
+        } else {
+            answer(&sandbox, shell, words).1
+        };
+        assert_eq!(got, [want], "{shell} {words:?}");
+    }
+}
+
+#[test]
+fn names_that_cannot_be_typed_are_not_offered() {
+    let sandbox = Sandbox::new();
+    sandbox.write_mapping(
+        Backend::Claude,
+        r#"{"aliases": {"\u001b[31mred": "i", "a\nb": "i", " space": "i", "-one": "i", "--two": "i", "größe": "i"}}"#,
+    );
+    assert_eq!(offered(&sandbox, &["resolve", "--session-name", ""]), ["-one", "größe"]);
+    // two dashes are an option, but not behind the =
+    let behind = ["--session-name=--two", "--session-name=-one"];
+    assert_eq!(offered(&sandbox, &["resolve", "--session-name=-"]), behind);
+    sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name=--two"]);
+}
+
+#[test]
+fn what_is_wrong_offers_nothing_says_nothing_and_makes_nothing() {
+    let sandbox = Sandbox::new();
+    let files = || std::fs::read_dir(sandbox.temp()).unwrap().count();
+    let name = ["resolve", "--session-name", ""];
+    assert!(offered(&sandbox, &name).is_empty());
+    assert_eq!(files(), 0);
+    for text in ["{", "[]", "\u{0}"] {
+        let file = sandbox.write_mapping(Backend::Claude, text);
+        sandbox.save(Backend::Codex, "tests", "i");
+        assert_eq!(offered(&sandbox, &name), ["tests"], "{text}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 2);
+    }
+    for words in [
+        &["--backend", "gpt", "resolve", "--session-name", ""][..],
+        &["resume-json", "--codex-cmd", "x", "--claude-cmd", "x", "--session-name", ""],
+        &["resolve", "--workspace-dir", "none/../../..", "--session-name", ""],
+    ] {
+        assert!(answer(&sandbox, "fish", words).1.is_empty(), "{words:?}");
+    }
+    // a call that makes no sense
+    for arguments in [&[][..], &["x"]] {
+        for shell in SHELLS {
+            let output = sandbox.cmd(arguments).env(VARIABLE, shell).run().succeeded();
+            assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""), "{shell} {arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_names_no_shell_is_told_instead_of_doing_nothing() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.cmd(&["list-sessions"]).env(VARIABLE, "sh").run();
+    assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""));
+    assert!(output.stderr.contains(VARIABLE), "{}", output.stderr);
+    // empty is not there
+    let output = sandbox.cmd(&["list-sessions"]).env(VARIABLE, "").run().succeeded();
+    assert!(output.stdout.starts_with('{'), "{}", output.stdout);
+}
+
+#[test]
+fn the_script_is_for_the_command_it_was_asked_of() {
+    let sandbox = Sandbox::new();
+    for shell in SHELLS {
+        let script = sandbox.succeeds(&["completions", shell]).stdout;
+        assert!(script.contains(&format!("{VARIABLE}=")) || script.contains(&format!("{VARIABLE} =")), "{script}");
+        let link = sandbox.program_named("codex-sessions");
+        let script = sandbox.cmd_of(&link, &["completions", shell]).run().succeeded().stdout;
+        assert!(script.contains("codex-sessions") && !script.contains("'invoke-persist'"), "{script}");
+    }
+    let failure = sandbox.fails(&["completions", "sh"], 2, "usage");
+    assert!(failure.message.contains("'sh'"), "{}", failure.message);
+}
+
+/// Real shells. They are asked as a person would ask them: by keys, in a terminal.
+#[cfg(target_os = "linux")]
+mod at_a_terminal {
+    use std::process::Command;
+
+    use crate::support::*;
+
+    const PROMPT: &str = "ready> ";
+
+    /// A shell, how it is made to say [`PROMPT`], and the README's line for it.
+    struct Shell {
+        start: &'static [&'static str],
+        install: &'static str,
+    }
+
+    const BASH: Shell =
+        Shell { start: &["bash", "--norc", "--noprofile", "-i"], install: "source <(invoke-persist completions bash)" };
+    const ZSH: Shell = Shell {
+        start: &["zsh", "-f", "-i"],
+        // -D: without a file of its own
+        install: "autoload -U compinit && compinit -u -D && source <(invoke-persist completions zsh)",
+    };
+    const FISH: Shell = Shell {
+        start: &["fish", "--no-config", "--init-command", "function fish_prompt; printf 'ready> '; end"],
+        install: "invoke-persist completions fish | source",
+    };
+
+    /// A person at a shell that has learnt to complete.
+    struct Person {
+        sandbox: Sandbox,
+        dialogue: Dialogue,
+    }
+
+    impl Person {
+        fn at(shell: &Shell) -> Self {
+            Self::in_sandbox(shell, super::with_sessions())
+        }
+
+        fn in_sandbox(shell: &Shell, mut sandbox: Sandbox) -> Self {
+            let program = env!("CARGO_BIN_EXE_invoke-persist");
+            std::os::unix::fs::symlink(program, sandbox.bin().join("invoke-persist")).unwrap();
+            sandbox.env("PS1", PROMPT);
+            let mut command = Command::new(shell.start[0]);
+            command.args(&shell.start[1..]).current_dir(sandbox.workspace()).envs(sandbox.variables());
+            let mut person = Self { dialogue: Terminal::of_width(300).talks_with(&command), sandbox };
+            person.enters("", shell.install);
+            person
+        }
+
+        /// Types behind the prompt.
+        #[track_caller]
+        fn types(&mut self, text: &str) {
+            self.dialogue.sees("the prompt", |screen| screen.before_cursor() == PROMPT);
+            self.dialogue.types(text);
+            self.dialogue.sees(text, |screen| screen.before_cursor() == format!("{PROMPT}{text}"));
+        }
+
+        /// Types `text` and Tab, and waits for the line to be `line`.
+        #[track_caller]
+        fn completes(&mut self, text: &str, line: &str) {
+            self.types(text);
+            self.dialogue.types("\t");
+            self.dialogue.sees(line, |screen| screen.before_cursor() == format!("{PROMPT}{line}"));
+        }
+
+        /// Goes on with the line, which is `line` by now, and enters it.
+        #[track_caller]
+        fn enters(&mut self, line: &str, text: &str) {
+            self.dialogue.sees("the line", |screen| screen.before_cursor() == format!("{PROMPT}{line}"));
+            self.dialogue.types(text);
+            self.dialogue.sees(text, |screen| screen.before_cursor().ends_with(text));
+            self.dialogue.types("\r");
+        }
+
+        #[track_caller]
+        fn is_shown(&self, line: &str) {
+            self.dialogue.sees(line, |screen| screen.lines().iter().any(|shown| shown == line));
+        }
+    }
+
+    fn a_turn_is_run_in_the_session_whose_name_tab_completed(shell: &Shell) {
+        let mut person = Person::at(shell);
+        person.sandbox.agent(Backend::Claude.answers("id-1", "the turn is done"));
+        let line = "invoke-persist resume-json --session-name review-src ";
+        person.completes("invoke-persist resume-json --session-name rev", line);
+        person.enters(line, "--prompt x --print-result");
+        person.is_shown("the turn is done");
+        assert!(person.sandbox.only_call().argv.iter().any(|argument| argument == "id-1"));
+    }
+
+    fn only_the_backend_s_names_and_the_other_workspace_s_come(shell: &Shell) {
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "review-src", "id-1");
+        sandbox.save(Backend::Codex, "tests", "id-2");
+        std::fs::create_dir(sandbox.root().join("other")).unwrap();
+        let other = ["--backend", "claude", "create-session", "--session-name", "there", "--adopt", "id-3"];
+        sandbox.succeeds(&[&other[..], &["--workspace-dir", "../other"]].concat());
+        let mut person = Person::in_sandbox(shell, sandbox);
+        // the only one, so it comes whole
+        let text = "invoke-persist --backend codex resolve --print-session-id --session-name ";
+        person.completes(text, &format!("{text}tests "));
+        person.enters(&format!("{text}tests "), "--quiet");
+        person.is_shown("id-2");
+        let text = "invoke-persist resolve --print-session-id --workspace-dir ../other --session-name=";
+        person.completes(text, &format!("{text}there "));
+        person.enters(&format!("{text}there "), "--quiet");
+        person.is_shown("id-3");
+    }
+
+    fn a_name_with_spaces_and_quotes_reaches_the_program_whole(shell: &Shell) {
+        for name in [r#"it's "mine" $HOME * \ {a,b};&|<>()~#?["#, "-it's mine", "it's:a=b mine", "größe `mine`"] {
+            // as it is, behind a =, and within quotes that are open
+            for before in ["--session-name ", "--session-name=", "--session-name '", "--session-name \""] {
+                let sandbox = Sandbox::new();
+                sandbox.save(Backend::Claude, name, "the-id");
+                let mut person = Person::in_sandbox(shell, sandbox);
+                let begin: String = name.chars().take(3).filter(|c| *c != '\'').collect();
+                person.types(&format!("invoke-persist resolve --print-session-id {before}{begin}"));
+                person.dialogue.types("\t");
+                person.dialogue.sees("the name", |screen| {
+                    let line = screen.before_cursor();
+                    line.contains("mine") && line.ends_with(' ')
+                });
+                person.dialogue.types("\r");
+                person.is_shown("the-id");
+            }
+        }
+    }
+
+    fn commands_options_and_paths_come_too(shell: &Shell) {
+        let mut person = Person::at(shell);
+        person.sandbox.write("fold er/file.json", "{}");
+        person.completes("invoke-persist rena", "invoke-persist rename-session ");
+        person.dialogue.types("--for\t");
+        person.dialogue.sees("the option", |screen| screen.before_cursor().ends_with(" --force "));
+        person.dialogue.types("--mapping-file fo\tfi\t");
+        let line = r"invoke-persist rename-session --force --mapping-file fold\ er/file.json ";
+        person.dialogue.sees(line, |screen| screen.before_cursor() == format!("{PROMPT}{line}"));
+        person.dialogue.types("--workspace-dir=fo\t");
+        // some end a folder with a slash when the word goes on
+        let line = format!(r"{PROMPT}{line}--workspace-dir=fold\ er");
+        person.dialogue.sees(&line, |screen| screen.before_cursor().trim_end_matches('/') == line);
+    }
+
+    macro_rules! in_every_shell {
+        ($($test:ident)*) => {
+            in_every_shell!(bash &super::BASH, $($test)*);
+            in_every_shell!(zsh &super::ZSH, $($test)*);
+            in_every_shell!(fish &super::FISH, $($test)*);
+        };
+        ($name:ident $shell:expr, $($test:ident)*) => {
+            mod $name {
+                $(
+                    #[test]
+                    #[ignore = "needs bash, zsh and fish"]
+                    fn $test() {
+                        super::$test($shell);
+                    }
+                )*
+            }
+        };
+    }
+
+    in_every_shell! {
+        a_turn_is_run_in_the_session_whose_name_tab_completed
+        only_the_backend_s_names_and_the_other_workspace_s_come
+        a_name_with_spaces_and_quotes_reaches_the_program_whole
+        commands_options_and_paths_come_too
+    }
+}

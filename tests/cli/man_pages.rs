@@ -1,0 +1,111 @@
+//! `man`: the manual pages, made from the same words as the help.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::support::*;
+
+/// The visible commands, as the page of each is called without what comes before them all.
+fn commands(sandbox: &Sandbox, of: &[&str]) -> Vec<String> {
+    let help = sandbox.succeeds(&[of, &["--help"]].concat()).stdout;
+    let Some((_, commands)) = help.split_once("Commands:\n") else { return Vec::new() };
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    // what is further in goes on with the line before
+    let names = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Every page: the words by which its command is called.
+fn pages(sandbox: &Sandbox) -> Vec<Vec<String>> {
+    let mut pages = vec![Vec::new()];
+    for command in commands(sandbox, &[]) {
+        let own = commands(sandbox, &[&command]);
+        pages.push(vec![command.clone()]);
+        pages.extend(own.into_iter().map(|own| vec![command.clone(), own]));
+    }
+    pages
+}
+
+fn file_of(page: &[String]) -> String {
+    let words: Vec<_> = page.iter().map(|word| format!("-{word}")).collect();
+    format!("invoke-persist{}.1", words.concat())
+}
+
+#[test]
+fn there_is_a_page_for_every_command_and_it_names_every_option() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.succeeds(&["man", "a/b"]);
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+    let folder = sandbox.workspace().join("a/b");
+    let pages = pages(&sandbox);
+    assert!(pages.len() > 14, "{pages:?}");
+    let files: BTreeSet<_> =
+        fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(files, pages.iter().map(|page| file_of(page)).collect());
+    for page in &pages {
+        let text = fs::read_to_string(folder.join(file_of(page))).unwrap().replace("\\-", "-");
+        let words: Vec<_> = page.iter().map(String::as_str).collect();
+        let help = sandbox.succeeds(&[&words[..], &["--help"]].concat()).stdout;
+        let is_option = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let options: Vec<_> = help.split(|c| !is_option(c)).filter(|word| word.starts_with("--")).collect();
+        assert!(options.contains(&"--help"), "{help}");
+        for option in options.into_iter().filter(|option| option.len() > 2) {
+            let named = text.split(|c| !is_option(c)).any(|word| word == option);
+            // in the source a font's name stands before
+            assert!(named || text.contains(&format!("fB{option}\\fR")), "{page:?} {option}: {text}");
+        }
+        assert!(!text.contains("echo-agent\\fR") && !text.contains("session-alias"), "{text}");
+    }
+    let text = fs::read_to_string(folder.join("invoke-persist.1")).unwrap();
+    assert!(text.contains("EXIT STATUS") && text.contains("\n124\n"), "{text}");
+}
+
+#[test]
+fn pages_are_replaced_and_other_files_stay() {
+    let sandbox = Sandbox::new();
+    let page = sandbox.write("man/invoke-persist.1", "old");
+    let other = sandbox.write("man/other.1", "theirs");
+    sandbox.succeeds(&["man", "man"]);
+    assert!(fs::read_to_string(page).unwrap().starts_with(".TH"));
+    assert_eq!(fs::read_to_string(other).unwrap(), "theirs");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write("file", "");
+    for folder in ["file", "file/man"] {
+        let failure = sandbox.fails(&["man", folder], 1, "io");
+        assert!(failure.message.contains(folder), "{}", failure.message);
+    }
+    fs::create_dir_all(sandbox.workspace().join("man/invoke-persist-resolve.1")).unwrap();
+    let failure = sandbox.fails(&["man", "man"], 1, "io");
+    assert!(failure.message.contains("invoke-persist-resolve.1"), "{}", failure.message);
+    sandbox.fails(&["man"], 2, "usage");
+}
+
+#[test]
+#[cfg(unix)]
+fn pages_are_as_open_as_the_caller_s_other_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    let plain = sandbox.write("plain", "");
+    sandbox.succeeds(&["man", "man"]);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&sandbox.workspace().join("man/invoke-persist.1")), mode(&plain));
+}
+
+#[test]
+#[cfg(unix)]
+#[ignore = "needs groff"]
+fn groff_finds_nothing_to_say_about_the_pages() {
+    let sandbox = Sandbox::new();
+    sandbox.succeeds(&["man", "man"]);
+    for page in pages(&sandbox) {
+        let file = sandbox.workspace().join("man").join(file_of(&page));
+        let mut groff = std::process::Command::new("groff");
+        let output = groff.args(["-man", "-ww", "-Tutf8", "-P-cbou"]).arg(file).run().succeeded();
+        assert_eq!(output.stderr, "", "{page:?}");
+        assert!(output.stdout.contains("NAME") && output.stdout.contains("SYNOPSIS"), "{}", output.stdout);
+    }
+}
