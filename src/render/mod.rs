@@ -195,7 +195,7 @@ impl Renderer {
                 self.out.push_str(indent(&tool));
                 self.out.push_str("  ");
                 if outcome.failed {
-                    self.reason(&tool, &told);
+                    self.reason(&tool, "✗", &told);
                     return;
                 }
             }
@@ -209,19 +209,26 @@ impl Renderer {
             let room = self.look.width.map_or(LONGEST, |width| (width / 2).max(FOR_OUTCOME));
             let mark = fit(mark.trim_end(), room).into_owned();
             let left = width.saturating_sub(measure_text_width(&mark) + indent(&tool).len() + 7);
-            self.end_tool(outcome.failed, &mark, &told, left);
+            if outcome.failed && measure_text_width(&told) > left {
+                self.end_tool(true, &mark, "", 0);
+                self.out.push_str(indent(&tool));
+                self.out.push_str("  ");
+                self.reason(&tool, " ", &told);
+            } else {
+                self.end_tool(outcome.failed, &mark, &told, left);
+            }
             return;
         }
         self.end_tool(outcome.failed, "", &told, width.saturating_sub(indent(&tool).len() + 4));
     }
 
     /// Why a call failed, on as many lines as it takes.
-    fn reason(&mut self, tool: &Tool, told: &str) {
+    fn reason(&mut self, tool: &Tool, sign: &str, told: &str) {
         let prefix = if tool.inner { "      " } else { "    " };
         let (mut wrapper, mut shown) = (Wrapper::new(self.look.width, prefix), String::new());
         wrapper.push(told, &mut shown);
         wrapper.finish(&mut shown);
-        self.put(Paint::Red, &format!("✗ {}", shown.trim()));
+        self.put(Paint::Red, &format!("{sign} {}", shown.trim()));
         self.out.push('\n');
     }
 
@@ -246,7 +253,7 @@ impl Renderer {
         let took = duration(summary.took.unwrap_or_else(|| self.began.elapsed()));
         let mut parts = vec![if summary.failed { format!("turn failed after {took}") } else { format!("turn {took}") }];
         let mut session = Vec::new();
-        if let Some(tokens) = summary.tokens.filter(|tokens| tokens.input + tokens.output > 0) {
+        if let Some(tokens) = summary.tokens.filter(|tokens| tokens.input > 0 || tokens.output > 0) {
             let told = spent(tokens);
             if tokens.of_session { session.extend(told) } else { parts.extend(told) }
         }

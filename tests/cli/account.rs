@@ -301,6 +301,29 @@ turn failed after 2 min 5 s · 1,034 in (1,000 cached) · 5 out · session $12.3
     sandbox.fails(&TEXT, 1, "agent_failed"); // as it is without an account
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_reason_of_a_failure_is_whole_at_a_narrow_terminal() {
+    let tool =
+        |id: &str| json!({"type": "tool_use", "id": id, "name": "Bash", "input": {"command": "make all the things"}});
+    let failed = |id: &str| json!({"type": "tool_result", "tool_use_id": id, "is_error": true, "content": "Exit code 2\nno rule to make it"});
+    let events = [
+        json!({"type": "assistant", "message": {"content": [tool("1"), tool("2")]}}),
+        json!({"type": "user", "message": {"content": [failed("2"), failed("1")]}}),
+    ];
+    let sandbox = saying(Backend::Claude, &json_lines(&events), 0);
+    let want = "\
+▸ Bash  make al…
+▸ Bash  make al…
+  ✗ exit 2 · no rule to make
+    it
+  ✗ Bash  make all…
+    exit 2 · no rule to make
+    it
+";
+    assert_eq!(Terminal::of_width(30).shows(sandbox.cmd(&[&TEXT[..], &["--color", "never"]].concat())), want);
+}
+
 #[test]
 fn a_piece_is_there_while_the_agent_still_runs() {
     let piece = |text: &str| {
