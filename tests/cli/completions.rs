@@ -173,7 +173,7 @@ fn what_is_hidden_or_the_other_backend_s_is_not_offered() {
     }
     assert_eq!(offered(&sandbox, &["resume-json", "--reas"]), ["--reasoning-effort"]);
     let commands = offered(&sandbox, &[""]);
-    assert_eq!(commands.len(), 13, "{commands:?}");
+    assert_eq!(commands.len(), 14, "{commands:?}");
 }
 
 #[test]
