@@ -58,10 +58,10 @@ pub(crate) struct Global {
     pub quiet: bool,
 }
 
-/// The commands: for each its type, its name, and the line that tells what it does. Unlike clap's derive this makes the
+/// The commands: for each its type, its name, the line that tells what it does, and examples. Unlike clap's derive this makes the
 /// options of a command only when that command is called: making all of them took a third of the time of a short call.
 macro_rules! commands {
-    ($($variant:ident $name:literal $about:literal $(hidden $hidden:literal)?;)*) => {
+    ($($variant:ident $name:literal $about:literal $([$($example:literal),*])? $(hidden $hidden:literal)?;)*) => {
         #[derive(Debug)]
         pub(crate) enum Command {
             $(#[doc = $about] $variant($variant),)*
@@ -74,6 +74,7 @@ macro_rules! commands {
                         clap::Command::new($name).about($about)$(.hide($hidden))?.defer(|command| {
                             // the comments on the options' types are for us
                             $variant::augment_args(command).about($about).long_about(None)
+                                $(.after_long_help(concat!("Examples:", $("\n  ", $example),*)))?
                         }),
                     ))*
             }
@@ -112,20 +113,51 @@ macro_rules! commands {
 }
 
 commands! {
-    CreateSession "create-session" "Start a session and save it under a name";
-    Resolve "resolve" "Print what a name or id means; call nothing";
-    ListSessions "list-sessions" "Print the sessions of a workspace";
-    RenameSession "rename-session" "Give a session another name";
-    DeleteSession "delete-session" "Forget a name, or every name of an id; the agent keeps the session";
-    DeleteAllSessions "delete-all-sessions" "Forget all names of a workspace; the agent keeps the sessions";
-    ResumeJson "resume-json" "Go on with a session: one turn, one answer as JSON";
-    ResumeStream "resume-stream" "Go on with a session: one turn, the agent's events as they come";
-    ForkSession "fork-session" "Start a session that begins with another's history; that one stays as it is";
-    Skill "skill" "Install, update and print the skills by which agents call this program";
-    Doctor "doctor" "Look whether everything is there that a call needs; call no model";
-    Demo "demo" "Show the whole round in a temporary workspace with a built-in echo agent";
-    Completions "completions" "Print the script by which a shell completes commands and session names";
-    Man "man" "Write the manual pages into a folder";
+    CreateSession "create-session" "Start a session and save it under a name"
+        ["invoke-persist create-session --session-name review-src",
+         "invoke-persist create-session --session-name b --init-prompt 'Read docs/'",
+         "invoke-persist create-session --session-name old --adopt ID"];
+    Resolve "resolve" "Print what a name or id means; call nothing"
+        ["invoke-persist resolve --session-name review-src",
+         "invoke-persist resolve --session-name review-src --print-session-id"];
+    ListSessions "list-sessions" "Print the sessions of a workspace"
+        ["invoke-persist list-sessions --format table",
+         "invoke-persist --backend codex list-sessions",
+         "invoke-persist list-sessions --all-workspaces --format table"];
+    RenameSession "rename-session" "Give a session another name"
+        ["invoke-persist rename-session --session-name review-src --to review"];
+    DeleteSession "delete-session" "Forget a name, or every name of an id; the agent keeps the session"
+        ["invoke-persist delete-session --session-name review-src",
+         "invoke-persist delete-session --session-id ID"];
+    DeleteAllSessions "delete-all-sessions" "Forget all names of a workspace; the agent keeps the sessions"
+        ["invoke-persist delete-all-sessions",
+         "invoke-persist --backend codex delete-all-sessions --workspace-dir ../other"];
+    ResumeJson "resume-json" "Go on with a session: one turn, one answer as JSON"
+        ["invoke-persist resume-json --session-name a --prompt 'Go on' --print-result",
+         "invoke-persist resume-json --session-name a --prompt - --deadline-seconds 600",
+         "git diff | invoke-persist resume-json --session-name a --prompt OK? --stdin",
+         "invoke-persist resume-json --session-name pr-7 --if-missing create --prompt Go"];
+    ResumeStream "resume-stream" "Go on with a session: one turn, the agent's events as they come"
+        ["invoke-persist resume-stream --session-name a --prompt 'Fix the failing tests'",
+         "invoke-persist resume-stream --session-name a --prompt 'Fix it' --format text",
+         "invoke-persist resume-stream --session-name a --prompt Go -- --add-dir ../lib"];
+    ForkSession "fork-session" "Start a session that begins with another's history; that one stays as it is"
+        ["invoke-persist fork-session --session-name a --to b --prompt 'What if?'"];
+    Skill "skill" "Install, update and print the skills by which agents call this program"
+        ["invoke-persist skill install",
+         "invoke-persist skill list",
+         "invoke-persist skill install --agent claude --scope project",
+         "invoke-persist skill show claude-code-invoke-persist creation",
+         "invoke-persist skill shim ~/.claude/skills/codex-cli"];
+    Doctor "doctor" "Look whether everything is there that a call needs; call no model"
+        ["invoke-persist doctor",
+         "invoke-persist --backend codex doctor --json"];
+    Demo "demo" "Show the whole round in a temporary workspace with a built-in echo agent"
+        ["invoke-persist demo"];
+    Completions "completions" "Print the script by which a shell completes commands and session names"
+        ["invoke-persist completions bash"];
+    Man "man" "Write the manual pages into a folder"
+        ["invoke-persist man ~/.local/share/man/man1"];
     EchoAgent "echo-agent" "The agent of the demo: speaks the headless protocol of claude or codex and counts turns" hidden true;
 }
 
@@ -432,10 +464,10 @@ pub(crate) struct ResumeJson {
     #[command(flatten)]
     pub resume: Resume,
     /// Print the answer's text alone
-    #[arg(long)]
+    #[arg(help_heading = None::<&str>, long)]
     pub print_result: bool,
     /// Print the id alone
-    #[arg(long, visible_alias = "print-thread-id")]
+    #[arg(help_heading = None::<&str>, long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
 }
 
@@ -471,16 +503,16 @@ pub(crate) struct ResumeStream {
     #[command(flatten)]
     pub resume: Resume,
     /// claude: always on, today's claude needs it
-    #[arg(long)]
+    #[arg(help_heading = None::<&str>, long)]
     pub verbose: bool,
     /// claude: pieces of the answer as they come
-    #[arg(long)]
+    #[arg(help_heading = None::<&str>, long)]
     pub include_partials: bool,
     /// The form of what is printed
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    #[arg(help_heading = None::<&str>, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: StreamFormat,
     /// Colours in the text; auto: at a terminal, unless NO_COLOR is set
-    #[arg(long, value_enum, value_name = "WHEN")]
+    #[arg(help_heading = None::<&str>, long, value_enum, value_name = "WHEN")]
     pub color: Option<Color>,
 }
 

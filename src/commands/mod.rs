@@ -281,3 +281,33 @@ fn stdout_error(error: &std::io::Error) -> Error {
     }
     Error::new(Kind::Io, "standard output cannot be written").because(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails for a command line, as one would type it, that is none of ours.
+    #[track_caller]
+    pub(super) fn assert_understood(command: &str) {
+        let words: Vec<OsString> = shell_words::split(command).unwrap().into_iter().map(OsString::from).collect();
+        let line = Cli::command();
+        let spelled = cli::spell(&line, &words[1..], None).0.unwrap_or_else(|error| panic!("{command}: {error:?}"));
+        parse(line, &words[0], &spelled).unwrap_or_else(|error| panic!("{command}: {error:?}"));
+    }
+
+    #[test]
+    fn every_command_has_examples_and_they_are_understood() {
+        let mut line = Cli::command();
+        let names: Vec<String> = line.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        for name in names.iter().filter(|name| *name != "echo-agent") {
+            let help = line.find_subcommand_mut(name).unwrap().clone().render_long_help().to_string();
+            let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{name} has none:\n{help}"));
+            for example in examples.lines().map(str::trim).filter(|example| !example.is_empty()) {
+                let (_, command) = example.rsplit_once("| ").unwrap_or(("", example));
+                assert!(command.contains(name.as_str()), "{command}");
+                assert!(example.len() <= 78, "it would be broken at 80 columns: {example}");
+                assert_understood(command);
+            }
+        }
+    }
+}

@@ -317,8 +317,6 @@ fn describe_twice((skill, folders): &(Skill, Vec<PathBuf>)) -> Object {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use clap::CommandFactory;
 
     use crate::cli::{self, Cli};
@@ -358,12 +356,7 @@ mod tests {
             let spans = text.split('`').skip(1).step_by(2).filter(|span| span.starts_with("invoke-persist "));
             let spans = spans.filter(|span| !span.contains('\n')).map(str::to_owned);
             for command in commands(&text).into_iter().chain(spans) {
-                let words = shell_words::split(&command).unwrap();
-                let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-                let line = Cli::command();
-                let spelled =
-                    cli::spell(&line, &words[1..], None).0.unwrap_or_else(|error| panic!("{command}: {error:?}"));
-                super::super::parse(line, &words[0], &spelled).unwrap_or_else(|error| panic!("{command}: {error:?}"));
+                super::super::tests::assert_understood(&command);
                 seen += 1;
             }
         }
