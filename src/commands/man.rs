@@ -47,7 +47,7 @@ fn write(folder: &Path, pages: &[Page]) -> Result<()> {
 fn page(command: &clap::Command, of_program: bool) -> Page {
     let command = command.clone().mut_args(with_aliases);
     let has_commands = command.has_subcommands();
-    let man = Man::new(command.subcommand_help_heading("COMMANDS").subcommand_value_name("COMMAND"));
+    let man = Man::new(command.clone().subcommand_help_heading("COMMANDS").subcommand_value_name("COMMAND"));
     let file = man.get_filename();
     let title = file.trim_end_matches(".1");
     // not the title that `Man` makes: without a date its parts stand in the wrong places
@@ -62,6 +62,7 @@ fn page(command: &clap::Command, of_program: bool) -> Page {
             man.render_subcommands_section(text)?;
         }
         let mut end = Roff::new();
+        examples(&command, &mut end);
         if of_program {
             exit_statuses(&mut end);
         } else {
@@ -71,6 +72,17 @@ fn page(command: &clap::Command, of_program: bool) -> Page {
     };
     render(&mut text).expect("memory can be written to");
     (file, text)
+}
+
+/// The examples that end a command's help, as a section of its page.
+fn examples(command: &clap::Command, roff: &mut Roff) {
+    let help = command.get_after_long_help().map(StyledStr::to_string).unwrap_or_default();
+    let Some(examples) = help.strip_prefix("Examples:\n") else { return };
+    roff.control("SH", ["EXAMPLES"]).control("EX", []);
+    for example in examples.lines() {
+        roff.text([roman(example.trim())]);
+    }
+    roff.control("EE", []);
 }
 
 /// The list that ends the help, as a section of the page.
