@@ -22,4 +22,4 @@ function @FUNCTION@
     end
 end
 complete --command @NAME@ --no-files --keep-order --arguments '(@FUNCTION@)'
-complete --command @NAME@ --force-files --condition 'string match --quiet files (@FUNCTION@_answer)'
+complete --command @NAME@ --force-files --condition 'contains -- files (@FUNCTION@_answer)'
