@@ -100,6 +100,22 @@ fn every_command_prints_what_is_shown_below_it() {
     }
 }
 
+#[test]
+fn every_command_that_is_only_named_is_one_of_ours() {
+    // `source <(invoke-persist …)` too
+    let spans = README.split('`').flat_map(|span| span.split(['(', ')']));
+    let spans = spans.filter(|span| span.starts_with("invoke-persist ") && !span.contains('\n'));
+    let blocks = README.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let lines = blocks.flat_map(str::lines).filter(|line| line.starts_with("invoke-persist "));
+    let commands: Vec<_> = spans.chain(lines).filter(|command| !command.contains("COMMAND")).collect();
+    assert!(commands.len() >= 8, "{commands:?}");
+    for command in commands {
+        let command = command.split([' ', '\\']).take_while(|word| !["|", "#", "", "…"].contains(word));
+        let words: Vec<_> = command.skip(1).chain(["--help"]).collect();
+        Sandbox::new().succeeds(&words);
+    }
+}
+
 /// The script of the page's CI job, as YAML has it.
 fn ci_script() -> String {
     let (_, rest) = README.split_once("        run: |\n").expect("the job has a script");
