@@ -100,61 +100,87 @@ impl Deed {
 
 fn change(context: &Context, options: &SkillChange, verb: Verb) -> Result<()> {
     let here = location::current_folder()?;
-    let targets =
-        targets(&options.places, &here, &[Scope::User], if verb == Verb::Install { Of::Here } else { Of::Installed })?;
+    let of = if verb == Verb::Install { Of::Here } else { Of::Installed };
+    let targets = targets(&options.places, &here, &[Scope::User], of)?;
     // all are looked at before one is touched
     for target in &targets {
         if !options.force && matches!(Deed::of(verb, &target.state), Deed::Replace | Deed::MoveAside) {
             return Err(refused(target));
         }
     }
-    let mut done = Vec::new();
+    let mut changes = Changes { dry_run: options.dry_run, done: Vec::new(), twice: Vec::new(), shell: None };
     for target in targets {
         let deed = Deed::of(verb, &target.state);
         let kept = if options.dry_run { None } else { process::with_callers_umask(|| deed.perform(&target.place))? };
-        done.push((target, deed, kept));
+        changes.done.push(Change { target, deed, kept });
     }
-    let twice =
-        if verb == Verb::Uninstall { Vec::new() } else { copies(done.iter().map(|(target, ..)| target), &here) };
-    let shell = if verb == Verb::Install && !options.dry_run { Some(probe::login_shell()?.tell()) } else { None };
-    if options.places.json {
-        let skills = done.iter().map(|(target, deed, kept)| {
-            target
-                .describe()
-                .with("action", deed.name())
-                .with("kept", kept.as_ref().map(|kept| kept.display().to_string()))
+    if verb != Verb::Uninstall {
+        changes.twice = copies(changes.done.iter().map(|change| &change.target), &here);
+    }
+    if verb == Verb::Install && !options.dry_run {
+        changes.shell = Some(probe::login_shell()?.tell());
+    }
+    if options.places.json { print_object(&changes.describe()) } else { changes.tell(context) }
+}
+
+/// What was done in one place, or would be.
+struct Change {
+    target: Target,
+    deed: Deed,
+    /// Where what was there is kept.
+    kept: Option<PathBuf>,
+}
+
+/// What was done, and what there is to say about it.
+struct Changes {
+    dry_run: bool,
+    done: Vec<Change>,
+    twice: Vec<(Skill, Vec<PathBuf>)>,
+    /// What a login shell finds, and if that is not good, what to do.
+    shell: Option<(String, Option<&'static str>)>,
+}
+
+impl Changes {
+    fn describe(&self) -> Object {
+        let skills = self.done.iter().map(|Change { target, deed, kept }| {
+            let kept = kept.as_ref().map(|kept| kept.display().to_string());
+            target.describe().with("action", deed.name()).with("kept", kept)
         });
-        let mut object = Object::new().with("dry_run", options.dry_run).with_list("skills", skills.collect());
-        object = object.with_list("seen_twice", twice.iter().map(describe_twice).collect());
-        if let Some((message, hint)) = &shell {
-            let shell =
-                Object::new().with("found", hint.is_none()).with("message", message.as_str()).with("hint", *hint);
-            object = object.with_object("login_shell", shell);
+        let object = Object::new()
+            .with("dry_run", self.dry_run)
+            .with_list("skills", skills.collect())
+            .with_list("seen_twice", self.twice.iter().map(describe_twice).collect());
+        let Some((message, hint)) = &self.shell else { return object };
+        let shell = Object::new().with("found", hint.is_none()).with("message", message.as_str()).with("hint", *hint);
+        object.with_object("login_shell", shell)
+    }
+
+    fn tell(&self, context: &Context) -> Result<()> {
+        let would = if self.dry_run { "would be " } else { "" };
+        let mut lines: Vec<String> = Vec::new();
+        for Change { target, deed, kept } in &self.done {
+            let deed = match deed {
+                Deed::Nothing => format!("{}, {}", deed.name(), target.state.name()),
+                _ => format!("{would}{}", deed.name()),
+            };
+            let kept = kept.as_ref().map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
+            lines.push(format!("{deed}: {}{kept}", target.place.folder().display()));
         }
-        return print_object(&object);
+        if let Some((message, None)) = &self.shell {
+            lines.push(login_shell(message));
+        }
+        print(&lines.iter().map(|line| escape_control(line) + "\n").collect::<String>())?;
+        if self.done.is_empty() {
+            context.notes.note("no skill of this program is there");
+        }
+        for copies in &self.twice {
+            context.notes.warning(&told_twice(copies));
+        }
+        if let Some((message, Some(hint))) = &self.shell {
+            context.notes.warning(&format!("{}; {hint}", login_shell(message)));
+        }
+        Ok(())
     }
-    let would = if options.dry_run { "would be " } else { "" };
-    let lines = done.iter().map(|(target, deed, kept)| {
-        let deed = match deed {
-            Deed::Nothing => format!("{}, {}", deed.name(), target.state.name()),
-            _ => format!("{would}{}", deed.name()),
-        };
-        let kept = kept.as_ref().map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
-        format!("{deed}: {}{kept}", target.place.folder().display())
-    });
-    let shell_line = shell.as_ref().filter(|(_, hint)| hint.is_none()).map(|(message, _)| login_shell(message));
-    let lines: Vec<_> = lines.chain(shell_line).map(|line| escape_control(&line) + "\n").collect();
-    print(&lines.concat())?;
-    if done.is_empty() {
-        context.notes.note("no skill of this program is there");
-    }
-    for copies in &twice {
-        context.notes.warning(&told_twice(copies));
-    }
-    if let Some((message, Some(hint))) = &shell {
-        context.notes.warning(&format!("{}; {hint}", login_shell(message)));
-    }
-    Ok(())
 }
 
 fn login_shell(message: &str) -> String {
