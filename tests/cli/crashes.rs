@@ -257,7 +257,11 @@ mod flushed {
                 calls.push(call.to_owned());
             }
         }
-        calls.retain(|call| call.contains(") = ") && !call.contains(" = -1 "));
+        // a call that was resumed has its result further to the right
+        calls.retain(|call| {
+            let answered = call.rsplit_once(" = ").filter(|(call, _)| call.trim_end().ends_with(')'));
+            answered.is_some_and(|(_, result)| !result.starts_with("-1 "))
+        });
         calls
     }
 }
