@@ -61,8 +61,13 @@ pub(crate) fn backend() -> Result<Option<Backend>> {
 
 /// Folders that may be the temp folder, best first (contract section 3).
 pub(crate) fn temp_folder_candidates() -> Vec<PathBuf> {
+    temp_folders().into_iter().chain(env::current_dir()).collect()
+}
+
+/// Folders for what need not last.
+pub(crate) fn temp_folders() -> Vec<PathBuf> {
     let named = TEMP_VARIABLES.iter().filter_map(|name| raw(name)).map(PathBuf::from);
-    named.chain(TEMP_FOLDERS.iter().filter_map(|folder| expand(folder))).chain(env::current_dir()).collect()
+    named.chain(TEMP_FOLDERS.iter().filter_map(|folder| expand(folder))).collect()
 }
 
 #[cfg(unix)]

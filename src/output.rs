@@ -134,6 +134,11 @@ impl Notes {
         self.say("warning", text);
     }
 
+    /// Something that the caller loses without it. Said with `--quiet` too.
+    pub(crate) fn loss(text: &str) {
+        Self { quiet: false }.say("warning", text);
+    }
+
     fn say(self, what: &str, text: &str) {
         if !self.quiet {
             stdio::tell(&format!("{what}: {}\n", escape_control(text)));

@@ -11,12 +11,34 @@ use std::time::{Duration, Instant};
 /// When writing to standard output has to be over.
 static DEADLINE: OnceLock<Instant> = OnceLock::new();
 
-/// What stands for standard output.
-static REDIRECTED: OnceLock<File> = OnceLock::new();
+/// Opens what stands for standard output.
+static REDIRECTED: OnceLock<Box<dyn Fn() -> io::Result<File> + Send + Sync>> = OnceLock::new();
 
-/// From now on `file` stands for standard output.
-pub(crate) fn redirect(file: File) {
-    let _ = REDIRECTED.set(file);
+/// From now on what `open` gives stands for standard output.
+pub(crate) fn redirect(open: impl Fn() -> io::Result<File> + Send + Sync + 'static) {
+    let _ = REDIRECTED.set(Box::new(open));
+}
+
+/// Writes all of `bytes` to the standard output that we were started with.
+pub(crate) fn print_past_redirection(bytes: &[u8]) -> io::Result<()> {
+    write_all(&mut handles::of(&io::stdout())?, bytes)
+}
+
+/// Whether `metadata` is that of a file that one of our standard streams is.
+#[cfg(unix)]
+pub(crate) fn is_standard_stream(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let same = |stream: io::Result<File>| {
+        let stream = stream.and_then(|stream| stream.metadata());
+        stream.is_ok_and(|stream| (stream.dev(), stream.ino()) == (metadata.dev(), metadata.ino()))
+    };
+    same(handles::of(&io::stdin())) || same(handles::of(&io::stdout())) || same(stderr())
+}
+
+/// There a path does not lead to a stream.
+#[cfg(windows)]
+pub(crate) fn is_standard_stream(_metadata: &std::fs::Metadata) -> bool {
+    false
 }
 
 /// Even after the deadline an answer gets this long to be taken.
@@ -167,7 +189,7 @@ pub(crate) fn stdin() -> io::Result<Patient> {
 }
 
 pub(crate) fn stdout() -> io::Result<File> {
-    REDIRECTED.get().map_or_else(|| handles::of(&io::stdout()), File::try_clone)
+    REDIRECTED.get().map_or_else(|| handles::of(&io::stdout()), |open| open())
 }
 
 fn stderr() -> io::Result<File> {

@@ -104,9 +104,15 @@ fn end_of(text: &str, width: usize) -> Cow<'_, str> {
     if measure_text_width(text) <= width {
         return text.into();
     }
-    let ends = text.char_indices().map(|(at, _)| &text[at..]);
-    let end = ends.into_iter().find(|end| measure_text_width(end) < width);
-    format!("…{}", end.unwrap_or_default()).into()
+    let mut left = width.saturating_sub(1);
+    let fits = |(_, c): &(usize, char)| {
+        let wide = measure_text_width(c.encode_utf8(&mut [0; 4]));
+        let fits = wide <= left;
+        left = left.saturating_sub(wide);
+        fits
+    };
+    let from = text.char_indices().rev().take_while(fits).last().map_or(text.len(), |(at, _)| at);
+    format!("…{}", &text[from..]).into()
 }
 
 #[cfg(test)]

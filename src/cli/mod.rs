@@ -364,7 +364,7 @@ pub(crate) struct ListSessions {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: ListFormat,
     /// The same as --format names
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     pub print_aliases: bool,
     /// The sessions of every workspace that has names
     #[arg(long, conflicts_with_all = ["workspace_dir", "mapping_file"])]
@@ -441,7 +441,7 @@ pub(crate) struct Resume {
     pub selector: Selector,
     #[command(flatten)]
     pub prompt: Prompt,
-    /// Write here what would go to standard output: whole or not at all, for you alone
+    /// Write here what would go to standard output: at the end, in one step, for you alone
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
     /// If there is no session of that name

@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::{Context, Subject};
+use super::{Context, Subject, did_you_mean, similar_names};
 use crate::backend::Backend;
 use crate::cli;
 use crate::env;
 use crate::error::{Error, Result};
+use crate::session::SessionName;
 
 /// What the environment says, and then the name this program was started under: a link `claude-sessions` is for claude.
 pub(super) fn preset(program: &OsStr) -> Result<Option<Backend>> {
@@ -97,9 +98,20 @@ impl Context {
             .or_else(|| decides(with_command().collect()))
             .or_else(|| decides(on_path().collect()))
             .ok_or_else(|| {
+                let meant = subject.and_then(|subject| subject.name.as_ref());
+                let meant = meant.map(|name| self.meant_names(place, name)).unwrap_or_default();
                 Error::usage("nothing tells whether this call is for claude or codex")
-                    .hint(format!("{either}, or set {}", env::BACKEND))
+                    .hint(format!("{meant}{either}, or set {}", env::BACKEND))
             })
+    }
+
+    /// A question about the names of both backends that look like `name`; nothing where none does.
+    fn meant_names(&self, place: &cli::Place, name: &SessionName) -> String {
+        let similar = Backend::ALL.into_iter().filter_map(|backend| {
+            let mapping = self.store(backend, place).ok()?.0.read().ok()??;
+            Some(similar_names(&mapping, name).into_iter().map(move |name| format!("{name} ({backend})")))
+        });
+        did_you_mean(&similar.flatten().collect::<Vec<_>>())
     }
 
     /// Whether the mapping of `backend` holds what the command is about. A mapping that cannot be read holds nothing
@@ -110,9 +122,9 @@ impl Context {
         };
         Ok(match (&subject.id, &subject.name) {
             // in a file that the caller named the key of the id tells whose an entry is, not the file's name
-            (Some(id), _) if place.mapping_file.is_some() => mapping.entries().any(|(name, _)| {
-                mapping.id_of(&crate::session::SessionName::verbatim(name), backend).as_ref() == Some(id)
-            }),
+            (Some(id), _) if place.mapping_file.is_some() => mapping
+                .entries()
+                .any(|(name, _)| mapping.id_of(&SessionName::verbatim(name), backend).as_ref() == Some(id)),
             (None, Some(name)) if place.mapping_file.is_some() => mapping.id_of(name, backend).is_some(),
             (Some(id), _) => mapping.find(id).is_some(),
             (None, Some(name)) => mapping.get(name).is_some(),

@@ -8,7 +8,7 @@ use super::{Context, Subject, Workspace, paid, print, print_object, required_nam
 use crate::backend::{Backend, Form, Model, Session};
 use crate::cli::{self, IfExists};
 use crate::error::{Error, Kind, Result};
-use crate::output::Object;
+use crate::output::{Notes, Object};
 use crate::session::{AgentSessionId, SessionName, is_blank};
 use crate::store::Store;
 use crate::store::format::Entry;
@@ -209,7 +209,7 @@ pub(super) fn create(caller: &Caller<'_>, store: &Store, beginning: &Beginning<'
         Err(error) => {
             let error = Error::from(error).to_sentence();
             let advice = turn::adopt_hint(call, Some(name), &entry.id);
-            caller.notes.warning(&format!("the session was started, but its name was not saved: {error}; {advice}"));
+            Notes::loss(&format!("the session was started, but its name was not saved: {error}; {advice}"));
             (None, false)
         }
     };

@@ -137,7 +137,8 @@ fn usage_error(words: &str, command: Option<&str>) -> Error {
     let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let tip = words.lines().find_map(|line| line.trim().strip_prefix("tip: "));
     // what stands behind '--' is the agent's, so that is no way to give a value to us
-    let tip = tip.map(|tip| {
+    let unknown = message.starts_with("unexpected argument");
+    let tip = tip.filter(|tip| !(unknown && tip.contains("use '-- "))).map(|tip| {
         if tip.contains("use '-- ") { "a value that begins with a dash is written --option=-value" } else { tip }
     });
     let help =
@@ -240,10 +241,15 @@ fn not_found(store: &Store, name: &SessionName, unusable: Option<crate::session:
         None => error.caused_by(format!("it is not in '{}'", store.path().display())),
     };
     let similar = store.read().ok().flatten().map(|mapping| similar_names(&mapping, name)).unwrap_or_default();
-    let meant = if similar.is_empty() { String::new() } else { format!("did you mean {}? ", similar.join(" or ")) };
+    let meant = did_you_mean(&similar);
     error.hint(format!(
         "{meant}names belong to a workspace: see invoke-persist --backend {backend} list-sessions; create-session starts one"
     ))
+}
+
+/// A question, with a space behind it; nothing where there is nothing to ask.
+fn did_you_mean(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("did you mean {}? ", names.join(" or ")) }
 }
 
 /// The names that somebody may have meant who wrote `name`, quoted, the likeliest first.

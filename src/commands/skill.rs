@@ -190,10 +190,8 @@ fn login_shell(message: &str) -> String {
 fn refused(target: &Target) -> Error {
     let folder = target.place.folder();
     let error = match &target.state {
-        State::Foreign { why } => {
-            Error::new(Kind::Io, format!("'{}' is not from this program", folder.display())).caused_by(why)
-        }
-        _ => Error::new(Kind::Io, format!("'{}' was edited", folder.display())),
+        State::Foreign { why } => Error::new(Kind::Io, format!("'{}' is left alone", folder.display())).caused_by(why),
+        _ => Error::new(Kind::Io, format!("'{}' is left alone", folder.display())).caused_by("it was edited"),
     };
     error.hint("--force moves it out of the way and keeps it; an original can go on with 'invoke-persist skill shim'")
 }
@@ -261,9 +259,8 @@ enum Of {
 
 /// The places that the options mean; `scopes` where they name none.
 fn targets(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Of) -> Result<Vec<Target>> {
-    let mut skills = options.skill.clone();
-    skills.dedup();
-    let skills = if skills.is_empty() { Skill::ALL.to_vec() } else { skills };
+    let wanted = |skill: &Skill| options.skill.is_empty() || options.skill.contains(skill);
+    let skills: Vec<Skill> = Skill::ALL.into_iter().filter(wanted).collect();
     let mut folders = Vec::new();
     if let Some(dir) = &options.dir {
         folders.push((None, here.join(dir)));
@@ -288,7 +285,14 @@ fn targets(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Of) -> Resu
         }
     }
     let mut targets = Vec::new();
+    let mut seen = Vec::new();
     for (host, skills_folder) in folders {
+        // one host's folder may be a link to the other's; a list tells both
+        let real = location::resolve(&skills_folder).unwrap_or_else(|_| skills_folder.clone());
+        if of != Of::Every && seen.contains(&real) {
+            continue;
+        }
+        seen.push(real);
         for &skill in &skills {
             let place = Place { skill, skills: skills_folder.clone() };
             let state = place.state()?;

@@ -383,6 +383,8 @@ impl<'a> Caller<'a> {
             _ => error,
         };
         let told = account.told_id.and_then(|id| AgentSessionId::new(&id).ok());
+        // a fork that failed may have told the session that it was to be of
+        let told = told.filter(|told| !matches!(ask.session, Session::ForkOf(id) if id.is_told_as(told.as_str())));
         if let (None, Some(id)) = (ask.session.known(), &told) {
             error = error.hint(adopt_hint(self.call, ask.name, id));
         }

@@ -37,7 +37,7 @@ pub(crate) enum State {
     Modified,
     /// Not from us.
     Foreign {
-        why: &'static str,
+        why: String,
     },
 }
 
@@ -77,7 +77,7 @@ impl Place {
         let fail = |error: io::Error| {
             Error::new(Kind::Io, format!("the skill in '{}' cannot be read", folder.display())).because(&error)
         };
-        let foreign = |why| Ok(State::Foreign { why });
+        let foreign = |why: &str| Ok(State::Foreign { why: why.to_owned() });
         match fs::symlink_metadata(&folder) {
             Ok(metadata) if metadata.is_symlink() => return foreign("it is a link"),
             Ok(metadata) if !metadata.is_dir() => return foreign("it is no folder"),
@@ -96,6 +96,8 @@ impl Place {
             State::Modified
         } else if files == self.skill.files() {
             State::UpToDate
+        } else if is_newer(&stamp.version) {
+            State::Foreign { why: format!("it is from a newer release, {}", stamp.version) }
         } else {
             State::Outdated { version: stamp.version }
         })
@@ -182,6 +184,12 @@ fn swap(new: &Path, there: &Path) -> io::Result<()> {
     fs::rename(there, &old)?;
     fs::rename(new, there).inspect_err(|_| drop(fs::rename(&old, there)))?;
     fs::rename(&old, new)
+}
+
+/// Whether this is a later release than we are. What is no version is not.
+fn is_newer(version: &str) -> bool {
+    let numbers = |version: &str| version.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
+    numbers(version).is_some_and(|version| Some(version) > numbers(env!("CARGO_PKG_VERSION")))
 }
 
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {

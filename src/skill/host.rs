@@ -1,5 +1,6 @@
 //! The programs that read skills, and the folders in which they look (measured with claude 2.1.329 and codex 0.169.0).
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{MAIN_FILE, Skill, name_in};
@@ -60,7 +61,7 @@ pub(crate) fn copies_codex_sees(skill: Skill, here: &Path) -> Vec<PathBuf> {
             std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         folders.sort_unstable();
         for folder in folders {
-            let Ok(main) = std::fs::read_to_string(folder.join(MAIN_FILE)) else { continue };
+            let Some(main) = beginning(&folder.join(MAIN_FILE)) else { continue };
             let real = std::fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
             if name_in(&main) == Some(skill.name()) && !seen.contains(&real) {
                 seen.push(real);
@@ -69,6 +70,18 @@ pub(crate) fn copies_codex_sees(skill: Skill, here: &Path) -> Vec<PathBuf> {
         }
     }
     copies
+}
+
+/// The beginning of a file, where its name and description stand. What is no file, or a link to something else, may be
+/// endless: repositories of strangers have skills too.
+fn beginning(path: &Path) -> Option<String> {
+    const ENOUGH: u64 = 64 << 10;
+    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.take(ENOUGH).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The repository that `here` is in, or `here` itself.
@@ -86,8 +99,8 @@ fn codex_home() -> Result<PathBuf> {
 
 fn home() -> Result<PathBuf> {
     let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
-    env::raw(variable).map(PathBuf::from).ok_or_else(|| {
-        Error::new(Kind::Io, format!("the variable {variable} is not set"))
+    env::raw(variable).map(PathBuf::from).filter(|home| home.is_absolute()).ok_or_else(|| {
+        Error::new(Kind::Io, format!("the variable {variable} names no absolute path"))
             .hint("set it, or name the folder for skills with --dir")
     })
 }

@@ -95,6 +95,7 @@ impl Skill {
         };
         let backend = self.backend();
         let text = text.replace("{outcomes}\n", include_str!("common/outcomes.md"));
+        let text = text.replace("{sandbox}\n", include_str!("common/sandbox.md"));
         let text = text.replace("{Agent}", agent).replace("{id_option}", id_option);
         text.replace("{backend}", backend.name()).replace("{id_key}", backend.id_key())
     }
@@ -214,7 +215,7 @@ mod tests {
                 let text = String::from_utf8(content).unwrap();
                 assert!(!text.starts_with('\u{feff}') && !text.contains('\r'), "{path}");
                 assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{path}");
-                for word in ["agent", "Agent", "backend", "id_key", "id_option", "outcomes"] {
+                for word in ["agent", "Agent", "backend", "id_key", "id_option", "outcomes", "sandbox"] {
                     assert!(!text.contains(&format!("{{{word}}}")), "{path}: {{{word}}}");
                 }
             }

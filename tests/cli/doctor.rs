@@ -140,10 +140,12 @@ fn a_mapping_that_cannot_be_used_is_an_error() {
 #[test]
 fn a_temp_folder_is_no_place_for_ever() {
     let mut sandbox = healthy();
-    sandbox.env("INVOKE_PERSIST_DIR", "");
-    let (status, _, hint) = check(&checks(&sandbox, &[]), "mapping.place");
-    assert_eq!(status, "warning");
-    assert!(hint.unwrap().contains("INVOKE_PERSIST_DIR"));
+    for folder in ["".into(), sandbox.temp().join("names")] {
+        sandbox.env("INVOKE_PERSIST_DIR", folder);
+        let (status, _, hint) = check(&checks(&sandbox, &[]), "mapping.place");
+        assert_eq!(status, "warning");
+        assert!(hint.unwrap().contains("INVOKE_PERSIST_DIR"));
+    }
 }
 
 #[cfg(unix)]

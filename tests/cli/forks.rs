@@ -116,6 +116,14 @@ fn a_failed_fork_saves_nothing_and_tells_how_to_keep_what_was_begun() {
 }
 
 #[test]
+fn a_failed_fork_does_not_offer_the_session_that_it_was_to_be_of() {
+    let sandbox = with_session(Backend::Claude, "old");
+    sandbox.agent(Backend::Claude.fails("old", "no money"));
+    let failure = sandbox.fails(&fork(&[]), 1, "agent_failed");
+    assert_eq!((failure.session_id, failure.hint), (None, None));
+}
+
+#[test]
 fn a_fork_waits_for_the_turn_that_is_under_way() {
     let sandbox = with_session(Backend::Claude, "old");
     sandbox.agent(Backend::Claude.answers("old", "OK").after([Step::create("up"), Step::wait_for("go")]));

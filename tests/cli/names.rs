@@ -127,6 +127,15 @@ fn a_misspelt_name_is_answered_with_those_that_look_like_it() {
 }
 
 #[test]
+fn a_misspelt_name_is_answered_where_nothing_tells_whose_it_is() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Codex, "review-src", "i");
+    let failure = sandbox.fails(&["resolve", "--session-name", "revew-src"], 2, "usage");
+    let hint = failure.hint.unwrap();
+    assert!(hint.starts_with("did you mean 'review-src' (codex)? add --backend"), "{hint}");
+}
+
+#[test]
 fn a_workspace_folder_may_be_named() {
     let sandbox = Sandbox::new();
     sandbox.write("other/x", "");

@@ -111,7 +111,58 @@ fn the_file_is_the_users_alone_and_links_are_followed() {
     assert_eq!(fs::read_to_string(&real).unwrap(), "the answer\n");
     assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(fs::symlink_metadata(sandbox.workspace().join("out")).unwrap().is_symlink());
-    let line = ["resume-json", "--session-name", "a", "--prompt", "p", "--output-file", "/dev/null"];
-    sandbox.fails(&line, 2, "usage");
+    for device in ["/dev/null", "/dev/stdout", "/proc/self/fd/1"] {
+        sandbox.fails(&["resume-json", "--session-name", "a", "--prompt", "p", "--output-file", device], 2, "usage");
+    }
     assert!(!fs::metadata(Path::new("/dev/null")).unwrap().is_file(), "the device is still one");
+}
+
+/// A rename would leave whoever redirected it with the old file.
+#[cfg(unix)]
+#[test]
+fn a_standard_stream_is_not_replaced() {
+    let sandbox = with_session(Backend::Claude);
+    let log = sandbox.write(sandbox.workspace().join("out"), "precious\n");
+    let stdout = fs::OpenOptions::new().append(true).open(&log).unwrap();
+    let mut command = sandbox.cmd(&resume("resume-json", &[]));
+    let status = command.stdout(stdout).stderr(std::process::Stdio::null()).status().unwrap();
+    assert_eq!((status.code(), fs::read_to_string(&log).unwrap().as_str()), (Some(2), "precious\n"));
+    assert!(sandbox.calls().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_answer_that_cannot_be_put_into_its_file_goes_to_standard_output() {
+    let sandbox = with_session(Backend::Claude);
+    let folder = sandbox.workspace().join("folder");
+    fs::create_dir(&folder).unwrap();
+    sandbox.agent(Backend::Claude.answers("i", "paid for").after([Step::create("up"), Step::wait_for("go")]));
+    let line = ["--error-format", "json", "resume-json", "--session-name", "a", "--prompt", "p", "--print-result"];
+    let running = sandbox.start(&[&line[..], &["--output-file", "folder/out"]].concat());
+    wait_until(SOON, || sandbox.has_reached("up"));
+    fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    fs::create_dir(folder.join("out")).unwrap(); // in its place now
+    sandbox.allow("go");
+    let output = running.wait(SOON);
+    assert_eq!(output.stdout, "paid for\n");
+    let failure = output.failed(1, "io");
+    assert_eq!(failure.turn_started, Some(true));
+    assert_eq!(failure.hint.unwrap(), "what belongs there went to standard output");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_call_that_ends_before_its_agent_runs_leaves_nothing_beside_the_file() {
+    let sandbox = with_session(Backend::Claude);
+    let running = sandbox
+        .cmd(&["resume-json", "--session-name", "a", "--prompt", "-", "--output-file", "out"])
+        .start_with_open_input();
+    let pid = running.pid();
+    wait_until(SOON, || {
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") S "))
+            || cfg!(not(target_os = "linux"))
+    });
+    running.signal(rustix::process::Signal::TERM);
+    running.wait(SOON);
+    assert!(files(&sandbox).is_empty(), "{:?}", files(&sandbox));
 }

@@ -259,6 +259,45 @@ fn what_the_user_made_is_refused_and_with_force_kept() {
     }
 }
 
+/// The digest of a skill's files, without the line that will hold it.
+fn digest_of(files: &[(&str, &str)]) -> String {
+    use md5::{Digest as _, Md5};
+    let mut digest = Md5::new();
+    for (path, content) in files {
+        let lengths = [path.len() as u64, content.len() as u64].map(u64::to_le_bytes).concat();
+        digest.update([&lengths, path.as_bytes(), content.as_bytes()].concat());
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn what_a_newer_release_installed_is_left_alone() {
+    let sandbox = repository();
+    let place = user_folders(&sandbox)[0].join(CLAUDE);
+    let main = format!("---\nname: {CLAUDE}\nmetadata:\n  invoke-persist-version: \"9.0.0\"\n---\n");
+    let digest = digest_of(&[("SKILL.md", &main)]);
+    sandbox.write(
+        place.join("SKILL.md"),
+        main.replacen("\n---\n", &format!("\n  invoke-persist-digest: {digest}\n---\n"), 1),
+    );
+    let before = tree(&place);
+    for verb in ["install", "uninstall"] {
+        let failure = sandbox.fails(&["skill", verb, "--agent", "claude"], 1, "io");
+        assert!(failure.message.ends_with("is left alone: it is from a newer release, 9.0.0"), "{}", failure.message);
+    }
+    assert_eq!(done(&sandbox, &["update"])[0].2, "unchanged");
+    assert_eq!(tree(&place), before);
+}
+
+#[test]
+fn a_skill_that_is_named_twice_is_dealt_with_once() {
+    let sandbox = repository();
+    let twice = ["--skill", "claude", "--skill", "codex", "--skill", "claude"];
+    assert_eq!(done(&sandbox, &[&["install"][..], &twice].concat()).len(), 4);
+    assert_eq!(done(&sandbox, &[&["uninstall"][..], &twice].concat()).len(), 4);
+    assert!(tree(&sandbox.home()).is_empty());
+}
+
 #[test]
 fn a_dry_run_tells_and_does_nothing() {
     let sandbox = repository();
@@ -319,6 +358,32 @@ mod unix {
         let kept = sandbox.home().join("dotfiles/claude-skills-replaced").join(format!("{CLAUDE}.1/SKILL.md"));
         assert_eq!(fs::read(kept).unwrap(), b"mine");
         assert_eq!(fs::read_dir(sandbox.home().join("dotfiles")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn one_folder_for_both_hosts_is_dealt_with_once() {
+        let sandbox = repository();
+        let [claude, codex] = user_folders(&sandbox);
+        fs::create_dir_all(&codex).unwrap();
+        fs::create_dir(sandbox.home().join(".claude")).unwrap();
+        symlink(&codex, &claude).unwrap();
+        assert_eq!(done(&sandbox, &["install"]).len(), 2);
+        assert_eq!(tree(&codex.join(CODEX)), fresh(&sandbox, CODEX));
+        assert_eq!(done(&sandbox, &["uninstall"]).len(), 2);
+        assert!(tree(&codex).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_file_in_a_strangers_repository_is_not_read() {
+        let sandbox = repository();
+        let skills = sandbox.workspace().join(".agents/skills");
+        for (name, target) in [("endless", "/dev/zero"), ("silent", "pipe")] {
+            fs::create_dir_all(skills.join(name)).unwrap();
+            symlink(target, skills.join(name).join("SKILL.md")).unwrap();
+        }
+        let mut command = std::process::Command::new("mkfifo");
+        command.arg(skills.join("silent/pipe")).run().succeeded();
+        sandbox.succeeds(&["skill", "list"]);
     }
 
     #[test]

@@ -166,10 +166,11 @@ impl Report {
     /// Whether names outlive a reboot.
     fn lasting(&mut self, place: &Place) {
         let what = "mapping.place";
-        let (folder, temp) = match place {
-            Place::Default { root, private_root, .. } => (root.clone(), !private_root),
-            Place::Explicit { resolved, .. } => (resolved.parent().unwrap_or(resolved).to_owned(), false),
+        let folder = match place {
+            Place::Default { root, .. } => root.clone(),
+            Place::Explicit { resolved, .. } => resolved.parent().unwrap_or(resolved).to_owned(),
         };
+        let temp = env::temp_folders().iter().any(|temp| folder.starts_with(temp));
         let shown = folder.display();
         let hint = format!("set {} to a folder that lasts, or keep the ids elsewhere too", env::FOLDER);
         if is_in_memory(&folder) {
