@@ -146,11 +146,16 @@ impl Notes {
     }
 }
 
-/// `text` on one line that a terminal shows as it is: control characters as `\n`, `\t`, `\u{1b}` and so on.
+/// Whether a terminal does something else with it than show it, or lets it change the order of what it shows.
+pub(crate) fn is_obeyed(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` on one line that a terminal shows as it is: what it would obey as `\n`, `\t`, `\u{1b}` and so on.
 pub(crate) fn escape_control(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
+        if is_obeyed(c) {
             escaped.extend(c.escape_default());
         } else {
             escaped.push(c);
@@ -183,5 +188,6 @@ mod tests {
     #[test]
     fn control_characters_cannot_reach_a_terminal() {
         assert_eq!(escape_control("a\u{1b}[31m\nb\u{9b}é"), "a\\u{1b}[31m\\nb\\u{9b}é");
+        assert_eq!(escape_control("exe.\u{202e}gnp"), "exe.\\u{202e}gnp");
     }
 }

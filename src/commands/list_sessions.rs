@@ -8,7 +8,7 @@ use super::{Context, Workspace, print, print_object};
 use crate::backend::Backend;
 use crate::cli::{self, ListFormat};
 use crate::error::{self, Result};
-use crate::output::Object;
+use crate::output::{Notes, Object};
 use crate::stdio;
 use crate::store::format::{Entry, Mapping};
 use crate::store::location::Root;
@@ -77,7 +77,7 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
         let mapping = match found.mapping {
             Ok(mapping) => mapping,
             Err(error) => {
-                context.notes.warning(&error::Error::from(error).to_sentence());
+                Notes::loss(&error::Error::from(error).to_sentence()); // the list is not whole without it
                 continue;
             }
         };

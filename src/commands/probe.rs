@@ -103,7 +103,10 @@ impl Found {
                 format!("does not find {PROGRAM}"),
                 Some("nor will codex: put it into a folder that is on PATH in your profile, as /usr/local/bin is"),
             ),
-            Self::Unknown(why) => (format!("cannot be asked: {why}"), Some("see whether bash -lc works")),
+            Self::Unknown(why) => (
+                format!("cannot be asked: {why}"),
+                Some("see whether bash is on PATH and reads its profile: bash -lc true"),
+            ),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use console::{measure_text_width, truncate_str};
 
 use crate::backend::{Moment, Outcome, Summary, Tokens, Tool, Voice};
+use crate::output::is_obeyed;
 use wrap::Wrapper;
 
 /// Where lines are not cut to a width, what tools are called for and tell still is, to so many columns.
@@ -307,11 +308,6 @@ impl Renderer {
 
 fn indent(tool: &Tool) -> &'static str {
     if tool.inner { "  " } else { "" }
-}
-
-/// Whether a terminal does something else with it than show it, or lets it change the order of what it shows.
-fn is_obeyed(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The beginning of `text` on one line, with nothing in it that a terminal obeys.
