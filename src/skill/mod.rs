@@ -219,6 +219,8 @@ mod tests {
                     assert!(!text.contains(&format!("{{{word}}}")), "{path}: {{{word}}}");
                 }
             }
+            let headings = main.match_indices("\n## ").map(|(at, _)| &main[..at]);
+            assert!(headings.into_iter().all(|before| before.ends_with('\n')), "a blank line stands before each");
             // claude puts arguments and the output of commands in the place of these
             let main = main_text(skill);
             assert!(!main.contains("!`"));
