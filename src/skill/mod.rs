@@ -219,11 +219,11 @@ mod tests {
                     assert!(!text.contains(&format!("{{{word}}}")), "{path}: {{{word}}}");
                 }
             }
-            let headings = main.match_indices("\n## ").map(|(at, _)| &main[..at]);
-            assert!(headings.into_iter().all(|before| before.ends_with('\n')), "a blank line stands before each");
             // claude puts arguments and the output of commands in the place of these
             let main = main_text(skill);
             assert!(!main.contains("!`"));
+            let headings = main.match_indices("\n## ").map(|(at, _)| &main[..at]);
+            assert!(headings.into_iter().all(|before| before.ends_with('\n')), "a blank line stands before each");
             let dollars = main.match_indices('$').map(|(at, _)| &main[at + 1..]);
             assert!(dollars.into_iter().all(|rest| !rest.starts_with(|c: char| c.is_ascii_digit())));
         }
