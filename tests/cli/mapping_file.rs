@@ -115,6 +115,46 @@ fn what_is_well_formed_but_cannot_be_held_stays_where_it_is() {
     }
 }
 
+/// Takes the lock that changes of the mapping in `folder` take, as the program names it.
+#[cfg(target_os = "linux")] // elsewhere locks are in other places
+fn lock_of(folder: &std::path::Path) -> std::fs::File {
+    use md5::{Digest as _, Md5};
+    let mut digest = Md5::new();
+    for part in ["folder", folder.to_str().unwrap()] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    let key: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let locks = format!("/tmp/invoke-persist-{}", rustix::process::geteuid().as_raw());
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.create(true).truncate(true).write(true).open(format!("{locks}/{key}")).unwrap();
+    file.lock().unwrap();
+    std::io::Write::write_all(&mut &file, b"4242").unwrap();
+    file
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_change_that_does_not_end_is_waited_for_and_then_told() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let before = sandbox.mapping(Backend::Claude);
+    let file = sandbox.mapping_path(Backend::Claude);
+    let held = lock_of(file.parent().unwrap());
+    let create =
+        ["--backend", "claude", "create-session", "--session-name", "b", "--adopt", "i", "--deadline-seconds", "1"];
+    let output = sandbox.run(&[&["--error-format", "json"], &create[..]].concat());
+    let note = format!("note: waiting for the mapping '{}', which process 4242 holds\n", file.display());
+    assert!(output.stderr.starts_with(&note), "{}", output.stderr);
+    let failure = output.failed(6, "mapping_unwritable");
+    assert!(failure.message.ends_with("process 4242 is changing it and does not end"), "{}", failure.message);
+    assert_eq!(sandbox.mapping(Backend::Claude), before);
+    // reading waits for nobody
+    sandbox.succeeds(&["resolve", "--session-name", "a"]);
+    drop(held);
+    sandbox.succeeds(&create);
+}
+
 #[test]
 fn forty_changes_at_once_are_all_there() {
     for backend in Backend::BOTH {
