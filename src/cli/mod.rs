@@ -58,8 +58,8 @@ pub(crate) struct Global {
     pub quiet: bool,
 }
 
-/// The commands: for each its type, its name, the line that tells what it does, and examples. Unlike clap's derive this makes the
-/// options of a command only when that command is called: making all of them took a third of the time of a short call.
+/// The commands: for each its type, its name, the line that tells what it does, and examples. Unlike clap's derive this
+/// makes the options of a command only when that command is called: making all took a third of the time of a short call.
 macro_rules! commands {
     ($($variant:ident $name:literal $about:literal $([$($example:literal),*])? $(hidden $hidden:literal)?;)*) => {
         #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! `--output-file`: what would go to standard output goes into a file, for callers whose shell lets them redirect nothing.
-//! The file changes in one step, at the end, and is its user's alone.
+//! `--output-file`: what would go to standard output goes into a file, for callers whose shell lets them redirect
+//! nothing. The file changes in one step, at the end, and is its user's alone.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};

@@ -130,8 +130,8 @@ impl Store {
     }
 
     /// Changes the mapping while no other process of ours does. `change` sees what the file says now, and whether that
-    /// is a new beginning because the file was broken, and tells whether it is to be written; it is not where it would stay as it is. A file that is no JSON object is moved aside where
-    /// `start_anew`, otherwise that is an error.
+    /// is a new beginning because the file was broken, and tells whether it is to be written; where it would stay as it
+    /// is, it is not. A file that is no JSON object is moved aside where `start_anew`, otherwise that is an error.
     pub(crate) fn update<T>(
         &self,
         start_anew: bool,
