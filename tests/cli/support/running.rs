@@ -57,6 +57,28 @@ impl RunCommand for Command {
     }
 }
 
+/// Whoever started the tests may have ignored signals, as shells do for what they run in the background, and so would
+/// every program here. A handler is not inherited: behind one they have their usual meaning again.
+#[cfg(target_os = "linux")]
+pub(super) fn take_signals_as_they_are_meant() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    use std::sync::atomic::AtomicBool;
+
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells every process about itself");
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("a mask of signals");
+        let ignored = u64::from_str_radix(ignored.trim(), 16).expect("in hexadecimal digits");
+        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 1) {
+            let always = Arc::new(AtomicBool::new(true));
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always).expect("it can be handled");
+        }
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn take_signals_as_they_are_meant() {}
+
 /// Starts it. Wine sometimes fails to, of its own accord, where many programs are started at once.
 #[track_caller]
 fn spawn(command: &mut Command) -> Child {

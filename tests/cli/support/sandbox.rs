@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::agent::{Backend, Plan};
 use super::calls::{self, Call};
 use super::outcome::{Failure, Output};
-use super::running::{RunCommand, Running};
+use super::running::{RunCommand, Running, take_signals_as_they_are_meant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_invoke-persist");
 
@@ -36,6 +36,7 @@ impl Sandbox {
 
     /// With a workspace folder of this name.
     pub(crate) fn with_workspace(name: &str) -> Self {
+        take_signals_as_they_are_meant();
         // Cargo's own temp folder and not the system's: there the stand-ins can be hard links, whatever is mounted where.
         let folder = tempfile::Builder::new()
             .prefix("sandbox-")
