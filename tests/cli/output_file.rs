@@ -1,7 +1,6 @@
 //! `--output-file`: what would go to standard output, in a file that is whole or not there.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::support::*;
@@ -114,7 +113,7 @@ fn the_file_is_the_users_alone_and_links_are_followed() {
     for device in ["/dev/null", "/dev/stdout", "/proc/self/fd/1"] {
         sandbox.fails(&["resume-json", "--session-name", "a", "--prompt", "p", "--output-file", device], 2, "usage");
     }
-    assert!(!fs::metadata(Path::new("/dev/null")).unwrap().is_file(), "the device is still one");
+    assert!(!fs::metadata("/dev/null").unwrap().is_file(), "the device is still one");
 }
 
 /// A rename would leave whoever redirected it with the old file.
