@@ -174,28 +174,16 @@ fn an_older_one_is_updated() {
 type Planted = (&'static str, fn(&Sandbox, &Path));
 
 fn precious() -> Vec<Planted> {
+    fn install(sandbox: &Sandbox, place: &Path) {
+        let skills = place.parent().unwrap().to_str().unwrap();
+        sandbox.succeeds(&["skill", "install", "--quiet", "--dir", skills, "--skill", CLAUDE]);
+    }
     fn edited(sandbox: &Sandbox, place: &Path) {
-        sandbox.succeeds(&[
-            "skill",
-            "install",
-            "--quiet",
-            "--dir",
-            place.parent().unwrap().to_str().unwrap(),
-            "--skill",
-            CLAUDE,
-        ]);
+        install(sandbox, place);
         sandbox.write(place.join("references/creation.md"), "mine");
     }
     fn with_more(sandbox: &Sandbox, place: &Path) {
-        sandbox.succeeds(&[
-            "skill",
-            "install",
-            "--quiet",
-            "--dir",
-            place.parent().unwrap().to_str().unwrap(),
-            "--skill",
-            CLAUDE,
-        ]);
+        install(sandbox, place);
         sandbox.write(place.join("notes.md"), "mine");
     }
     fn foreign(sandbox: &Sandbox, place: &Path) {
