@@ -23,14 +23,16 @@ mod table;
 
 use std::time::Instant;
 
+use error::Kind;
+
 fn main() {
     let started = Instant::now();
     let (format, done) = commands::start(started);
-    std::process::exit(match done {
-        Ok(()) => 0,
-        Err(error) => {
-            error.report(format);
-            error.kind.exit_status()
-        }
+    process::release_signals();
+    let kind = done.err().map(|error| {
+        error.report(format);
+        error.kind
     });
+    stdio::finish_stderr(matches!(kind, Some(Kind::Interrupted(_))));
+    std::process::exit(kind.map_or(0, Kind::exit_status));
 }

@@ -3,10 +3,13 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::process;
 
 /// When writing to standard output has to be over.
 static DEADLINE: OnceLock<Instant> = OnceLock::new();
@@ -44,21 +47,46 @@ pub(crate) fn is_standard_stream(_metadata: &std::fs::Metadata) -> bool {
 /// Even after the deadline an answer gets this long to be taken.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
 
+/// How long the reader of standard error may take for the last of it, if there is no deadline.
+const FINAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two checks whether a signal has come.
+const SIGNAL_POLL: Duration = Duration::from_millis(20);
+
 /// From now on a reader that does not read is not waited for beyond `deadline`.
 pub(crate) fn set_deadline(deadline: Instant) {
     let _ = DEADLINE.set(deadline);
 }
 
-/// Writes all of `bytes` to standard output. A reader that went away is no failure: it took what it wanted.
+/// Writes all of `bytes` to standard output. A reader that went away is not a failure: it took what it wanted.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::TimedOut`] if the reader has not taken everything by the deadline, or a second after a signal that
+/// came since the turn ended.
 pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
-    let Some(deadline) = DEADLINE.get() else { return forgiving(write_all(&mut stdout()?, bytes)) };
+    let mut stdout = stdout()?;
+    if DEADLINE.get().is_none() && !process::catches_signals() {
+        return forgiving(write_all(&mut stdout, bytes));
+    }
     let (sender, receiver) = mpsc::channel();
-    let (mut stdout, bytes) = (stdout()?, bytes.to_owned());
+    let bytes = bytes.to_owned();
     thread::Builder::new().spawn(move || drop(sender.send(write_all(&mut stdout, &bytes))))?;
-    let patience = deadline.saturating_duration_since(Instant::now()).max(LAST_CHANCE);
-    match receiver.recv_timeout(patience) {
-        Ok(written) => forgiving(written),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(io::ErrorKind::TimedOut.into()),
+    let mut limit = DEADLINE.get().map(|&deadline| deadline.max(Instant::now() + LAST_CHANCE));
+    let mut signalled = false;
+    loop {
+        let now = Instant::now();
+        if !signalled && process::late_signal().is_some() {
+            signalled = true;
+            limit = Some(limit.map_or(now + LAST_CHANCE, |limit| limit.min(now + LAST_CHANCE)));
+        }
+        let left = limit.map_or(SIGNAL_POLL, |limit| limit.saturating_duration_since(now));
+        match receiver.recv_timeout(left.min(SIGNAL_POLL)) {
+            Ok(written) => return forgiving(written),
+            Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 }
 
@@ -84,11 +112,97 @@ pub(crate) fn terminal_width() -> Option<usize> {
     (terminal.is_term() && REDIRECTED.get().is_none()).then(|| usize::from(terminal.size().1))
 }
 
-/// Writes to standard error. There is nobody to tell where that fails.
-pub(crate) fn tell(text: &str) {
-    if let Ok(mut stderr) = stderr() {
-        let _ = write_all(&mut stderr, text.as_bytes());
+/// The thread that writes to standard error, in order. A reader that has stopped reading holds up that thread alone.
+struct StderrWriter {
+    queue: mpsc::Sender<Vec<u8>>,
+    backlog: Arc<Backlog>,
+}
+
+/// How many texts are not written yet.
+#[derive(Default)]
+struct Backlog {
+    pending: Mutex<usize>,
+    written: Condvar,
+    /// A caller has waited in vain; the next ones do not wait.
+    stalled: AtomicBool,
+}
+
+/// Started with the first text.
+static STDERR: OnceLock<Option<StderrWriter>> = OnceLock::new();
+
+impl StderrWriter {
+    /// The writer; `None` if standard error is closed or the system has no thread to give.
+    fn get() -> Option<&'static Self> {
+        STDERR.get_or_init(Self::start).as_ref()
     }
+
+    fn start() -> Option<Self> {
+        let mut stderr = stderr().ok()?;
+        let (queue, texts) = mpsc::channel::<Vec<u8>>();
+        let backlog = Arc::new(Backlog::default());
+        let shared = Arc::clone(&backlog);
+        let writer = thread::Builder::new().spawn(move || {
+            for text in texts {
+                let _ = write_all(&mut stderr, &text); // there is nowhere to report a failure to
+                *shared.lock() -= 1;
+                shared.stalled.store(false, Ordering::SeqCst);
+                shared.written.notify_all();
+            }
+        });
+        writer.ok().map(|_| Self { queue, backlog })
+    }
+
+    fn send(&self, text: &str) {
+        *self.backlog.lock() += 1;
+        let _ = self.queue.send(text.as_bytes().to_owned()); // the writer lives as long as the program
+    }
+}
+
+impl Backlog {
+    fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until everything is written, for at most `timeout`. Returns whether it is.
+    fn wait(&self, timeout: Duration) -> bool {
+        let waited = self.written.wait_timeout_while(self.lock(), timeout, |pending| *pending > 0);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 == 0
+    }
+}
+
+/// Writes to standard error, waiting for its reader for at most a second. What the reader has not taken by then is
+/// written as soon as it reads again, as long as this program runs.
+pub(crate) fn tell(text: &str) {
+    let Some(writer) = StderrWriter::get() else {
+        if let Ok(mut stderr) = stderr() {
+            let _ = write_all(&mut stderr, text.as_bytes());
+        }
+        return;
+    };
+    writer.send(text);
+    let backlog = &writer.backlog;
+    if !backlog.stalled.load(Ordering::SeqCst) && !backlog.wait(LAST_CHANCE) {
+        backlog.stalled.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Draws on the terminal that standard error is. Drops the frame if the terminal has not taken what came before.
+pub(crate) fn draw(frame: &str) {
+    if let Some(writer) = StderrWriter::get().filter(|writer| *writer.backlog.lock() == 0) {
+        writer.send(frame);
+    }
+}
+
+/// Waits until standard error has taken everything, at the end of the program: until the deadline, if there is one, and
+/// for a second after it. A call that was `interrupted` waits for that second only.
+pub(crate) fn finish_stderr(interrupted: bool) {
+    let Some(Some(writer)) = STDERR.get() else { return };
+    let left = match DEADLINE.get() {
+        _ if interrupted => LAST_CHANCE,
+        Some(deadline) => deadline.saturating_duration_since(Instant::now()).max(LAST_CHANCE),
+        None => FINAL_TIMEOUT,
+    };
+    writer.backlog.wait(left);
 }
 
 fn forgiving(written: io::Result<()>) -> io::Result<()> {

@@ -4,7 +4,7 @@ use super::call::AgentCall;
 use super::hold::hold_name;
 use super::resolve::Resolved;
 use super::turn::{self, Answer, Ask, Caller, Request};
-use super::{Context, Subject, Workspace, paid, print, print_object, required_name, session_id};
+use super::{Context, Subject, Workspace, finished, print, print_object, required_name, session_id};
 use crate::backend::{Backend, Form, Model, Session};
 use crate::cli::{self, IfExists};
 use crate::error::{Error, Kind, Result};
@@ -88,9 +88,9 @@ impl Creation<'_> {
         let beginning =
             Beginning { name: &self.name, form: Form::Json, request: &request, role: role.as_deref(), history: None };
         let created = create(&caller, &self.store, &beginning)?;
-        drop(caller); // from here on a signal ends us: the session is saved
+        drop(caller);
         self.tell_old(created.replaced);
-        self.print(&created.entry, created.written).map_err(|error| paid(error, &created.entry.id))
+        finished(self.print(&created.entry, created.written), &created.entry.id)
     }
 
     fn entry(&self, id: AgentSessionId) -> Entry {

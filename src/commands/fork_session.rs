@@ -7,7 +7,7 @@ use super::hold::{hold_name, hold_session};
 use super::resolve::look_up;
 use super::resume::{Done, print_answer};
 use super::turn::{Caller, Source};
-use super::{Context, Subject, paid};
+use super::{Context, Subject, finished};
 use crate::backend::Form;
 use crate::cli::{self, IfBusy};
 use crate::error::{Error, Kind, Result};
@@ -42,13 +42,13 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let caller = Caller::new(&call, context.notes)?;
     let beginning = Beginning { name: &to, form: Form::Json, request: &request, role: None, history: Some(&history) };
     let created = create(&caller, &store, &beginning)?;
-    drop(caller); // from here on a signal ends us: the session is saved
+    drop(caller);
     if let Some(replaced) = &created.replaced {
         context.notes.note(&format!("'{to}' was the name of {replaced} before"));
     }
     let done = Done::created(&to, created, "forked");
-    print_answer(&store, &done, options.print_result, options.print_session_id)
-        .map_err(|error| paid(error, &done.resolved.id))
+    let printed = print_answer(&store, &done, options.print_result, options.print_session_id);
+    finished(printed, &done.resolved.id)
 }
 
 /// Fails for a name that means something already. A mapping that cannot be read holds none; whoever writes it says so.

@@ -278,6 +278,17 @@ fn paid(error: Error, id: &AgentSessionId) -> Error {
     error.turn_started().agent_exit_status(Some(0)).session_id(Some(id.clone()))
 }
 
+/// The end of a call whose turn in the session `id` is done: what printing gave, unless a signal came meanwhile.
+fn finished(printed: Result<()>, id: &AgentSessionId) -> Result<()> {
+    let Some(signal) = process::late_signal() else { return printed.map_err(|error| paid(error, id)) };
+    let answer = if printed.is_ok() { "its answer is printed" } else { "its answer was not read" };
+    Err(paid(
+        Error::new(Kind::Interrupted(signal), format!("signal {signal} came after the turn was done; {answer}"))
+            .hint("do not send the prompt again: the session has it in its history"),
+        id,
+    ))
+}
+
 fn stdout_error(error: &std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::TimedOut {
         return Error::new(

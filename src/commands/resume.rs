@@ -6,7 +6,7 @@ use super::hold::{hold_name, hold_session};
 use super::output_file::redirected;
 use super::resolve::{Resolved, look_up, look_up_name};
 use super::turn::{self, Answer, Ask, Caller, Request, Source};
-use super::{Context, Subject, paid, print, print_object, stdout_error};
+use super::{Context, Subject, finished, print, print_object, stdout_error};
 use crate::backend::{Account, Backend, Form, Model, Session};
 use crate::cli::{self, Color, IfBusy, IfMissing, StreamFormat};
 use crate::error::{Error, Kind, Result};
@@ -21,7 +21,7 @@ pub(super) fn json(context: &Context, options: &cli::ResumeJson) -> Result<()> {
     redirected(options.resume.output_file.as_deref(), || {
         let (resuming, done) = resume(context, &options.resume, Form::Json, None)?;
         let printed = print_answer(&resuming.store, &done, options.print_result, options.print_session_id);
-        done.lost.map_or(printed.map_err(|error| paid(error, &done.resolved.id)), Err)
+        done.lost.map_or_else(|| finished(printed, &done.resolved.id), Err)
     })
 }
 
@@ -47,8 +47,8 @@ pub(super) fn stream(context: &Context, options: &cli::ResumeStream) -> Result<(
         let partials = options.include_partials || look.is_some();
         let (_, done) = resume(context, &options.resume, Form::Stream { partials }, look)?;
         let Done { resolved, lost, copied, .. } = done;
-        let copied = copied.map_err(|error| paid(stdout_error(&error), &resolved.id));
-        lost.map_or(copied, Err)
+        let copied = copied.map_err(|error| stdout_error(&error));
+        lost.map_or_else(|| finished(copied, &resolved.id), Err)
     })
 }
 

@@ -212,6 +212,7 @@ impl<'a> Caller<'a> {
                 }
                 continue;
             }
+            self.runner.turn_is_done();
             return self.judge(ask, done);
         }
     }

@@ -21,6 +21,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::process::{self, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,35 @@ pub(crate) fn keep_files_private() {
 /// Runs `work`, whose files are as private or open as the caller wants them. For when no other thread makes any.
 pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
     platform::with_callers_umask(work)
+}
+
+/// The first signal that came after a turn was done; 0 if none did, [`USUAL`] if signals have their usual meaning.
+static LATE_SIGNAL: AtomicI32 = AtomicI32::new(USUAL);
+
+/// Signals have their usual meaning.
+const USUAL: i32 = -1;
+
+/// Whether the next signal is kept for [`late_signal`].
+pub(crate) fn catches_signals() -> bool {
+    LATE_SIGNAL.load(Ordering::SeqCst) != USUAL
+}
+
+/// The first signal that came after a turn was done (see [`Runner::turn_is_done`]). The answer is still to be printed
+/// then and the session to be saved, so that signal ends nothing. A second one ends the program immediately.
+pub(crate) fn late_signal() -> Option<i32> {
+    Some(LATE_SIGNAL.load(Ordering::SeqCst)).filter(|signal| *signal > 0)
+}
+
+/// Gives signals their usual meaning back: what is left to do may be cut off.
+pub(crate) fn release_signals() {
+    LATE_SIGNAL.store(USUAL, Ordering::SeqCst);
+}
+
+/// Receives a signal that came while there was no agent to hand it to.
+fn signalled_late(signal: i32) {
+    if LATE_SIGNAL.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        platform::end_by(signal);
+    }
 }
 
 /// What to start.
@@ -134,6 +164,12 @@ impl Runner {
         let (sender, events) = mpsc::channel();
         platform::watch_signals(&sender)?;
         Ok(Self { events, sender, deadline })
+    }
+
+    /// Keeps the first signal from here on for [`late_signal`]: what the turn gave must not be lost.
+    #[expect(clippy::unused_self, reason = "only who runs agents has turns to keep")]
+    pub(crate) fn turn_is_done(&self) {
+        LATE_SIGNAL.store(0, Ordering::SeqCst);
     }
 
     /// Waits for `pause` unless a signal or the deadline comes first.
@@ -234,14 +270,15 @@ impl Runner {
 }
 
 impl Drop for Runner {
-    /// Gives signals their usual meaning back. One that came after the agent's end and before this ends us now.
+    /// Gives signals their usual meaning back, unless a turn is done. The same goes for one that came after the agent's
+    /// end.
     fn drop(&mut self) {
         platform::let_signals_go();
         while let Ok(event) = self.events.try_recv() {
             if let Event::Signal(signal) = event
                 && platform::ends_us(signal)
             {
-                platform::end_by(signal);
+                signalled_late(signal);
             }
         }
     }

@@ -49,8 +49,11 @@ pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
                 batch.retain(|signal| ![SIGTSTP, SIGCONT].contains(signal));
             }
             for signal in batch {
-                if LET_GO.load(Ordering::SeqCst) || events.send(Event::Signal(signal)).is_err() {
-                    end_by(signal);
+                let has_agent = !LET_GO.load(Ordering::SeqCst) && events.send(Event::Signal(signal)).is_ok();
+                match signal {
+                    _ if has_agent => {}
+                    signal if ends_us(signal) => super::signalled_late(signal),
+                    signal => end_by(signal),
                 }
             }
         }
@@ -58,7 +61,7 @@ pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-/// From here on signals do to us what they do to any program.
+/// From here on signals that end us go to [`super::signalled_late`]; the others do what they do to any program.
 pub(super) fn let_signals_go() {
     LET_GO.store(true, Ordering::SeqCst);
 }

@@ -37,14 +37,14 @@ pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
     let handler = || {
         let heard = lock(&LISTENER).as_ref().is_some_and(|events| events.send(Event::Signal(INTERRUPT)).is_ok());
         if !heard {
-            end_by(INTERRUPT);
+            super::signalled_late(INTERRUPT);
         }
     };
     let set = HANDLER.get_or_init(|| ctrlc::set_handler(handler).map_err(|error| error.to_string()));
     set.clone().map_err(io::Error::other)
 }
 
-/// From here on Ctrl-C ends us.
+/// From here on Ctrl-C goes to [`super::signalled_late`].
 pub(super) fn let_signals_go() {
     *lock(&LISTENER) = None;
 }

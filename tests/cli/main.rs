@@ -3,6 +3,8 @@
 mod account;
 mod backend_choice;
 mod bad_input;
+#[cfg(unix)] // pipes that are full, signals
+mod blocked_outputs;
 mod busy_sessions;
 mod completions;
 mod conformance;
