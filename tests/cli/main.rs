@@ -11,6 +11,7 @@ mod crashes;
 mod demo;
 mod doctor;
 mod forks;
+mod from_the_scripts;
 mod hostile_places;
 mod lists;
 mod man_pages;
