@@ -250,6 +250,13 @@ impl Backend {
         self == Self::Codex
     }
 
+    /// Returns the answer as `--print-result` prints it, which the two original scripts did differently: that for claude
+    /// always added a newline, that for codex only to an answer that did not end in one.
+    pub(crate) fn printed_answer(self, answer: &str) -> String {
+        let newline = if self == Self::Codex && answer.ends_with('\n') { "" } else { "\n" };
+        format!("{answer}{newline}")
+    }
+
     /// The arguments for one turn.
     pub(crate) fn arguments(self, turn: &Turn<'_>) -> Vec<OsString> {
         match self {

@@ -385,14 +385,19 @@ impl<'a> Caller<'a> {
         let told = account.told_id.and_then(|id| AgentSessionId::new(&id).ok());
         // a fork that failed may have told the session that it was to be of
         let told = told.filter(|told| !matches!(ask.session, Session::ForkOf(id) if id.is_told_as(told.as_str())));
-        if let (None, Some(id)) = (ask.session.known(), &told) {
+        // what the turn did is in the session that the agent reported, which need not be the one asked for
+        let told = told.filter(|told| !ask.session.known().is_some_and(|known| known.is_told_as(told.as_str())));
+        if let Some(id) = &told {
             error = error.hint(adopt_hint(self.call, ask.name, id));
         }
         if done.started {
             error = error.turn_started();
         }
         let status = if let End::Exited(status) = done.end { Some(status) } else { None };
-        error.agent_exit_status(status).session_id(ask.session.known().cloned().or(told)).verdict(account.verdict)
+        error
+            .agent_exit_status(status)
+            .session_id(told.or_else(|| ask.session.known().cloned()))
+            .verdict(account.verdict)
     }
 }
 

@@ -23,6 +23,7 @@ mod path_parity;
 mod processes;
 mod prompts;
 mod readme;
+mod session_ids;
 mod settings;
 mod skills;
 mod support;
