@@ -13,7 +13,7 @@ pub(crate) enum Launcher {
     /// A program and its first arguments.
     Program { words: Vec<String> },
     /// A command in a POSIX shell: functions and aliases of `init` are known to it.
-    Posix { shell: Vec<String>, script: String },
+    Posix { shell: Vec<String>, init: Option<String>, command: String },
     /// A command in PowerShell.
     PowerShell { shell: Vec<String>, init: Option<String>, command: String },
 }
@@ -68,10 +68,7 @@ impl Launcher {
             unreachable!("a program is what was asked for");
         };
         Ok(match kind {
-            ShellKind::Posix => {
-                let init = init.map(|init| init + "\n").unwrap_or_default();
-                Self::Posix { shell, script: format!("{init}{command} \"$@\"") }
-            }
+            ShellKind::Posix => Self::Posix { shell, init, command: command.to_owned() },
             ShellKind::PowerShell => Self::PowerShell { shell, init, command: command.to_owned() },
         })
     }
@@ -85,6 +82,23 @@ impl Launcher {
     /// Whether a shell stands between us and the agent.
     pub(crate) fn is_shell(&self) -> bool {
         !matches!(self, Self::Program { .. })
+    }
+
+    /// Returns whether `stderr` says that the shell could not run the agent's command. An exit status of 126 or 127 alone
+    /// does not: it may come from something that ran after the agent.
+    pub(crate) fn could_not_run_command(&self, stderr: &str) -> bool {
+        let said = |line: &&str| !line.trim().is_empty();
+        let (command, lines) = match self {
+            Self::Program { .. } => return false,
+            // a shell's last words, which name what it could not run
+            Self::Posix { command, .. } => (command, stderr.lines().rfind(said).into_iter().collect()),
+            Self::PowerShell { command, .. } => (command, stderr.lines().collect::<Vec<_>>()), // it draws the place
+        };
+        let is_in_name = |c: char| c.is_alphanumeric() || "-_./\\".contains(c);
+        command
+            .split(|c: char| c.is_whitespace() || c == '\'' || c == '"')
+            .filter(|word| word.starts_with(is_in_name) && !word.starts_with('-'))
+            .any(|word| lines.iter().any(|line| line.split(|c| !is_in_name(c)).any(|name| name == word)))
     }
 
     /// How long the argument is that `text` makes. In PowerShell all arguments stand in one script, and quotes are
@@ -108,8 +122,9 @@ impl Launcher {
         let mut all: Vec<OsString> = words[1..].iter().map(OsString::from).collect();
         match self {
             Self::Program { .. } => all.extend(arguments),
-            Self::Posix { script, .. } => {
-                all.extend([script.into(), SCRIPT_NAME.into()]);
+            Self::Posix { init, command, .. } => {
+                let init = init.as_ref().map(|init| format!("{init}\n")).unwrap_or_default();
+                all.extend([format!("{init}{command} \"$@\"").into(), SCRIPT_NAME.into()]);
                 all.extend(arguments);
             }
             Self::PowerShell { init, command, .. } => {
@@ -273,6 +288,39 @@ mod tests {
             launcher.arguments(vec!["exec".into(), "$(id)".into()]).unwrap(),
             ["-lc", "work() { codex \"$@\"; }\nwork \"$@\"", "__codex_wrapper__", "exec", "$(id)"]
         );
+    }
+
+    #[test]
+    fn only_words_about_the_command_itself_say_that_a_shell_could_not_run_it() {
+        let posix = |command: &str| Launcher::shell(ShellKind::Posix, None, None, command).unwrap();
+        // as bash, dash, zsh, ksh and env say it
+        for said in [
+            "__codex_wrapper__: line 1: work: command not found\n",
+            "some noise of a profile\nsh: 1: work: not found\n\n",
+            "zsh:1: command not found: work",
+            "ksh: work: not found",
+            "env: ‘work’: No such file or directory",
+            "zsh:1: permission denied: work",
+        ] {
+            assert!(posix("work").could_not_run_command(said), "{said}");
+            assert!(posix("exec 'work' --profile p").could_not_run_command(said), "{said}");
+        }
+        for said in [
+            "",
+            "work: rate limit\nenvironment: line 2: no-such-notifier: command not found",
+            "environment: line 2: not-work: command not found",
+            "environment: line 2: /opt/work: No such file or directory",
+            "environment: line 2: --profile: command not found",
+        ] {
+            assert!(!posix("work --profile p").could_not_run_command(said), "{said}");
+        }
+        assert!(posix("/opt/my-codex").could_not_run_command("sh: 1: /opt/my-codex: not found"));
+        let powershell = Launcher::shell(ShellKind::PowerShell, None, None, "work").unwrap();
+        let said = "work: \nLine |\n   1 |  work 'exec'\n     | The term 'work' is not recognized as a name of a cmdlet.\n     | Check.";
+        assert!(powershell.could_not_run_command(said));
+        assert!(!powershell.could_not_run_command("The term 'no-such' is not recognized as a name of a cmdlet."));
+        let program = Launcher::program("work", "--codex-cmd").unwrap();
+        assert!(!program.could_not_run_command("work: command not found"));
     }
 
     #[test]

@@ -200,15 +200,17 @@ impl<'a> Caller<'a> {
                 && done.account.lines == 0 // no turn began, so asking again asks once
                 && codex::is_active_writer(&done.stderr)
             {
+                let is_shell = self.call.agent.launcher.is_shell(); // it may have run more than the agent
                 if !ask.wait {
-                    return Err(busy_elsewhere(id, &done.stderr));
+                    let busy = busy_elsewhere(id, &done.stderr);
+                    return Err(if is_shell { busy.turn_started() } else { busy });
                 }
                 if !told {
                     self.notes.note(&format!("waiting for the session {id}, which another program has open"));
                     told = true;
                 }
                 if let Err(end) = self.runner.pause(BETWEEN_TRIES) {
-                    return self.judge(ask, Done { end, started: false, ..done });
+                    return self.judge(ask, Done { end, started: is_shell, ..done });
                 }
                 continue;
             }
@@ -342,14 +344,15 @@ impl<'a> Caller<'a> {
                 }
                 _ => return Ok(Answer { account: done.account, copied: done.copied }),
             },
-            End::Exited(status @ (126 | 127)) if self.call.agent.launcher.is_shell() && done.account.lines == 0 => {
+            End::Exited(status @ (126 | 127)) if self.could_not_run_command(&done) => {
                 let shell = self.call.agent.launcher.name();
                 let told = match status {
                     126 => Error::new(Kind::AgentNotExecutable, format!("{shell} cannot execute the agent's command")),
                     _ => Error::new(Kind::AgentNotFound, format!("{shell} did not find the agent's command"))
                         .hint("define it with --codex-shell-init, or in a file that the shell reads"),
                 };
-                return Err(told.caused_by(last_words(&done.stderr)).agent_exit_status(Some(status)));
+                // a shell ran, and what its initialization did with the prompt cannot be known
+                return Err(told.caused_by(last_words(&done.stderr)).agent_exit_status(Some(status)).turn_started());
             }
             End::Exited(status) => Error::new(Kind::AgentFailed, format!("{backend} ended with exit status {status}")),
             End::Killed(signal) => Error::new(Kind::AgentFailed, format!("{backend} was killed by signal {signal}")),
@@ -367,6 +370,12 @@ impl<'a> Caller<'a> {
             }
         };
         Err(self.explain(ask, done, failed))
+    }
+
+    /// Whether a shell ran and says that it could not run the agent.
+    fn could_not_run_command(&self, done: &Done) -> bool {
+        let said_nothing = done.account.lines == 0 && done.account.answer.is_none();
+        said_nothing && self.call.agent.launcher.could_not_run_command(&String::from_utf8_lossy(&done.stderr))
     }
 
     /// Adds to an error what the agent told: its reason, its verdict, its session.

@@ -4,6 +4,7 @@ mod account;
 mod backend_choice;
 mod bad_input;
 mod busy_sessions;
+mod codex_shells;
 mod completions;
 mod conformance;
 #[cfg(unix)] // KILL is Unix's
