@@ -3,6 +3,7 @@
 
 pub(crate) mod claude;
 pub(crate) mod codex;
+mod condensed;
 mod lines;
 mod moment;
 mod transcript;

@@ -277,7 +277,7 @@ impl<'a> Caller<'a> {
                 Account { malformed: Some("its output could not be taken in time".to_owned()), ..Account::default() }
             }
         };
-        let written = answer_file.as_deref().and_then(|path| fs::read(path).ok());
+        let written = answer_file.as_deref().and_then(|path| self.written_answer(path, account.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(account.answer);
         Ok(Done {
             end: run.end,
@@ -286,6 +286,24 @@ impl<'a> Caller<'a> {
             stderr: run.stderr,
             copied: run.copied,
         })
+    }
+
+    /// Returns what the agent wrote to `path`, if it wrote something there that can be read. `told`: whether its events
+    /// hold the answer too.
+    fn written_answer(&self, path: &Path, told: bool) -> Option<Vec<u8>> {
+        let error = match input::regular_file(path) {
+            Ok(bytes) => return Some(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => crate::error::reason(&error),
+        };
+        let backend = self.call.agent.backend;
+        let warning = format!("the file for {backend}'s answer cannot be read: {error}");
+        if told {
+            self.notes.warning(&format!("{warning}; the answer is the last one in {backend}'s events"));
+        } else {
+            Notes::loss(&format!("{warning}; {backend}'s events hold no answer either"));
+        }
+        None
     }
 
     /// Whether `text` can be an argument: not too long, also as PowerShell quotes it, and nothing the program cannot take.

@@ -19,6 +19,7 @@ mod man_pages;
 mod many_writers;
 mod mapping_file;
 mod names;
+mod odd_output;
 mod output_file;
 mod path_parity;
 mod processes;
