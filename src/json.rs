@@ -57,6 +57,35 @@ pub(crate) fn whole_characters(json: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
+/// Returns an agent's JSON in a form that can be parsed, even if it is not quite JSON: bytes that are not UTF-8 and halves
+/// of characters are replaced, control characters in texts are escaped, and a byte order mark is left out. A verdict must
+/// not be overlooked because of what stands beside it.
+pub(crate) fn readable(json: &[u8]) -> Cow<'_, str> {
+    let json = json.trim_ascii();
+    let text = String::from_utf8_lossy(json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json));
+    let text = if text.bytes().any(|byte| byte < b' ') { Cow::Owned(escape_control(&text)) } else { text };
+    match whole_characters(&text) {
+        Cow::Owned(whole) => Cow::Owned(whole),
+        Cow::Borrowed(_) => text,
+    }
+}
+
+/// JSON whose texts hold control characters as escapes alone. Between texts they become spaces.
+fn escape_control(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    let (mut in_text, mut after_backslash) = (false, false);
+    for c in json.chars() {
+        match c {
+            '\0'..'\u{20}' if in_text => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            '\0'..'\u{20}' => escaped.push(' '),
+            _ => escaped.push(c),
+        }
+        in_text ^= c == '"' && !after_backslash;
+        after_backslash = in_text && c == '\\' && !after_backslash;
+    }
+    escaped
+}
+
 /// The number in an escape that `text` begins with.
 fn unit(text: &str) -> Option<u16> {
     u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
@@ -132,6 +161,21 @@ mod tests {
         let members = members(r#"{"b": 1, "a": {"x": [1e999]}, "b": "2"}"#);
         let seen: Vec<_> = members.0.iter().map(|(key, raw)| format!("{key}={}", raw.get())).collect();
         assert_eq!(seen, ["b=\"2\"", "a={\"x\": [1e999]}"]);
+    }
+
+    #[test]
+    fn sloppy_json_is_made_readable() {
+        for (json, readable_as) in [
+            (&b" {\"a\": \"\\ud83d\\ude00\"}\r\n"[..], "{\"a\": \"\\ud83d\\ude00\"}"),
+            (b"\xef\xbb\xbf{}", "{}"),
+            (b"{\"a\xff\":\t\"caf\xe9\"}", "{\"a\u{fffd}\": \"caf\u{fffd}\"}"),
+            (b"{\"a\":\n\"\t\0\\\"\n\\\\\",\n\"b\": 1}", "{\"a\": \"\\u0009\\u0000\\\"\\u000a\\\\\", \"b\": 1}"),
+            (b"{\"\\ud83d\": 1}", "{\"\\ufffd\": 1}"),
+        ] {
+            assert_eq!(readable(json), readable_as);
+            serde_json::from_str::<Members<'_>>(readable_as).unwrap();
+        }
+        assert!(matches!(readable("{\"a\": \"é\"}\n".as_bytes()), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -168,7 +168,7 @@ fn understand(whole: &[u8]) -> Result<Account, &'static str> {
     if whole.trim_ascii().is_empty() {
         return Err("it wrote nothing to standard output");
     }
-    let text = String::from_utf8_lossy(whole); // one bad byte in an answer must not hide the verdict
+    let text = json::readable(whole);
     let raw: &RawValue = serde_json::from_str(&text).map_err(|_| "its standard output is no JSON")?;
     let last = if raw.get().starts_with('[') {
         let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| "its standard output is no JSON")?;
@@ -205,7 +205,7 @@ impl Listener {
         if !wants_id && self.result.find(line).is_none() {
             return;
         }
-        let text = String::from_utf8_lossy(line);
+        let text = json::readable(line);
         let Ok(raw) = serde_json::from_str::<&RawValue>(&text) else {
             return;
         };

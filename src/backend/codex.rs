@@ -211,7 +211,7 @@ impl Default for Listener {
 /// What codex begins with this event, in words.
 fn doing(line: &[u8]) -> Option<String> {
     memmem::find(line, b"item.started")?;
-    let text = String::from_utf8_lossy(line);
+    let text = json::readable(line);
     let event: Members<'_> = serde_json::from_str(&text).ok()?;
     let item: Members<'_> = serde_json::from_str(event.get("item")?.get()).ok()?;
     let with = |what: &str, detail: &str| format!("{what} {}", item.text(detail).unwrap_or_default());
@@ -243,7 +243,7 @@ impl Listener {
         if !self.words.iter().any(|word| word.find(bytes).is_some()) {
             return;
         }
-        let text = String::from_utf8_lossy(bytes);
+        let text = json::readable(bytes);
         let Ok(raw) = serde_json::from_str::<&RawValue>(&text) else { return };
         let Ok(event) = serde_json::from_str::<Members<'_>>(raw.get()) else { return };
         let members_of = |name| serde_json::from_str::<Members<'_>>(event.get(name)?.get()).ok();

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::lines::{Line, Lines};
 use super::{Backend, Form, Moment, claude, codex};
-use crate::json::Members;
+use crate::json::{self, Members};
 
 /// The most of an answer that is kept where it is passed on only at the end.
 const LONGEST_ANSWER: usize = 512 << 20;
@@ -40,7 +40,7 @@ enum Reader {
 impl Reader {
     /// Takes one line. A line that is no event is told as it is.
     fn line(&mut self, line: &[u8], tell: &mut dyn FnMut(Moment)) {
-        let text = String::from_utf8_lossy(line);
+        let text = json::readable(line);
         let event = serde_json::from_str::<&RawValue>(&text).ok();
         let event = event.and_then(|raw| Some((serde_json::from_str::<Members<'_>>(raw.get()).ok()?, raw)));
         match (event, self) {

@@ -44,6 +44,30 @@ fn failure_in_words_that_are_not_utf_8_is_a_failure() {
 }
 
 #[test]
+fn failure_in_json_that_is_not_quite_json_is_a_failure() {
+    for backend in Backend::BOTH {
+        for (before, odd) in
+            [("\u{feff}", ""), ("", "\t"), ("", "\0"), ("", "\u{1b}[31m\r"), ("", "\\ud83d"), (" \t", "")]
+        {
+            let said = match backend {
+                Backend::Claude => {
+                    format!("{{\"{odd}\":1,\"type\":\"result\",\"is_error\":true,\"result\":\"why{odd}\"}}")
+                }
+                Backend::Codex => {
+                    format!("{{\"{odd}\":1,\"type\":\"turn.failed\",\"error\":{{\"message\":\"why{odd}\"}}}}")
+                }
+            };
+            for verb in ["resume-json", "resume-stream"] {
+                let sandbox = with_session(backend);
+                sandbox.agent(says(format!("{before}{said}\n").as_bytes()));
+                let failure = sandbox.fails(&resume(backend, verb), 1, "agent_failed");
+                assert!(failure.message.contains(": why"), "{}", failure.message);
+            }
+        }
+    }
+}
+
+#[test]
 fn answer_that_is_not_utf_8_is_printed_unchanged() {
     let sandbox = with_session(Backend::Claude);
     let answer = b"{\"type\":\"result\",\"is_error\":false,\"result\":\"caf\xe9\",\"session_id\":\"i\"}\n";
