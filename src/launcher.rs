@@ -87,18 +87,23 @@ impl Launcher {
     /// Returns whether `stderr` says that the shell could not run the agent's command. An exit status of 126 or 127 alone
     /// does not: it may come from something that ran after the agent.
     pub(crate) fn could_not_run_command(&self, stderr: &str) -> bool {
-        let said = |line: &&str| !line.trim().is_empty();
-        let (command, lines) = match self {
-            Self::Program { .. } => return false,
-            // a shell's last words, which name what it could not run
-            Self::Posix { command, .. } => (command, stderr.lines().rfind(said).into_iter().collect()),
-            Self::PowerShell { command, .. } => (command, stderr.lines().collect::<Vec<_>>()), // it draws the place
-        };
         let is_in_name = |c: char| c.is_alphanumeric() || "-_./\\".contains(c);
-        command
-            .split(|c: char| c.is_whitespace() || c == '\'' || c == '"')
-            .filter(|word| word.starts_with(is_in_name) && !word.starts_with('-'))
-            .any(|word| lines.iter().any(|line| line.split(|c| !is_in_name(c)).any(|name| name == word)))
+        let words = |command: &str| -> Vec<String> {
+            let words = command.split(|c: char| c.is_whitespace() || c == '\'' || c == '"');
+            words.filter(|word| word.starts_with(is_in_name) && !word.starts_with('-')).map(str::to_owned).collect()
+        };
+        match self {
+            Self::Program { .. } => false,
+            // the last words name what the shell could not run, after the place where that stands
+            Self::Posix { command, .. } => {
+                let last = stderr.lines().rfind(|line| !line.trim().is_empty());
+                let (_, what) = last.and_then(|line| line.split_once(':')).unwrap_or_default();
+                words(command).iter().any(|word| what.split(|c| !is_in_name(c)).any(|name| name == word))
+            }
+            Self::PowerShell { command, .. } => {
+                words(command).iter().any(|word| stderr.contains(&format!("The term '{word}'")))
+            }
+        }
     }
 
     /// How long the argument is that `text` makes. In PowerShell all arguments stand in one script, and quotes are
@@ -311,6 +316,8 @@ mod tests {
             "environment: line 2: not-work: command not found",
             "environment: line 2: /opt/work: No such file or directory",
             "environment: line 2: --profile: command not found",
+            "work:1: command not found: no-such-notifier",
+            "work",
         ] {
             assert!(!posix("work --profile p").could_not_run_command(said), "{said}");
         }
@@ -318,7 +325,8 @@ mod tests {
         let powershell = Launcher::shell(ShellKind::PowerShell, None, None, "work").unwrap();
         let said = "work: \nLine |\n   1 |  work 'exec'\n     | The term 'work' is not recognized as a name of a cmdlet.\n     | Check.";
         assert!(powershell.could_not_run_command(said));
-        assert!(!powershell.could_not_run_command("The term 'no-such' is not recognized as a name of a cmdlet."));
+        let said = said.replace("term 'work'", "term 'no-such'");
+        assert!(!powershell.could_not_run_command(&said));
         let program = Launcher::program("work", "--codex-cmd").unwrap();
         assert!(!program.could_not_run_command("work: command not found"));
     }

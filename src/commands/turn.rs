@@ -370,7 +370,8 @@ impl<'a> Caller<'a> {
                         .hint("define it with --codex-shell-init, or in a file that the shell reads"),
                 };
                 // a shell ran, and what its initialization did with the prompt cannot be known
-                return Err(told.caused_by(last_words(&done.stderr)).agent_exit_status(Some(status)).turn_started());
+                let told = told.caused_by(last_words(&done.stderr)).agent_exit_status(Some(status)).turn_started();
+                return Err(told.session_id(ask.session.known().cloned()));
             }
             End::Exited(status) => Error::new(Kind::AgentFailed, format!("{backend} ended with exit status {status}")),
             End::Killed(signal) => Error::new(Kind::AgentFailed, format!("{backend} was killed by signal {signal}")),

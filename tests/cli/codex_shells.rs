@@ -25,6 +25,7 @@ fn turn_counts_as_started_once_a_shell_was_started() {
         let sandbox = with_session();
         let failure = fails(&sandbox, shell, "", "no-such-codex", 127, "agent_not_found");
         assert_eq!((failure.turn_started, failure.agent_exit_code), (Some(true), Some(127)), "{shell}");
+        assert_eq!(failure.session_id.as_deref(), Some("i"));
         sandbox.write("plain", "not a program");
         let failure = fails(&sandbox, shell, "", "./plain", 126, "agent_not_executable");
         assert_eq!((failure.turn_started, failure.agent_exit_code), (Some(true), Some(126)), "{shell}");
@@ -47,6 +48,17 @@ fn agent_that_ran_before_its_shell_failed_was_found() {
         assert_eq!(failure.session_id.as_deref(), Some("i"), "{init}");
         sandbox.only_call();
     }
+}
+
+#[test]
+#[ignore = "needs zsh"]
+fn agent_that_ran_before_its_zsh_failed_was_found() {
+    let sandbox = with_session();
+    let init = "work() { codex \"$@\" >/dev/null; no-such-notifier; }"; // zsh puts the function's name first
+    let failure = fails(&sandbox, "zsh -c", init, "work", 1, "agent_failed");
+    assert_eq!(failure.turn_started, Some(true));
+    fails(&sandbox, "zsh -c", "", "no-such-codex", 127, "agent_not_found");
+    sandbox.only_call();
 }
 
 #[test]
