@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -76,7 +76,9 @@ fn escape_control(json: &str) -> String {
     let (mut in_text, mut after_backslash) = (false, false);
     for c in json.chars() {
         match c {
-            '\0'..'\u{20}' if in_text => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            '\0'..'\u{20}' if in_text => {
+                write!(escaped, "\\u{:04x}", u32::from(c)).expect("a string takes everything");
+            }
             '\0'..'\u{20}' => escaped.push(' '),
             _ => escaped.push(c),
         }

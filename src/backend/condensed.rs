@@ -42,7 +42,7 @@ enum Escape {
 
 impl Condensed {
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
-        while let Some((&byte, rest)) = bytes.split_first() {
+        while let (Some((&byte, rest)), false) = (bytes.split_first(), self.too_long) {
             bytes = rest;
             match self.text.take() {
                 None => self.structure(byte),
