@@ -99,7 +99,6 @@ fn files_that_are_missing_or_folders() {
     ] {
         refuses(&sandbox, &[&create[..], &[option, file]].concat(), file);
     }
-    refuses(&sandbox, &["--backend", "codex", "list-sessions", "--workspace-dir", ""], "--workspace-dir");
     refuses(&sandbox, &["--backend", "codex", "list-sessions", "--mapping-file", " "], "--mapping-file");
 }
 
