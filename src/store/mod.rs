@@ -31,6 +31,10 @@ pub(crate) enum Error {
     Unreadable { path: PathBuf, why: String },
     #[error("the mapping '{}' cannot be written", path.display())]
     Unwritable { path: PathBuf, why: String },
+    /// The file is a mount of its own.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "files are not mounted there"))]
+    #[error("the mapping '{}' cannot be replaced", path.display())]
+    Mounted { path: PathBuf, why: String },
     #[cfg_attr(windows, expect(dead_code, reason = "the temp folder is the user's own there"))]
     #[error("the mapping '{}' is not safe to use", path.display())]
     Unsafe { path: PathBuf, why: String },
@@ -51,6 +55,11 @@ impl From<Error> for error::Error {
                 Kind::MappingUnwritable,
                 why,
                 "make the folder writable, or choose another place with INVOKE_PERSIST_DIR or --mapping-file",
+            ),
+            Error::Mounted { why, .. } => (
+                Kind::MappingUnwritable,
+                why,
+                "mount its directory instead of the file, or choose another place with INVOKE_PERSIST_DIR or --mapping-file",
             ),
             Error::Unsafe { why, .. } => (
                 Kind::MappingUnsafe,
