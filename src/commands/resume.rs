@@ -153,7 +153,7 @@ impl Resuming {
             role: turn.role,
             model: model.map(|name| Model { name, remembered: remembered.is_some() }),
             effort,
-            held: &[self.call.session_key(&resolved.id)],
+            held: &[self.call.session_key(&resolved.id).handed_down()],
             wait: self.wait,
         })?;
         let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));

@@ -13,6 +13,8 @@ mod doctor;
 mod forks;
 mod hostile_places;
 mod lists;
+#[cfg(target_os = "linux")] // processes above a call, and mount namespaces
+mod locks;
 mod man_pages;
 mod many_writers;
 mod mapping_file;
