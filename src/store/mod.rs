@@ -108,6 +108,15 @@ impl Store {
         self.place.file()
     }
 
+    /// Whether a file at `path`, put there later, would take the place of a mapping: of this one, or of any other in the
+    /// directory for mappings.
+    pub(crate) fn would_be_replaced_by(&self, path: &Path) -> bool {
+        let Ok(path) = location::resolve(path) else { return false };
+        let mappings = Root::chosen().ok().and_then(|root| location::resolve(&root.folder.join(location::FOLDER)).ok());
+        let file = self.place.resolved_file();
+        path == file || mappings.is_some_and(|mappings| path.starts_with(mappings)) || folder::is_same(&path, &file)
+    }
+
     /// What the file says; `None` where there is none. Creates nothing and takes no lock: a file is only ever replaced
     /// whole.
     pub(crate) fn read(&self) -> Result<Option<Mapping>, Error> {

@@ -120,6 +120,28 @@ fn program_that_an_ended_turn_left_waits_for_later_turns() {
 }
 
 #[test]
+fn name_that_goes_while_a_call_waits_is_created_again() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.save(backend, "a", "i");
+        sandbox.agent([
+            backend.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]),
+            backend.answers("new", "OK"),
+        ]);
+        let first = sandbox.start(&resume(backend));
+        wait_until(SOON, || sandbox.has_reached("up"));
+        let second = sandbox.start(&[&resume(backend)[..], &["--if-missing", "create"]].concat());
+        wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
+        sandbox.succeeds(&["--backend", backend.name(), "delete-session", "--session-name", "a"]);
+        sandbox.allow("go");
+        first.wait(SOON).succeeded();
+        second.wait(SOON).succeeded();
+        let list = sandbox.succeeds(&["--backend", backend.name(), "list-sessions"]).json();
+        assert_eq!(list["aliases"]["a"][backend.id_key()], "new");
+    }
+}
+
+#[test]
 fn several_calls_for_a_missing_name_make_one_session() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();

@@ -54,6 +54,20 @@ fn aside_names(file: &str) -> impl Iterator<Item = String> {
     std::iter::once(first.clone()).chain((1..).map(move |n| format!("{first}.{n}")))
 }
 
+/// Whether both paths lead to one file, however they are spelt: through mounts, or in capitals.
+#[cfg(unix)]
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    identity(one).is_some_and(|one| Some(one) == identity(other))
+}
+
+/// Resolved, a path that exists is spelt in one way only.
+#[cfg(windows)]
+pub(super) fn is_same(_one: &Path, _other: &Path) -> bool {
+    false
+}
+
 fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::Unreadable { path: path.to_owned(), why: reason(error) }
 }
