@@ -131,7 +131,7 @@ pub(super) struct Ask<'a> {
     pub(super) role: Option<&'a str>,
     pub(super) model: Option<Model<'a>>,
     pub(super) effort: Option<&'a str>,
-    /// Locks that this turn holds.
+    /// Locks that this turn holds, as they are handed down.
     pub(super) held: &'a [String],
     /// Whether to wait for a session that a process which is not ours has open.
     pub(super) wait: bool,

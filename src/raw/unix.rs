@@ -1,13 +1,19 @@
 //! What runs between fork and exec, questions to the kernel that no safe call asks, and memory in large pieces.
-#![expect(unsafe_code, reason = "pre_exec, sigaction, madvise and the pid that waitid tells have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "pre_exec, sigaction, madvise, getpwuid and the pid that waitid tells have no safe form"
+)]
 
+use std::ffi::{CStr, OsStr};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
 use rustix::fs::Mode;
-use rustix::process::Pid;
+use rustix::process::{Pid, Uid};
 
 /// The caller's umask, for the agent.
 static UMASK: OnceLock<Mode> = OnceLock::new();
@@ -75,6 +81,32 @@ pub(crate) fn expect_children() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// The home directory of `user` as the system's list of users has it; `None` for a user who is not in it, or has none.
+pub(crate) fn home_of(user: Uid) -> Option<PathBuf> {
+    /// No entry is longer.
+    const LONGEST: usize = 1 << 20;
+    let mut buffer: Vec<libc::c_char> = vec![0; 1 << 12];
+    let home = loop {
+        let mut found = std::ptr::null_mut();
+        // SAFETY: getpwuid_r writes to the zeroed struct and the buffer, whose length it is told, and to nothing else;
+        // after a success the pointers in the struct lead into the buffer, which lives until they were read
+        let status = unsafe {
+            let mut entry: libc::passwd = std::mem::zeroed();
+            let status =
+                libc::getpwuid_r(user.as_raw(), &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found);
+            if status == 0 && !found.is_null() && !entry.pw_dir.is_null() {
+                break CStr::from_ptr(entry.pw_dir).to_owned();
+            }
+            status
+        };
+        if status != libc::ERANGE || buffer.len() >= LONGEST {
+            return None;
+        }
+        buffer.resize(buffer.len() * 4, 0);
+    };
+    Some(PathBuf::from(OsStr::from_bytes(home.as_bytes()))).filter(|home| home.is_absolute())
 }
 
 /// How a process ended.

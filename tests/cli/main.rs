@@ -17,6 +17,8 @@ mod forks;
 mod from_the_scripts;
 mod hostile_places;
 mod lists;
+#[cfg(target_os = "linux")] // processes above a call, and mount namespaces
+mod locks;
 mod man_pages;
 mod many_writers;
 mod mapping_file;

@@ -174,9 +174,11 @@ fn forty_changes_at_once_are_all_there() {
 
 #[cfg(unix)] // owners, modes and links as Unix has them
 mod unix {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::Path;
+    use std::time::{Duration, SystemTime};
 
     use crate::support::*;
 
@@ -278,34 +280,51 @@ mod unix {
     }
 
     #[test]
-    fn a_link_in_the_place_of_the_temp_file_is_not_written_through() {
-        let sandbox = Sandbox::new();
-        sandbox.save(Backend::Claude, "a", "i");
-        let victim = sandbox.write("victim", "mine");
-        let folder = sandbox.mapping_path(Backend::Claude).parent().unwrap().to_owned();
-        // every number that the next process may get
-        let next = std::process::id();
-        for pid in next..next + 3000 {
-            symlink(&victim, folder.join(format!("claude-code-alias-mapping.json.tmp.{pid}"))).unwrap();
-        }
-        sandbox.save(Backend::Claude, "b", "j");
-        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
-        assert!(sandbox.mapping(Backend::Claude).contains("\"j\""));
-    }
-
-    #[test]
     fn what_crashed_writers_left_is_removed_by_the_next_write() {
         let sandbox = Sandbox::new();
         sandbox.save(Backend::Claude, "a", "i");
         let file = sandbox.mapping_path(Backend::Claude);
-        let beside = |suffix: &str| file.with_file_name(format!("claude-code-alias-mapping.json.{suffix}"));
-        let (gone, alive, foreign) =
-            (beside("tmp.4194305"), beside(&format!("tmp.{}", std::process::id())), beside("tmp.x"));
-        for path in [&gone, &alive, &foreign] {
-            fs::write(path, "half").unwrap();
-        }
+        let beside = |suffix: &str| file.with_file_name(format!("claude-code-alias-mapping.json.tmp.{suffix}"));
+        let make = |suffix: &str, age: u64| {
+            let made = fs::File::create(beside(suffix)).unwrap();
+            made.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            made
+        };
+        drop((make("0123456789abcdef", 1), make("4194305", 4000), make("fedcba9876543210", 4000)));
+        // another writer's, whatever its number is in its own container, and what is not ours to judge
+        let written = make("00000000000000ff", 1);
+        written.try_lock().unwrap();
+        drop((make("7", 1), make(&std::process::id().to_string(), 1), make("x", 4000), make("cafe", 4000)));
+        symlink(&file, beside("0000000000000000")).unwrap();
         sandbox.save(Backend::Claude, "b", "j");
-        assert_eq!((gone.exists(), alive.exists(), foreign.exists()), (false, true, true));
+        let left = fs::read_dir(file.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: BTreeSet<_> = left.map(|name| file.with_file_name(name)).collect();
+        let own = std::process::id().to_string();
+        let stay = ["00000000000000ff", "7", &own, "x", "cafe", "0000000000000000"].map(beside);
+        assert_eq!(left, stay.into_iter().chain([file.clone()]).collect());
+        assert!(sandbox.mapping(Backend::Claude).contains("\"j\""));
+    }
+
+    #[test]
+    fn shared_directory_of_a_killed_call_is_opened_to_others_by_the_next() {
+        let mut sandbox = Sandbox::new();
+        let shared = sandbox.temp().join("agent-sessions");
+        fs::create_dir(&shared).unwrap();
+        set_mode(&shared, 0o700);
+        sandbox.succeeds(&["--backend", "claude", "list-sessions"]);
+        assert_eq!(mode(&shared), 0o700, "what only reads changes nothing");
+        sandbox.save(Backend::Claude, "a", "i");
+        assert_eq!(mode(&shared), 0o1777);
+        // a mode that somebody chose stays
+        set_mode(&shared, 0o755);
+        sandbox.save(Backend::Claude, "b", "i");
+        assert_eq!(mode(&shared), 0o755);
+        let private = sandbox.root().join("mine/agent-sessions");
+        fs::create_dir_all(&private).unwrap();
+        set_mode(&private, 0o700);
+        sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("mine"));
+        sandbox.save(Backend::Claude, "a", "i");
+        assert_eq!(mode(&private), 0o700);
     }
 
     #[test]

@@ -165,3 +165,37 @@ fn a_call_that_ends_before_its_agent_runs_leaves_nothing_beside_the_file() {
     running.wait(SOON);
     assert!(files(&sandbox).is_empty(), "{:?}", files(&sandbox));
 }
+
+#[test]
+fn file_that_holds_names_is_not_replaced() {
+    let sandbox = with_session(Backend::Claude);
+    let own = sandbox.mapping_path(Backend::Claude);
+    let other = sandbox.mapping_path(Backend::Codex);
+    let named = sandbox.write("m.json", "{\"aliases\": {\"a\": {\"session_id\": \"i\"}}}");
+    let refused = |file: &str, options: &[&str]| {
+        let before = fs::read_to_string(&own).unwrap() + &fs::read_to_string(&named).unwrap();
+        for verb in ["resume-json", "resume-stream"] {
+            let call = resume(verb, &[options, &["--output-file", file]].concat());
+            let failure = sandbox.fails(&call, 2, "usage");
+            assert!(failure.message.contains("is where the mapping is"), "{failure:?}");
+        }
+        assert_eq!(fs::read_to_string(&own).unwrap() + &fs::read_to_string(&named).unwrap(), before);
+    };
+    refused(own.to_str().unwrap(), &[]);
+    refused(other.to_str().unwrap(), &[]);
+    refused(own.to_str().unwrap(), &["--mapping-file", "m.json"]);
+    refused("./m.json", &["--mapping-file", "m.json"]);
+    #[cfg(unix)] // making links takes a privilege elsewhere
+    {
+        std::os::unix::fs::symlink("m.json", sandbox.workspace().join("link.json")).unwrap();
+        refused("link.json", &["--mapping-file", "m.json"]);
+        refused("m.json", &["--mapping-file", "link.json"]);
+    }
+    assert!(sandbox.calls().is_empty());
+    // one that is to be made
+    let create = ["--backend", "claude", "--mapping-file", "new.json", "--if-missing", "create"];
+    let create = [&create[..], &["--output-file", "../ws/new.json"]].concat();
+    let failure = sandbox.fails(&resume("resume-json", &create), 2, "usage");
+    assert!(failure.message.contains("is where the mapping is"), "{failure:?}");
+    sandbox.succeeds(&resume("resume-json", &["--mapping-file", "m.json", "--output-file", "out.json"]));
+}
