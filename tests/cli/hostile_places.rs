@@ -370,3 +370,45 @@ fn what_belongs_to_somebody_else_is_refused() {
     give_away(&file(&sandbox));
     bound_by_permissions(|| is_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR"));
 }
+
+/// A link of this owner in a sticky directory that everyone may write to.
+fn plant(sandbox: &Sandbox, target: &str, owner: u32) -> PathBuf {
+    let shared = sandbox.root().join("shared");
+    fs::create_dir(&shared).unwrap();
+    set_mode(&shared, 0o1777);
+    let link = shared.join("planted");
+    symlink(sandbox.root().join(target), &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(owner), None).unwrap();
+    link
+}
+
+#[test]
+fn mapping_file_at_a_planted_link_is_refused() {
+    const PRECIOUS: &str = "{\"aliases\": {\"a\": {\"session_id\": \"i\"}}}";
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can give a link to somebody else");
+        return;
+    }
+    for below in ["", "m.json"] {
+        let sandbox = with_session(Backend::Claude);
+        let file = sandbox.write(sandbox.root().join("precious/m.json"), PRECIOUS);
+        let link = plant(&sandbox, if below.is_empty() { "precious/m.json" } else { "precious" }, 65534);
+        let named = if below.is_empty() { link.clone() } else { link.join(below) };
+        let named = ["--mapping-file", named.to_str().unwrap()];
+        for args in READING.into_iter().chain(CHANGING).chain(PAYING) {
+            let failure = sandbox.run(&of(Backend::Claude, &[args, &named].concat())).failed(6, "mapping_unsafe");
+            assert!(failure.message.contains("belongs to user 65534"), "{args:?}: {failure:?}");
+        }
+        assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+        assert_eq!(fs::read_to_string(&file).unwrap(), PRECIOUS);
+        // a link of the directory's owner, or of ours, is followed, and so is any outside of such a directory
+        std::os::unix::fs::chown(link.parent().unwrap(), Some(65534), None).unwrap();
+        sandbox.succeeds(&of(Backend::Claude, &[READING[1], &named].concat()));
+        std::os::unix::fs::lchown(&link, Some(0), None).unwrap();
+        sandbox.succeeds(&of(Backend::Claude, &[READING[1], &named].concat()));
+        std::os::unix::fs::lchown(&link, Some(65533), None).unwrap();
+        sandbox.fails(&of(Backend::Claude, &[READING[1], &named].concat())[2..], 6, "mapping_unsafe");
+        set_mode(link.parent().unwrap(), 0o755);
+        sandbox.succeeds(&of(Backend::Claude, &[READING[1], &named].concat()));
+    }
+}
