@@ -206,7 +206,8 @@ fn names_that_cannot_be_typed_are_not_offered() {
     let sandbox = Sandbox::new();
     sandbox.write_mapping(
         Backend::Claude,
-        r#"{"aliases": {"\u001b[31mred": "i", "a\nb": "i", " space": "i", "-one": "i", "--two": "i", "größe": "i"}}"#,
+        r#"{"aliases": {"\u001b[31mred": "i", "a\nb": "i", "exe.\u202egnp": "i", "\u061ca": "i", " space": "i", "-one": "i",
+            "--two": "i", "größe": "i"}}"#,
     );
     assert_eq!(offered(&sandbox, &["resolve", "--session-name", ""]), ["-one", "größe"]);
     // two dashes are an option, but not behind the =
@@ -268,6 +269,18 @@ fn the_script_is_for_the_command_it_was_asked_of() {
     }
     let failure = sandbox.fails(&["completions", "sh"], 2, "usage");
     assert!(failure.message.contains("'sh'"), "{}", failure.message);
+}
+
+#[cfg(unix)]
+#[test]
+fn script_is_printed_in_a_deleted_directory() {
+    let sandbox = Sandbox::new();
+    let program = sandbox.cmd(&[]).get_program().to_owned();
+    let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$0\" completions bash";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script]).arg(&program).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
+    let output = shell.run().succeeded();
+    assert!(output.stdout.contains(program.to_str().unwrap()), "{}", output.stdout);
 }
 
 /// Real shells. They are asked as a person would ask them: by keys, in a terminal.
