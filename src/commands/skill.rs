@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
         SkillAction::Uninstall(options) => change(context, options, Verb::Uninstall),
         SkillAction::List(options) => list(context, &options.places),
         SkillAction::Show { skill, reference } => print(&skill.text(*reference)),
-        SkillAction::Export { skill, dir, force } => export(*skill, dir, *force),
+        SkillAction::Export { skill, dir, force } => export(context, *skill, dir, *force),
         SkillAction::Shim { dir, undo } => shim(context, dir, *undo),
     }
 }
@@ -87,12 +87,11 @@ impl Deed {
     }
 
     /// Does it. Tells where something was kept.
-    fn perform(self, place: &Place) -> Result<Option<PathBuf>> {
+    fn perform(self, target: &Target) -> Result<Option<PathBuf>> {
         match self {
-            Self::Install | Self::Update => place.install(false),
-            Self::Replace => place.install(true),
-            Self::Remove => place.remove(false),
-            Self::MoveAside => place.remove(true),
+            Self::Install | Self::Update | Self::Replace => target.place.install(&target.state),
+            Self::Remove => target.place.remove(false),
+            Self::MoveAside => target.place.remove(true),
             Self::Nothing => Ok(None),
         }
     }
@@ -102,16 +101,20 @@ fn change(context: &Context, options: &SkillChange, verb: Verb) -> Result<()> {
     let here = location::current_folder()?;
     let of = if verb == Verb::Install { Of::Here } else { Of::Installed };
     let targets = targets(&options.places, &here, &[Scope::User], of)?;
+    let deed_for = |target: &Target| match Deed::of(verb, &target.state) {
+        Deed::Replace | Deed::MoveAside if !options.force => Err(refused(target)),
+        deed => Ok(deed),
+    };
     // all are looked at before one is touched
     for target in &targets {
-        if !options.force && matches!(Deed::of(verb, &target.state), Deed::Replace | Deed::MoveAside) {
-            return Err(refused(target));
-        }
+        deed_for(target)?;
     }
     let mut changes = Changes { dry_run: options.dry_run, done: Vec::new(), twice: Vec::new(), shell: None };
-    for target in targets {
-        let deed = Deed::of(verb, &target.state);
-        let kept = if options.dry_run { None } else { process::with_callers_umask(|| deed.perform(&target.place))? };
+    for mut target in targets {
+        let _lock = if options.dry_run { None } else { target.place.lock(context.notes)? };
+        target.state = target.place.state()?; // another call may have changed it
+        let deed = deed_for(&target)?;
+        let kept = if options.dry_run { None } else { process::with_callers_umask(|| deed.perform(&target))? };
         changes.done.push(Change { target, deed, kept });
     }
     if verb != Verb::Uninstall {
@@ -220,21 +223,22 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
     Ok(())
 }
 
-fn export(skill: Skill, dir: &Path, force: bool) -> Result<()> {
+fn export(context: &Context, skill: Skill, dir: &Path, force: bool) -> Result<()> {
     let place = Place { skill, skills: dir.to_owned() };
+    let _lock = place.lock(context.notes)?;
     let state = place.state()?;
     let folder = place.folder();
     if state != State::Missing && !force {
         return Err(Error::new(Kind::Io, format!("'{}' is there already", folder.display()))
             .hint("choose another folder, or add --force"));
     }
-    let kept = process::with_callers_umask(|| place.install(state.is_precious()))?;
+    let kept = process::with_callers_umask(|| place.install(&state))?;
     let kept = kept.map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
     print(&format!("{}\n", escape_control(&format!("written: {}{kept}", folder.display()))))
 }
 
 fn shim(context: &Context, dir: &Path, undo: bool) -> Result<()> {
-    let original = Original::open(dir)?;
+    let original = Original::open(dir, context.notes)?;
     let (script, kept) = (original.script().display(), original.kept().display());
     let done = if undo { original.restore()? } else { original.replace(context.global.backend)? };
     let told = match (done, undo) {

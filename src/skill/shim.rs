@@ -1,13 +1,15 @@
 //! The original's skills call a Python script in their own folder. Here that script makes room for one that runs this
 //! program, so that their text works unchanged.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::Skill;
 use crate::backend::Backend;
 use crate::error::{Error, Kind, Result};
+use crate::lock::Lock;
+use crate::output::Notes;
 use crate::store::location;
 
 /// The script, in an original and in a skill of ours.
@@ -30,16 +32,17 @@ pub(crate) enum Done {
     Unchanged,
 }
 
-/// An installed skill whose script can be replaced.
+/// An installed skill whose script can be replaced, which no other call does meanwhile.
 pub(crate) struct Original {
     script: PathBuf,
     kept: PathBuf,
     content: Vec<u8>,
+    _lock: Option<Lock>,
 }
 
 impl Original {
     /// `folder` is the skill's, as the original installed it.
-    pub(crate) fn open(folder: &Path) -> Result<Self> {
+    pub(crate) fn open(folder: &Path, notes: Notes) -> Result<Self> {
         let script = folder.join(SCRIPT);
         let refused = |why: String| {
             Error::usage(format!("'{}' is no skill of the original", folder.display()))
@@ -52,10 +55,11 @@ impl Original {
             return Err(refused(format!("{SCRIPT} is no script")));
         }
         let real = location::resolve(&script).map_err(|error| failed(&script, "found", &error))?;
+        let lock = super::lock(real.parent().unwrap_or(&real), notes)?;
         let content = fs::read(&real).map_err(|error| failed(&script, "read", &error))?;
         let mut kept = real.clone().into_os_string();
         kept.push(KEPT);
-        Ok(Self { script: real, kept: kept.into(), content })
+        Ok(Self { script: real, kept: kept.into(), content, _lock: lock })
     }
 
     /// Where the original script is while the stand-in is in its place.
@@ -96,28 +100,59 @@ impl Original {
             Error::usage(format!("'{}' does not tell whose sessions it keeps", self.script.display()))
                 .hint("add --backend claude or --backend codex")
         })?;
-        if fs::symlink_metadata(&self.kept).is_ok() {
-            return Err(Error::new(Kind::Io, format!("'{}' is in the way", self.kept.display()))
-                .caused_by("a script was kept there before, and the one in its place is not ours")
-                .hint("look which of both you want, and move the other away"));
-        }
         let put = || {
-            // a second name first, then the new file over the first one: the script is never missing
-            if fs::hard_link(&self.script, &self.kept).is_err() {
-                fs::copy(&self.script, &self.kept)?;
-            }
-            let folder = self.script.parent().unwrap_or(Path::new("."));
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            // the script is never missing: it gets a second name first, and then the stand-in takes the first one
+            let directory = self.script.parent().unwrap_or(Path::new("."));
+            let mut file = tempfile::NamedTempFile::new_in(directory)?;
             file.write_all(skill.stand_in().as_bytes())?;
             file.as_file().set_permissions(fs::metadata(&self.script)?.permissions())?;
             file.as_file().sync_all()?;
-            file.persist(&self.script).map_err(|error| error.error)?;
-            io::Result::Ok(Done::Changed)
+            let is_new = self.keep()?;
+            file.persist(&self.script).map(drop).map_err(|error| {
+                // the script is still there, so the second name is one too many
+                if is_new && fs::read(&self.script).is_ok_and(|content| content == self.content) {
+                    let _ = fs::remove_file(&self.kept);
+                }
+                error.error
+            })
         };
-        put().map_err(|error| {
-            let _ = fs::remove_file(&self.kept);
-            failed(&self.script, "replaced", &error)
-        })
+        match put() {
+            Ok(()) => Ok(Done::Changed),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::new(Kind::Io, format!("'{}' is in the way", self.kept.display()))
+                    .caused_by("a script was kept there before, and the one in its place is not ours")
+                    .hint("look which of both you want, and move the other away"))
+            }
+            Err(error) => Err(failed(&self.script, "replaced", &error)),
+        }
+    }
+
+    /// Gives the script a second name, or if the file system knows none, a copy. Returns whether that is new: a call
+    /// that was killed may have left it.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AlreadyExists`] if something else has that name. It is left alone.
+    fn keep(&self) -> io::Result<bool> {
+        let is_there = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
+        let kept = match fs::hard_link(&self.script, &self.kept) {
+            Err(error) if !is_there(&error) => self.copy(),
+            done => done,
+        };
+        match kept {
+            Err(error) if is_there(&error) && fs::read(&self.kept).is_ok_and(|kept| kept == self.content) => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Copies the script to a file that was not there.
+    fn copy(&self) -> io::Result<()> {
+        let mut file = File::create_new(&self.kept)?;
+        let copied = file.write_all(&self.content).and_then(|()| {
+            file.set_permissions(fs::metadata(&self.script)?.permissions())?;
+            file.sync_all()
+        });
+        copied.inspect_err(|_| drop(fs::remove_file(&self.kept)))
     }
 
     /// Puts the script back.

@@ -24,5 +24,6 @@ mod prompts;
 mod readme;
 mod settings;
 mod skills;
+mod skills_at_once;
 mod support;
 mod verdicts;
