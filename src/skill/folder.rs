@@ -220,7 +220,11 @@ fn is_of_the_place(error: &io::Error) -> bool {
 }
 
 /// Renames `from`, but not over something.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] if something has that name.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};

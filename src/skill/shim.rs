@@ -1,11 +1,14 @@
 //! The original's skills call a Python script in their own folder. Here that script makes room for one that runs this
 //! program, so that their text works unchanged.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 use super::Skill;
+use super::folder::rename_new;
 use crate::backend::Backend;
 use crate::error::{Error, Kind, Result};
 use crate::lock::Lock;
@@ -102,11 +105,7 @@ impl Original {
         })?;
         let put = || {
             // the script is never missing: it gets a second name first, and then the stand-in takes the first one
-            let directory = self.script.parent().unwrap_or(Path::new("."));
-            let mut file = tempfile::NamedTempFile::new_in(directory)?;
-            file.write_all(skill.stand_in().as_bytes())?;
-            file.as_file().set_permissions(fs::metadata(&self.script)?.permissions())?;
-            file.as_file().sync_all()?;
+            let file = self.beside(skill.stand_in().as_bytes())?;
             let is_new = self.keep()?;
             file.persist(&self.script).map(drop).map_err(|error| {
                 // the script is still there, so the second name is one too many
@@ -135,24 +134,31 @@ impl Original {
     /// [`io::ErrorKind::AlreadyExists`] if something else has that name. It is left alone.
     fn keep(&self) -> io::Result<bool> {
         let is_there = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
+        let is_file = || fs::symlink_metadata(&self.kept).is_ok_and(|metadata| metadata.is_file());
+        let is_same = || is_file() && fs::read(&self.kept).is_ok_and(|kept| kept == self.content);
         let kept = match fs::hard_link(&self.script, &self.kept) {
             Err(error) if !is_there(&error) => self.copy(),
             done => done,
         };
         match kept {
-            Err(error) if is_there(&error) && fs::read(&self.kept).is_ok_and(|kept| kept == self.content) => Ok(false),
+            Err(error) if is_there(&error) && is_same() => Ok(false),
             done => done.map(|()| true),
         }
     }
 
-    /// Copies the script to a file that was not there.
+    /// Copies the script. The copy has its name when it is whole.
     fn copy(&self) -> io::Result<()> {
-        let mut file = File::create_new(&self.kept)?;
-        let copied = file.write_all(&self.content).and_then(|()| {
-            file.set_permissions(fs::metadata(&self.script)?.permissions())?;
-            file.sync_all()
-        });
-        copied.inspect_err(|_| drop(fs::remove_file(&self.kept)))
+        let file = self.beside(&self.content)?;
+        rename_new(file.path(), &self.kept)
+    }
+
+    /// A file beside the script with the script's permissions, removed if it is not given a name.
+    fn beside(&self, content: &[u8]) -> io::Result<NamedTempFile> {
+        let mut file = NamedTempFile::new_in(self.script.parent().unwrap_or(Path::new(".")))?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(fs::metadata(&self.script)?.permissions())?;
+        file.as_file().sync_all()?;
+        Ok(file)
     }
 
     /// Puts the script back.

@@ -75,6 +75,17 @@ fn shim_goes_on_where_a_killed_one_stopped() {
     assert!(fs::read_to_string(&script).unwrap().contains("Runs invoke-persist"));
 }
 
+#[cfg(unix)]
+#[test]
+fn link_to_the_script_is_not_a_second_name_for_it() {
+    let sandbox = repository();
+    let [script, kept] = plant_original(&sandbox);
+    std::os::unix::fs::symlink(&script, &kept).unwrap();
+    let failure = sandbox.fails(&["skill", "shim", "skill"], 1, "io");
+    assert!(failure.message.contains("is in the way"), "{}", failure.message);
+    assert_eq!(fs::read_to_string(&script).unwrap(), ORIGINAL);
+}
+
 #[cfg(target_os = "linux")]
 mod slowed {
     use std::process::Command;
