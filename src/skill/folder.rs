@@ -9,8 +9,6 @@ use tempfile::TempDir;
 
 use super::{Files, MAIN_FILE, Skill, Stamp, digest_of};
 use crate::error::{Error, Kind, Result};
-use crate::lock::Lock;
-use crate::output::Notes;
 use crate::store::location;
 
 /// More files than this are no skill of ours, and need not be read to know it.
@@ -90,8 +88,11 @@ impl Place {
             Err(error) => return Err(fail(error)),
         }
         let mut files = Files::new();
-        if !read(&folder, "", &mut files).map_err(fail)? {
-            return foreign("it holds other things than a skill does");
+        match read(&folder, "", &mut files) {
+            Ok(true) => {}
+            Ok(false) => return foreign("it holds other things than a skill does"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.state(), // it was changed meanwhile
+            Err(error) => return Err(fail(error)),
         }
         let Some(stamp) = files.get(MAIN_FILE).and_then(|main| Stamp::of(main)) else {
             return foreign("its SKILL.md is not from this program");
@@ -105,11 +106,6 @@ impl Place {
         } else {
             State::Outdated { version: stamp.version }
         })
-    }
-
-    /// Keeps other calls from changing the directory for skills, and waits for one that does; see [`super::lock`].
-    pub(crate) fn lock(&self, notes: Notes) -> Result<Option<Lock>> {
-        super::lock(&self.skills, notes)
     }
 
     /// Puts the skill there, in the place of what is there now. What is precious is moved aside; tells where.
