@@ -16,7 +16,7 @@ use crate::env;
 use crate::error::{Error, Kind, Result};
 use crate::input;
 use crate::launcher;
-use crate::output::Notes;
+use crate::output::{Notes, is_obeyed};
 use crate::process::{self, End, Passing, Runner};
 use crate::render::Renderer;
 use crate::session::{AgentSessionId, SessionName, is_blank};
@@ -474,14 +474,14 @@ fn quote(word: &str) -> String {
     if word.chars().all(plain) {
         return word.to_owned();
     }
-    if !word.chars().any(char::is_control) {
+    if !word.chars().any(is_obeyed) {
         return shell_words::quote(word).into_owned();
     }
     let escaped: String = word
         .chars()
         .map(|c| match c {
             '\\' | '\'' => format!("\\{c}"),
-            c if c.is_control() => {
+            c if is_obeyed(c) => {
                 c.to_string().bytes().flat_map(|byte| format!("\\x{byte:02x}").into_bytes()).map(char::from).collect()
             }
             c => c.to_string(),

@@ -32,5 +32,6 @@ mod readme;
 mod session_ids;
 mod settings;
 mod skills;
+mod skills_at_once;
 mod support;
 mod verdicts;

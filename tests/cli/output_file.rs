@@ -97,6 +97,85 @@ fn a_file_that_cannot_be_written_is_told_before_the_agent_is_called() {
     assert!(sandbox.calls().is_empty());
 }
 
+/// `resume-json --print-result` into this file.
+fn resume_into(file: &str) -> [&str; 8] {
+    ["resume-json", "--session-name", "a", "--prompt", "p", "--print-result", "--output-file", file]
+}
+
+#[test]
+fn dash_means_standard_output() {
+    let sandbox = with_session(Backend::Claude);
+    assert_eq!(sandbox.succeeds(&resume_into("-")).stdout, "the answer\n");
+    assert!(files(&sandbox).is_empty());
+    sandbox.succeeds(&resume_into("./-"));
+    assert_eq!(files(&sandbox), ["-"]);
+}
+
+#[test]
+fn path_that_can_only_be_a_directory_is_refused() {
+    let sandbox = with_session(Backend::Claude);
+    for path in ["new/", "new/.", "new/..", "new//", "."] {
+        let failure = sandbox.fails(&resume_into(path), 2, "usage");
+        assert!(failure.message.contains("directory"), "{}", failure.message);
+    }
+    assert!(sandbox.calls().is_empty() && files(&sandbox).is_empty());
+}
+
+#[cfg(not(windows))] // Windows limits the path as a whole
+#[test]
+fn name_may_be_as_long_as_the_file_system_allows() {
+    let sandbox = with_session(Backend::Claude);
+    let name = "n".repeat(256);
+    sandbox.fails(&resume_into(&name), 1, "io");
+    assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+    let name = "n".repeat(255);
+    sandbox.succeeds(&resume_into(&name));
+    assert_eq!(files(&sandbox), [name]);
+}
+
+#[cfg(unix)]
+#[test]
+fn read_only_file_is_not_replaced() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = with_session(Backend::Claude);
+    let file = sandbox.write("out", "precious");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    let failure = bound_by_permissions(|| sandbox.fails(&resume_into("out"), 1, "io"));
+    assert!(failure.message.contains("out cannot be written: permission denied"), "{}", failure.message);
+    assert_eq!(fs::read(&file).unwrap(), b"precious");
+    assert!(sandbox.calls().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn planted_link_is_not_followed() {
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can give a link to somebody else");
+        return;
+    }
+    let sandbox = with_session(Backend::Claude);
+    let precious = sandbox.write(sandbox.home().join(".profile"), "precious");
+    let shared = sandbox.root().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+    for (link, target, named) in [("file", ".profile", "file"), ("directory", ".", "directory/.profile")] {
+        let link = shared.join(link);
+        symlink(sandbox.home().join(target), &link).unwrap();
+        let named = shared.join(named);
+        let named = named.to_str().unwrap();
+        lchown(&link, Some(65534), None).unwrap();
+        let failure = sandbox.fails(&resume_into(named), 1, "io");
+        assert!(failure.message.contains("belongs to user 65534"), "{}", failure.message);
+        assert_eq!(fs::read(&precious).unwrap(), b"precious");
+        assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+    }
+    // a link of the directory's owner is followed
+    chown(&shared, Some(65534), None).unwrap();
+    sandbox.succeeds(&resume_into(shared.join("file").to_str().unwrap()));
+    assert_eq!(fs::read(&precious).unwrap(), b"the answer\n");
+}
+
 #[cfg(unix)]
 #[test]
 fn the_file_is_the_users_alone_and_links_are_followed() {
