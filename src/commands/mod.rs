@@ -16,6 +16,7 @@ mod hold;
 mod list_sessions;
 mod man;
 mod output_file;
+mod private_folder;
 mod probe;
 mod progress;
 mod rename_session;

@@ -5,9 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use super::call::AgentCall;
+use super::private_folder::PrivateFolder;
 use super::progress::Progress;
 use crate::backend::codex::{self, FullAuto};
 use crate::backend::{Account, Backend, Form, Model, Prompt, Role, Session, Transcript, Turn};
@@ -479,30 +478,4 @@ fn shorten(words: &str) -> String {
         from += 1;
     }
     format!("… {}", &words[from..])
-}
-
-/// A folder that only we can enter, made when first needed and removed at the end.
-#[derive(Default)]
-struct PrivateFolder(std::cell::OnceCell<TempDir>);
-
-impl PrivateFolder {
-    /// A path in the folder, where nothing is.
-    fn path(&self, name: &str) -> Result<PathBuf> {
-        if self.0.get().is_none() {
-            // by the rule for the mapping's place, which was the original's for this folder too
-            let place = location::temp_folder()?;
-            let folder = tempfile::Builder::new().prefix("invoke-persist-").tempdir_in(place);
-            let folder =
-                folder.map_err(|error| Error::new(Kind::Io, "no temporary folder can be made").because(&error))?;
-            let _ = self.0.set(folder);
-        }
-        Ok(self.0.get().expect("just made").path().join(name))
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-        let path = self.path(name)?;
-        fs::write(&path, bytes)
-            .map_err(|error| Error::new(Kind::Io, format!("'{}' cannot be written", path.display())).because(&error))?;
-        Ok(path)
-    }
 }

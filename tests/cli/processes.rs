@@ -464,3 +464,45 @@ fn a_stopped_call_stops_its_agent_and_both_go_on() {
     sandbox.allow("go");
     running.wait(SOON).succeeded();
 }
+
+#[test]
+#[cfg(unix)] // a folder's time can be set
+fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
+    let folders = |sandbox: &Sandbox| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(sandbox.temp()).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.file_name().is_some_and(|name| name != "agent-sessions")).collect()
+    };
+    let make_old = |folder: &std::path::Path| {
+        let old = std::time::SystemTime::now() - Duration::from_secs(2 * 3600);
+        std::fs::File::open(folder).unwrap().set_modified(old).unwrap();
+    };
+    let sandbox = with_turn(endless());
+    let killed = sandbox.start(&resume(&[]));
+    wait_until(SOON, || sandbox.has_reached("up"));
+    killed.signal(Signal::KILL);
+    drop(killed);
+    let left = folders(&sandbox);
+    assert_eq!(left.len(), 1, "{left:?}");
+    let pid = sandbox.only_call().pid;
+    wait_until(SOON, || !is_alive(pid));
+
+    // a young one stays, and so does an old one that is in use, and what only has a similar name
+    let similar = sandbox.temp().join("invoke-persist-100000");
+    std::fs::create_dir(&similar).unwrap();
+    make_old(&similar);
+    sandbox.save(Backend::Codex, "b", "j");
+    sandbox.agent(Backend::Codex.answers("j", "OK").after([Step::create("b-is-up"), Step::wait_for("go")]));
+    let running = sandbox.start(&["--backend", "codex", "resume-json", "--session-name", "b", "--prompt", "p"]);
+    wait_until(SOON, || sandbox.has_reached("b-is-up"));
+    assert_eq!(folders(&sandbox).len(), 3, "{:?}", folders(&sandbox));
+    for folder in folders(&sandbox) {
+        make_old(&folder);
+    }
+    sandbox.agent(Backend::Codex.answers("i", "OK"));
+    sandbox.succeeds(&resume(&[]));
+    let kept = folders(&sandbox);
+    assert!(kept.len() == 2 && kept.contains(&similar) && !kept.contains(&left[0]), "{kept:?}");
+    sandbox.allow("go");
+    assert_eq!(running.wait(SOON).succeeded().json()["final_message"], "OK");
+    assert_eq!(folders(&sandbox), [similar]);
+}
