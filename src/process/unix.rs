@@ -125,6 +125,7 @@ impl Agent {
     pub(super) fn start(mut command: Command, events: Sender<Event>) -> io::Result<Self> {
         become_subreaper();
         raw::expect_children()?;
+        raw::keep_descriptors();
         raw::lead_a_session(&mut command);
         let strangers = Arc::new(children());
         let known = Arc::clone(&strangers);

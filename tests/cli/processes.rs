@@ -465,6 +465,51 @@ fn a_stopped_call_stops_its_agent_and_both_go_on() {
     running.wait(SOON).succeeded();
 }
 
+/// The program behind a shell that does something first. `script` ends with `exec "$@"`.
+#[cfg(unix)]
+fn in_shell(script: &str, sandbox: &Sandbox, args: &[&str]) -> std::process::Command {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_invoke-persist")]).args(args);
+    shell.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
+    shell
+}
+
+#[cfg(unix)]
+fn good_turn_with_server() -> Turn {
+    let steps = vec![Step::lock("server"), Step::create("up"), Step::wait_for("stop")];
+    let server = Step::Grandchild { steps, holds: Vec::new(), own_session: false };
+    Backend::Codex.answers("i", "OK").after([server, Step::wait_for("up")])
+}
+
+#[test]
+#[cfg(unix)] // descriptors
+fn agent_inherits_its_three_streams_alone() {
+    let sandbox = with_turn(good_turn_with_server());
+    // whoever reads 3 or 9 to the end would wait for the server
+    let mut command = in_shell("exec 3>&1 9>&2 >/dev/null 2>&1; exec \"$@\"", &sandbox, &resume(&[]));
+    assert_eq!(command.start().wait(SOON).code, Some(0));
+    assert!(sandbox.is_locked("server"));
+    sandbox.allow("stop");
+    wait_until(SOON, || !sandbox.is_locked("server"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs strace"]
+fn agent_inherits_its_three_streams_alone_where_the_kernel_has_no_call_for_that() {
+    for (error, open) in [("ENOSYS", "5<&0"), ("EINVAL", "5<&0 8</dev/null")] {
+        let mut sandbox = with_turn(Turn::default());
+        let script = "for fd in 3 5 7 8 9; do (eval \": <&$fd\") 2>/dev/null && echo $fd; done >inherited; true\n";
+        let script = sandbox.write("agent", script);
+        sandbox.env("CODEX_CMD", format!("sh '{}'", script.display()));
+        let inject = format!("inject=close_range:error={error}");
+        let trace =
+            format!("exec strace -qq -f -o /dev/null -e trace=close_range -e {inject} \"$@\" {open} 9</dev/null");
+        in_shell(&trace, &sandbox, &resume(&[])).run().succeeded();
+        assert_eq!(std::fs::read_to_string(sandbox.workspace().join("inherited")).unwrap(), "");
+    }
+}
+
 #[test]
 #[cfg(unix)] // a folder's time can be set
 fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
