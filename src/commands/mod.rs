@@ -58,6 +58,7 @@ pub(crate) struct Context {
 
 /// Understands the command line and runs its verb. Tells with it in which format an error is to be reported.
 pub(crate) fn start(started: Instant) -> (Format, Result<()>) {
+    process::prepare_signals();
     process::keep_files_private();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();

@@ -6,6 +6,8 @@
 //! left but zombies, on Linux nothing that has left the group either. A turn that ends by itself and well is not
 //! touched: what it leaves running (a dev server, say) was meant to run.
 
+#[cfg(unix)]
+mod sentry;
 mod streams;
 #[cfg(unix)]
 mod unix;
@@ -42,6 +44,12 @@ const PIPE_CAPACITY: u64 = 1 << 20;
 /// From here on what this program makes is its user's alone, whatever the caller's umask is; agents get the caller's.
 pub(crate) fn keep_files_private() {
     platform::keep_files_private();
+}
+
+/// Settles what signals mean before any agent runs: a limit for the size of files is an error of the write that reaches
+/// it, and the first process of a container can be ended.
+pub(crate) fn prepare_signals() {
+    platform::prepare_signals();
 }
 
 /// Runs `work`, whose files are as private or open as the caller wants them. For when no other thread makes any.

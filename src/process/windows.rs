@@ -26,6 +26,9 @@ pub(super) fn ends_us(signal: i32) -> bool {
     signal == INTERRUPT
 }
 
+/// There are no signals to prepare for.
+pub(super) fn prepare_signals() {}
+
 /// Who hears of Ctrl-C; `None` where no agent is there that it could be handed to.
 static LISTENER: Mutex<Option<Sender<Event>>> = Mutex::new(None);
 

@@ -86,6 +86,20 @@ pub(crate) fn keep_descriptors() {
     }
 }
 
+/// Does to this process what `signal` does where it is not handled. Returns if that is nothing, or once a stop is over.
+pub(crate) fn act_by_default(signal: i32) {
+    // SAFETY: a zeroed struct is a valid action; no handler is installed but the one that was there
+    unsafe {
+        let mut handled: libc::sigaction = std::mem::zeroed();
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        if libc::sigaction(signal, &raw const default, &raw mut handled) == 0 {
+            libc::raise(signal);
+            libc::sigaction(signal, &raw const handled, std::ptr::null_mut());
+        }
+    }
+}
+
 /// Whether `signal` is ignored in this process.
 pub(crate) fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction with a null new action only reads; the zeroed struct is a valid place for the answer

@@ -25,6 +25,7 @@ mod processes;
 mod prompts;
 mod readme;
 mod settings;
+mod signals;
 mod skills;
 mod support;
 mod verdicts;

@@ -446,25 +446,6 @@ fn a_person_at_a_terminal_sees_that_something_goes_on() {
     assert_eq!(output.stderr, "");
 }
 
-#[test]
-#[cfg(target_os = "linux")] // the state of a process is read in /proc
-fn a_stopped_call_stops_its_agent_and_both_go_on() {
-    let state = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
-    };
-    let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
-    let running = sandbox.start(&resume(&[]));
-    wait_until(SOON, || sandbox.has_reached("up"));
-    let agent = sandbox.only_call().pid;
-    running.signal(Signal::TSTP);
-    wait_until(SOON, || state(running.pid()) == 'T' && state(agent) == 'T');
-    running.signal(Signal::CONT);
-    wait_until(SOON, || state(running.pid()) != 'T' && state(agent) != 'T');
-    sandbox.allow("go");
-    running.wait(SOON).succeeded();
-}
-
 /// The program behind a shell that does something first. `script` ends with `exec "$@"`.
 #[cfg(unix)]
 fn in_shell(script: &str, sandbox: &Sandbox, args: &[&str]) -> std::process::Command {
@@ -507,6 +488,21 @@ fn agent_inherits_its_three_streams_alone_where_the_kernel_has_no_call_for_that(
             format!("exec strace -qq -f -o /dev/null -e trace=close_range -e {inject} \"$@\" {open} 9</dev/null");
         in_shell(&trace, &sandbox, &resume(&[])).run().succeeded();
         assert_eq!(std::fs::read_to_string(sandbox.workspace().join("inherited")).unwrap(), "");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")] // signals that are ignored are told in /proc
+fn agent_meets_a_file_size_limit_as_the_caller_does() {
+    const XFSZ: u32 = 25;
+    for (caller, ignored) in [("exec \"$@\"", false), ("trap '' XFSZ; exec \"$@\"", true)] {
+        let mut sandbox = with_turn(Turn::default());
+        let script = sandbox.write("agent", "grep SigIgn /proc/self/status >ignored\n");
+        sandbox.env("CODEX_CMD", format!("sh '{}'", script.display()));
+        in_shell(caller, &sandbox, &resume(&[])).run().succeeded();
+        let told = std::fs::read_to_string(sandbox.workspace().join("ignored")).unwrap();
+        let mask = u64::from_str_radix(told.trim_start_matches("SigIgn:").trim(), 16).unwrap();
+        assert_eq!(mask >> (XFSZ - 1) & 1 == 1, ignored, "{told}");
     }
 }
 
