@@ -268,6 +268,11 @@ impl Agent {
         }
     }
 
+    /// The agent's processes, where the system can tell.
+    pub(super) fn processes(&self) -> Vec<i32> {
+        members(self.pid, &self.strangers).unwrap_or_default().into_iter().map(|process| process.pid).collect()
+    }
+
     /// Processes of the agent's that have left its group, where the system can tell.
     fn escaped(&self) -> Vec<Pid> {
         members(self.pid, &self.strangers)

@@ -492,6 +492,78 @@ fn agent_inherits_its_three_streams_alone_where_the_kernel_has_no_call_for_that(
 }
 
 #[test]
+fn what_a_turn_leaves_running_that_failed_by_its_words_alone_is_ended() {
+    let started = |id: &str| format!("{{\"type\": \"thread.started\", \"thread_id\": \"{id}\"}}\n");
+    let words = |text: &str| Turn::default().stdout(text);
+    let resumes = ["resume-json", "--session-name", "a", "--prompt", "p"];
+    let streams = ["resume-stream", "--session-name", "a", "--prompt", "p"];
+    let creates = ["create-session", "--session-name", "b"];
+    let forks = ["fork-session", "--session-name", "a", "--to", "b", "--prompt", "p"];
+    let (claude, codex) = (Backend::Claude, Backend::Codex);
+    for (backend, args, turn, code, kind) in [
+        (claude, &resumes[..], claude.fails("i", "no key").exit(0), 1, "agent_failed"),
+        (claude, &streams[..], claude.fails("i", "no key").exit(0), 1, "agent_failed"),
+        (codex, &resumes[..], codex.fails("i", "no key").exit(0), 1, "agent_failed"),
+        (codex, &streams[..], codex.fails("i", "no key").exit(0), 1, "agent_failed"),
+        (claude, &resumes[..], Turn::default(), 7, "agent_output_invalid"),
+        (claude, &creates[..], words("{\"result\": \"OK\"}"), 7, "agent_output_invalid"),
+        (claude, &creates[..], words("{\"result\": \"OK\", \"session_id\": \"-x\"}"), 7, "agent_output_invalid"),
+        (claude, &forks[..], claude.answers("i", "OK"), 7, "agent_output_invalid"),
+        (codex, &creates[..], Turn::default(), 7, "agent_output_invalid"),
+        (codex, &resumes[..], words(&started("another")), 1, "session_lost"),
+        (codex, &streams[..], words(&started("another")), 1, "session_lost"),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.save(backend, "a", "i");
+        let steps = vec![Step::lock("left"), Step::create("up"), Step::wait_for("never")];
+        let left = Step::Grandchild { steps, holds: Vec::new(), own_session: false };
+        sandbox.agent(turn.after([left, Step::wait_for("up")]));
+        sandbox.fails(&[&["--backend", backend.name()], args].concat(), code, kind);
+        assert!(!sandbox.is_locked("left"), "{backend:?} {args:?} {kind}: gone when we are back");
+    }
+}
+
+#[test]
+fn agent_that_a_wrapper_puts_into_the_background_is_ended() {
+    let steps = vec![Step::lock("agent"), Step::create("up"), Step::wait_for("go"), Step::create("worked-on")];
+    let background = Step::Grandchild { steps, holds: vec![Sink::Stdout, Sink::Stderr], own_session: false };
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    sandbox.agent(Turn::doing([background, Step::wait_for("up")]));
+    let resume = ["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"];
+    sandbox.fails(&resume, 7, "agent_output_invalid");
+    assert!(!sandbox.is_locked("agent") && !sandbox.has_reached("worked-on"));
+}
+
+#[test]
+#[cfg(unix)] // signals
+fn signal_while_a_failed_turn_is_ended_kills() {
+    let mut steps = vec![Step::lock("left")];
+    steps.extend([
+        Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::create("heard")] },
+        Step::create("up"),
+        Step::wait_for("never"),
+    ]);
+    let left = Step::Grandchild { steps, holds: Vec::new(), own_session: false };
+    let sandbox = with_turn(Backend::Codex.fails("i", "no").exit(0).after([left, Step::wait_for("up")]));
+    let running = sandbox.start(&resume(&[]));
+    wait_until(SOON, || sandbox.has_reached("heard"));
+    running.signal(Signal::INT);
+    running.signal(Signal::TERM);
+    let output = running.wait(SOON);
+    assert!(matches!(output.code, Some(130 | 143)), "{output:?}");
+    assert!(!sandbox.is_locked("left"));
+}
+
+#[test]
+fn limit_beyond_the_end_of_time_is_none() {
+    let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
+    for seconds in ["1e20", "1e300", "18446744073709551615"] {
+        sandbox.succeeds(&resume(&["--stall-seconds", seconds, "--deadline-seconds", seconds]));
+    }
+}
+
+#[test]
 #[cfg(target_os = "linux")] // signals that are ignored are told in /proc
 fn agent_meets_a_file_size_limit_as_the_caller_does() {
     const XFSZ: u32 = 25;
@@ -504,6 +576,76 @@ fn agent_meets_a_file_size_limit_as_the_caller_does() {
         let mask = u64::from_str_radix(told.trim_start_matches("SigIgn:").trim(), 16).unwrap();
         assert_eq!(mask >> (XFSZ - 1) & 1 == 1, ignored, "{told}");
     }
+}
+
+/// The process whose number the agent wrote to the file `pid`. Killed when dropped.
+#[cfg(target_os = "linux")]
+struct Escaped(u32);
+
+#[cfg(target_os = "linux")]
+impl Escaped {
+    fn of(sandbox: &Sandbox) -> Self {
+        let pid = std::fs::read_to_string(sandbox.workspace().join("pid")).expect("the agent writes it");
+        Self(pid.trim().parse().expect("a number"))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Escaped {
+    fn drop(&mut self) {
+        signal_process(self.0, Signal::KILL);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn agent_that_may_not_be_stopped_is_told_as_such() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: it takes root to become another user");
+        return;
+    }
+    for (stop, code, kind, said) in [
+        ("--deadline-seconds", 124, "deadline", "the deadline passed; claude could not be stopped"),
+        ("--stall-seconds", 124, "stalled", "claude said nothing for 1 s and could not be stopped"),
+    ] {
+        let mut sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "a", "i");
+        let script = "echo $$ >pid; exec setpriv --reuid=65534 --clear-groups sleep 60\n";
+        let script = sandbox.write("agent", script);
+        sandbox.env("CLAUDE_CMD", format!("sh '{}'", script.display()));
+        let call = ["--error-format", "json", "--backend", "claude", "resume-stream", "--session-name", "a"];
+        let call = [&call[..], &["--prompt", "p", stop, "1"]].concat();
+        // root that may not signal others, as an ordinary user may not signal what became root
+        let script = "exec setpriv --bounding-set=-kill --inh-caps=-kill \"$@\"";
+        let output = in_shell(script, &sandbox, &call).run();
+        let agent = Escaped::of(&sandbox);
+        let failure = output.failed(code, kind);
+        assert_eq!(failure.message, format!("{said}: process {} is still running", agent.0));
+        assert!(is_alive(agent.0));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn what_cannot_be_found_is_not_told_as_stopped() {
+    let mut sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let script = "setsid sh -c 'echo $$ >pid; exec sleep 60' & wait\n";
+    let script = sandbox.write("agent", script);
+    sandbox.env("CLAUDE_CMD", format!("sh '{}'", script.display()));
+    let call = ["--error-format", "json", "--backend", "claude", "resume-json", "--session-name", "a"];
+    let without_proc = "unshare --mount sh -c 'mount -t tmpfs none /proc && exec \"$@\"' sh \"$@\"";
+    if !in_shell(without_proc, &sandbox, &["--version"]).run().stdout.starts_with("invoke-persist") {
+        eprintln!("SKIPPED: nothing can be mounted here");
+        return;
+    }
+    let call = [&call[..], &["--prompt", "p", "--deadline-seconds", "1"]].concat();
+    let output = in_shell(without_proc, &sandbox, &call).run();
+    let _agent = Escaped::of(&sandbox);
+    let failure = output.failed(124, "deadline");
+    assert!(failure.message.contains("could not be stopped"), "{}", failure.message);
 }
 
 #[test]

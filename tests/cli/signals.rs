@@ -150,6 +150,20 @@ fn agent_of_a_stopped_call_ends_when_the_call_is_killed() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // the state of a process is read in /proc
+fn time_in_which_the_call_is_stopped_is_not_silence() {
+    let sandbox = with_turn(waits_for_go());
+    let running = sandbox.cmd(&[&RESUME[..], &["--stall-seconds", "3"]].concat()).process_group(0).start();
+    wait_until(SOON, || sandbox.has_reached("up"));
+    running.signal(Signal::TSTP);
+    wait_until(SOON, || state(running.pid()) == Some('T'));
+    std::thread::sleep(Duration::from_millis(3500));
+    sandbox.allow("go");
+    running.signal(Signal::CONT);
+    running.wait(SOON).succeeded();
+}
+
+#[test]
 #[cfg(target_os = "linux")] // setsid
 fn call_that_nobody_could_continue_is_not_stopped() {
     let sandbox = with_turn(waits_for_go());
