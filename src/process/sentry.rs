@@ -29,6 +29,8 @@ impl Sentry {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "invoke-persist-sentry"]).arg(group.as_raw_nonzero().to_string());
+        // nothing of the environment changes what the words of the script mean, as functions of a shell would
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command.process_group(0).current_dir("/").spawn().map(Self)
     }

@@ -163,6 +163,7 @@ pub(super) struct Agent {
     /// Children of ours that are none of the agent's: the sentry, and those from the program that became us.
     strangers: Arc<HashSet<i32>>,
     /// Whether no program was us before, or none that left a child.
+    #[cfg(target_os = "linux")]
     alone: bool,
 }
 
@@ -173,6 +174,7 @@ impl Agent {
         raw::keep_descriptors();
         raw::lead_a_session(&mut command);
         let mut strangers = children();
+        #[cfg(target_os = "linux")]
         let alone = strangers.is_empty();
         let (sender, waited) = mpsc::channel::<(Pid, Arc<HashSet<i32>>)>();
         thread::Builder::new().spawn(move || {
@@ -186,7 +188,14 @@ impl Agent {
         strangers.extend(sentry.as_ref().map(Sentry::pid));
         let strangers = Arc::new(strangers);
         let _ = sender.send((pid, Arc::clone(&strangers))); // the thread waits for it
-        Ok(Self { child, pid, sentry, strangers, alone })
+        Ok(Self {
+            child,
+            pid,
+            sentry,
+            strangers,
+            #[cfg(target_os = "linux")]
+            alone,
+        })
     }
 
     pub(super) fn take_pipes(&mut self) -> Pipes {
