@@ -1,6 +1,7 @@
 //! Signals to the program, and what they do to the agent (contract section 8).
 #![cfg(unix)]
 
+#[cfg(target_os = "linux")]
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
@@ -23,6 +24,7 @@ fn with_turn(turn: Turn) -> Sandbox {
 }
 
 /// A turn that succeeds once the test allows `go`, and creates `up` when it begins.
+#[cfg(target_os = "linux")]
 fn waits_for_go() -> Turn {
     Backend::Codex.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")])
 }
@@ -47,6 +49,7 @@ fn send(signal: i32, pid: u32) {
 }
 
 /// The program, with `before` in front of it.
+#[cfg(target_os = "linux")]
 fn command_behind(before: &[&str], sandbox: &Sandbox, args: &[&str]) -> Command {
     let mut command = Command::new(before[0]);
     command.args(&before[1..]).arg(env!("CARGO_BIN_EXE_invoke-persist")).args(args);
