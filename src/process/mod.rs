@@ -1,10 +1,11 @@
 //! One agent process and all it starts: spawn, streams, deadline, signals, end. Knows no store and no agent.
 //!
 //! Who receives which signal (Unix): the agent leads a session and process group of its own, so a Ctrl-C at the
-//! terminal reaches only us. What we receive we hand to the whole group; five seconds later, or at the second signal,
-//! the group is killed. A deadline is the same with TERM as the first signal, and so is a turn that failed. We return when
-//! nothing of the group is left but zombies, on Linux nothing that has left the group either. A turn that ends by itself
-//! and well is not touched: what it leaves running (a dev server, say) was meant to run.
+//! terminal reaches only us. What we receive we hand to the whole group, as TERM if it is not one of the usual four;
+//! five seconds later, or at the second signal, the group is killed. If we are killed, the sentry does the same. A
+//! deadline is the same with TERM as the first signal, and so is a turn that failed. We return when nothing of the group
+//! is left but zombies, on Linux nothing that has left the group either. A turn that ends by itself and well is not
+//! touched: what it leaves running (a dev server, say) was meant to run.
 
 #[cfg(unix)]
 mod sentry;

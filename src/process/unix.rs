@@ -162,7 +162,7 @@ pub(super) struct Agent {
     sentry: Option<Sentry>,
     /// Children of ours that are none of the agent's: the sentry, and those from the program that became us.
     strangers: Arc<HashSet<i32>>,
-    /// Whether no program was us before, or none that left a child.
+    /// Whether this process had no child before it became this program.
     #[cfg(target_os = "linux")]
     alone: bool,
 }

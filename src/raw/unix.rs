@@ -60,7 +60,7 @@ pub(crate) fn lead_a_session(command: &mut Command) {
 /// caller's locks and pipes.
 pub(crate) fn keep_descriptors() {
     const FIRST: i32 = 3;
-    /// If the system has no list, this many are tried at most.
+    /// At most this many are marked if the system has no list of them.
     const MOST: u64 = 1 << 20;
     const LIST: &str = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
     #[cfg(target_os = "linux")]
@@ -86,7 +86,7 @@ pub(crate) fn keep_descriptors() {
     }
 }
 
-/// Does to this process what `signal` does where it is not handled. Returns if that is nothing, or once a stop is over.
+/// Does to this process what `signal` does if it is not handled. Returns if that is nothing, or once a stop is over.
 pub(crate) fn act_by_default(signal: i32) {
     // SAFETY: a zeroed struct is a valid action; no handler is installed but the one that was there
     unsafe {

@@ -464,7 +464,7 @@ fn good_turn_with_server() -> Turn {
 
 #[test]
 #[cfg(unix)] // descriptors
-fn agent_inherits_its_three_streams_alone() {
+fn agent_inherits_only_its_three_streams() {
     let sandbox = with_turn(good_turn_with_server());
     // whoever reads 3 or 9 to the end would wait for the server
     let mut command = in_shell("exec 3>&1 9>&2 >/dev/null 2>&1; exec \"$@\"", &sandbox, &resume(&[]));
@@ -477,7 +477,7 @@ fn agent_inherits_its_three_streams_alone() {
 #[test]
 #[cfg(target_os = "linux")]
 #[ignore = "needs strace"]
-fn agent_inherits_its_three_streams_alone_where_the_kernel_has_no_call_for_that() {
+fn agent_inherits_only_its_three_streams_on_older_kernels() {
     for (error, open) in [("ENOSYS", "5<&0"), ("EINVAL", "5<&0 8</dev/null")] {
         let mut sandbox = with_turn(Turn::default());
         let script = "for fd in 3 5 7 8 9; do (eval \": <&$fd\") 2>/dev/null && echo $fd; done >inherited; true\n";
@@ -492,7 +492,7 @@ fn agent_inherits_its_three_streams_alone_where_the_kernel_has_no_call_for_that(
 }
 
 #[test]
-fn what_a_turn_leaves_running_that_failed_by_its_words_alone_is_ended() {
+fn processes_of_a_turn_that_failed_by_its_words_alone_are_ended() {
     let started = |id: &str| format!("{{\"type\": \"thread.started\", \"thread_id\": \"{id}\"}}\n");
     let words = |text: &str| Turn::default().stdout(text);
     let resumes = ["resume-json", "--session-name", "a", "--prompt", "p"];
@@ -556,7 +556,7 @@ fn signal_while_a_failed_turn_is_ended_kills() {
 }
 
 #[test]
-fn limit_beyond_the_end_of_time_is_none() {
+fn limit_that_never_comes_changes_nothing() {
     let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
     for seconds in ["1e20", "1e300", "18446744073709551615"] {
         sandbox.succeeds(&resume(&["--stall-seconds", seconds, "--deadline-seconds", seconds]));
@@ -600,7 +600,7 @@ impl Drop for Escaped {
 #[test]
 #[cfg(target_os = "linux")]
 #[ignore = "needs root"]
-fn agent_that_may_not_be_stopped_is_told_as_such() {
+fn error_names_an_agent_that_cannot_be_stopped() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED: it takes root to become another user");
         return;
@@ -629,7 +629,29 @@ fn agent_that_may_not_be_stopped_is_told_as_such() {
 #[test]
 #[cfg(target_os = "linux")]
 #[ignore = "needs root"]
-fn what_cannot_be_found_is_not_told_as_stopped() {
+fn warning_names_what_a_failed_turn_left_and_cannot_be_stopped() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: it takes root to become another user");
+        return;
+    }
+    let mut sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let script = "setpriv --reuid=65534 --clear-groups sleep 60 >/dev/null 2>&1 &
+        echo $! >pid; until grep -q '^Uid:.65534' /proc/$!/status; do sleep 0.05; done; exit 3\n";
+    let script = sandbox.write("agent", script);
+    sandbox.env("CLAUDE_CMD", format!("sh '{}'", script.display()));
+    let call = ["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"];
+    let script = "exec setpriv --bounding-set=-kill --inh-caps=-kill \"$@\"";
+    let output = in_shell(script, &sandbox, &call).run();
+    let left = Escaped::of(&sandbox);
+    let warning = format!("what claude left running could not be stopped: process {} is still running", left.0);
+    assert!(output.code == Some(1) && output.stderr.contains(&warning), "{output:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn process_that_cannot_be_found_does_not_count_as_stopped() {
     let mut sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     let script = "setsid sh -c 'echo $$ >pid; exec sleep 60' & wait\n";

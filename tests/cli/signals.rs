@@ -87,7 +87,7 @@ fn every_signal_that_ends_a_program_ends_the_turn_first() {
         send(signal, running.pid());
         let failure = running.wait(SOON).failed(128 + signal, "interrupted");
         assert_eq!(failure.turn_started, Some(true));
-        // a signal of such a meaning to the agent's runtime (USR1 starts node's debugger) is not handed on
+        // not the signal itself: USR1 starts node's debugger
         assert_eq!(sandbox.only_call().signals, [SignalName::Term], "signal {signal}");
         assert!(!sandbox.is_locked("real"), "signal {signal}: gone when we are back");
     }
