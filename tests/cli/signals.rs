@@ -63,6 +63,26 @@ fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
+/// Lets an agent and what it started go on at the end of a test, also of one that failed: what is stopped never sees that
+/// its folder is gone.
+#[cfg(target_os = "linux")]
+struct GoesOn(u32);
+
+#[cfg(target_os = "linux")]
+impl GoesOn {
+    fn at_the_end(sandbox: &Sandbox) -> Self {
+        Self(sandbox.only_call().pid)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for GoesOn {
+    fn drop(&mut self) {
+        let group = i32::try_from(self.0).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+        let _ = rustix::process::kill_process_group(group, Signal::CONT); // it may be gone
+    }
+}
+
 #[test]
 fn every_signal_that_ends_a_program_ends_the_turn_first() {
     let mut signals = vec![
@@ -130,6 +150,7 @@ fn stopped_call_stops_its_agent_and_both_go_on() {
     let sandbox = with_turn(waits_for_go());
     let running = sandbox.cmd(&RESUME).process_group(0).start();
     wait_until(SOON, || sandbox.has_reached("up"));
+    let _agent = GoesOn::at_the_end(&sandbox);
     let agent = sandbox.only_call().pid;
     running.signal(Signal::TSTP);
     wait_until(SOON, || state(running.pid()) == Some('T') && state(agent) == Some('T'));
@@ -145,6 +166,7 @@ fn agent_of_a_stopped_call_ends_when_the_call_is_killed() {
     let sandbox = with_turn(launcher());
     let running = sandbox.cmd(&RESUME).process_group(0).start();
     wait_until(SOON, || sandbox.has_reached("up"));
+    let _agent = GoesOn::at_the_end(&sandbox);
     let agent = sandbox.only_call().pid;
     running.signal(Signal::TSTP);
     wait_until(SOON, || state(running.pid()) == Some('T') && state(agent) == Some('T'));
@@ -158,6 +180,7 @@ fn time_in_which_the_call_is_stopped_is_not_silence() {
     let sandbox = with_turn(waits_for_go());
     let running = sandbox.cmd(&[&RESUME[..], &["--stall-seconds", "3"]].concat()).process_group(0).start();
     wait_until(SOON, || sandbox.has_reached("up"));
+    let _agent = GoesOn::at_the_end(&sandbox);
     running.signal(Signal::TSTP);
     wait_until(SOON, || state(running.pid()) == Some('T'));
     std::thread::sleep(Duration::from_millis(3500));
@@ -173,6 +196,7 @@ fn call_that_nobody_could_continue_is_not_stopped() {
     // the leader of a session: no shell has it as a job
     let running = command_behind(&["setsid"], &sandbox, &RESUME).start();
     wait_until(SOON, || sandbox.has_reached("up"));
+    let _agent = GoesOn::at_the_end(&sandbox);
     running.signal(Signal::TSTP);
     std::thread::sleep(Duration::from_millis(300)); // nothing tells that it was ignored
     sandbox.allow("go");
