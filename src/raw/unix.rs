@@ -1,7 +1,7 @@
 //! What runs between fork and exec, questions to the kernel that no safe call asks, and memory in large pieces.
 #![expect(
     unsafe_code,
-    reason = "pre_exec, sigaction, madvise, getpwuid and the pid that waitid tells have no safe form"
+    reason = "pre_exec, sigaction, close_range, madvise, getpwuid and waitid's pid have no safe form"
 )]
 
 use std::ffi::{CStr, OsStr};
@@ -59,6 +59,51 @@ pub(crate) fn lead_a_session(command: &mut Command) {
     };
     // SAFETY: the closure only makes system calls that are async-signal-safe, and allocates nothing
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Keeps all descriptors but the three standard streams from programs that are started from here on. Those that this
+/// program opens are kept anyway, but not those of its caller: a server that a turn leaves running would hold the
+/// caller's locks and pipes.
+pub(crate) fn keep_descriptors() {
+    const FIRST: i32 = 3;
+    /// At most this many are marked if the system has no list of them.
+    const MOST: u64 = 1 << 20;
+    const LIST: &str = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: the call marks descriptors and touches no memory
+        let done = unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+        if done == 0 {
+            return;
+        }
+    }
+    // SAFETY: as above; one that is not open is refused
+    let keep = |descriptor| unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    let number = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    if let Ok(list) = std::fs::read_dir(LIST) {
+        for descriptor in list.filter_map(number).filter(|descriptor| *descriptor >= FIRST) {
+            keep(descriptor);
+        }
+    } else {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(MOST);
+        for descriptor in FIRST..i32::try_from(limit.min(MOST)).unwrap_or(i32::MAX) {
+            keep(descriptor);
+        }
+    }
+}
+
+/// Does to this process what `signal` does if it is not handled. Returns if that is nothing, or once a stop is over.
+pub(crate) fn act_by_default(signal: i32) {
+    // SAFETY: a zeroed struct is a valid action; no handler is installed but the one that was there
+    unsafe {
+        let mut handled: libc::sigaction = std::mem::zeroed();
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        if libc::sigaction(signal, &raw const default, &raw mut handled) == 0 {
+            libc::raise(signal);
+            libc::sigaction(signal, &raw const handled, std::ptr::null_mut());
+        }
+    }
 }
 
 /// Whether `signal` is ignored in this process.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::backend::Backend;
 use crate::digest;
 use crate::error::{Error, Kind, Result};
-use crate::lock::{self, Lock};
+use crate::lock::{self, Key, Lock};
 use crate::output::Notes;
 use crate::store::location;
 
@@ -41,13 +41,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// [`Kind::Io`] if another call does not end.
 pub(crate) fn lock(directory: &Path, notes: Notes) -> Result<Option<Lock>> {
     let real = location::resolve(directory).unwrap_or_else(|_| directory.to_owned());
-    let key = lock::key(&[b"skill", real.as_os_str().as_encoded_bytes()]);
+    let key = Key::new(&[b"skill", real.as_os_str().as_encoded_bytes()]);
     let what = format!("'{}'", real.display());
     let limit = Instant::now() + LONGEST_WAIT;
     match Lock::wait(&key, Some(limit), |holder| notes.note(&lock::waiting_for(&what, holder))) {
         Ok(Ok(lock)) => Ok(Some(lock)),
         Ok(Err(holder)) => Err(Error::new(Kind::Io, format!("{what} cannot be changed"))
-            .caused_by(format!("{} is changing it and does not end", lock::name_of(holder)))),
+            .caused_by(format!("{} is changing it and does not end", lock::name_of(&holder)))),
         Err(_) => Ok(None),
     }
 }

@@ -31,6 +31,7 @@ mod prompts;
 mod readme;
 mod session_ids;
 mod settings;
+mod signals;
 mod skills;
 mod skills_at_once;
 mod support;
