@@ -172,22 +172,23 @@ impl Agent {
         become_subreaper();
         raw::expect_children()?;
         raw::keep_descriptors();
-        raw::lead_a_session(&mut command);
         let mut strangers = children();
         #[cfg(target_os = "linux")]
         let alone = strangers.is_empty();
-        let (sender, waited) = mpsc::channel::<(Pid, Arc<HashSet<i32>>)>();
+        let sentry = Sentry::post().ok();
+        raw::lead_a_session(&mut command, sentry.as_ref().and_then(Sentry::input));
+        strangers.extend(sentry.as_ref().map(Sentry::pid));
+        let strangers = Arc::new(strangers);
+        let known = Arc::clone(&strangers);
+        let (sender, pid) = mpsc::channel();
         thread::Builder::new().spawn(move || {
-            if let Ok((pid, strangers)) = waited.recv() {
-                drop(events.send(Event::Exited(wait_for(pid, &strangers))));
+            if let Ok(pid) = pid.recv() {
+                drop(events.send(Event::Exited(wait_for(pid, &known))));
             }
         })?;
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
-        let sentry = Sentry::post(pid).ok();
-        strangers.extend(sentry.as_ref().map(Sentry::pid));
-        let strangers = Arc::new(strangers);
-        let _ = sender.send((pid, Arc::clone(&strangers))); // the thread waits for it
+        let _ = sender.send(pid); // the thread waits for it
         Ok(Self {
             child,
             pid,

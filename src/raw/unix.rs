@@ -5,7 +5,8 @@
 )]
 
 use std::ffi::{CStr, OsStr};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -34,11 +35,12 @@ pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
 
 /// Makes the program lead a session and process group of its own: without a controlling terminal, so that something
 /// that would ask there fails instead of stopping for ever. On Linux it gets TERM when we die, however we die (not
-/// KILL: that would end only npm's launcher and free the real codex).
+/// KILL: that would end only npm's launcher and free the real codex). The number of the group is written to `sentry`, on a
+/// line.
 ///
 /// The parent-death signal is tied to the thread that spawns; call this from the main thread, which lives as long as
 /// the program.
-pub(crate) fn lead_a_session(command: &mut Command) {
+pub(crate) fn lead_a_session(command: &mut Command, sentry: Option<File>) {
     let parent = rustix::process::getpid();
     let mask = UMASK.get().copied();
     let prepare = move || {
@@ -55,6 +57,9 @@ pub(crate) fn lead_a_session(command: &mut Command) {
             }
         }
         let _ = parent; // only Linux asks
+        if let Some(mut sentry) = sentry.as_ref() {
+            let _ = writeln!(sentry, "{}", rustix::process::getpid().as_raw_nonzero()); // it may be gone
+        }
         Ok(())
     };
     // SAFETY: the closure only makes system calls that are async-signal-safe, and allocates nothing
