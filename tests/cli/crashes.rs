@@ -101,7 +101,7 @@ impl Killer {
     /// One writer that is killed at some moment of its life, or after it.
     fn start_and_kill(&mut self) -> Tally {
         let (arguments, after) = self.next_change();
-        let delay = self.longest.mul_f64(self.random.fraction());
+        let delay = self.longest.mul_f64(self.random.f64());
         let running = self.sandbox.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         thread::sleep(delay);
         running.signal(Signal::KILL);
@@ -137,7 +137,7 @@ impl Killer {
     fn next_change(&mut self) -> (Vec<String>, BTreeMap<String, String>) {
         self.started += 1;
         let mut after = self.names.clone();
-        let some = self.names.keys().nth(self.random.below(self.names.len())).expect("there are names").clone();
+        let some = self.names.keys().nth(self.random.usize(..self.names.len())).expect("there are names").clone();
         let new = format!("new-{}", self.started);
         let arguments = match self.started % 3 {
             0 => {

@@ -290,10 +290,10 @@ impl Task {
     fn alone(&self, names: &mut Names, output: &Output) -> Option<()> {
         let said = said(output);
         let succeeded = output.code == Some(0);
-        let failed = |code, kind: &str| output.code == Some(code) && output.failure().kind == kind;
+        let failed = |code, kind: &str| output.code == Some(code) && output.error().kind == kind;
         let as_promised = match self {
             Self::Adopt { name, overwrite: false, .. } if names.contains_key(name) => {
-                failed(4, "session_exists") && output.failure().session_id.as_ref() == Some(&names[name].id)
+                failed(4, "session_exists") && output.error().session_id.as_ref() == Some(&names[name].id)
             }
             Self::Adopt { name, id, .. } => {
                 let meaning = Meaning { id: id.clone(), model: None, created_at: None };

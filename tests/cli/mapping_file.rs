@@ -118,13 +118,8 @@ fn what_is_well_formed_but_cannot_be_held_stays_where_it_is() {
 /// Takes the lock that changes of the mapping in `folder` take, as the program names it.
 #[cfg(target_os = "linux")] // elsewhere locks are in other places
 fn lock_of(folder: &std::path::Path) -> std::fs::File {
-    use md5::{Digest as _, Md5};
-    let mut digest = Md5::new();
-    for part in ["folder", folder.to_str().unwrap()] {
-        digest.update((part.len() as u64).to_le_bytes());
-        digest.update(part);
-    }
-    let key: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let parts = ["folder", folder.to_str().unwrap()];
+    let key = md5_hex(parts.map(|part| [&(part.len() as u64).to_le_bytes(), part.as_bytes()].concat()));
     let locks = format!("/tmp/invoke-persist-{}", rustix::process::geteuid().as_raw());
     let mut options = std::fs::OpenOptions::new();
     let file = options.create(true).truncate(true).write(true).open(format!("{locks}/{key}")).unwrap();

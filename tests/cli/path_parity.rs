@@ -142,7 +142,7 @@ fn a_workspace_is_known_by_the_path_that_python_resolves() {
             assert!(failure.message.contains("cannot be resolved"), "{case:?}: {}", failure.message);
             continue;
         };
-        let digest = case.md5.clone().unwrap_or_else(|| md5(&filled(&sandbox, resolved)));
+        let digest = case.md5.clone().unwrap_or_else(|| md5_hex([filled(&sandbox, resolved)]));
         let want = format!("{}/agent-sessions/{name}-{digest}", sandbox.temp().display());
         assert_eq!(folder_of_mappings(&mut command, &case), want, "{case:?}");
     }
@@ -190,13 +190,8 @@ fn the_digest_that_the_cases_are_compared_with_is_pythons() {
     let recorded: Vec<_> = table().workspaces.into_iter().filter_map(|case| case.resolved.zip(case.md5)).collect();
     assert!(recorded.len() > 50, "most cases have one");
     for (resolved, digest) in recorded {
-        assert_eq!(md5(&resolved), digest, "{resolved}");
+        assert_eq!(md5_hex([&resolved]), digest, "{resolved}");
     }
-}
-
-fn md5(text: &str) -> String {
-    use md5::Digest as _;
-    md5::Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 #[test]

@@ -249,13 +249,10 @@ fn what_the_user_made_is_refused_and_with_force_kept() {
 
 /// The digest of a skill's files, without the line that will hold it.
 fn digest_of(files: &[(&str, &str)]) -> String {
-    use md5::{Digest as _, Md5};
-    let mut digest = Md5::new();
-    for (path, content) in files {
+    md5_hex(files.iter().map(|(path, content)| {
         let lengths = [path.len() as u64, content.len() as u64].map(u64::to_le_bytes).concat();
-        digest.update([&lengths, path.as_bytes(), content.as_bytes()].concat());
-    }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+        [&lengths, path.as_bytes(), content.as_bytes()].concat()
+    }))
 }
 
 #[test]
