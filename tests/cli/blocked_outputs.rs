@@ -92,7 +92,7 @@ fn deadline_holds_while_a_note_about_waiting_is_not_read() {
     let mut second = start(sandbox.cmd(&resume(&["--deadline-seconds", "2"])), &pipe, false);
     assert_eq!(status_of(&mut second), Some(124));
     sandbox.allow("go");
-    first.wait(SOON).succeeded();
+    first.wait(SOON).success();
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn notes_that_were_not_read_in_time_are_written_once_there_is_room() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn stopped_terminal_holds_up_neither_the_deadline_nor_a_signal() {
+fn stopped_terminal_delays_neither_the_deadline_nor_a_signal() {
     use rustix::termios::{Action, tcflow};
     for (limit, status) in [(&["--deadline-seconds", "2"][..], 124), (&[], 143)] {
         let terminal = Terminal::of_width(80);
@@ -207,7 +207,7 @@ fn answer_is_printed_if_a_signal_comes_before_it_is() {
         signal_process(children.trim().parse().unwrap(), Signal::TERM);
         let output = running.wait(SOON);
         let failure = output.failed(143, "interrupted");
-        assert!(output.stdout.contains(if verb == "resume-json" { "OK" } else { "i\n" }), "{}", output.stdout);
+        output.stdout(contains(if verb == "resume-json" { "OK" } else { "i\n" }));
         assert_eq!((failure.turn_started, failure.session_id.as_deref()), (Some(true), Some("i")));
         assert!(sandbox.mapping(Backend::Claude).contains("\"last_model\": \"m\""));
     }

@@ -42,7 +42,7 @@ fn stubborn() -> Vec<Step> {
 
 #[test]
 #[cfg(unix)] // sessions and groups are Unix's
-fn the_agent_leads_a_session_of_its_own() {
+fn agent_leads_its_own_session() {
     let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
     sandbox.succeeds(&resume(&[]));
     let call = sandbox.only_call();
@@ -52,7 +52,7 @@ fn the_agent_leads_a_session_of_its_own() {
 
 #[test]
 #[cfg(unix)] // there is no TERM to ignore
-fn a_deadline_ends_the_whole_group_even_where_it_will_not_end() {
+fn deadline_kills_a_group_that_ignores_signals() {
     let sandbox = with_turn(Turn::doing([Step::grandchild(stubborn())]).after(stubborn()));
     let output = sandbox.run(&resume(&["--deadline-seconds", "1"]));
     let failure = output.failed(124, "deadline");
@@ -76,8 +76,7 @@ fn a_deadline_ends_the_agent_and_what_it_started() {
             let running = sandbox.start(&[&call[..], prompt, &["--deadline-seconds", "3"]].concat());
             wait_until(SOON, || sandbox.has_reached("up"));
             let output = running.wait(SOON);
-            let failure = output.failed(124, "deadline");
-            assert_eq!(failure.turn_started, Some(true));
+            output.failed(124, "deadline").after_the_turn();
             assert!(!sandbox.is_locked("agent") && !sandbox.is_locked("grandchild"), "gone when we are back");
             assert!(output.took < Duration::from_secs(3 + 5), "nobody had to be waited for: {:?}", output.took);
         }
@@ -86,7 +85,7 @@ fn a_deadline_ends_the_agent_and_what_it_started() {
 
 #[test]
 #[cfg(target_os = "linux")] // elsewhere a process that leaves the group is out of reach
-fn a_deadline_ends_what_has_left_the_group_too() {
+fn deadline_ends_processes_that_left_the_group() {
     let grandchild = Step::Grandchild {
         steps: vec![Step::create("up"), Step::wait_for("never")],
         holds: vec![Sink::Stdout, Sink::Stderr],
@@ -98,18 +97,17 @@ fn a_deadline_ends_what_has_left_the_group_too() {
 }
 
 #[test]
-fn a_deadline_counts_while_the_prompt_is_read() {
+fn deadline_includes_reading_the_prompt() {
     let sandbox = with_turn(endless());
     let args = ["--error-format", "json", "--backend", "codex", "resume-json", "--session-name", "a", "--prompt", "-"];
     let running = sandbox.cmd(&[&args[..], &["--deadline-seconds", "0.2"]].concat()).start_with_open_input();
-    let failure = running.wait(SOON).failed(124, "deadline");
-    assert_eq!(failure.turn_started, Some(false));
+    running.wait(SOON).failed(124, "deadline").before_the_turn();
     assert!(sandbox.calls().is_empty());
 }
 
 #[test]
 #[cfg(unix)] // signals
-fn signals_are_handed_on_and_we_end_when_the_agent_has() {
+fn signals_are_forwarded_and_the_agent_is_waited_for() {
     for (signal, name, code) in SIGNALS {
         let polite = Step::OnSignal { signals: vec![name], steps: vec![Step::Exit(0)] };
         let sandbox = with_turn(endless());
@@ -118,8 +116,7 @@ fn signals_are_handed_on_and_we_end_when_the_agent_has() {
         wait_until(SOON, || sandbox.has_reached("up"));
         running.signal(signal);
         // claude ends a stream with exit status 0 on INT: that is no success
-        let failure = running.wait(SOON).failed(code, "interrupted");
-        assert_eq!(failure.turn_started, Some(true));
+        running.wait(SOON).failed(code, "interrupted").after_the_turn();
         let call = sandbox.only_call();
         assert_eq!(call.signals, [name]);
         assert!(!is_alive(call.pid));
@@ -128,7 +125,7 @@ fn signals_are_handed_on_and_we_end_when_the_agent_has() {
 
 #[test]
 #[cfg(unix)] // signals
-fn a_second_signal_kills() {
+fn second_signal_kills_the_agent() {
     let deaf = Step::OnSignal { signals: vec![SignalName::Int], steps: vec![Step::create("heard")] };
     let sandbox = with_turn(Turn::doing([deaf, Step::create("up"), Step::wait_for("never")]));
     let running = sandbox.start(&resume(&[]));
@@ -142,7 +139,7 @@ fn a_second_signal_kills() {
 
 #[test]
 #[cfg(unix)] // signals
-fn a_signal_that_was_ignored_when_we_started_stays_ignored() {
+fn signal_ignored_at_start_stays_ignored() {
     let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
     let mut command = std::process::Command::new("nohup");
     command.arg(env!("CARGO_BIN_EXE_invoke-persist")).args(resume(&[]));
@@ -151,12 +148,12 @@ fn a_signal_that_was_ignored_when_we_started_stays_ignored() {
     wait_until(SOON, || sandbox.has_reached("up"));
     running.signal(Signal::HUP);
     sandbox.allow("go");
-    running.wait(SOON).succeeded();
+    running.wait(SOON).success();
 }
 
 #[test]
 #[cfg(unix)] // signals
-fn the_agent_ends_when_we_are_killed() {
+fn agent_ends_if_the_program_is_killed() {
     if !cfg!(target_os = "linux") {
         return; // no other system tells a child of its parent's death
     }
@@ -173,11 +170,11 @@ fn the_agent_ends_when_we_are_killed() {
 }
 
 #[test]
-fn what_a_good_turn_leaves_running_is_left_alone() {
+fn successful_turn_leaves_background_processes_running() {
     let server = Step::grandchild([Step::lock("server"), Step::create("up"), Step::wait_for("stop")]);
     let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([server, Step::wait_for("up")]));
     // it holds the outputs open, and is waited for a second, not for ever
-    let output = sandbox.run(&resume(&[])).succeeded();
+    let output = sandbox.run(&resume(&[])).success();
     assert_eq!(output.json()["final_message"], "OK");
     assert!(sandbox.is_locked("server"));
     sandbox.allow("stop");
@@ -185,7 +182,7 @@ fn what_a_good_turn_leaves_running_is_left_alone() {
 }
 
 #[test]
-fn what_a_failed_turn_leaves_running_is_ended() {
+fn failed_turn_ends_background_processes() {
     let grandchild = Step::grandchild([Step::lock("real"), Step::create("up"), Step::wait_for("never")]);
     let sandbox = with_turn(Turn::doing([grandchild, Step::wait_for("up")]).exit(3));
     sandbox.fails(&resume(&[])[2..], 1, "agent_failed");
@@ -194,15 +191,14 @@ fn what_a_failed_turn_leaves_running_is_ended() {
 
 #[test]
 #[cfg(unix)] // signals
-fn what_a_killed_agent_leaves_running_is_ended() {
+fn background_processes_of_a_killed_agent_are_ended() {
     // as npm's launcher of codex, killed: the real program would go on and keep its thread locked
     let sandbox = with_turn(Turn::doing([
         Step::grandchild([Step::create("real"), Step::wait_for("never")]),
         Step::wait_for("real"),
         Step::Raise(SignalName::Kill),
     ]));
-    let failure = sandbox.fails(&resume(&[])[2..], 1, "agent_failed");
-    assert!(failure.message.contains("signal 9"), "{}", failure.message);
+    let failure = sandbox.fails(&resume(&[])[2..], 1, "agent_failed").message(contains("signal 9"));
     assert_eq!(failure.agent_exit_code, None);
     assert!(!is_alive(sandbox.only_call().grandchildren[0]));
 }
@@ -220,7 +216,7 @@ fn both_outputs_are_read_at_the_same_time() {
 }
 
 #[test]
-fn a_line_is_there_as_soon_as_it_is_complete() {
+fn lines_are_passed_on_as_soon_as_they_are_complete() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.save(backend, "a", "i");
@@ -229,12 +225,12 @@ fn a_line_is_there_as_soon_as_it_is_complete() {
             sandbox.start(&["--backend", backend.name(), "resume-stream", "--session-name", "a", "--prompt", "p"]);
         wait_until(SOON, || running.stdout_so_far() == "{\"n\": 1}\n");
         sandbox.allow("go");
-        assert_eq!(running.wait(SOON).succeeded().stdout, "{\"n\": 1}\n{\"n\": 2}\n");
+        running.wait(SOON).success().stdout("{\"n\": 1}\n{\"n\": 2}\n");
     }
 }
 
 #[test]
-fn a_reader_that_goes_away_does_not_end_the_turn() {
+fn closed_stdout_does_not_end_the_turn() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     let turn = Backend::Claude.answers("i", "OK");
@@ -252,7 +248,7 @@ fn a_reader_that_goes_away_does_not_end_the_turn() {
 
 #[test]
 #[cfg(unix)] // the stand-in cannot close it elsewhere
-fn an_agent_that_closes_its_output_early_is_waited_for() {
+fn agent_that_closes_its_stdout_is_waited_for() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     sandbox.agent(Turn::doing([
@@ -264,12 +260,12 @@ fn an_agent_that_closes_its_output_early_is_waited_for() {
     let running = sandbox.start(&["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"]);
     wait_until(SOON, || !sandbox.calls().is_empty());
     sandbox.allow("go");
-    running.wait(SOON).succeeded();
+    running.wait(SOON).success();
     assert!(sandbox.has_reached("done"));
 }
 
 #[test]
-fn temporary_files_are_private_and_go_with_the_turn() {
+fn temporary_files_are_removed_after_the_turn() {
     let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
     sandbox.succeeds(&resume(&[]));
     sandbox.agent(endless());
@@ -300,8 +296,7 @@ fn an_agent_that_says_nothing_can_be_given_up() {
         let prompt = if verb == "create-session" { &[][..] } else { &["--prompt", "p"] };
         let call = ["--error-format", "json", "--backend", backend.name(), verb, "--session-name", "a"];
         let output = sandbox.run(&[&call[..], prompt, &["--stall-seconds", "1"]].concat());
-        let failure = output.failed(124, "stalled");
-        assert_eq!(failure.turn_started, Some(true));
+        output.failed(124, "stalled").after_the_turn();
         assert!(!sandbox.is_locked("agent"));
     }
 }
@@ -317,24 +312,23 @@ fn an_agent_that_goes_on_saying_something_is_not_given_up() {
     let output = sandbox.succeeds(&[&call[..], &["--stall-seconds", "1.5"]].concat());
     assert!(output.took > Duration::from_millis(1500), "longer than it may be silent: {:?}", output.took);
     let silent = ["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p", "--stall-seconds", "1"];
-    let failure = sandbox.fails(&silent, 2, "usage");
-    assert!(failure.message.contains("--stall-seconds"), "{}", failure.message);
+    sandbox.fails(&silent, 2, "usage").message(contains("--stall-seconds"));
 }
 
 #[test]
 #[cfg(unix)] // signals
-fn a_parent_that_ignores_its_childrens_ends_does_not_hide_the_agents() {
+fn ignored_sigchld_does_not_hide_the_end_of_the_agent() {
     let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
     let mut shell = std::process::Command::new("bash");
     let program = env!("CARGO_BIN_EXE_invoke-persist");
     let script = format!("trap '' CHLD; exec '{program}' {}", resume(&[]).join(" "));
     shell.args(["-c", &script]).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
-    shell.run().succeeded();
+    shell.run().success();
 }
 
 #[test]
 #[cfg(unix)] // exec
-fn children_from_before_are_none_of_the_agents() {
+fn preexisting_children_are_not_ended() {
     let sandbox = with_turn(Turn::default().exit(3));
     let mut shell = std::process::Command::new("bash");
     let program = env!("CARGO_BIN_EXE_invoke-persist");
@@ -348,20 +342,21 @@ fn children_from_before_are_none_of_the_agents() {
 }
 
 #[test]
-fn a_grandchild_that_goes_on_talking_delays_us_by_a_second() {
+fn chatty_grandchild_does_not_delay_the_end() {
     let talk = [Step::stdout("x\n"), Step::SleepMs(10)];
     let talker = Step::grandchild((0..3000).flat_map(|_| talk.clone()));
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     sandbox.agent(Backend::Claude.answers("i", "OK").after([talker]));
-    let output = sandbox.succeeds(&["--backend", "claude", "resume-stream", "--session-name", "a", "--prompt", "p"]);
-    assert!(output.stdout.contains("\"OK\""), "{}", output.stdout);
-    assert!(output.took < Duration::from_secs(20), "{:?}", output.took);
+    let call = ["--backend", "claude", "resume-stream", "--session-name", "a", "--prompt", "p"];
+    let Finished { assert, took, .. } = sandbox.start(&call).wait(SOON);
+    assert.success().stdout(contains("\"OK\""));
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
 #[test]
 #[cfg(unix)] // a pipe that is not read, and signals
-fn a_reader_that_does_not_read_cannot_hold_us() {
+fn unread_stdout_delays_neither_a_signal_nor_the_deadline() {
     for (signal, deadline) in [(Some(Signal::TERM), &[][..]), (None, &["--deadline-seconds", "2"])] {
         let sandbox = Sandbox::new();
         sandbox.save(Backend::Claude, "a", "i");
@@ -383,12 +378,12 @@ fn a_reader_that_does_not_read_cannot_hold_us() {
 }
 
 #[test]
-fn a_deadline_after_the_agents_end_changes_nothing() {
+fn deadline_after_the_agent_has_ended_changes_nothing() {
     let server = Step::grandchild([Step::lock("server"), Step::create("up"), Step::wait_for("stop")]);
     let sandbox =
         with_turn(Backend::Codex.answers("i", "OK").after([server, Step::wait_for("up"), Step::SleepMs(1500)]));
     // the second in which its pipes are still looked at is the one in which the deadline passes
-    sandbox.run(&resume(&["--deadline-seconds", "2"])).succeeded();
+    sandbox.run(&resume(&["--deadline-seconds", "2"])).success();
     assert!(sandbox.is_locked("server"));
     sandbox.allow("stop");
     wait_until(SOON, || !sandbox.is_locked("server"));
@@ -396,7 +391,7 @@ fn a_deadline_after_the_agents_end_changes_nothing() {
 
 #[test]
 #[cfg(unix)] // streams that do not block
-fn streams_that_do_not_block_lose_nothing() {
+fn nonblocking_stdout_loses_nothing() {
     use std::io::Read;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
@@ -419,7 +414,7 @@ fn streams_that_do_not_block_lose_nothing() {
 
 #[test]
 #[cfg(target_os = "linux")] // the other side of a terminal is opened by its number there
-fn a_person_at_a_terminal_sees_that_something_goes_on() {
+fn terminal_shows_progress() {
     use std::io::Read;
     let terminal = Terminal::of_width(80);
     let event = r#"{"type":"item.started","item":{"type":"command_execution","command":"ls \u001b[31m"}}"#;
@@ -442,13 +437,12 @@ fn a_person_at_a_terminal_sees_that_something_goes_on() {
     assert!(child.wait().unwrap().success());
 
     // nobody watches: nothing is drawn
-    let output = with_turn(Backend::Codex.answers("i", "OK")).succeeds(&resume(&[])[2..]);
-    assert_eq!(output.stderr, "");
+    with_turn(Backend::Codex.answers("i", "OK")).succeeds(&resume(&[])[2..]).stderr("");
 }
 
 #[test]
 #[cfg(target_os = "linux")] // the state of a process is read in /proc
-fn a_stopped_call_stops_its_agent_and_both_go_on() {
+fn stopping_a_call_stops_its_agent_and_both_continue() {
     let state = |pid: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
@@ -462,5 +456,5 @@ fn a_stopped_call_stops_its_agent_and_both_go_on() {
     running.signal(Signal::CONT);
     wait_until(SOON, || state(running.pid()) != 'T' && state(agent) != 'T');
     sandbox.allow("go");
-    running.wait(SOON).succeeded();
+    running.wait(SOON).success();
 }

@@ -1,6 +1,7 @@
 //! How a run of the program ended.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -51,8 +52,9 @@ impl AssertExt for Assert {
 
     #[track_caller]
     fn error(&self) -> Failure {
-        Failure::parse(self.stderr_text().lines().last().unwrap_or_default())
-            .unwrap_or_else(|fault| panic!("the last line on standard error {fault}\n{self}"))
+        let failure = Failure::parse(self.stderr_text().lines().last().unwrap_or_default());
+        let failure = failure.unwrap_or_else(|fault| panic!("the last line on standard error {fault}\n{self}"));
+        Failure { run: self.to_string(), ..failure }
     }
 
     #[track_caller]
@@ -119,6 +121,12 @@ impl Finished {
     }
 }
 
+impl Display for Finished {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.assert.fmt(f)
+    }
+}
+
 impl Deref for Finished {
     type Target = Assert;
 
@@ -139,6 +147,9 @@ pub(crate) struct Failure {
     pub(crate) session_id: Option<String>,
     pub(crate) turn_started: Option<bool>,
     pub(crate) agent: Option<Value>,
+    /// The run, as it is shown if an assertion fails.
+    #[serde(skip)]
+    run: String,
 }
 
 impl Failure {
@@ -159,7 +170,7 @@ impl Failure {
     #[track_caller]
     #[expect(clippy::needless_pass_by_value, reason = "as in `Assert`")]
     pub(crate) fn message(self, expected: impl Predicate<str>) -> Self {
-        assert!(expected.eval(&self.message), "the message does not satisfy `{expected}`: {self:#?}");
+        assert!(expected.eval(&self.message), "the message does not satisfy `{expected}`\n{}", self.run);
         self
     }
 
@@ -168,21 +179,21 @@ impl Failure {
     #[expect(clippy::needless_pass_by_value, reason = "as in `Assert`")]
     pub(crate) fn hint(self, expected: impl Predicate<str>) -> Self {
         let is_expected = self.hint.as_ref().is_some_and(|hint| expected.eval(hint));
-        assert!(is_expected, "the hint does not satisfy `{expected}`: {self:#?}");
+        assert!(is_expected, "the hint does not satisfy `{expected}`\n{}", self.run);
         self
     }
 
     /// For errors of calls that did not start a turn.
     #[track_caller]
     pub(crate) fn before_the_turn(self) -> Self {
-        assert_eq!(self.turn_started, Some(false), "{self:#?}");
+        assert_eq!(self.turn_started, Some(false), "turn_started\n{}", self.run);
         self
     }
 
     /// For errors of calls that started a turn.
     #[track_caller]
     pub(crate) fn after_the_turn(self) -> Self {
-        assert_eq!(self.turn_started, Some(true), "{self:#?}");
+        assert_eq!(self.turn_started, Some(true), "turn_started\n{}", self.run);
         self
     }
 }
