@@ -68,7 +68,23 @@ fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Returns the content of a regular file. It never waits for another process.
+///
+/// # Errors
+///
+/// Fails if `path` names something else, or if the file is larger than 256 MiB.
+pub(crate) fn regular_file(path: &Path) -> io::Result<Vec<u8>> {
+    let (file, kind) = open(path)?;
+    if kind.is_file() { read_bounded(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let (file, kind) = open(path)?;
+    if kind.is_file() { read_bounded(file) } else { read_special(file, kind) }
+}
+
+/// Opens a file without blocking, whatever it is.
+fn open(path: &Path) -> io::Result<(File, std::fs::FileType)> {
     if path.is_dir() {
         return Err(io::Error::other("it is a folder")); // Windows would say that access is denied
     }
@@ -77,10 +93,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     without_blocking(&mut options);
     let file = options.open(path)?;
     let kind = file.metadata()?.file_type();
-    if kind.is_file() {
-        return read_bounded(file);
-    }
-    read_special(file, kind)
+    Ok((file, kind))
 }
 
 /// A pipe is read as the shell's `<(…)` makes them. One that nobody opens for writing is not waited for.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -55,6 +55,37 @@ pub(crate) fn whole_characters(json: &str) -> Cow<'_, str> {
     }
     whole.push_str(rest);
     Cow::Owned(whole)
+}
+
+/// Returns an agent's JSON in a form that can be parsed, even if it is not quite JSON: bytes that are not UTF-8 and halves
+/// of characters are replaced, control characters in texts are escaped, and a byte order mark is left out. A verdict must
+/// not be overlooked because of what stands beside it.
+pub(crate) fn readable(json: &[u8]) -> Cow<'_, str> {
+    let json = json.trim_ascii();
+    let text = String::from_utf8_lossy(json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json));
+    let text = if text.bytes().any(|byte| byte < b' ') { Cow::Owned(escape_control(&text)) } else { text };
+    match whole_characters(&text) {
+        Cow::Owned(whole) => Cow::Owned(whole),
+        Cow::Borrowed(_) => text,
+    }
+}
+
+/// JSON whose texts hold control characters as escapes alone. Between texts they become spaces.
+fn escape_control(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    let (mut in_text, mut after_backslash) = (false, false);
+    for c in json.chars() {
+        match c {
+            '\0'..'\u{20}' if in_text => {
+                write!(escaped, "\\u{:04x}", u32::from(c)).expect("a string takes everything");
+            }
+            '\0'..'\u{20}' => escaped.push(' '),
+            _ => escaped.push(c),
+        }
+        in_text ^= c == '"' && !after_backslash;
+        after_backslash = in_text && c == '\\' && !after_backslash;
+    }
+    escaped
 }
 
 /// The number in an escape that `text` begins with.
@@ -132,6 +163,21 @@ mod tests {
         let members = members(r#"{"b": 1, "a": {"x": [1e999]}, "b": "2"}"#);
         let seen: Vec<_> = members.0.iter().map(|(key, raw)| format!("{key}={}", raw.get())).collect();
         assert_eq!(seen, ["b=\"2\"", "a={\"x\": [1e999]}"]);
+    }
+
+    #[test]
+    fn sloppy_json_is_made_readable() {
+        for (json, readable_as) in [
+            (&b" {\"a\": \"\\ud83d\\ude00\"}\r\n"[..], "{\"a\": \"\\ud83d\\ude00\"}"),
+            (b"\xef\xbb\xbf{}", "{}"),
+            (b"{\"a\xff\":\t\"caf\xe9\"}", "{\"a\u{fffd}\": \"caf\u{fffd}\"}"),
+            (b"{\"a\":\n\"\t\0\\\"\n\\\\\",\n\"b\": 1}", "{\"a\": \"\\u0009\\u0000\\\"\\u000a\\\\\", \"b\": 1}"),
+            (b"{\"\\ud83d\": 1}", "{\"\\ufffd\": 1}"),
+        ] {
+            assert_eq!(readable(json), readable_as);
+            serde_json::from_str::<Members<'_>>(readable_as).unwrap();
+        }
+        assert!(matches!(readable("{\"a\": \"é\"}\n".as_bytes()), Cow::Borrowed(_)));
     }
 
     #[test]

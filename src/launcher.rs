@@ -13,7 +13,7 @@ pub(crate) enum Launcher {
     /// A program and its first arguments.
     Program { words: Vec<String> },
     /// A command in a POSIX shell: functions and aliases of `init` are known to it.
-    Posix { shell: Vec<String>, script: String },
+    Posix { shell: Vec<String>, init: Option<String>, command: String },
     /// A command in PowerShell.
     PowerShell { shell: Vec<String>, init: Option<String>, command: String },
 }
@@ -68,10 +68,7 @@ impl Launcher {
             unreachable!("a program is what was asked for");
         };
         Ok(match kind {
-            ShellKind::Posix => {
-                let init = init.map(|init| init + "\n").unwrap_or_default();
-                Self::Posix { shell, script: format!("{init}{command} \"$@\"") }
-            }
+            ShellKind::Posix => Self::Posix { shell, init, command: command.to_owned() },
             ShellKind::PowerShell => Self::PowerShell { shell, init, command: command.to_owned() },
         })
     }
@@ -85,6 +82,28 @@ impl Launcher {
     /// Whether a shell stands between us and the agent.
     pub(crate) fn is_shell(&self) -> bool {
         !matches!(self, Self::Program { .. })
+    }
+
+    /// Returns whether `stderr` says that the shell could not run the agent's command. An exit status of 126 or 127 alone
+    /// does not: it may come from something that ran after the agent.
+    pub(crate) fn could_not_run_command(&self, stderr: &str) -> bool {
+        let is_in_name = |c: char| c.is_alphanumeric() || "-_./\\".contains(c);
+        let words = |command: &str| -> Vec<String> {
+            let words = command.split(|c: char| c.is_whitespace() || c == '\'' || c == '"');
+            words.filter(|word| word.starts_with(is_in_name) && !word.starts_with('-')).map(str::to_owned).collect()
+        };
+        match self {
+            Self::Program { .. } => false,
+            // the last words name what the shell could not run, after the place where that stands
+            Self::Posix { command, .. } => {
+                let last = stderr.lines().rfind(|line| !line.trim().is_empty());
+                let (_, what) = last.and_then(|line| line.split_once(':')).unwrap_or_default();
+                words(command).iter().any(|word| what.split(|c| !is_in_name(c)).any(|name| name == word))
+            }
+            Self::PowerShell { command, .. } => {
+                words(command).iter().any(|word| stderr.contains(&format!("The term '{word}'")))
+            }
+        }
     }
 
     /// How long the argument is that `text` makes. In PowerShell all arguments stand in one script, and quotes are
@@ -108,8 +127,9 @@ impl Launcher {
         let mut all: Vec<OsString> = words[1..].iter().map(OsString::from).collect();
         match self {
             Self::Program { .. } => all.extend(arguments),
-            Self::Posix { script, .. } => {
-                all.extend([script.into(), SCRIPT_NAME.into()]);
+            Self::Posix { init, command, .. } => {
+                let init = init.as_ref().map(|init| format!("{init}\n")).unwrap_or_default();
+                all.extend([format!("{init}{command} \"$@\"").into(), SCRIPT_NAME.into()]);
                 all.extend(arguments);
             }
             Self::PowerShell { init, command, .. } => {
@@ -273,6 +293,42 @@ mod tests {
             launcher.arguments(vec!["exec".into(), "$(id)".into()]).unwrap(),
             ["-lc", "work() { codex \"$@\"; }\nwork \"$@\"", "__codex_wrapper__", "exec", "$(id)"]
         );
+    }
+
+    #[test]
+    fn only_words_about_the_command_itself_say_that_a_shell_could_not_run_it() {
+        let posix = |command: &str| Launcher::shell(ShellKind::Posix, None, None, command).unwrap();
+        // as bash, dash, zsh, ksh and env say it
+        for said in [
+            "__codex_wrapper__: line 1: work: command not found\n",
+            "some noise of a profile\nsh: 1: work: not found\n\n",
+            "zsh:1: command not found: work",
+            "ksh: work: not found",
+            "env: ‘work’: No such file or directory",
+            "zsh:1: permission denied: work",
+        ] {
+            assert!(posix("work").could_not_run_command(said), "{said}");
+            assert!(posix("exec 'work' --profile p").could_not_run_command(said), "{said}");
+        }
+        for said in [
+            "",
+            "work: rate limit\nenvironment: line 2: no-such-notifier: command not found",
+            "environment: line 2: not-work: command not found",
+            "environment: line 2: /opt/work: No such file or directory",
+            "environment: line 2: --profile: command not found",
+            "work:1: command not found: no-such-notifier",
+            "work",
+        ] {
+            assert!(!posix("work --profile p").could_not_run_command(said), "{said}");
+        }
+        assert!(posix("/opt/my-codex").could_not_run_command("sh: 1: /opt/my-codex: not found"));
+        let powershell = Launcher::shell(ShellKind::PowerShell, None, None, "work").unwrap();
+        let said = "work: \nLine |\n   1 |  work 'exec'\n     | The term 'work' is not recognized as a name of a cmdlet.\n     | Check.";
+        assert!(powershell.could_not_run_command(said));
+        let said = said.replace("term 'work'", "term 'no-such'");
+        assert!(!powershell.could_not_run_command(&said));
+        let program = Launcher::program("work", "--codex-cmd").unwrap();
+        assert!(!program.could_not_run_command("work: command not found"));
     }
 
     #[test]

@@ -112,11 +112,6 @@ impl serde_json::ser::Formatter for Spaced {
     }
 }
 
-/// `text` and one newline, unless it ends in one.
-pub(crate) fn line(text: &str) -> String {
-    if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
-}
-
 /// Where notes and warnings go: standard error, or nowhere with `--quiet`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Notes {

@@ -168,7 +168,8 @@ fn understand(whole: &[u8]) -> Result<Account, &'static str> {
     if whole.trim_ascii().is_empty() {
         return Err("it wrote nothing to standard output");
     }
-    let raw: &RawValue = serde_json::from_slice(whole).map_err(|_| "its standard output is no JSON")?;
+    let text = json::readable(whole);
+    let raw: &RawValue = serde_json::from_str(&text).map_err(|_| "its standard output is no JSON")?;
     let last = if raw.get().starts_with('[') {
         let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| "its standard output is no JSON")?;
         elements.into_iter().next_back().ok_or("its standard output is an empty array")?
@@ -204,7 +205,8 @@ impl Listener {
         if !wants_id && self.result.find(line).is_none() {
             return;
         }
-        let Ok(raw) = serde_json::from_slice::<&RawValue>(line) else {
+        let text = json::readable(line);
+        let Ok(raw) = serde_json::from_str::<&RawValue>(&text) else {
             return;
         };
         let Some(event) = Verdict::of(raw) else { return };

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
+use super::lines::Line;
 use super::transcript::Watcher;
 use super::{Account, Arguments, Failure, HelpPage, Prompt, Session, Turn};
 use crate::json::{self, Members};
@@ -210,7 +211,8 @@ impl Default for Listener {
 /// What codex begins with this event, in words.
 fn doing(line: &[u8]) -> Option<String> {
     memmem::find(line, b"item.started")?;
-    let event: Members<'_> = serde_json::from_slice(line).ok()?;
+    let text = json::readable(line);
+    let event: Members<'_> = serde_json::from_str(&text).ok()?;
     let item: Members<'_> = serde_json::from_str(event.get("item")?.get()).ok()?;
     let with = |what: &str, detail: &str| format!("{what} {}", item.text(detail).unwrap_or_default());
     Some(match item.text("type")?.as_str() {
@@ -232,16 +234,17 @@ struct Told {
 
 impl Listener {
     /// Takes one line. Only lines that hold a word we look for are parsed.
-    pub(super) fn line(&mut self, line: &[u8]) {
+    pub(super) fn line(&mut self, Line { bytes, whole }: Line<'_>) {
         if let Some(watcher) = &self.watcher
-            && let Some(doing) = doing(line)
+            && let Some(doing) = doing(bytes)
         {
             watcher(&doing);
         }
-        if !self.words.iter().any(|word| word.find(line).is_some()) {
+        if !self.words.iter().any(|word| word.find(bytes).is_some()) {
             return;
         }
-        let Ok(raw) = serde_json::from_slice::<&RawValue>(line) else { return };
+        let text = json::readable(bytes);
+        let Ok(raw) = serde_json::from_str::<&RawValue>(&text) else { return };
         let Ok(event) = serde_json::from_str::<Members<'_>>(raw.get()) else { return };
         let members_of = |name| serde_json::from_str::<Members<'_>>(event.get(name)?.get()).ok();
         let told = |reason: Option<&RawValue>| {
@@ -261,7 +264,7 @@ impl Listener {
             Some("item.completed") => {
                 let message = members_of("item").filter(|item| item.text("type").as_deref() == Some("agent_message"));
                 if let Some(text) = message.and_then(|message| message.text("text")) {
-                    self.answer = Some(text);
+                    self.answer = whole.then_some(text); // the beginning of an answer is not the answer
                 }
             }
             _ => {}
@@ -286,7 +289,7 @@ mod tests {
     fn account(lines: &[&str]) -> Account {
         let mut listener = Listener::default();
         for line in lines {
-            listener.line(line.as_bytes());
+            listener.line(Line { bytes: line.as_bytes(), whole: true });
         }
         listener.conclude()
     }

@@ -2,25 +2,35 @@
 
 use memchr::memchr;
 
-/// A line longer than this is counted but not looked at. Verdicts are small; the longest line known to matter is
-/// claude's `result` with a whole answer in it.
+use super::condensed::Condensed;
+
+/// A line longer than this is not kept whole. The longest line known to matter is claude's `result` with an answer in it.
 const LONGEST_KEPT: usize = 64 << 20;
+
+/// One line, without its newline.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Whether these are all its bytes. Otherwise it was JSON that was too long, and these are what [`Condensed`] keeps.
+    pub(super) whole: bool,
+}
 
 /// Cuts a stream of bytes into lines. Nothing is kept but the beginning of an unfinished line.
 #[derive(Default)]
 pub(super) struct Lines {
     unfinished: Vec<u8>,
-    too_long: bool,
+    /// The unfinished line, if it is too long.
+    condensed: Option<Condensed>,
     pub(super) count: u64,
 }
 
 impl Lines {
-    /// Calls `each` with every line that `chunk` finishes, without its newline.
-    pub(super) fn feed(&mut self, mut chunk: &[u8], mut each: impl FnMut(&[u8])) {
+    /// Calls `each` with every line that `chunk` finishes. A line that is too long and not JSON is only counted.
+    pub(super) fn feed(&mut self, mut chunk: &[u8], mut each: impl FnMut(Line<'_>)) {
         while let Some(end) = memchr(b'\n', chunk) {
-            if self.unfinished.is_empty() && !self.too_long {
+            if self.is_empty() {
                 self.count += 1;
-                each(&chunk[..end]);
+                each(Line { bytes: &chunk[..end], whole: true });
             } else {
                 self.keep(&chunk[..end]);
                 self.finish(&mut each);
@@ -31,28 +41,33 @@ impl Lines {
     }
 
     /// Calls `each` with a last line that had no newline.
-    pub(super) fn end(&mut self, mut each: impl FnMut(&[u8])) {
-        if !self.unfinished.is_empty() || self.too_long {
+    pub(super) fn end(&mut self, mut each: impl FnMut(Line<'_>)) {
+        if !self.is_empty() {
             self.finish(&mut each);
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.unfinished.is_empty() && self.condensed.is_none()
+    }
+
     fn keep(&mut self, piece: &[u8]) {
-        if self.unfinished.len() + piece.len() > LONGEST_KEPT {
-            self.too_long = true;
-            self.unfinished = Vec::new();
+        if self.condensed.is_none() && self.unfinished.len() + piece.len() > LONGEST_KEPT {
+            let condensed = self.condensed.insert(Condensed::default());
+            condensed.feed(&std::mem::take(&mut self.unfinished));
         }
-        if !self.too_long {
-            self.unfinished.extend_from_slice(piece);
+        match &mut self.condensed {
+            Some(condensed) => condensed.feed(piece),
+            None => self.unfinished.extend_from_slice(piece),
         }
     }
 
-    fn finish(&mut self, each: &mut impl FnMut(&[u8])) {
+    fn finish(&mut self, each: &mut impl FnMut(Line<'_>)) {
         self.count += 1;
-        if !self.too_long {
-            each(&self.unfinished);
+        match self.condensed.take() {
+            Some(condensed) => condensed.finish().iter().for_each(|bytes| each(Line { bytes, whole: false })),
+            None => each(Line { bytes: &self.unfinished, whole: true }),
         }
-        self.too_long = false;
         if self.unfinished.capacity() > 1 << 20 {
             self.unfinished = Vec::new();
         }
@@ -66,7 +81,7 @@ mod tests {
 
     fn cut(chunks: &[&[u8]]) -> (Vec<String>, u64) {
         let (mut lines, mut seen) = (Lines::default(), Vec::new());
-        let mut each = |line: &[u8]| seen.push(String::from_utf8_lossy(line).into_owned());
+        let mut each = |line: Line<'_>| seen.push(String::from_utf8_lossy(line.bytes).into_owned());
         for chunk in chunks {
             lines.feed(chunk, &mut each);
         }
@@ -87,5 +102,17 @@ mod tests {
     fn a_line_over_the_bound_is_counted_and_the_next_one_is_seen() {
         let half = vec![b'x'; LONGEST_KEPT / 2 + 1];
         assert_eq!(cut(&[&half, &half, b"\nnext\n"]), (vec!["next".to_owned()], 2));
+    }
+
+    #[test]
+    fn a_line_over_the_bound_keeps_what_is_beside_a_long_text() {
+        let half = vec![b'x'; LONGEST_KEPT / 2 + 1];
+        let (mut lines, mut seen) = (Lines::default(), Vec::new());
+        for chunk in [&b"{\"long\": \""[..], &half, &half, b"\", \"a\": 1}\n{}\n"] {
+            lines.feed(chunk, |line| seen.push((String::from_utf8_lossy(line.bytes).into_owned(), line.whole)));
+        }
+        let [(long, false), (next, true)] = &seen[..] else { panic!("{} lines", seen.len()) };
+        assert!(long.len() < 1 << 20 && long.ends_with("x…\", \"a\": 1}"));
+        assert_eq!((next.as_str(), lines.count), ("{}", 2));
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod claude;
 pub(crate) mod codex;
+mod condensed;
 mod lines;
 mod moment;
 mod transcript;
@@ -248,6 +249,13 @@ impl Backend {
     /// Whether the agent can leave its last message in a file ([`Turn::answer_file`]).
     pub(crate) fn writes_answer_file(self) -> bool {
         self == Self::Codex
+    }
+
+    /// Returns the answer as `--print-result` prints it, which the two original scripts did differently: that for claude
+    /// always added a newline, that for codex only to an answer that did not end in one.
+    pub(crate) fn printed_answer(self, answer: &str) -> String {
+        let newline = if self == Self::Codex && answer.ends_with('\n') { "" } else { "\n" };
+        format!("{answer}{newline}")
     }
 
     /// The arguments for one turn.

@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::lines::Lines;
+use super::lines::{Line, Lines};
 use super::{Backend, Form, Moment, claude, codex};
-use crate::json::Members;
+use crate::json::{self, Members};
 
 /// The most of an answer that is kept where it is passed on only at the end.
 const LONGEST_ANSWER: usize = 512 << 20;
@@ -40,7 +40,8 @@ enum Reader {
 impl Reader {
     /// Takes one line. A line that is no event is told as it is.
     fn line(&mut self, line: &[u8], tell: &mut dyn FnMut(Moment)) {
-        let event = serde_json::from_slice::<&RawValue>(line).ok();
+        let text = json::readable(line);
+        let event = serde_json::from_str::<&RawValue>(&text).ok();
         let event = event.and_then(|raw| Some((serde_json::from_str::<Members<'_>>(raw.get()).ok()?, raw)));
         match (event, self) {
             (Some((event, raw)), Self::Claude(reader)) => reader.event(&event, raw, tell),
@@ -113,7 +114,7 @@ impl Transcript {
     /// Takes the next piece of standard output.
     pub(crate) fn hear(&mut self, chunk: &[u8], tell: &mut dyn FnMut(Moment)) {
         let reader = &mut self.reader;
-        let mut read = |line: &[u8]| reader.iter_mut().for_each(|reader| reader.line(line, tell));
+        let mut read = |line: Line<'_>| reader.iter_mut().for_each(|reader| reader.line(line.bytes, tell));
         match &mut self.form {
             Listener::ClaudeJson => {
                 if self.whole.len() + chunk.len() > LONGEST_ANSWER {
@@ -123,7 +124,7 @@ impl Transcript {
                 }
             }
             Listener::ClaudeStream(listener) => self.lines.feed(chunk, |line| {
-                listener.line(line);
+                listener.line(line.bytes);
                 read(line);
             }),
             Listener::Codex(listener) => self.lines.feed(chunk, |line| {
@@ -136,11 +137,11 @@ impl Transcript {
     /// Takes a last line that had no newline.
     pub(crate) fn end(&mut self, tell: &mut dyn FnMut(Moment)) {
         let reader = &mut self.reader;
-        let mut read = |line: &[u8]| reader.iter_mut().for_each(|reader| reader.line(line, tell));
+        let mut read = |line: Line<'_>| reader.iter_mut().for_each(|reader| reader.line(line.bytes, tell));
         match &mut self.form {
             Listener::ClaudeJson => {}
             Listener::ClaudeStream(listener) => self.lines.end(|line| {
-                listener.line(line);
+                listener.line(line.bytes);
                 read(line);
             }),
             Listener::Codex(listener) => self.lines.end(|line| {

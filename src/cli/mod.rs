@@ -7,6 +7,7 @@ mod spelling;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::backend::Backend;
@@ -165,13 +166,15 @@ commands! {
 pub(crate) struct Demo {}
 
 /// Where the mapping is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Place {
     /// Use this mapping file instead of the workspace's
     #[arg(long, value_name = "FILE")]
     pub mapping_file: Option<PathBuf>,
     /// Stands for the current folder
+    // may be empty: each command says what that means
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub workspace_dir: Option<PathBuf>,
 }
 

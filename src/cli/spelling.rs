@@ -77,7 +77,7 @@ fn originals(backend: Backend, command: &str) -> Vec<&'static str> {
     let print_id = if claude { &["print-session-id"][..] } else { &["print-thread-id", "print-session-id"][..] };
     match command {
         "create-session" => {
-            options.extend(NAME);
+            selector(&mut options);
             options.extend(["role-definition-md", "init-prompt", "print-mapping-json"]);
             options.extend(if claude { &["fake-session-id"][..] } else { &["fake-thread-id", "fake-session-id"][..] });
             options.extend(print_id);
@@ -128,12 +128,13 @@ pub(crate) fn spell(
     backend: Option<Backend>,
 ) -> (Result<Spelled>, Format) {
     let speller = Speller::new(cli, arguments);
-    let pieces = speller.cut(arguments);
+    let backend_in = |pieces: &[Piece]| value_of(pieces, "backend").map_or(backend, Backend::from_name);
+    let backend = backend_in(&speller.cut(arguments, backend));
+    let pieces = speller.cut(arguments, backend);
     let format = match value_of(&pieces, "error-format") {
         Some("json") => Format::Json,
         _ => Format::Text,
     };
-    let backend = value_of(&pieces, "backend").map_or(backend, Backend::from_name);
     (speller.join(pieces, backend), format)
 }
 
@@ -176,30 +177,30 @@ impl<'a> Speller<'a> {
     }
 
     /// Whether the option takes a value; `None`: there is no such option.
-    fn takes_value(&self, name: &str) -> Option<bool> {
-        let candidates = self.candidates(name, None);
+    fn takes_value(&self, name: &str, backend: Option<Backend>) -> Option<bool> {
+        let candidates = self.candidates(name, backend);
         let exact = self.argument(name);
         let argument = exact.or_else(|| candidates.iter().find_map(|option| self.argument(option)))?;
         Some(matches!(argument.get_action(), ArgAction::Set | ArgAction::Append))
     }
 
-    fn is_text(&self, name: &str) -> bool {
-        self.is_one_of(name, &TEXT_OPTIONS)
+    fn is_text(&self, name: &str, backend: Option<Backend>) -> bool {
+        self.is_one_of(name, &TEXT_OPTIONS, backend)
     }
 
-    fn is_name(&self, name: &str) -> bool {
-        self.is_one_of(name, &NAME_OPTIONS)
+    fn is_name(&self, name: &str, backend: Option<Backend>) -> bool {
+        self.is_one_of(name, &NAME_OPTIONS, backend)
     }
 
     /// Whether `name`, or everything it may be short for, is one of `options`.
-    fn is_one_of(&self, name: &str, options: &[&str]) -> bool {
+    fn is_one_of(&self, name: &str, options: &[&str], backend: Option<Backend>) -> bool {
         match self.argument(name) {
             Some(_) => options.contains(&name),
-            None => self.candidates(name, None).iter().all(|option| options.contains(option)),
+            None => self.candidates(name, backend).iter().all(|option| options.contains(option)),
         }
     }
 
-    fn cut(&self, arguments: &[OsString]) -> Vec<Piece> {
+    fn cut(&self, arguments: &[OsString], backend: Option<Backend>) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let mut rest = arguments.iter().peekable();
         if self.command.as_deref() == Some("echo-agent") {
@@ -215,10 +216,10 @@ impl<'a> Speller<'a> {
                 pieces.push(Piece::Other(argument.clone()));
                 continue;
             };
-            let wants = inline.is_none() && self.takes_value(&name) == Some(true);
+            let wants = inline.is_none() && self.takes_value(&name, backend) == Some(true);
             let is_value = |value: &OsStr| {
-                let one_dash = self.is_name(&name) && !value.as_encoded_bytes().starts_with(b"--");
-                self.is_text(&name) || one_dash || !looks_like_option(value)
+                let one_dash = self.is_name(&name, backend) && !value.as_encoded_bytes().starts_with(b"--");
+                self.is_text(&name, backend) || one_dash || !looks_like_option(value)
             };
             let value = if wants { rest.next_if(|next| is_value(next)).cloned() } else { inline };
             pieces.push(Piece::Option { name, value, raw: argument.clone() });
@@ -237,8 +238,8 @@ impl<'a> Speller<'a> {
                 Piece::Option { name, value, raw } => (name, value, raw),
             };
             let full = if self.argument(&name).is_some() { None } else { self.only(&name, backend)? };
-            let takes_value = self.takes_value(&name) == Some(true);
             let full = full.unwrap_or(&name);
+            let takes_value = self.takes_value(full, backend) == Some(true);
             let mut argument = OsString::from(format!("--{full}"));
             match value {
                 Some(value) if takes_value => {

@@ -1,6 +1,6 @@
 //! `delete-session`: forgets a name, or every name of an id. Calls nothing; the agent keeps the session.
 
-use super::{Context, Subject, list_sessions, print_object};
+use super::{Context, Subject, Workspace, list_sessions, print_object};
 use crate::backend::Backend;
 use crate::cli;
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()>
     let backend = context.backend(&options.place, Some(&subject))?;
     refuse_call_options(backend, &options.ignored)?;
     let (store, workspace) = context.store(backend, &options.place)?;
-    let done = delete(&store, &subject)?;
+    let done = delete(&store, &workspace, &subject)?;
     let left = options.print_mapping_json.then(|| {
         Object::new()
             .with("workspace_dir", done.left.workspace())
@@ -50,11 +50,11 @@ struct Deletion {
     recreated: bool,
 }
 
-fn delete(store: &Store, subject: &Subject) -> Result<Deletion> {
+fn delete(store: &Store, workspace: &Workspace, subject: &Subject) -> Result<Deletion> {
     let existed = match store.read() {
         Ok(None) => {
             let mut left = Mapping::new(store.backend);
-            left.set_workspace(&store.workspace);
+            left.set_workspace(&workspace.shown);
             let (stored_workspace, removed) = (String::new(), Vec::new());
             return Ok(Deletion {
                 existed: false,
@@ -69,7 +69,10 @@ fn delete(store: &Store, subject: &Subject) -> Result<Deletion> {
         // the update reads it again and says what is wrong with it
         Ok(Some(_)) | Err(_) => true,
     };
-    let updated = store.update(true, |mapping, _| {
+    let updated = store.update(true, |mapping, recreated| {
+        if recreated {
+            mapping.set_workspace(&workspace.shown); // as the caller gave it, like the original
+        }
         let before = mapping.len();
         let stored = mapping.workspace();
         let removed = match (&subject.name, &subject.id) {
@@ -84,8 +87,7 @@ fn delete(store: &Store, subject: &Subject) -> Result<Deletion> {
         let changed = !removed.is_empty();
         ((before, stored, removed, mapping.clone()), changed)
     })?;
-    let (before, stored, removed, left) = updated.value;
-    let stored_workspace = if updated.recreated { store.workspace.clone() } else { stored };
+    let (before, stored_workspace, removed, left) = updated.value;
     Ok(Deletion {
         existed,
         stored_workspace,

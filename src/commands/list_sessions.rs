@@ -1,6 +1,6 @@
 //! `list-sessions`: the names of a workspace, or of all of them. Writes nothing and needs nothing writable.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -9,6 +9,7 @@ use crate::backend::Backend;
 use crate::cli::{self, ListFormat};
 use crate::error::{self, Result};
 use crate::output::{Notes, Object};
+use crate::session::is_blank;
 use crate::stdio;
 use crate::store::format::{Entry, Mapping};
 use crate::store::location::Root;
@@ -22,9 +23,10 @@ pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> 
     if options.all_workspaces {
         return all_workspaces(context, format, &backends);
     }
+    let place = in_current_folder_if_blank(&options.place);
     let mut lists = Vec::new();
     for backend in backends {
-        let (store, workspace) = context.store(backend, &options.place)?;
+        let (store, workspace) = context.store(backend, &place)?;
         let mapping = store.read()?;
         lists.push((store, workspace, mapping));
     }
@@ -54,6 +56,13 @@ pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> 
             table.show(context, "this")
         }
     }
+}
+
+/// Returns `place` without a blank `--workspace-dir`, which to the original meant the current directory. Only listing takes
+/// it so: a variable that is not set must not make another command change something.
+fn in_current_folder_if_blank(place: &cli::Place) -> cli::Place {
+    let is_blank = |folder: &PathBuf| folder.to_str().is_some_and(is_blank);
+    cli::Place { workspace_dir: place.workspace_dir.clone().filter(|folder| !is_blank(folder)), ..place.clone() }
 }
 
 /// Every mapping of this user's below the root.

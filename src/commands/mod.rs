@@ -115,7 +115,15 @@ fn parse(mut line: clap::Command, program: &OsString, spelled: &Spelled) -> Resu
     if error.kind() == ErrorKind::InvalidUtf8 {
         return Err(not_unicode(&spelled.arguments));
     }
-    Err(usage_error(&error.to_string(), spelled.command.as_deref()))
+    let words = error.to_string();
+    Err(blank_value(&words, &spelled.arguments).unwrap_or_else(|| usage_error(&words, spelled.command.as_deref())))
+}
+
+/// Returns the error for an option with an empty value, of which clap says that there is none.
+fn blank_value(words: &str, arguments: &[OsString]) -> Option<Error> {
+    let mut blank = arguments.iter().filter_map(|argument| argument.to_str()?.strip_suffix('='));
+    let option = blank.find(|option| words.contains(&format!("a value is required for '{option} <")))?;
+    Some(Error::usage(format!("{option} is blank")).hint("give a value, or leave the option out"))
 }
 
 fn forgive_broken_pipe(error: std::io::Error) -> std::io::Result<()> {

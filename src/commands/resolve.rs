@@ -48,6 +48,11 @@ impl Resolved {
         Self { id: entry.id.clone(), saved: Some((name, entry)), mapping: None, source: source.to_owned() }
     }
 
+    /// Returns the same session under the ID that its agent reported for the turn, if it reported one.
+    pub(super) fn answered_as(self, id: Option<AgentSessionId>) -> Self {
+        Self { id: id.unwrap_or(self.id), ..self }
+    }
+
     /// The JSON that `resolve` prints and codex's resume-json begins with.
     pub(super) fn describe(&self, store: &Store, model: Option<&str>, effort: Option<&str>) -> Object {
         let name = self.saved.as_ref().map(|(name, _)| name.as_str());

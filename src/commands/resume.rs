@@ -10,16 +10,17 @@ use super::{Context, Subject, finished, print, print_object, stdout_error};
 use crate::backend::{Account, Backend, Form, Model, Session};
 use crate::cli::{self, Color, IfBusy, IfMissing, StreamFormat};
 use crate::error::{Error, Kind, Result};
-use crate::output::{self, Notes};
+use crate::output::Notes;
 use crate::render::Look;
-use crate::session::{AgentSessionId, SessionName};
+use crate::session::{AgentSessionId, SessionName, is_blank};
 use crate::stdio;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
 
 pub(super) fn json(context: &Context, options: &cli::ResumeJson) -> Result<()> {
     redirected(options.resume.output_file.as_deref(), || {
-        let (resuming, done) = resume(context, &options.resume, Form::Json, None)?;
+        let prints_id = options.print_session_id || !options.print_result;
+        let (resuming, done) = resume(context, &options.resume, Form::Json, None, prints_id)?;
         let printed = print_answer(&resuming.store, &done, options.print_result, options.print_session_id);
         done.lost.map_or_else(|| finished(printed, &done.resolved.id), Err)
     })
@@ -30,7 +31,7 @@ pub(super) fn print_answer(store: &Store, done: &Done, result: bool, session_id:
     let Done { resolved, account, model, effort, .. } = done;
     let answer = account.answer.as_deref().unwrap_or_default();
     if result || session_id {
-        let answer = result.then(|| output::line(answer));
+        let answer = result.then(|| store.backend.printed_answer(answer));
         let id = session_id.then(|| format!("{}\n", resolved.id));
         print(&[answer, id].into_iter().flatten().collect::<String>())
     } else if store.backend == Backend::Claude {
@@ -45,7 +46,8 @@ pub(super) fn stream(context: &Context, options: &cli::ResumeStream) -> Result<(
     redirected(options.resume.output_file.as_deref(), || {
         let look = look(options)?;
         let partials = options.include_partials || look.is_some();
-        let (_, done) = resume(context, &options.resume, Form::Stream { partials }, look)?;
+        let prints_id = look.is_none();
+        let (_, done) = resume(context, &options.resume, Form::Stream { partials }, look, prints_id)?;
         let Done { resolved, lost, copied, .. } = done;
         let copied = copied.map_err(|error| stdout_error(&error));
         lost.map_or_else(|| finished(copied, &resolved.id), Err)
@@ -97,9 +99,17 @@ struct Resuming {
     call: AgentCall,
     wait: bool,
     notes: Notes,
+    /// Whether standard output gives the id of the session that answered.
+    prints_id: bool,
 }
 
-fn resume(context: &Context, options: &cli::Resume, form: Form, look: Option<Look>) -> Result<(Resuming, Done)> {
+fn resume(
+    context: &Context,
+    options: &cli::Resume,
+    form: Form,
+    look: Option<Look>,
+    prints_id: bool,
+) -> Result<(Resuming, Done)> {
     let subject = Subject::of(&options.selector)?.required()?;
     let backend = context.backend(&options.place, Some(&subject))?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
@@ -111,7 +121,7 @@ fn resume(context: &Context, options: &cli::Resume, form: Form, look: Option<Loo
         return Err(Error::usage("--if-missing create wants a name").hint("add --session-name NAME"));
     }
     let wait = options.if_busy == IfBusy::Wait;
-    let resuming = Resuming { subject, store, call, wait, notes: context.notes };
+    let resuming = Resuming { subject, store, call, wait, notes: context.notes, prints_id };
     if !(create_missing && resuming.subject.id.is_none()) {
         look_up(&resuming.store, &resuming.subject)?; // what is not there is told before the prompt is read
     }
@@ -157,16 +167,18 @@ impl Resuming {
             wait: self.wait,
         })?;
         let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));
-        let told = account.told_id.as_deref().filter(|told| !resolved.id.is_told_as(told));
+        let told = account.told_id.as_deref().filter(|told| !is_blank(told));
+        let as_told = told.and_then(|told| AgentSessionId::new(told).ok()); // printed, also if only its spelling differs
+        let told = told.filter(|told| !resolved.id.is_told_as(told));
         if let (Some(told), Backend::Codex) = (told, self.call.agent.backend) {
             let lost = Some(self.lost(&resolved, told, account.verdict.clone()));
-            return Ok(Done { resolved, account, copied, model, effort, lost });
+            return Ok(Done { resolved: resolved.answered_as(as_told), account, copied, model, effort, lost });
         }
         let new_id = match told.map(AgentSessionId::new).transpose() {
             Ok(id) => id,
             Err(why) => {
                 let told = told.unwrap_or_default();
-                self.notes.warning(&format!("claude told a session id that {why} and is not followed: {told}"));
+                Notes::loss(&format!("claude reported a session ID that {why} and is not followed: {told}"));
                 None
             }
         };
@@ -177,7 +189,7 @@ impl Resuming {
             model: model.as_deref(),
             effort: effort.as_deref(),
         });
-        Ok(Done { resolved, account, copied, model, effort, lost: None })
+        Ok(Done { resolved: resolved.answered_as(as_told), account, copied, model, effort, lost: None })
     }
 
     /// Starts the session where there is none of that name. Of several calls at once one does; the others wait here and
@@ -222,7 +234,7 @@ impl Resuming {
     fn remember(&self, turn: &Finished<'_>) {
         if turn.resolved.saved.is_none() {
             if let Some(id) = &turn.new_id {
-                self.notes.note(&format!("{} goes on as {id}", turn.resolved.id));
+                self.say(turn, false, &format!("{} goes on as {id}", turn.resolved.id));
             }
             return;
         }
@@ -231,20 +243,31 @@ impl Resuming {
             if let Some((name, entry)) = lost {
                 mapping.insert(name, &entry);
                 mapping.set_workspace(&self.store.workspace);
-                return (Vec::new(), true);
+                return ((Vec::new(), true), true);
             }
-            turn.apply(mapping, &self.store.workspace)
+            let (notes, changed) = turn.apply(mapping, &self.store.workspace);
+            ((notes, changed), changed)
         });
         match updated {
-            Ok(updated) => updated.value.iter().for_each(|note| self.notes.note(note)),
+            Ok(updated) => {
+                let (notes, saved) = updated.value;
+                for note in &notes {
+                    self.say(turn, saved, note);
+                }
+            }
             Err(error) => {
                 let id = turn.new_id.as_ref().unwrap_or(&turn.resolved.id);
                 let error = Error::from(error).to_sentence();
-                self.notes.warning(&format!(
-                    "the turn in session {id} is done, but it was not noted in the mapping: {error}"
-                ));
+                let warning = format!("the turn in session {id} is done, but it was not noted in the mapping: {error}");
+                if turn.new_id.is_some() { Notes::loss(&warning) } else { self.notes.warning(&warning) }
             }
         }
+    }
+
+    /// Prints a note on the session that answered. `--quiet` does not suppress it if the new ID would be found nowhere
+    /// else. `saved`: whether the mapping holds that ID.
+    fn say(&self, turn: &Finished<'_>, saved: bool, note: &str) {
+        if turn.new_id.is_some() && !saved && !self.prints_id { Notes::loss(note) } else { self.notes.note(note) }
     }
 }
 

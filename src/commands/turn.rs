@@ -200,15 +200,17 @@ impl<'a> Caller<'a> {
                 && done.account.lines == 0 // no turn began, so asking again asks once
                 && codex::is_active_writer(&done.stderr)
             {
+                let is_shell = self.call.agent.launcher.is_shell(); // it may have run more than the agent
                 if !ask.wait {
-                    return Err(busy_elsewhere(id, &done.stderr));
+                    let busy = busy_elsewhere(id, &done.stderr);
+                    return Err(if is_shell { busy.turn_started() } else { busy });
                 }
                 if !told {
                     self.notes.note(&format!("waiting for the session {id}, which another program has open"));
                     told = true;
                 }
                 if let Err(end) = self.runner.pause(BETWEEN_TRIES) {
-                    return self.judge(ask, Done { end, started: false, ..done });
+                    return self.judge(ask, Done { end, started: is_shell, ..done });
                 }
                 continue;
             }
@@ -276,7 +278,7 @@ impl<'a> Caller<'a> {
                 Account { malformed: Some("its output could not be taken in time".to_owned()), ..Account::default() }
             }
         };
-        let written = answer_file.as_deref().and_then(|path| fs::read(path).ok());
+        let written = answer_file.as_deref().and_then(|path| self.written_answer(path, account.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(account.answer);
         Ok(Done {
             end: run.end,
@@ -285,6 +287,24 @@ impl<'a> Caller<'a> {
             stderr: run.stderr,
             copied: run.copied,
         })
+    }
+
+    /// Returns what the agent wrote to `path`, if it wrote something there that can be read. `told`: whether its events
+    /// hold the answer too.
+    fn written_answer(&self, path: &Path, told: bool) -> Option<Vec<u8>> {
+        let error = match input::regular_file(path) {
+            Ok(bytes) => return Some(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => crate::error::reason(&error),
+        };
+        let backend = self.call.agent.backend;
+        let warning = format!("the file for {backend}'s answer cannot be read: {error}");
+        if told {
+            self.notes.warning(&format!("{warning}; the answer is the last one in {backend}'s events"));
+        } else {
+            Notes::loss(&format!("{warning}; {backend}'s events hold no answer either"));
+        }
+        None
     }
 
     /// Whether `text` can be an argument: not too long, also as PowerShell quotes it, and nothing the program cannot take.
@@ -343,14 +363,16 @@ impl<'a> Caller<'a> {
                 }
                 _ => return Ok(Answer { account: done.account, copied: done.copied }),
             },
-            End::Exited(status @ (126 | 127)) if self.call.agent.launcher.is_shell() && done.account.lines == 0 => {
+            End::Exited(status @ (126 | 127)) if self.could_not_run_command(&done) => {
                 let shell = self.call.agent.launcher.name();
                 let told = match status {
                     126 => Error::new(Kind::AgentNotExecutable, format!("{shell} cannot execute the agent's command")),
                     _ => Error::new(Kind::AgentNotFound, format!("{shell} did not find the agent's command"))
                         .hint("define it with --codex-shell-init, or in a file that the shell reads"),
                 };
-                return Err(told.caused_by(last_words(&done.stderr)).agent_exit_status(Some(status)));
+                // a shell ran, and what its initialization did with the prompt cannot be known
+                let told = told.caused_by(last_words(&done.stderr)).agent_exit_status(Some(status)).turn_started();
+                return Err(told.session_id(ask.session.known().cloned()));
             }
             End::Exited(status) => Error::new(Kind::AgentFailed, format!("{backend} ended with exit status {status}")),
             End::Killed(signal) => Error::new(Kind::AgentFailed, format!("{backend} was killed by signal {signal}")),
@@ -370,6 +392,12 @@ impl<'a> Caller<'a> {
         Err(self.explain(ask, done, failed))
     }
 
+    /// Whether a shell ran and says that it could not run the agent.
+    fn could_not_run_command(&self, done: &Done) -> bool {
+        let said_nothing = done.account.lines == 0 && done.account.answer.is_none();
+        said_nothing && self.call.agent.launcher.could_not_run_command(&String::from_utf8_lossy(&done.stderr))
+    }
+
     /// Adds to an error what the agent told: its reason, its verdict, its session.
     fn explain(&self, ask: &Ask<'_>, done: Done, error: Error) -> Error {
         let account = done.account;
@@ -386,14 +414,19 @@ impl<'a> Caller<'a> {
         let told = account.told_id.and_then(|id| AgentSessionId::new(&id).ok());
         // a fork that failed may have told the session that it was to be of
         let told = told.filter(|told| !matches!(ask.session, Session::ForkOf(id) if id.is_told_as(told.as_str())));
-        if let (None, Some(id)) = (ask.session.known(), &told) {
+        // what the turn did is in the session that the agent reported, which need not be the one asked for
+        let told = told.filter(|told| !ask.session.known().is_some_and(|known| known.is_told_as(told.as_str())));
+        if let Some(id) = &told {
             error = error.hint(adopt_hint(self.call, ask.name, id));
         }
         if done.started {
             error = error.turn_started();
         }
         let status = if let End::Exited(status) = done.end { Some(status) } else { None };
-        error.agent_exit_status(status).session_id(ask.session.known().cloned().or(told)).verdict(account.verdict)
+        error
+            .agent_exit_status(status)
+            .session_id(told.or_else(|| ask.session.known().cloned()))
+            .verdict(account.verdict)
     }
 }
 

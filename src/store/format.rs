@@ -139,16 +139,20 @@ impl Mapping {
         self.pieces().filter_map(|(name, json)| Some((name, understand(self.backend, json).ok()?)))
     }
 
-    /// The entries that hold this id.
-    fn holders(&self, id: &AgentSessionId) -> impl Iterator<Item = (&str, Entry)> {
+    /// The entries that hold this id, in the order of their names.
+    fn holders(&self, id: &AgentSessionId) -> Vec<(&str, Entry)> {
         // most are seen not to without being understood; escapes could spell it in another way
         let spelled = memchr::memmem::Finder::new(id.as_str()).into_owned();
-        self.pieces()
+        let mut holders: Vec<_> = self
+            .pieces()
             .filter(move |(_, json)| {
                 spelled.find(json.as_bytes()).is_some() || memchr::memchr(b'\\', json.as_bytes()).is_some()
             })
             .filter_map(|(name, json)| Some((name, understand(self.backend, json).ok()?)))
             .filter(|(_, entry)| entry.id == *id)
+            .collect();
+        holders.sort_by_key(|(name, _)| *name);
+        holders
     }
 
     pub(crate) fn get(&self, name: &SessionName) -> Option<Entry> {
@@ -172,15 +176,15 @@ impl Mapping {
         id_in(backend, &members).ok()
     }
 
-    /// The first entry that holds this id, with its name.
+    /// Returns the entry that holds this id and whose name sorts first, with that name.
     pub(crate) fn find(&self, id: &AgentSessionId) -> Option<(SessionName, Entry)> {
-        let (name, entry) = self.holders(id).next()?;
+        let (name, entry) = self.holders(id).into_iter().next()?;
         Some((SessionName::verbatim(name), entry))
     }
 
-    /// The names of all entries that hold this id.
+    /// Returns the sorted names of all entries that hold this id.
     pub(crate) fn names_of(&self, id: &AgentSessionId) -> Vec<String> {
-        self.holders(id).map(|(name, _)| name.to_owned()).collect()
+        self.holders(id).into_iter().map(|(name, _)| name.to_owned()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,10 +1,11 @@
 //! The figures, and the parts that this program plays in them: an empty program, and an agent that floods.
 
+use std::cell::Cell;
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -43,17 +44,19 @@ with open(sys.argv[2], "w", encoding="utf-8") as file:
 print(time.perf_counter() - began)
 "#;
 
-pub(super) fn main() {
+pub(super) fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     match arguments.next().as_deref() {
         Some("empty") => {}
         Some("flood") => flood(),
         Some("tick") => tick(),
-        _ => measure(),
+        _ => return measure(),
     }
+    ExitCode::SUCCESS
 }
 
-fn measure() {
+/// Measures everything. Fails if a figure is over its limit.
+fn measure() -> ExitCode {
     let bench = Bench::new();
     println!("{:<58} {:>8} {:>8}", "", "got", "at most");
     bench.start();
@@ -62,27 +65,43 @@ fn measure() {
     bench.events();
     bench.many_names();
     bench.account();
-}
-
-fn tell(what: &str, got: f64, limit: f64, unit: &str) {
-    let verdict = if got <= limit { "" } else { "  OVER" };
-    println!("{what:<58} {got:>8.2} {limit:>8.2} {unit}{verdict}");
+    match bench.exceeded.get() {
+        0 => ExitCode::SUCCESS,
+        exceeded => {
+            eprintln!("error: figures over their limits: {exceeded}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 struct Bench {
     folder: tempfile::TempDir,
     myself: PathBuf,
+    /// The number of figures over their limits.
+    exceeded: Cell<usize>,
 }
 
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let bench = Self { folder, myself: env::current_exe().expect("this program is somewhere") };
+        let myself = env::current_exe().expect("this program is somewhere");
+        let bench = Self { folder, myself, exceeded: Cell::new(0) };
         for backend in ["claude", "codex"] {
             let create = ["--backend", backend, "create-session", "--session-name", "a", "--adopt", "i"];
             assert!(bench.program(&create).stdout(Stdio::null()).status().expect("it can be started").success());
         }
         bench
+    }
+
+    /// Prints a figure with its limit, and counts it if it is over.
+    fn report(&self, what: &str, got: f64, limit: f64, unit: &str) {
+        // a figure that is not a number is not within its limit
+        let is_within = got <= limit;
+        if !is_within {
+            self.exceeded.set(self.exceeded.get() + 1);
+        }
+        let verdict = if is_within { "" } else { "  OVER" };
+        println!("{what:<58} {got:>8.2} {limit:>8.2} {unit}{verdict}");
     }
 
     fn program(&self, arguments: &[&str]) -> Command {
@@ -110,9 +129,9 @@ impl Bench {
             command
         };
         let (ours, theirs) = fastest_in_turn(400, &resolve, &empty);
-        tell("(a) resolve, wall time against an empty program", ours / theirs, 1.5, "times");
+        self.report("(a) resolve, wall time against an empty program", ours / theirs, 1.5, "times");
         let peak = peak(&mut resolve(), 300);
-        tell("(a) resolve, resident", peak, 6.0, "MiB");
+        self.report("(a) resolve, resident", peak, 6.0, "MiB");
     }
 
     /// (b) a stream of 300 MB in lines of 1 KB against `cat` in the same place
@@ -130,8 +149,8 @@ impl Bench {
             shell
         };
         let (with_us, with_cat) = fastest_in_turn(7, &ours, &cat);
-        tell("(b) resume-stream of 300 MB, wall time against cat", with_us / with_cat, 1.5, "times");
-        tell("(b) resume-stream of 300 MB, resident", peak(&mut ours(), 1), 8.0, "MiB");
+        self.report("(b) resume-stream of 300 MB, wall time against cat", with_us / with_cat, 1.5, "times");
+        self.report("(b) resume-stream of 300 MB, resident", peak(&mut ours(), 1), 8.0, "MiB");
     }
 
     /// (c) from the agent's line to ours
@@ -147,14 +166,19 @@ impl Bench {
             .collect();
         child.wait().expect("it ends");
         delays.sort_by(f64::total_cmp);
-        tell("(c) from the agent's line to ours, median", delays[delays.len() / 2] / 1e6, 1.0, "ms");
+        self.report("(c) from the agent's line to ours, median", delays[delays.len() / 2] / 1e6, 1.0, "ms");
     }
 
     /// (d) codex's 300 MB of events for one answer
     fn events(&self) {
         let agent = self.agent("flood");
         let mut command = self.program(&["resume-json", "--session-name", "a", "--prompt", "p", "--codex-cmd", &agent]);
-        tell("(d) resume-json of 300 MB of events, resident", peak(command.stdout(Stdio::null()), 1), 16.0, "MiB");
+        self.report(
+            "(d) resume-json of 300 MB of events, resident",
+            peak(command.stdout(Stdio::null()), 1),
+            16.0,
+            "MiB",
+        );
     }
 
     /// (f) the account of as many events
@@ -162,7 +186,7 @@ impl Bench {
         let agent = self.agent("flood");
         let text = ["--backend", "codex", "resume-stream", "--format", "text", "--session-name", "a", "--prompt", "p"];
         let mut command = self.program(&[&text[..], &["--codex-cmd", &agent]].concat());
-        tell("(f) an account of 300 MB of events, resident", peak(command.stdout(Stdio::null()), 1), 8.0, "MiB");
+        self.report("(f) an account of 300 MB of events, resident", peak(command.stdout(Stdio::null()), 1), 8.0, "MiB");
     }
 }
 
@@ -211,13 +235,13 @@ impl Bench {
         ] {
             let (with_us, with_python) =
                 (0..9).fold((f64::MAX, f64::MAX), |(a, b), _| (a.min(seconds(&mut ours())), b.min(python(script))));
-            tell(&format!("(e) {what} in 100,000 names against Python"), with_us / with_python, limit, "times");
+            self.report(&format!("(e) {what} in 100,000 names against Python"), with_us / with_python, limit, "times");
             println!(
                 "    {:.0} ms with all of our start, Python {:.0} ms without its",
                 with_us * 1e3,
                 with_python * 1e3
             );
-            tell(
+            self.report(
                 &format!("(e) {what} in 100,000 names, resident"),
                 (0..9).map(|_| peak(&mut ours(), 1)).fold(0.0, f64::max),
                 120.0,

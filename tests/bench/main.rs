@@ -6,9 +6,12 @@
 #[cfg(target_os = "linux")]
 mod linux;
 
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    linux::main()
+}
+
+#[cfg(not(target_os = "linux"))]
 fn main() {
-    #[cfg(target_os = "linux")]
-    linux::main();
-    #[cfg(not(target_os = "linux"))]
     eprintln!("the benchmark reads /proc, which is Linux's");
 }

@@ -96,7 +96,6 @@ fn refuses_missing_files_and_directories() {
     ] {
         refuses(&sandbox, &[&create[..], &[option, file]].concat(), file);
     }
-    refuses(&sandbox, &["--backend", "codex", "list-sessions", "--workspace-dir", ""], "--workspace-dir");
     refuses(&sandbox, &["--backend", "codex", "list-sessions", "--mapping-file", " "], "--mapping-file");
 }
 

@@ -6,6 +6,7 @@ mod bad_input;
 #[cfg(unix)] // pipes that are full, signals
 mod blocked_outputs;
 mod busy_sessions;
+mod codex_shells;
 mod completions;
 mod conformance;
 #[cfg(unix)] // KILL is Unix's
@@ -13,17 +14,20 @@ mod crashes;
 mod demo;
 mod doctor;
 mod forks;
+mod from_the_scripts;
 mod hostile_places;
 mod lists;
 mod man_pages;
 mod many_writers;
 mod mapping_file;
 mod names;
+mod odd_output;
 mod output_file;
 mod path_parity;
 mod processes;
 mod prompts;
 mod readme;
+mod session_ids;
 mod settings;
 mod skills;
 mod support;

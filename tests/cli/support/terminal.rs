@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
 use super::screen::Screen;
 use super::wait::POLL_INTERVAL;
@@ -69,10 +69,11 @@ impl Terminal {
         own.stdin(self.screen()).stdout(self.screen()).stderr(self.screen());
         let child = own.spawn().expect("the program can be started");
         drop(own); // it holds the other side too
+        let size = tcgetwinsize(&self.theirs).expect("its size");
         let hand = self.into_ours();
         let mut eye = hand.try_clone().expect("a handle can be doubled");
         let mut tongue = hand.try_clone().expect("a handle can be doubled");
-        let screen = Arc::new(Mutex::new(Screen::default()));
+        let screen = Arc::new(Mutex::new(Screen::new(size.ws_row, size.ws_col)));
         let shown = Arc::clone(&screen);
         thread::spawn(move || {
             let mut buffer = [0; 4096];
