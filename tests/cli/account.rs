@@ -1,8 +1,8 @@
 //! `resume-stream --format text`: the account of a turn that people read while it runs.
 //!
 //! The streams below `streams/` come from the published agents; `tests/real_agents/cases/streams.rs` records them. Beside
-//! each lie the accounts of it: piped, and at terminals of two widths with and without colours. With
-//! `INVOKE_PERSIST_RECORD` set the test writes these instead of comparing.
+//! each lie the accounts of it: piped, and at terminals of two widths with and without colors. If `INVOKE_PERSIST_RECORD`
+//! is set, the tests write these files and fail, so that a recording is reviewed and never taken for a comparison.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -71,10 +71,11 @@ fn without_time(backend: Backend, account: &str) -> String {
 
 #[track_caller]
 fn compare(file: &str, account: &str) {
-    if std::env::var_os("INVOKE_PERSIST_RECORD").is_some() {
-        std::fs::write(stored(file), account).unwrap();
-    }
     let want = std::fs::read_to_string(stored(file)).unwrap_or_default();
+    if account != want && std::env::var_os("INVOKE_PERSIST_RECORD").is_some() {
+        std::fs::write(stored(file), account).unwrap();
+        panic!("{file} was written: review it, and run the test without INVOKE_PERSIST_RECORD");
+    }
     assert_eq!(account, want, "{file}");
 }
 
@@ -324,15 +325,9 @@ fn failure_reason_is_wrapped_at_a_narrow_terminal() {
 
 #[test]
 fn pieces_are_printed_while_the_agent_runs() {
-    let piece = |text: &str| {
-        let delta = json!({"type": "text_delta", "text": text});
-        Step::stdout(&format!(
-            "{}\n",
-            json!({"type": "stream_event", "event": {"type": "content_block_delta", "delta": delta}})
-        ))
-    };
     let sandbox = saying(Backend::Claude, "", 0);
-    sandbox.agent(Turn::doing([piece("one pie"), Step::wait_for("go"), piece("ce")]));
+    let [first, second] = ["one pie", "ce"].map(|text| Step::Stdout(piece("text", text)));
+    sandbox.agent(Turn::doing([first, Step::wait_for("go"), second]));
     let running = sandbox.start(&TEXT);
     wait_until(LIMIT, || running.stdout_so_far() == "one pie");
     sandbox.allow("go");
@@ -355,29 +350,66 @@ fn closed_stdout_does_not_end_the_turn() {
     assert!(sandbox.mapping(Backend::Codex).contains("kept"));
 }
 
+/// One event of claude with a piece of text or of thinking.
+fn piece(kind: &str, text: &str) -> String {
+    let delta = json!({"type": format!("{kind}_delta"), kind: text});
+    format!("{}\n", json!({"type": "stream_event", "event": {"type": "content_block_delta", "delta": delta}}))
+}
+
+/// Stops a turn after the agent has printed `line` and checks the end of what is shown.
+#[cfg(unix)]
+#[track_caller]
+fn assert_stopped_turn_ends_with(line: &str, end: &str) {
+    let sandbox = saying(Backend::Claude, "", 0);
+    sandbox.agent(Turn::doing([Step::stdout(line), Step::create("up"), Step::wait_for("never")]));
+    let running = sandbox.start(&[&["--error-format", "json"], &TEXT[..], &["--color", "always"]].concat());
+    wait_until(LIMIT, || sandbox.has_reached("up"));
+    if line.ends_with('\n') {
+        wait_until(LIMIT, || !running.stdout_so_far().is_empty());
+    }
+    running.signal(rustix::process::Signal::TERM);
+    let output = running.wait(LIMIT);
+    output.failed(143, "interrupted");
+    output.stdout(ends_with(end));
+}
+
+#[cfg(unix)]
 #[test]
-fn stopped_turn_ends_its_last_line_and_resets_colors() {
-    let piece = |kind: &str, name: &str| {
-        let delta = json!({"type": kind, name: "half a thou"});
-        format!("{}\n", json!({"type": "stream_event", "event": {"type": "content_block_delta", "delta": delta}}))
-    };
+fn stopped_turn_ends_a_line_of_thinking_and_resets_its_color() {
+    assert_stopped_turn_ends_with(&piece("thinking", "half a thou"), "half a thou\u{1b}[0m\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn stopped_turn_ends_a_line_of_text() {
+    assert_stopped_turn_ends_with(&piece("text", "half a thou"), "half a thou\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn stopped_turn_ends_the_line_of_a_tool() {
     let tool = json!({"type": "assistant", "message": {"content": [
         {"type": "tool_use", "id": "1", "name": "Bash", "input": {"command": "sleep"}}]}});
-    for (line, end) in [
-        (piece("thinking_delta", "thinking"), "half a thou\u{1b}[0m\n"),
-        (piece("text_delta", "text"), "half a thou\n"),
-        (format!("{tool}\n"), "\u{1b}[1mBash\u{1b}[0m  sleep\n"),
-        ("half a thou".to_owned(), "\u{1b}[2mhalf a thou\u{1b}[0m\n"),
-    ] {
+    assert_stopped_turn_ends_with(&format!("{tool}\n"), "\u{1b}[1mBash\u{1b}[0m  sleep\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn stopped_turn_prints_an_incomplete_line() {
+    assert_stopped_turn_ends_with("half a thou", "\u{1b}[2mhalf a thou\u{1b}[0m\n");
+}
+
+#[test]
+fn turn_stopped_by_its_deadline_ends_its_last_line() {
+    // The first limit is enough on an idle machine, the last on any.
+    let is_ended = ["1", "5", "25"].into_iter().any(|seconds| {
         let sandbox = saying(Backend::Claude, "", 0);
-        sandbox.agent(Turn::doing([Step::stdout(&line), Step::wait_for("never")]));
-        let limited =
-            [&["--error-format", "json"], &TEXT[..], &["--color", "always", "--deadline-seconds", "1"]].concat();
-        let output = sandbox.cmd(&limited).run();
+        sandbox.agent(Turn::doing([Step::Stdout(piece("text", "half a thou")), Step::wait_for("never")]));
+        let output = sandbox.run(&[&["--error-format", "json"], &TEXT[..], &["--deadline-seconds", seconds]].concat());
         output.failed(124, "deadline");
-        // on a machine so busy that the agent says nothing within a second there is nothing to end
-        assert!(output.stdout_text().is_empty() || output.stdout_text().ends_with(end), "{:?}", output.stdout_text());
-    }
+        output.stdout_text() == "half a thou\n"
+    });
+    assert!(is_ended);
 }
 
 #[cfg(unix)]

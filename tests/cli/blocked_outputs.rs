@@ -123,28 +123,39 @@ fn notes_that_were_not_read_in_time_are_written_once_there_is_room() {
     assert!(text.ends_with("}\n") && text.contains("no credit"), "{text}");
 }
 
+/// Starts a call at a terminal and stops the terminal's output once the agent is up.
+#[cfg(target_os = "linux")]
+fn start_at_stopped_terminal(sandbox: &Sandbox, options: &[&str]) -> (Child, Terminal) {
+    use rustix::termios::{Action, tcflow};
+    let terminal = Terminal::of_width(80);
+    let mut command = sandbox.cmd(&resume(options));
+    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.screen());
+    let child = command.spawn().unwrap();
+    wait_until(SOON, || sandbox.has_reached("up"));
+    tcflow(terminal.screen(), Action::OOff).unwrap(); // as Ctrl-S does
+    (child, terminal)
+}
+
 #[test]
 #[cfg(target_os = "linux")]
-fn stopped_terminal_delays_neither_the_deadline_nor_a_signal() {
-    use rustix::termios::{Action, tcflow};
-    for (limit, status) in [(&["--deadline-seconds", "2"][..], 124), (&[], 143)] {
-        let terminal = Terminal::of_width(80);
-        let sandbox = with_turn(Turn::doing([Step::create("up"), Step::wait_for("never")]));
-        let mut command = sandbox.cmd(&resume(limit));
-        command.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.screen());
-        let mut child = command.spawn().unwrap();
-        wait_until(SOON, || sandbox.has_reached("up"));
-        tcflow(terminal.screen(), Action::OOff).unwrap(); // as Ctrl-S does
-        if limit.is_empty() {
-            signal_process(child.id(), Signal::TERM);
-        }
-        assert_eq!(status_of(&mut child), Some(status));
-    }
+fn stopped_terminal_does_not_delay_the_deadline() {
+    let sandbox = with_turn(Turn::doing([Step::create("up"), Step::wait_for("never")]));
+    let (mut child, _terminal) = start_at_stopped_terminal(&sandbox, &["--deadline-seconds", "2"]);
+    assert_eq!(status_of(&mut child), Some(124));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn stopped_terminal_does_not_delay_a_signal() {
+    let sandbox = with_turn(Turn::doing([Step::create("up"), Step::wait_for("never")]));
+    let (mut child, _terminal) = start_at_stopped_terminal(&sandbox, &[]);
+    signal_process(child.id(), Signal::TERM);
+    assert_eq!(status_of(&mut child), Some(143));
 }
 
 #[test]
 fn answer_is_printed_whole_if_a_signal_comes_while_it_is_being_read() {
-    let sandbox = with_turn(Backend::Claude.answers("i", &"x".repeat(3_000_000)));
+    let sandbox = with_turn(Backend::Claude.answers_at_length("i", 3_000_000));
     let mut command = sandbox.cmd(&resume(&["--model", "kept", "--print-result"]));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until(SOON, || sandbox.mapping(Backend::Claude).contains("kept"));
@@ -167,7 +178,7 @@ fn answer_is_printed_whole_if_a_signal_comes_while_it_is_being_read() {
 
 #[test]
 fn second_signal_ends_a_call_whose_answer_is_not_read() {
-    let sandbox = with_turn(Backend::Claude.answers("i", &"x".repeat(3_000_000)));
+    let sandbox = with_turn(Backend::Claude.answers_at_length("i", 3_000_000));
     let mut command = sandbox.cmd(&resume(&["--model", "kept"]));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     wait_until(SOON, || sandbox.mapping(Backend::Claude).contains("kept"));

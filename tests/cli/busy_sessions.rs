@@ -7,8 +7,7 @@ use crate::support::*;
 const SOON: Duration = Duration::from_secs(60);
 
 fn resume(backend: Backend) -> Vec<&'static str> {
-    let backend = if backend == Backend::Claude { "claude" } else { "codex" };
-    vec!["--backend", backend, "resume-json", "--session-name", "a", "--prompt", "p"]
+    vec!["--backend", backend.name(), "resume-json", "--session-name", "a", "--prompt", "p"]
 }
 
 #[test]

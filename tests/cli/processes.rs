@@ -419,7 +419,7 @@ fn chatty_grandchild_does_not_delay_the_end() {
 fn start_unread(sandbox: &Sandbox, options: &[&str]) -> std::process::Child {
     use std::process::Stdio;
     sandbox.save(Backend::Claude, "a", "i");
-    sandbox.agent(Backend::Claude.answers("i", &"x".repeat(3_000_000)));
+    sandbox.agent(Backend::Claude.answers_at_length("i", 3_000_000));
     let call = turn_call(Backend::Claude, "resume-json");
     let mut command = sandbox.cmd(&[&call[..], &["--model", "kept"], options].concat());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -481,7 +481,7 @@ fn nonblocking_stdout_loses_nothing() {
     for verb in ["resume-json", "resume-stream"] {
         let sandbox = Sandbox::new();
         sandbox.save(Backend::Claude, "a", "i");
-        sandbox.agent(Backend::Claude.answers("i", &"x".repeat(2_000_000)));
+        sandbox.agent(Backend::Claude.answers_at_length("i", 2_000_000));
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
         let mut command = sandbox.cmd(&["--backend", "claude", verb, "--session-name", "a", "--prompt", "p"]);
