@@ -137,40 +137,6 @@ fn mapping_stays_if_the_new_one_exceeds_the_file_size_limit() {
     }
 }
 
-/// A sandbox's mapping, laid on its disk as well.
-#[cfg(target_os = "linux")]
-fn copy_to_disk(sandbox: &Sandbox, disk: &Disk<'_>) -> PathBuf {
-    let file = sandbox.mapping_path(Backend::Claude);
-    let seen = disk.seen(&file);
-    fs::create_dir_all(seen.parent().unwrap()).unwrap();
-    fs::copy(&file, &seen).unwrap();
-    set_mode(seen.parent().unwrap(), 0o700);
-    set_mode(seen.parent().unwrap().parent().unwrap(), 0o1777);
-    seen
-}
-
-#[test]
-#[cfg(target_os = "linux")] // mount namespaces
-fn full_disk_loses_nothing() {
-    let backend = Backend::Claude; // codex wants a file of its own beside the mapping, which does not fit either
-    let sandbox = with_large_mapping(backend);
-    let Some(disk) = Disk::mount(&sandbox) else { return };
-    let file = copy_to_disk(&sandbox, &disk);
-    disk.fill();
-    assert_nothing_is_lost(backend, &sandbox, &file, &|args| disk.cmd(args).run());
-}
-
-#[test]
-#[cfg(target_os = "linux")] // mount namespaces
-fn read_only_disk_is_reported_before_a_turn() {
-    let mut sandbox = with_session(Backend::Claude);
-    sandbox.env("INVOKE_PERSIST_DIR", sandbox.temp()); // of temp folders the next one would be taken
-    let Some(disk) = Disk::mount(&sandbox) else { return };
-    let file = copy_to_disk(&sandbox, &disk);
-    disk.make_read_only();
-    assert_unwritable(&sandbox, &file, &|args| disk.cmd(args).run());
-}
-
 #[test]
 fn read_only_directory_is_reported_before_a_turn() {
     let sandbox = with_session(Backend::Claude);
@@ -345,30 +311,78 @@ fn planted_symlinks_are_not_followed() {
     }
 }
 
-#[test]
-fn files_of_another_user_are_refused() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can give a file to somebody else");
-        return;
+/// Tests that need root, which .ci/run has.
+mod as_root {
+    use super::*;
+
+    /// A copy of the sandbox's mapping on its disk.
+    #[cfg(target_os = "linux")]
+    fn copy_to_disk(sandbox: &Sandbox, disk: &Disk<'_>) -> PathBuf {
+        let file = sandbox.mapping_path(Backend::Claude);
+        let seen = disk.seen(&file);
+        fs::create_dir_all(seen.parent().unwrap()).unwrap();
+        fs::copy(&file, &seen).unwrap();
+        set_mode(seen.parent().unwrap(), 0o700);
+        set_mode(seen.parent().unwrap().parent().unwrap(), 0o1777);
+        seen
     }
-    let give_away = |path: &Path| std::os::unix::fs::chown(path, Some(65534), None).unwrap();
-    let file = |sandbox: &Sandbox| sandbox.mapping_path(Backend::Claude);
-    let ancestor = |sandbox: &Sandbox, up: usize| file(sandbox).ancestors().nth(up).unwrap().to_owned();
-    for up in 0..3 {
-        let sandbox = with_session(Backend::Claude);
-        if up == 2 {
-            set_mode(&ancestor(&sandbox, up), 0o755);
+
+    #[test]
+    #[ignore = "needs root"]
+    #[cfg(target_os = "linux")] // mount namespaces
+    fn full_disk_loses_nothing() {
+        let backend = Backend::Claude; // codex needs another file beside the mapping, which does not fit either
+        let sandbox = with_large_mapping(backend);
+        let disk = Disk::mount(&sandbox);
+        let file = copy_to_disk(&sandbox, &disk);
+        disk.fill();
+        assert_nothing_is_lost(backend, &sandbox, &file, &|args| disk.cmd(args).run());
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    #[cfg(target_os = "linux")] // mount namespaces
+    fn read_only_disk_is_reported_before_a_turn() {
+        let mut sandbox = with_session(Backend::Claude);
+        sandbox.env("INVOKE_PERSIST_DIR", sandbox.temp()); // another temp directory would be selected otherwise
+        let disk = Disk::mount(&sandbox);
+        let file = copy_to_disk(&sandbox, &disk);
+        disk.make_read_only();
+        assert_unwritable(&sandbox, &file, &|args| disk.cmd(args).run());
+    }
+
+    fn give_away(path: &Path) {
+        std::os::unix::fs::chown(path, Some(65534), None).expect("root can give a file to another user");
+    }
+
+    /// The mapping, its directory, or the shared directory.
+    fn ancestor(sandbox: &Sandbox, up: usize) -> PathBuf {
+        sandbox.mapping_path(Backend::Claude).ancestors().nth(up).unwrap().to_owned()
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn files_of_another_user_are_refused() {
+        for up in 0..3 {
+            let sandbox = with_session(Backend::Claude);
+            if up == 2 {
+                set_mode(&ancestor(&sandbox, up), 0o755);
+            }
+            give_away(&ancestor(&sandbox, up));
+            assert_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
         }
-        give_away(&ancestor(&sandbox, up));
-        assert_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
+        // the same if the file cannot even be opened
+        let sandbox = with_session(Backend::Claude);
+        give_away(&ancestor(&sandbox, 0));
+        bound_by_permissions(|| assert_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR"));
     }
-    // a shared folder that is sticky may be anybody's, as the system's own is
-    let sandbox = with_session(Backend::Claude);
-    give_away(&ancestor(&sandbox, 2));
-    sandbox.save(Backend::Claude, "b", "j");
-    sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "b"]);
-    // told as somebody else's also where it cannot even be opened
-    let sandbox = with_session(Backend::Claude);
-    give_away(&file(&sandbox));
-    bound_by_permissions(|| assert_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR"));
+
+    #[test]
+    #[ignore = "needs root"]
+    fn sticky_shared_directory_of_another_user_is_accepted() {
+        let sandbox = with_session(Backend::Claude);
+        give_away(&ancestor(&sandbox, 2));
+        sandbox.save(Backend::Claude, "b", "j");
+        sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "b"]);
+    }
 }

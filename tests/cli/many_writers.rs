@@ -19,11 +19,34 @@ use crate::support::*;
 const SOON: Duration = Duration::from_secs(120);
 
 const PROCESSES: usize = 64;
-/// Wine starts so many programs slowly.
-const ROUNDS: usize = if cfg!(windows) { 3 } else { 10 };
+
+/// Rounds of the tests that always run, and of those that run in CI.
+const FEW_ROUNDS: usize = 3;
+const MANY_ROUNDS: usize = 12;
 
 #[test]
 fn processes_with_different_temp_directories_are_serialized() {
+    with_different_temp_directories(FEW_ROUNDS);
+}
+
+#[test]
+#[ignore = "slow"]
+fn processes_with_different_temp_directories_are_serialized_in_many_rounds() {
+    with_different_temp_directories(MANY_ROUNDS);
+}
+
+#[test]
+fn processes_with_different_spellings_of_one_path_are_serialized() {
+    with_different_spellings(FEW_ROUNDS);
+}
+
+#[test]
+#[ignore = "slow"]
+fn processes_with_different_spellings_of_one_path_are_serialized_in_many_rounds() {
+    with_different_spellings(MANY_ROUNDS);
+}
+
+fn with_different_temp_directories(rounds: usize) {
     let sandbox = Sandbox::new();
     let root = sandbox.root().join("mine");
     let file = root.join("agent-sessions").join(sandbox.key_of(sandbox.workspace()));
@@ -41,11 +64,10 @@ fn processes_with_different_temp_directories_are_serialized() {
     for temp in ["tmp-1", "tmp-2"] {
         fs::create_dir(sandbox.root().join(temp)).unwrap();
     }
-    Crowd::new(sandbox, Backend::Claude, file, ways.into()).run();
+    Crowd::new(sandbox, Backend::Claude, file, ways.into()).run(rounds);
 }
 
-#[test]
-fn processes_with_different_spellings_of_one_path_are_serialized() {
+fn with_different_spellings(rounds: usize) {
     let sandbox = Sandbox::new();
     let file = sandbox.workspace().join("shared/map.json");
     let other_folder = sandbox.root().join("elsewhere");
@@ -81,7 +103,7 @@ fn processes_with_different_spellings_of_one_path_are_serialized() {
         folder,
     });
     let ways = ways.collect();
-    Crowd::new(sandbox, Backend::Codex, file, ways).run();
+    Crowd::new(sandbox, Backend::Codex, file, ways).run(rounds);
 }
 
 /// How a process comes to the mapping that all have in common.
@@ -143,9 +165,9 @@ impl Crowd {
         Self { sandbox, backend, file, ways, random: Random::new(), names: Names::new() }
     }
 
-    fn run(mut self) {
+    fn run(mut self, rounds: usize) {
         self.round(0, (0..PROCESSES).map(|number| vec![adopt(0, number)]).collect());
-        for round in 1..ROUNDS {
+        for round in 1..rounds {
             let groups = self.mixed(round);
             self.round(round, groups);
         }
