@@ -12,8 +12,8 @@ use crate::session::trim;
 pub(crate) const BACKEND: &str = "INVOKE_PERSIST_BACKEND";
 /// Where the mappings live instead of the system's temp folder.
 pub(crate) const FOLDER: &str = "INVOKE_PERSIST_DIR";
-/// Handed down to agents: what the calls above them hold, so that a call from inside its own session is refused
-/// instead of waiting for itself.
+/// Handed down to agents: which locks the calls above them hold ([`crate::lock::Key::handed_down`]), separated by
+/// commas, so that a call from inside its own session is refused instead of waiting for itself.
 pub(crate) const HELD: &str = "INVOKE_PERSIST_HELD";
 /// Set by the scripts that [`crate::completion`] prints: the shell that wants to complete a word. A name of our own, for
 /// `COMPLETE`, which others use, may stand in anybody's environment, and then no call would do what it says.
@@ -68,6 +68,18 @@ pub(crate) fn temp_folder_candidates() -> Vec<PathBuf> {
 pub(crate) fn temp_folders() -> Vec<PathBuf> {
     let named = TEMP_VARIABLES.iter().filter_map(|name| raw(name)).map(PathBuf::from);
     named.chain(TEMP_FOLDERS.iter().filter_map(|folder| expand(folder))).collect()
+}
+
+/// The home directory that the system has for this user, whatever variables say.
+#[cfg(unix)]
+pub(crate) fn account_home() -> Option<PathBuf> {
+    crate::raw::home_of(rustix::process::geteuid())
+}
+
+/// Windows has it in a variable only.
+#[cfg(windows)]
+pub(crate) fn account_home() -> Option<PathBuf> {
+    None
 }
 
 #[cfg(unix)]

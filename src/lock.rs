@@ -1,14 +1,22 @@
-//! Locks between processes of ours, each a file in a folder of ours that no variable moves, so that all processes of a
-//! user meet there whatever their environment. A lock is the system's: it goes with its holder, however that ends.
+//! Locks between processes of ours. Each is a file, and the system's: it goes with its holder, however that ends.
+//!
+//! [`folders`] says where these files are, [`waits`] which calls wait for each other.
+
+mod folders;
+mod waits;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::digest;
+use crate::error::reason;
+use crate::random;
+use folders::{Folder, candidates};
+pub(crate) use folders::{folder, make_shared};
+use waits::Waits;
 
 /// After this long the waiting is told.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -22,17 +30,179 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
+    /// One file in every directory that can be used, so that all meet who share one of these.
+    files: Vec<Locked>,
+}
+
+/// What a lock is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// In a directory of the user's.
+    own: String,
+    /// In a directory that machines or containers share, which may have it at different paths.
+    shared: String,
+}
+
+impl Key {
+    /// The key for a list of parts, fit for a file name.
+    pub(crate) fn new(parts: &[&[u8]]) -> Self {
+        let name = name(parts);
+        Self { own: name.clone(), shared: name }
+    }
+
+    /// The same key, made of other parts where the directory is shared.
+    pub(crate) fn shared_as(self, parts: &[&[u8]]) -> Self {
+        Self { shared: name(parts), ..self }
+    }
+
+    /// What agents are told of a lock that this process holds, to be handed to [`Lock::wait_in_turn`].
+    pub(crate) fn handed_down(&self) -> String {
+        format!("{}:{}", self.own, random::token())
+    }
+
+    fn name_in(&self, folder: &Folder) -> &str {
+        if folder.shared { &self.shared } else { &self.own }
+    }
+}
+
+fn name(parts: &[&[u8]]) -> String {
+    let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_le_bytes()).collect();
+    digest::md5(lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]))
+}
+
+/// The process that holds a lock, as far as it said so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pid: Option<u32>,
+    /// Its [`random::token`].
+    token: Option<String>,
+    /// Its [`waits::pid_namespace`]: where its number means something.
+    namespace: Option<String>,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug)]
+pub(crate) enum Busy {
+    Held(Holder),
+    /// A call above this one holds it, so waiting would never end.
+    Inside,
+    /// Its holder waits for a call above this one, so waiting would never end.
+    Circle(Holder),
+}
+
+impl Lock {
+    /// Takes the lock `key`, or tells who has it.
+    ///
+    /// # Errors
+    ///
+    /// No directory for locks can be used.
+    pub(crate) fn try_take(key: &Key) -> io::Result<Result<Self, Holder>> {
+        let mut files: Vec<Locked> = Vec::new();
+        let mut unusable = Vec::new();
+        for candidate in candidates() {
+            let taken = match candidate.open(files.is_empty()) {
+                Ok(Some(folder)) => Locked::try_take(folder.path.join(key.name_in(&folder)))
+                    .map_err(|error| folders::cannot_be_used(&folder.path, &error)),
+                Ok(None) => continue,
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok(Ok(file)) => files.push(file),
+                Ok(Err(holder)) => return Ok(Err(holder)),
+                Err(error) => unusable.push(error),
+            }
+        }
+        if files.is_empty() {
+            return Err(folders::join(&unusable));
+        }
+        files.iter_mut().for_each(Locked::sign);
+        Ok(Ok(Self { files }))
+    }
+
+    /// Takes the lock `key`, waiting for it until `limit`. Calls `waiting` once, after a second. `Err` inside tells who
+    /// had it at the limit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lock::try_take`].
+    pub(crate) fn wait(
+        key: &Key,
+        limit: Option<Instant>,
+        waiting: impl FnOnce(&Holder),
+    ) -> io::Result<Result<Self, Holder>> {
+        let taken = poll(key, limit, waiting, |_, _| None)?;
+        Ok(taken.map_err(|busy| match busy {
+            Busy::Held(holder) | Busy::Circle(holder) => holder,
+            Busy::Inside => Holder::default(),
+        }))
+    }
+
+    /// Takes the lock `key` as [`Lock::wait`] does, but does not wait for what can never be. `above`: what the calls
+    /// above this one handed down ([`Key::handed_down`]), separated by commas.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lock::try_take`].
+    pub(crate) fn wait_in_turn(
+        key: &Key,
+        limit: Option<Instant>,
+        above: &str,
+        waiting: impl FnOnce(&Holder),
+    ) -> io::Result<Result<Self, Busy>> {
+        let mut waits = None;
+        poll(key, limit, waiting, |holder, last| waits.get_or_insert_with(|| Waits::new(key, above)).look(holder, last))
+    }
+
+    /// The directories that it was taken in.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().filter_map(|file| file.path.parent())
+    }
+}
+
+/// Tries to take a lock until `limit`. `hopeless` sees who holds it, and whether that was the last try.
+fn poll(
+    key: &Key,
+    limit: Option<Instant>,
+    waiting: impl FnOnce(&Holder),
+    mut hopeless: impl FnMut(&Holder, bool) -> Option<Busy>,
+) -> io::Result<Result<Lock, Busy>> {
+    let started = Instant::now();
+    let mut waiting = Some(waiting);
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let holder = match Lock::try_take(key)? {
+            Ok(lock) => return Ok(Ok(lock)),
+            Err(holder) => holder,
+        };
+        let now = Instant::now();
+        let last = limit.is_some_and(|limit| now >= limit);
+        if let Some(busy) = hopeless(&holder, last) {
+            return Ok(Err(busy));
+        }
+        if last {
+            return Ok(Err(Busy::Held(holder)));
+        }
+        if now >= started + SILENCE
+            && let Some(waiting) = waiting.take()
+        {
+            waiting(&holder);
+        }
+        let pause_now = shorten(pause);
+        thread::sleep(limit.map_or(pause_now, |limit| pause_now.min(limit.saturating_duration_since(now))));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A file of a lock that this process holds.
+#[derive(Debug)]
+struct Locked {
     file: File,
     path: PathBuf,
 }
 
-/// The process that holds a lock, where it said so.
-pub(crate) type Holder = Option<u32>;
-
-impl Lock {
-    /// Takes the lock `key`, or tells who has it.
-    pub(crate) fn try_take(key: &str) -> io::Result<Result<Self, Holder>> {
-        let path = folder()?.join(key);
+impl Locked {
+    /// Takes the lock at `path`, or tells who has it.
+    fn try_take(path: PathBuf) -> io::Result<Result<Self, Holder>> {
         loop {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
@@ -48,50 +218,20 @@ impl Lock {
                 if std::process::id().is_multiple_of(SWEEP_EVERY) {
                     sweep(path.parent());
                 }
-                file.set_len(0)?;
-                write!(file, "{}", std::process::id())?;
                 return Ok(Ok(Self { file, path }));
             }
         }
     }
 
-    /// Takes the lock `key`, waiting for it until `limit`. Calls `waiting` once, after a second. `Err` inside tells who
-    /// had it at the limit.
-    pub(crate) fn wait(
-        key: &str,
-        limit: Option<Instant>,
-        waiting: impl FnOnce(Holder),
-    ) -> io::Result<Result<Self, Holder>> {
-        let started = Instant::now();
-        let mut waiting = Some(waiting);
-        let mut pause = SHORTEST_PAUSE;
-        loop {
-            let holder = match Self::try_take(key)? {
-                Ok(lock) => return Ok(Ok(lock)),
-                Err(holder) => holder,
-            };
-            let now = Instant::now();
-            if limit.is_some_and(|limit| now >= limit) {
-                return Ok(Err(holder));
-            }
-            if now >= started + SILENCE
-                && let Some(waiting) = waiting.take()
-            {
-                waiting(holder);
-            }
-            let pause_now = shorten(pause);
-            thread::sleep(limit.map_or(pause_now, |limit| pause_now.min(limit - now)));
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Whether some process holds the lock `key`.
-    pub(crate) fn is_held(key: &str) -> bool {
-        matches!(Self::try_take(key), Ok(Err(_)))
+    /// Says whose it is. That is a courtesy: where it cannot be written, as on a full disk, the lock is held all the same.
+    fn sign(&mut self) {
+        let namespace = waits::pid_namespace().unwrap_or_default();
+        let text = format!("{}\n{}\n{namespace}\n", std::process::id(), random::token());
+        let _ = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
     }
 }
 
-impl Drop for Lock {
+impl Drop for Locked {
     fn drop(&mut self) {
         // removed while it is still ours, so that whoever opens it next makes a new one
         let _ = std::fs::remove_file(&self.path);
@@ -102,7 +242,7 @@ impl Drop for Lock {
 /// A pause up to a half shorter, by chance: many who began together would otherwise all look at the same moments, when
 /// one of them gets the lock, and none in between, when it is free.
 fn shorten(pause: Duration) -> Duration {
-    let chance = RandomState::new().build_hasher().finish() % 1024;
+    let chance = random::number() % 1024;
     pause / 2 + pause * u32::try_from(chance).unwrap_or_default() / 2048
 }
 
@@ -123,82 +263,33 @@ fn sweep(folder: Option<&Path>) {
     }
 }
 
-/// One key for a list of parts, fit for a file name.
-pub(crate) fn key(parts: &[&[u8]]) -> String {
-    let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_le_bytes()).collect();
-    digest::md5(lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]))
-}
-
 /// The holder in words.
-pub(crate) fn name_of(holder: Holder) -> String {
-    holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+pub(crate) fn name_of(holder: &Holder) -> String {
+    let Some(pid) = holder.pid else { return "another process".to_owned() };
+    let elsewhere = holder.namespace.is_some() && holder.namespace.as_deref() != waits::pid_namespace();
+    if elsewhere { format!("process {pid} in another container") } else { format!("process {pid}") }
 }
 
 /// The note of a call that waits.
-pub(crate) fn waiting_for(what: &str, holder: Holder) -> String {
+pub(crate) fn waiting_for(what: &str, holder: &Holder) -> String {
     format!("waiting for {what}, which {} holds", name_of(holder))
 }
 
 fn read_holder(file: &mut File) -> Holder {
+    /// Longer than what [`Locked::sign`] writes.
+    const LONGEST: u64 = 1000;
     let mut text = String::new();
-    file.take(20).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
-/// The folder that holds the locks: made if it is not there, refused if it is not ours alone.
-pub(crate) fn folder() -> io::Result<PathBuf> {
-    let path = folder_path()?;
-    make_private_folder(&path)?;
-    Ok(path)
-}
-
-#[cfg(target_os = "macos")]
-fn folder_path() -> io::Result<PathBuf> {
-    // the user's own temp folder, as the system and not the environment has it
-    let answer = std::process::Command::new("/usr/bin/getconf").arg("DARWIN_USER_TEMP_DIR").output()?;
-    let folder = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-    let folder = if folder.is_empty() { "/tmp".to_owned() } else { folder };
-    Ok(Path::new(&folder).join(format!("invoke-persist-{}", rustix::process::geteuid().as_raw())))
-}
-
-#[cfg(all(unix, not(target_os = "macos")))]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere the system has to be asked")]
-fn folder_path() -> io::Result<PathBuf> {
-    Ok(PathBuf::from(format!("/tmp/invoke-persist-{}", rustix::process::geteuid().as_raw())))
-}
-
-#[cfg(windows)]
-fn folder_path() -> io::Result<PathBuf> {
-    let local = crate::env::raw("LOCALAPPDATA")
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the variable LOCALAPPDATA is not set"))?;
-    Ok(PathBuf::from(local).join("invoke-persist"))
-}
-
-#[cfg(unix)]
-fn make_private_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-    match std::fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(io::Error::new(
-                error.kind(),
-                format!("the folder '{}' cannot be made: {error}", path.display()),
-            ));
-        }
-        _ => {}
+    if file.take(LONGEST).read_to_string(&mut text).is_err() {
+        return Holder::default();
     }
-    let metadata = std::fs::symlink_metadata(path)?;
-    let ours =
-        metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0;
-    if ours {
-        return Ok(());
+    let mut lines = text.lines();
+    let mut line = || lines.next().filter(|line| !line.is_empty());
+    let (pid, token, namespace) = (line(), line(), line());
+    Holder {
+        pid: pid.and_then(|pid| pid.parse().ok()),
+        token: token.map(str::to_owned),
+        namespace: namespace.map(str::to_owned),
     }
-    let why = format!("'{}' is no folder that only you can write to; remove it", path.display());
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
-}
-
-#[cfg(windows)]
-fn make_private_folder(path: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(path)
 }
 
 #[cfg(unix)]
@@ -228,33 +319,19 @@ fn is_at(_file: &File, path: &Path) -> io::Result<bool> {
     Ok(path.exists())
 }
 
-/// Whether there is a process with this number.
-#[cfg(unix)]
-pub(crate) fn process_exists(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
-}
-
-/// Unknown without more calls than it is worth: leftovers go when they are an hour old.
-#[cfg(windows)]
-pub(crate) fn process_exists(_pid: u32) -> bool {
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_lock_is_held_until_it_is_dropped() {
-        let key = key(&[b"test", format!("{:?}", Instant::now()).as_bytes()]);
+        let key = Key::new(&[b"test", format!("{:?}", Instant::now()).as_bytes()]);
         let first = Lock::try_take(&key).unwrap().unwrap();
-        assert_eq!(Lock::try_take(&key).unwrap().unwrap_err(), Some(std::process::id()));
-        assert!(Lock::is_held(&key));
-        let path = first.path.clone();
+        let holder = Lock::try_take(&key).unwrap().unwrap_err();
+        assert_eq!((holder.pid, holder.token.as_deref()), (Some(std::process::id()), Some(random::token())));
+        let path = first.files[0].path.clone();
         drop(first);
         assert!(!path.exists());
-        assert!(!Lock::is_held(&key));
         let limit = Some(Instant::now() + Duration::from_secs(30));
         drop(Lock::wait(&key, limit, |_| panic!("nobody holds it")).unwrap().unwrap());
     }
@@ -279,6 +356,6 @@ mod tests {
 
     #[test]
     fn keys_tell_their_parts_apart() {
-        assert_ne!(key(&[b"ab", b"c"]), key(&[b"a", b"bc"]));
+        assert_ne!(Key::new(&[b"ab", b"c"]), Key::new(&[b"a", b"bc"]));
     }
 }

@@ -13,6 +13,7 @@ mod launcher;
 mod lock;
 mod output;
 mod process;
+mod random;
 mod raw;
 mod render;
 mod session;

@@ -11,7 +11,7 @@ mod transcript;
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) use self::moment::{Moment, Outcome, Summary, Tokens, Tool, Voice};
 pub(crate) use self::transcript::{Account, Failure, Transcript};
@@ -179,12 +179,18 @@ impl Backend {
         }
     }
 
-    /// The variables that say where the agent keeps its sessions, the first that is set deciding.
-    pub(crate) fn home_variables(self) -> &'static [&'static str] {
-        match self {
-            Self::Claude => &["CLAUDE_CONFIG_DIR", "HOME", "USERPROFILE"],
-            Self::Codex => &["CODEX_HOME", "HOME", "USERPROFILE"],
-        }
+    /// Where the agent keeps its sessions, by its `variable`s; `account_home` is for where none says.
+    pub(crate) fn home(
+        self,
+        variable: impl Fn(&str) -> Option<OsString>,
+        account_home: impl FnOnce() -> Option<PathBuf>,
+    ) -> Option<PathBuf> {
+        let (own, below_home) = match self {
+            Self::Claude => ("CLAUDE_CONFIG_DIR", ".claude"),
+            Self::Codex => ("CODEX_HOME", ".codex"),
+        };
+        let users = || variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from).or_else(account_home);
+        variable(own).map(PathBuf::from).or_else(|| Some(users()?.join(below_home)))
     }
 
     /// Variables of ours that the agent must not inherit.

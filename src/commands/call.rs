@@ -9,8 +9,9 @@ use super::{Context, Workspace};
 use crate::backend::codex::{ExecOptions, FullAuto};
 use crate::backend::{Backend, Form};
 use crate::cli;
+use crate::env;
 use crate::error::{Error, Result};
-use crate::lock;
+use crate::lock::Key;
 use crate::render::Look;
 use crate::session::{AgentSessionId, trim};
 use crate::stdio;
@@ -81,12 +82,13 @@ impl AgentCall {
     }
 
     /// The key of the lock for a session: the same id in another home of the agent's is another session.
-    pub(super) fn session_key(&self, id: &AgentSessionId) -> String {
+    pub(super) fn session_key(&self, id: &AgentSessionId) -> Key {
         let backend = self.agent.backend;
-        let home = backend.home_variables().iter().find_map(|name| self.agent.variable(name)).unwrap_or_default();
-        let home = location::resolve(home.as_ref()).unwrap_or_else(|_| home.into());
+        let home = backend.home(|name| self.agent.variable(name), env::account_home).unwrap_or_default();
+        let home = self.folder.as_deref().map_or(home.clone(), |folder| folder.join(home));
+        let home = location::resolve(&home).unwrap_or(home);
         let id = id.as_str().to_ascii_lowercase(); // a UUID in capitals is the same session
-        lock::key(&[b"session", backend.name().as_bytes(), home.as_os_str().as_encoded_bytes(), id.as_bytes()])
+        Key::new(&[b"session", backend.name().as_bytes(), home.as_os_str().as_encoded_bytes(), id.as_bytes()])
     }
 }
 

@@ -18,7 +18,7 @@ use crate::cli::{self, Cli, Global, Spelled};
 use crate::completion::{Answer, Shell, Word};
 use crate::env;
 use crate::error::{Error, Format, Result};
-use crate::output::Notes;
+use crate::output::{Notes, is_obeyed};
 use crate::session::{SessionName, is_blank};
 use crate::store::format::Entry;
 
@@ -141,7 +141,7 @@ impl Line {
     fn can_be_typed(&self, name: &str) -> bool {
         let as_taken = SessionName::new(name);
         let is_kept = as_taken.is_some_and(|taken| taken.as_str() == name);
-        is_kept && !name.chars().any(char::is_control) && (self.inline || !name.starts_with("--"))
+        is_kept && !name.chars().any(is_obeyed) && (self.inline || !name.starts_with("--"))
     }
 
     /// Whether `create-session` is to meet a session that is there. Otherwise it wants a new name, and Tab must not
@@ -194,7 +194,7 @@ fn word(candidate: &CompletionCandidate) -> Option<Word> {
     let value = candidate.get_value().to_str()?.to_owned();
     let help = candidate.get_help().map(StyledStr::to_string).unwrap_or_default();
     let help = help.lines().next().unwrap_or_default();
-    Some(Word { value, help: help.chars().map(|c| if c.is_control() { ' ' } else { c }).collect() })
+    Some(Word { value, help: help.chars().map(|c| if is_obeyed(c) { ' ' } else { c }).collect() })
 }
 
 /// The value of an option on the line, if it is not blank.

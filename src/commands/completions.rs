@@ -13,9 +13,11 @@ pub(super) fn run(context: &Context, options: &cli::Completions) -> Result<()> {
     // under the name it was called by: a link chooses a backend
     let name = completion::command_name(&context.program).unwrap_or("invoke-persist");
     // found on PATH it is called so again, whatever is there by then
-    let program = match Path::new(&context.program).components().count() {
+    let called = Path::new(&context.program);
+    let program = match called.components().count() {
         0 | 1 => Path::new(name).to_owned(),
-        _ => location::current_folder()?.join(&context.program),
+        _ if called.is_absolute() => called.to_owned(),
+        _ => location::current_folder()?.join(called),
     };
     print(&options.shell.script(name, location::to_text(&program)?))
 }

@@ -165,8 +165,8 @@ pub(super) fn create(caller: &Caller<'_>, store: &Store, beginning: &Beginning<'
     let remembered = history.and_then(Resolved::model).filter(|_| call.model.is_none());
     let model = call.model.as_deref().or(remembered);
     let effort = call.effort.as_deref().or(history.and_then(Resolved::effort));
-    let held: Vec<String> =
-        [store.name_key(name)].into_iter().chain(history.map(|history| call.session_key(&history.id))).collect();
+    let held = [store.name_key(name)].into_iter().chain(history.map(|history| call.session_key(&history.id)));
+    let held: Vec<String> = held.map(|key| key.handed_down()).collect();
     let ask = Ask {
         session: history.map_or(Session::New, |history| Session::ForkOf(&history.id)),
         name: Some(name),

@@ -16,6 +16,7 @@ mod hold;
 mod list_sessions;
 mod man;
 mod output_file;
+mod private_folder;
 mod probe;
 mod progress;
 mod rename_session;
@@ -57,6 +58,7 @@ pub(crate) struct Context {
 
 /// Understands the command line and runs its verb. Tells with it in which format an error is to be reported.
 pub(crate) fn start(started: Instant) -> (Format, Result<()>) {
+    process::prepare_signals();
     process::keep_files_private();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();

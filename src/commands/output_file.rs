@@ -1,7 +1,7 @@
 //! `--output-file`: what would go to standard output goes into a file, for callers whose shell lets them redirect
 //! nothing. The file changes in one step, at the end, and is its user's alone.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -12,12 +12,15 @@ use crate::error::{Error, Kind, Result};
 use crate::stdio;
 use crate::store::location;
 
+/// What stands for standard output in the place of a path.
+const STANDARD_OUTPUT: &str = "-";
+
 /// Runs `call`, whose standard output becomes the content of `path`, if there is one.
 ///
 /// What a failed call has printed is kept too: a stream up to where it ended, an answer from another session. A call that
 /// printed nothing and failed leaves what was there.
 pub(super) fn redirected(path: Option<&Path>, call: impl FnOnce() -> Result<()>) -> Result<()> {
-    let Some(path) = path else { return call() };
+    let Some(path) = path.filter(|path| *path != Path::new(STANDARD_OUTPUT)) else { return call() };
     let output = OutputFile::open(path)?; // before anything is paid for
     let done = call();
     let placed = if done.is_ok() || output.holds_something() { output.put_in_place() } else { Ok(()) };
@@ -51,12 +54,21 @@ impl OutputFile {
         if ["/dev", "/proc"].iter().any(|system| path.starts_with(system)) {
             return refused("is no regular file");
         }
-        let target = location::resolve(path).map_err(failed)?;
+        // resolved, `new/` and `new/.` would be a file `new`
+        if matches!(shown.rsplit(std::path::is_separator).next(), Some("" | "." | "..")) {
+            return refused("names a directory");
+        }
+        let target = location::resolve_unplanted(path).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => failed(error).hint("name a file in a directory of your own"),
+            _ => failed(error),
+        })?;
         match fs::symlink_metadata(&target) {
             Ok(metadata) if metadata.is_dir() => return refused("is a folder"),
             Ok(metadata) if !metadata.is_file() => return refused("is no regular file"),
             Ok(metadata) if stdio::is_standard_stream(&metadata) => return refused("is one of the standard streams"),
-            _ => {}
+            Ok(metadata) => check_writable(&target, &metadata).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
         }
         let Some(folder) = target.parent().map(Path::to_owned) else { return refused("names no file") };
         let temp = Arc::new(Temp { target, folder, file: OnceLock::new() });
@@ -90,8 +102,8 @@ impl OutputFile {
 
 impl Temp {
     fn make(&self) -> io::Result<NamedTempFile> {
-        let prefix = format!(".{}.", self.target.file_name().unwrap_or_default().to_string_lossy());
-        tempfile::Builder::new().prefix(&prefix).tempfile_in(&self.folder)
+        // without the file's name, which may be as long as names can be
+        tempfile::Builder::new().prefix(".invoke-persist-").tempfile_in(&self.folder)
     }
 
     fn open(&self) -> io::Result<File> {
@@ -100,6 +112,17 @@ impl Temp {
         }
         self.file.get().expect("it was just made").as_file().try_clone()
     }
+}
+
+/// Fails for a file that its user protects from being written. To replace it takes no right to the file itself.
+#[cfg(unix)]
+fn check_writable(file: &Path, _metadata: &Metadata) -> io::Result<()> {
+    Ok(rustix::fs::access(file, rustix::fs::Access::WRITE_OK)?)
+}
+
+#[cfg(windows)]
+fn check_writable(_file: &Path, metadata: &Metadata) -> io::Result<()> {
+    if metadata.permissions().readonly() { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
 }
 
 fn copy_to_standard_output(file: &mut File) -> io::Result<()> {

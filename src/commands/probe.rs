@@ -68,13 +68,17 @@ pub(super) fn ask(
     let runner = Runner::new(Some(Instant::now() + PATIENCE)).map_err(failed)?;
     let program = program.to_owned();
     let command = Command { program, arguments, set, unset, folder: None, stdin: None, stall: None };
-    let run = runner.run(command, Collector::default(), Passing::Nothing).map_err(failed)?;
+    let mut heard = Vec::new();
+    let collect = |collector: Collector| {
+        heard = collector.0;
+        true
+    };
+    let run = runner.run(command, Collector::default(), Passing::Nothing, collect).map_err(failed)?;
     if let End::Interrupted(signal) = run.end {
         return Err(Error::new(Kind::Interrupted(signal), format!("interrupted by signal {signal}")));
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let heard = run.listener.map(|heard| text(&heard.0)).unwrap_or_default();
-    Ok(Answer { end: run.end, stdout: heard, stderr: text(&run.stderr) })
+    Ok(Answer { end: run.end, stdout: text(&heard), stderr: text(&run.stderr) })
 }
 
 /// What somebody finds who calls this program by its name.

@@ -115,6 +115,10 @@ fn resume(
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = AgentCall { look, ..AgentCall::new(context, &store, &workspace, &options.call, form)? };
     store.deadline = call.deadline;
+    if let Some(file) = options.output_file.as_deref().filter(|file| store.would_be_replaced_by(file)) {
+        return Err(Error::usage(format!("--output-file {} is where the mapping is", file.display()))
+            .hint("name another file, such as --output-file answer.txt"));
+    }
     let source = Source::of(&options.prompt, options.call.stdin)?;
     let create_missing = options.if_missing == IfMissing::Create;
     if create_missing && subject.name.is_none() {
@@ -144,13 +148,19 @@ struct Turn<'a> {
 impl Resuming {
     /// Finds the session, holds it, and has the turn.
     fn take(&self, turn: &Turn<'_>) -> Result<Done> {
-        if turn.create_missing
-            && let (None, Some(name)) = (&self.subject.id, &self.subject.name)
-            && let Some(created) = self.create_if_missing(name, turn)?
-        {
-            return Ok(created);
-        }
-        let (resolved, _held) = hold_session(&self.store, &self.subject, &self.call, self.notes, self.wait)?;
+        let missing = self.subject.name.as_ref().filter(|_| turn.create_missing && self.subject.id.is_none());
+        let (resolved, _held) = loop {
+            if let Some(name) = missing
+                && let Some(created) = self.create_if_missing(name, turn)?
+            {
+                return Ok(created);
+            }
+            match hold_session(&self.store, &self.subject, &self.call, self.notes, self.wait) {
+                // the name went while this call waited
+                Err(error) if error.kind == Kind::SessionNotFound && missing.is_some() => {}
+                held => break held?,
+            }
+        };
         let caller = Caller::new(&self.call, self.notes)?;
         let remembered = resolved.model().filter(|_| self.call.model.is_none());
         let model = self.call.model.as_deref().or(remembered);
@@ -163,7 +173,7 @@ impl Resuming {
             role: turn.role,
             model: model.map(|name| Model { name, remembered: remembered.is_some() }),
             effort,
-            held: &[self.call.session_key(&resolved.id)],
+            held: &[self.call.session_key(&resolved.id).handed_down()],
             wait: self.wait,
         })?;
         let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));

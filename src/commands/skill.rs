@@ -1,6 +1,7 @@
 //! `skill`: installs, lists, updates, removes and prints the two skills. Asks nothing; what would be lost is refused, and
 //! with `--force` kept elsewhere.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::probe;
@@ -8,12 +9,13 @@ use super::{Context, print, print_object};
 use crate::backend::Backend;
 use crate::cli::{SkillAction, SkillChange, SkillHosts, SkillPlaces};
 use crate::error::{Error, Kind, Result};
-use crate::output::{Object, escape_control};
+use crate::lock::Lock;
+use crate::output::{Notes, Object, escape_control};
 use crate::process;
-use crate::skill::Skill;
 use crate::skill::folder::{Place, State};
 use crate::skill::host::{self, Scope};
 use crate::skill::shim::{Done, Original};
+use crate::skill::{self, Skill};
 use crate::stdio;
 use crate::store::location;
 use crate::table::{self, Column};
@@ -29,7 +31,7 @@ pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
         SkillAction::Uninstall(options) => change(context, options, Verb::Uninstall),
         SkillAction::List(options) => list(context, &options.places),
         SkillAction::Show { skill, reference } => print(&skill.text(*reference)),
-        SkillAction::Export { skill, dir, force } => export(*skill, dir, *force),
+        SkillAction::Export { skill, dir, force } => export(context, *skill, dir, *force),
         SkillAction::Shim { dir, undo } => shim(context, dir, *undo),
     }
 }
@@ -87,12 +89,11 @@ impl Deed {
     }
 
     /// Does it. Tells where something was kept.
-    fn perform(self, place: &Place) -> Result<Option<PathBuf>> {
+    fn perform(self, target: &Target) -> Result<Option<PathBuf>> {
         match self {
-            Self::Install | Self::Update => place.install(false),
-            Self::Replace => place.install(true),
-            Self::Remove => place.remove(false),
-            Self::MoveAside => place.remove(true),
+            Self::Install | Self::Update | Self::Replace => target.place.install(&target.state),
+            Self::Remove => target.place.remove(false),
+            Self::MoveAside => target.place.remove(true),
             Self::Nothing => Ok(None),
         }
     }
@@ -101,7 +102,9 @@ impl Deed {
 fn change(context: &Context, options: &SkillChange, verb: Verb) -> Result<()> {
     let here = location::current_folder()?;
     let of = if verb == Verb::Install { Of::Here } else { Of::Installed };
-    let targets = targets(&options.places, &here, &[Scope::User], of)?;
+    let folders = folders(&options.places, &here, &[Scope::User], of)?;
+    let locks = if options.dry_run { Vec::new() } else { lock(&folders, context.notes)? };
+    let targets = targets(&options.places, folders, of)?;
     // all are looked at before one is touched
     for target in &targets {
         if !options.force && matches!(Deed::of(verb, &target.state), Deed::Replace | Deed::MoveAside) {
@@ -111,9 +114,10 @@ fn change(context: &Context, options: &SkillChange, verb: Verb) -> Result<()> {
     let mut changes = Changes { dry_run: options.dry_run, done: Vec::new(), twice: Vec::new(), shell: None };
     for target in targets {
         let deed = Deed::of(verb, &target.state);
-        let kept = if options.dry_run { None } else { process::with_callers_umask(|| deed.perform(&target.place))? };
+        let kept = if options.dry_run { None } else { process::with_callers_umask(|| deed.perform(&target))? };
         changes.done.push(Change { target, deed, kept });
     }
+    drop(locks);
     if verb != Verb::Uninstall {
         changes.twice = copies(changes.done.iter().map(|change| &change.target), &here);
     }
@@ -198,7 +202,8 @@ fn refused(target: &Target) -> Error {
 
 fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
     let here = location::current_folder()?;
-    let targets = targets(places, &here, &[Scope::User, Scope::Project], Of::Every)?;
+    let folders = folders(places, &here, &[Scope::User, Scope::Project], Of::Every)?;
+    let targets = targets(places, folders, Of::Every)?;
     let twice = copies(targets.iter(), &here);
     if places.json {
         let skills = targets.iter().map(Target::describe).collect();
@@ -220,21 +225,22 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
     Ok(())
 }
 
-fn export(skill: Skill, dir: &Path, force: bool) -> Result<()> {
-    let place = Place { skill, skills: dir.to_owned() };
+fn export(context: &Context, which: Skill, dir: &Path, force: bool) -> Result<()> {
+    let place = Place { skill: which, skills: dir.to_owned() };
+    let _lock = skill::lock(dir, context.notes)?;
     let state = place.state()?;
     let folder = place.folder();
     if state != State::Missing && !force {
         return Err(Error::new(Kind::Io, format!("'{}' is there already", folder.display()))
             .hint("choose another folder, or add --force"));
     }
-    let kept = process::with_callers_umask(|| place.install(state.is_precious()))?;
+    let kept = process::with_callers_umask(|| place.install(&state))?;
     let kept = kept.map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
     print(&format!("{}\n", escape_control(&format!("written: {}{kept}", folder.display()))))
 }
 
 fn shim(context: &Context, dir: &Path, undo: bool) -> Result<()> {
-    let original = Original::open(dir)?;
+    let original = Original::open(dir, context.notes)?;
     let (script, kept) = (original.script().display(), original.kept().display());
     let done = if undo { original.restore()? } else { original.replace(context.global.backend)? };
     let told = match (done, undo) {
@@ -257,10 +263,11 @@ enum Of {
     Installed,
 }
 
-/// The places that the options mean; `scopes` where they name none.
-fn targets(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Of) -> Result<Vec<Target>> {
-    let wanted = |skill: &Skill| options.skill.is_empty() || options.skill.contains(skill);
-    let skills: Vec<Skill> = Skill::ALL.into_iter().filter(wanted).collect();
+/// A directory for skills, and who looks there; `None`: the caller named it.
+type Folder = (Option<(Backend, Scope)>, PathBuf);
+
+/// The directories for skills that the options mean; `scopes` where they name none.
+fn folders(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Of) -> Result<Vec<Folder>> {
     let mut folders = Vec::new();
     if let Some(dir) = &options.dir {
         folders.push((None, here.join(dir)));
@@ -284,6 +291,22 @@ fn targets(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Of) -> Resu
             }
         }
     }
+    Ok(folders)
+}
+
+/// Keeps other calls from changing any of these directories. All calls take their locks in the same order, so that no
+/// two wait for each other.
+fn lock(folders: &[Folder], notes: Notes) -> Result<Vec<Lock>> {
+    let real = folders.iter().map(|(_, folder)| location::resolve(folder).unwrap_or_else(|_| folder.clone()));
+    let real: BTreeSet<PathBuf> = real.collect();
+    let locks = real.iter().map(|folder| skill::lock(folder, notes)).collect::<Result<Vec<_>>>()?;
+    Ok(locks.into_iter().flatten().collect())
+}
+
+/// The places in these directories that the options mean.
+fn targets(options: &SkillPlaces, folders: Vec<Folder>, of: Of) -> Result<Vec<Target>> {
+    let wanted = |skill: &Skill| options.skill.is_empty() || options.skill.contains(skill);
+    let skills: Vec<Skill> = Skill::ALL.into_iter().filter(wanted).collect();
     let mut targets = Vec::new();
     let mut seen = Vec::new();
     for (host, skills_folder) in folders {

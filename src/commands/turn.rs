@@ -1,13 +1,11 @@
 //! One turn of an agent: the prompt put together and delivered, the agent run, its verdict understood.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use super::call::AgentCall;
+use super::private_folder::PrivateFolder;
 use super::progress::Progress;
 use crate::backend::codex::{self, FullAuto};
 use crate::backend::{Account, Backend, Form, Model, Prompt, Role, Session, Transcript, Turn};
@@ -16,7 +14,7 @@ use crate::env;
 use crate::error::{Error, Kind, Result};
 use crate::input;
 use crate::launcher;
-use crate::output::Notes;
+use crate::output::{Notes, is_obeyed};
 use crate::process::{self, End, Passing, Runner};
 use crate::render::Renderer;
 use crate::session::{AgentSessionId, SessionName, is_blank};
@@ -131,13 +129,26 @@ pub(super) struct Ask<'a> {
     pub(super) role: Option<&'a str>,
     pub(super) model: Option<Model<'a>>,
     pub(super) effort: Option<&'a str>,
-    /// Locks that this turn holds.
+    /// Locks that this turn holds, as they are handed down.
     pub(super) held: &'a [String],
     /// Whether to wait for a session that a process which is not ours has open.
     pub(super) wait: bool,
 }
 
 impl Ask<'_> {
+    /// Whether `account` is that of a successful turn in the session that was asked for.
+    fn is_answered_by(&self, backend: Backend, account: &Account) -> bool {
+        let told = account.told_id.as_deref();
+        let new = told.and_then(|told| AgentSessionId::new(told).ok());
+        let in_its_session = match self.session {
+            Session::New => new.is_some(),
+            Session::ForkOf(history) => new.is_some_and(|new| !history.is_told_as(new.as_str())),
+            // claude goes on under another id
+            Session::Known(id) => backend == Backend::Claude || told.is_none_or(|told| id.is_told_as(told)),
+        };
+        account.failure.is_none() && account.malformed.is_none() && in_its_session
+    }
+
     /// What a hint adds where there is a session to go on with.
     fn resumable(&self) -> &'static str {
         if self.session.known().is_some() { "; the session itself can be resumed" } else { "" }
@@ -271,18 +282,25 @@ impl<'a> Caller<'a> {
         };
         let transcript = if self.call.look.is_some() { transcript.telling(self.folder()) } else { transcript };
         let listener = Listener { transcript, renderer: self.call.look.map(Renderer::new) };
-        let run = self.runner.run(command, listener, passing).map_err(|error| self.not_started(&error))?;
-        let account = match run.listener {
-            Some(listener) => listener.transcript.conclude(),
-            None => {
-                Account { malformed: Some("its output could not be taken in time".to_owned()), ..Account::default() }
-            }
+        let mut account = None;
+        let succeeded = |listener: Listener| {
+            let heard = account.insert(listener.transcript.conclude());
+            ask.is_answered_by(backend, heard)
         };
+        let run = self.runner.run(command, listener, passing, succeeded).map_err(|error| self.not_started(&error))?;
+        let account = account.unwrap_or_else(|| Account {
+            malformed: Some("its output could not be taken in time".to_owned()),
+            ..Account::default()
+        });
+        if let (End::Exited(_) | End::Killed(_), Some(pids)) = (run.end, &run.survivors) {
+            self.notes.warning(&format!("what {backend} left running could not be stopped: {}", still_running(pids)));
+        }
         let written = answer_file.as_deref().and_then(|path| self.written_answer(path, account.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(account.answer);
         Ok(Done {
             end: run.end,
             started: run.started,
+            survivors: run.survivors,
             account: Account { answer, ..account },
             stderr: run.stderr,
             copied: run.copied,
@@ -376,17 +394,15 @@ impl<'a> Caller<'a> {
             }
             End::Exited(status) => Error::new(Kind::AgentFailed, format!("{backend} ended with exit status {status}")),
             End::Killed(signal) => Error::new(Kind::AgentFailed, format!("{backend} was killed by signal {signal}")),
-            End::Deadline => {
-                Error::new(Kind::Deadline, format!("the deadline passed{}", stopped(backend, done.started)))
-                    .hint(format!("allow more time with --deadline-seconds{}", ask.resumable()))
-            }
+            End::Deadline => Error::new(Kind::Deadline, format!("the deadline passed{}", stopped(backend, &done)))
+                .hint(format!("allow more time with --deadline-seconds{}", ask.resumable())),
             End::Stalled => {
                 let limit = self.call.stall.unwrap_or_default().as_secs_f64();
-                Error::new(Kind::Stalled, format!("{backend} said nothing for {limit} s and was stopped"))
+                Error::new(Kind::Stalled, format!("{backend} said nothing for {limit} s and {}", done.fate()))
                     .hint(format!("allow more with --stall-seconds{}", ask.resumable()))
             }
             End::Interrupted(signal) => {
-                Error::new(Kind::Interrupted(signal), format!("signal {signal} came{}", stopped(backend, done.started)))
+                Error::new(Kind::Interrupted(signal), format!("signal {signal} came{}", stopped(backend, &done)))
             }
         };
         Err(self.explain(ask, done, failed))
@@ -441,9 +457,21 @@ pub(super) struct Answer {
 struct Done {
     end: End,
     started: bool,
+    /// See [`process::Run::survivors`].
+    survivors: Option<Vec<i32>>,
     account: Account,
     stderr: Vec<u8>,
     copied: std::io::Result<()>,
+}
+
+impl Done {
+    /// What became of an agent that had to be stopped.
+    fn fate(&self) -> String {
+        match &self.survivors {
+            None => "was stopped".to_owned(),
+            Some(pids) => format!("could not be stopped: {}", still_running(pids)),
+        }
+    }
 }
 
 /// A session that a program which is not ours has open.
@@ -455,8 +483,20 @@ fn busy_elsewhere(id: &AgentSessionId, stderr: &[u8]) -> Error {
         .hint("try again later, or wait for it with --if-busy wait")
 }
 
-fn stopped(backend: Backend, started: bool) -> String {
-    if started { format!("; {backend} was stopped") } else { format!(" before {backend} was called") }
+fn stopped(backend: Backend, done: &Done) -> String {
+    if done.started { format!("; {backend} {}", done.fate()) } else { format!(" before {backend} was called") }
+}
+
+/// Says that these processes of an agent are still there; of none, that nobody knows which.
+fn still_running(pids: &[i32]) -> String {
+    const MOST: usize = 5;
+    let named: Vec<String> = pids.iter().take(MOST).map(i32::to_string).collect();
+    match (named.join(", "), pids.len()) {
+        (_, 0) => "some of its processes may still be running".to_owned(),
+        (pid, 1) => format!("process {pid} is still running"),
+        (named, 2..=MOST) => format!("processes {named} are still running"),
+        (named, all) => format!("processes {named} and {} more are still running", all - MOST),
+    }
 }
 
 /// How to save a session that an agent started and we did not, as a command that a shell takes.
@@ -474,14 +514,14 @@ fn quote(word: &str) -> String {
     if word.chars().all(plain) {
         return word.to_owned();
     }
-    if !word.chars().any(char::is_control) {
+    if !word.chars().any(is_obeyed) {
         return shell_words::quote(word).into_owned();
     }
     let escaped: String = word
         .chars()
         .map(|c| match c {
             '\\' | '\'' => format!("\\{c}"),
-            c if c.is_control() => {
+            c if is_obeyed(c) => {
                 c.to_string().bytes().flat_map(|byte| format!("\\x{byte:02x}").into_bytes()).map(char::from).collect()
             }
             c => c.to_string(),
@@ -512,30 +552,4 @@ fn shorten(words: &str) -> String {
         from += 1;
     }
     format!("… {}", &words[from..])
-}
-
-/// A folder that only we can enter, made when first needed and removed at the end.
-#[derive(Default)]
-struct PrivateFolder(std::cell::OnceCell<TempDir>);
-
-impl PrivateFolder {
-    /// A path in the folder, where nothing is.
-    fn path(&self, name: &str) -> Result<PathBuf> {
-        if self.0.get().is_none() {
-            // by the rule for the mapping's place, which was the original's for this folder too
-            let place = location::temp_folder()?;
-            let folder = tempfile::Builder::new().prefix("invoke-persist-").tempdir_in(place);
-            let folder =
-                folder.map_err(|error| Error::new(Kind::Io, "no temporary folder can be made").because(&error))?;
-            let _ = self.0.set(folder);
-        }
-        Ok(self.0.get().expect("just made").path().join(name))
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-        let path = self.path(name)?;
-        fs::write(&path, bytes)
-            .map_err(|error| Error::new(Kind::Io, format!("'{}' cannot be written", path.display())).because(&error))?;
-        Ok(path)
-    }
 }

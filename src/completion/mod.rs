@@ -31,7 +31,8 @@ pub(crate) struct Question {
     pub words: Vec<OsString>,
     /// The last word as far as the cursor, without quotes.
     pub current: String,
-    kept: bash::Kept,
+    /// What of that word bash keeps.
+    kept: Option<bash::Kept>,
 }
 
 /// What the word may become.
@@ -85,7 +86,7 @@ impl Shell {
 
     /// What the script's call of this program asks, if it makes sense.
     pub(crate) fn question(self, mut arguments: Vec<OsString>) -> Option<Question> {
-        let mut kept = bash::Kept::default();
+        let mut kept = None;
         let current = match self {
             Self::Bash => {
                 let [line, replaced] = <[OsString; 2]>::try_from(arguments).ok()?;
@@ -119,7 +120,8 @@ impl Question {
         let mut text = "words\n".to_owned();
         for Word { value, help } in words {
             let line = match self.shell {
-                Shell::Bash => self.kept.insert(value).unwrap_or_default(),
+                Shell::Bash => self.kept.as_ref().and_then(|kept| kept.insert(value)).unwrap_or_default(),
+                Shell::Fish if value.starts_with('~') => String::new(), // it would become a home directory
                 Shell::Zsh | Shell::Fish | Shell::Elvish => format!("{value}\t{help}"),
                 Shell::Powershell => format!("{}\t{value}\t{help}", powershell_word(value)),
             };

@@ -2,6 +2,8 @@
 @FUNCTION@() {
     local kind= line=
     COMPREPLY=()
+    # Alt-* puts all words in, but takes away a quote that is open before them
+    [[ ${COMP_TYPE-} == 42 ]] && return
     # line by line: split by the shell, names with spaces or stars in them would come apart
     {
         IFS= read -r kind

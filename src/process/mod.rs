@@ -1,11 +1,14 @@
 //! One agent process and all it starts: spawn, streams, deadline, signals, end. Knows no store and no agent.
 //!
 //! Who receives which signal (Unix): the agent leads a session and process group of its own, so a Ctrl-C at the
-//! terminal reaches only us. What we receive we hand to the whole group; five seconds later, or at the second signal,
-//! the group is killed. A deadline is the same with TERM as the first signal. We return when nothing of the group is
-//! left but zombies, on Linux nothing that has left the group either. A turn that ends by itself and well is not
+//! terminal reaches only us. What we receive we hand to the whole group, as TERM if it is not one of the usual four;
+//! five seconds later, or at the second signal, the group is killed. If we are killed, the sentry does the same. A
+//! deadline is the same with TERM as the first signal, and so is a turn that failed. We return when nothing of the group
+//! is left but zombies, on Linux nothing that has left the group either. A turn that ends by itself and well is not
 //! touched: what it leaves running (a dev server, say) was meant to run.
 
+#[cfg(unix)]
+mod sentry;
 mod streams;
 #[cfg(unix)]
 mod unix;
@@ -42,6 +45,12 @@ const PIPE_CAPACITY: u64 = 1 << 20;
 /// From here on what this program makes is its user's alone, whatever the caller's umask is; agents get the caller's.
 pub(crate) fn keep_files_private() {
     platform::keep_files_private();
+}
+
+/// Settles what signals mean before any agent runs: a limit for the size of files is an error of the write that reaches
+/// it, and the first process of a container can be ended.
+pub(crate) fn prepare_signals() {
+    platform::prepare_signals();
 }
 
 /// Runs `work`, whose files are as private or open as the caller wants them. For when no other thread makes any.
@@ -132,12 +141,13 @@ pub(crate) enum End {
 
 /// A run that is over.
 #[derive(Debug)]
-pub(crate) struct Run<L> {
+pub(crate) struct Run {
     pub end: End,
     /// Whether there was an agent at all: the deadline or a signal may have come before.
     pub started: bool,
-    /// What heard the output; `None` where it was still busy when the run had to end.
-    pub listener: Option<L>,
+    /// The agent's processes that had to end and are still there; empty where the system does not tell which. `None`:
+    /// there is none.
+    pub survivors: Option<Vec<i32>>,
     /// The end of the agent's standard error.
     pub stderr: Vec<u8>,
     /// Whether the output could be copied to ours. A reader that went away is no error.
@@ -197,7 +207,16 @@ impl Runner {
     ///
     /// Both outputs are read all the time, so an agent can never block on one of them; its standard input is written
     /// beside that for the same reason. An error means that nothing was started.
-    pub(crate) fn run<L: Listener>(&self, command: Command, listener: L, passing: Passing) -> io::Result<Run<L>> {
+    ///
+    /// `succeeded` judges what was heard, unless the listener was still busy when the run had to end. What a turn leaves
+    /// running that ended by itself is ended if the turn did not succeed.
+    pub(crate) fn run<L: Listener>(
+        &self,
+        command: Command,
+        listener: L,
+        passing: Passing,
+        succeeded: impl FnOnce(L) -> bool,
+    ) -> io::Result<Run> {
         // what a former run left in the channel is old; a signal that came since is not
         let mut early = None;
         while let Ok(event) = self.events.try_recv() {
@@ -207,13 +226,12 @@ impl Runner {
                 early.get_or_insert(signal);
             }
         }
-        let over =
-            |end, listener| Run { end, started: false, listener: Some(listener), stderr: Vec::new(), copied: Ok(()) };
+        let over = |end| Run { end, started: false, survivors: None, stderr: Vec::new(), copied: Ok(()) };
         if let Some(signal) = early {
-            return Ok(over(End::Interrupted(signal), listener));
+            return Ok(over(End::Interrupted(signal)));
         }
         if self.is_late() {
-            return Ok(over(End::Deadline, listener));
+            return Ok(over(End::Deadline));
         }
 
         let ended = || {
@@ -240,7 +258,7 @@ impl Runner {
         stdout.start(pipes.stdout);
         stderr.start(pipes.stderr);
 
-        let watch = Watch {
+        let mut watch = Watch {
             runner: self,
             agent: &mut agent,
             stdout: &stdout,
@@ -249,21 +267,26 @@ impl Runner {
             exit: None,
             seen: 0,
             stall: command.stall,
+            listening_since: Instant::now(),
         };
-        let (end, all_read) = watch.until_over();
-        agent.reap();
+        let (mut end, all_read) = watch.until_over();
         let copied = if all_read { stdout.copied() } else { Err(io::ErrorKind::TimedOut.into()) };
         let idle = stdout.handled() == stdout.come_so_far().0;
-        let mut listener = stdout.into_listener(AFTERWARDS);
+        let mut listener = stdout.take_listener(AFTERWARDS);
         if let (Some(listener), Passing::Words, true) = (&mut listener, passing, idle) {
             listener.end(); // where something still holds the pipe nobody has told it yet
             stdio::print_soon(&listener.say());
         }
+        if !listener.is_some_and(succeeded) && end == End::Exited(0) {
+            end = watch.end_what_is_left(end);
+        }
+        let survivors = watch.survivors();
+        agent.reap();
         Ok(Run {
             end,
             started: true,
-            listener,
-            stderr: stderr.into_listener(AFTERWARDS).map(streams::Tail::into_bytes).unwrap_or_default(),
+            survivors,
+            stderr: stderr.take_listener(AFTERWARDS).map(streams::Tail::into_bytes).unwrap_or_default(),
             copied,
         })
     }
@@ -321,11 +344,13 @@ struct Watch<'a, L: Listener> {
     seen: u64,
     /// How long there may be no line.
     stall: Option<Duration>,
+    /// Since when silence counts: since the start, or since we were last stopped.
+    listening_since: Instant,
 }
 
 impl<L: Listener> Watch<'_, L> {
     /// Waits until the run is over. Tells how it ended, and whether all that the agent said was dealt with.
-    fn until_over(mut self) -> (End, bool) {
+    fn until_over(&mut self) -> (End, bool) {
         loop {
             let now = Instant::now();
             if let (None, Some(why)) = (&self.stop, self.overdue(now)) {
@@ -345,7 +370,10 @@ impl<L: Listener> Watch<'_, L> {
             match self.runner.events.recv_timeout(self.sleep(now)) {
                 Ok(Event::Exited(end)) => self.exited(end),
                 Ok(Event::Signal(signal)) if platform::ends_us(signal) => self.signal(signal),
-                Ok(Event::Signal(signal)) => platform::job_control(signal, Some(self.agent)),
+                Ok(Event::Signal(signal)) => {
+                    platform::job_control(signal, Some(self.agent));
+                    self.listening_since = Instant::now();
+                }
                 Ok(Event::StreamEnded) | Err(_) => {}
             }
         }
@@ -363,12 +391,31 @@ impl<L: Listener> Watch<'_, L> {
         silent.then_some(End::Stalled)
     }
 
-    /// How much longer the agent may be silent. It is not while our reader makes it wait.
+    /// How much longer the agent may be silent. It is not while our reader makes it wait, or what it said waits for us.
+    /// `None`: for ever.
     fn stall_left(&self, now: Instant) -> Option<Duration> {
         let limit = self.stall?;
-        let busy = self.stdout.handled() < self.stdout.come_so_far().0;
-        let since = if busy { now } else { self.stdout.last_line() };
-        Some((since + limit).saturating_duration_since(now))
+        let (read, waiting) = self.stdout.come_so_far();
+        let busy = self.stdout.handled() < read || waiting.is_some_and(|bytes| bytes > 0);
+        let since = if busy { now } else { self.stdout.last_line().max(self.listening_since) };
+        Some(since.checked_add(limit)?.saturating_duration_since(now))
+    }
+
+    /// Ends what a turn left running that ended by itself with `end`, and waits for it. Tells how the run ended: a signal
+    /// may come meanwhile.
+    fn end_what_is_left(&mut self, end: End) -> End {
+        if self.agent.is_gone() {
+            return end;
+        }
+        self.agent.terminate();
+        self.stop = Some(Stop { why: end, since: Instant::now(), killed: None });
+        self.until_over().0
+    }
+
+    /// The agent's processes that had to end and are still there.
+    fn survivors(&mut self) -> Option<Vec<i32>> {
+        let gone = self.stop.is_none() || self.exit.is_some() && self.agent.is_gone();
+        (!gone).then(|| self.agent.processes())
     }
 
     /// The end, once nothing is left to wait for.

@@ -115,8 +115,9 @@ impl<L: Listener> Stream<L> {
         std::mem::replace(&mut *lock(&self.shared.copied), Ok(()))
     }
 
-    /// The listener, waiting for it at most `patience` where it is just hearing something.
-    pub(super) fn into_listener(self, patience: Duration) -> Option<L> {
+    /// Takes the listener away, waiting for it at most `patience` where it is just hearing something. Nothing that comes
+    /// later is heard.
+    pub(super) fn take_listener(&self, patience: Duration) -> Option<L> {
         let until = Instant::now() + patience;
         loop {
             if let Ok(mut listener) = self.shared.listener.try_lock() {

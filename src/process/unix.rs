@@ -5,18 +5,21 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags};
 #[cfg(target_os = "linux")]
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{
+    SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM,
+    SIGXCPU, SIGXFSZ,
+};
 use signal_hook::iterator::Signals;
 
+use super::sentry::Sentry;
 use super::streams::lock;
 use super::{End, Event, Pipes};
 use crate::raw::{self, Ended};
@@ -25,54 +28,93 @@ use crate::raw::{self, Ended};
 #[cfg(target_os = "linux")]
 const PIPE_SIZE: usize = 1 << 20;
 
-/// Signals that end a program. Any signal that was ignored when we started stays ignored (`nohup`).
-const ENDING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+/// Signals that the agent gets as they come. Of the others its runtime may make something else (USR1 starts node's
+/// debugger), so it gets TERM for them.
+const HANDED_ON: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
-pub(super) fn ends_us(signal: i32) -> bool {
-    ENDING.contains(&signal)
+/// Signals that end a program which does not handle them, but for those by which the system reports a fault of the program
+/// itself (SEGV, BUS, ILL, FPE, TRAP, SYS): nothing can be relied on after one of these. Rust's runtime ignores PIPE.
+fn ending() -> impl Iterator<Item = i32> {
+    let others = [SIGABRT, SIGALRM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGPROF, SIGXCPU];
+    let all = HANDED_ON.into_iter().chain(others);
+    #[cfg(target_os = "linux")]
+    let all = all.chain([libc::SIGIO, libc::SIGPWR, libc::SIGSTKFLT]).chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
+    all
 }
 
-/// Set once no agent is there any more to hand signals to.
-static LET_GO: AtomicBool = AtomicBool::new(false);
+pub(super) fn ends_us(signal: i32) -> bool {
+    ![SIGTSTP, SIGCONT].contains(&signal)
+}
+
+/// Where signals go; `None`: they do to us what they do to any program.
+static LISTENER: Mutex<Option<Sender<Event>>> = Mutex::new(None);
+
+/// What signals mean from the start of the program.
+pub(super) fn prepare_signals() {
+    // a write beyond the limit for the size of a file then fails, as any write may; an agent has no handler for it
+    if !raw::is_ignored(SIGXFSZ) {
+        let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    }
+    // no signal without a handler reaches the first process of a container
+    if me() == 1 {
+        let _ = handle_signals();
+    }
+}
 
 /// From here on signals come as events.
 pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
-    LET_GO.store(false, Ordering::SeqCst);
-    let all = ENDING.into_iter().chain([SIGTSTP, SIGCONT]);
-    let mut signals = Signals::new(all.filter(|&signal| !raw::is_ignored(signal)))?;
-    let events = events.clone();
-    thread::Builder::new().spawn(move || {
-        loop {
-            let mut batch: Vec<i32> = signals.wait().collect();
-            // stopped and let go at once: nothing happened, whichever we see first
-            if batch.contains(&SIGTSTP) && batch.contains(&SIGCONT) {
-                batch.retain(|signal| ![SIGTSTP, SIGCONT].contains(signal));
-            }
-            for signal in batch {
-                let has_agent = !LET_GO.load(Ordering::SeqCst) && events.send(Event::Signal(signal)).is_ok();
-                match signal {
-                    _ if has_agent => {}
-                    signal if ends_us(signal) => super::signalled_late(signal),
-                    signal => end_by(signal),
-                }
+    *lock(&LISTENER) = Some(events.clone());
+    handle_signals()
+}
+
+/// Handles signals from here on, once in the life of a process. Any that was ignored when we started stays ignored
+/// (`nohup`).
+fn handle_signals() -> io::Result<()> {
+    static HANDLED: OnceLock<Result<(), String>> = OnceLock::new();
+    let start = || {
+        let all = ending().chain([SIGTSTP, SIGCONT]);
+        let signals = Signals::new(all.filter(|&signal| !raw::is_ignored(signal)))?;
+        thread::Builder::new().spawn(move || pass_to_listener(signals))
+    };
+    let handled = HANDLED.get_or_init(|| start().map(drop).map_err(|error| error.to_string()));
+    handled.clone().map_err(io::Error::other)
+}
+
+fn pass_to_listener(mut signals: Signals) {
+    loop {
+        let mut batch: Vec<i32> = signals.wait().collect();
+        // stopped and let go at once: nothing happened, whichever we see first
+        if batch.contains(&SIGTSTP) && batch.contains(&SIGCONT) {
+            batch.retain(|signal| ![SIGTSTP, SIGCONT].contains(signal));
+        }
+        for signal in batch {
+            let heard = lock(&LISTENER).as_ref().is_some_and(|events| events.send(Event::Signal(signal)).is_ok());
+            match signal {
+                _ if heard => {}
+                signal if ends_us(signal) => super::signalled_late(signal),
+                signal => end_by(signal),
             }
         }
-    })?;
-    Ok(())
+    }
 }
 
 /// From here on signals that end us go to [`super::signalled_late`]; the others do what they do to any program.
 pub(super) fn let_signals_go() {
-    LET_GO.store(true, Ordering::SeqCst);
+    *lock(&LISTENER) = None;
 }
 
 /// Does what `signal` does to a program that handles none.
 pub(super) fn end_by(signal: i32) {
-    let _ = signal_hook::low_level::emulate_default_handler(signal);
+    raw::act_by_default(signal);
+    if ends_us(signal) {
+        std::process::exit(128 + signal); // the first process of a container is still there
+    }
 }
 
 /// Stops the agent and us, or lets it go on. The group is stopped with STOP: it is an orphaned one (its leader's
-/// parent is in another session), and those ignore TSTP (POSIX, "Signal Generation and Delivery").
+/// parent is in another session), and those ignore TSTP (POSIX, "Signal Generation and Delivery"). If our own group is
+/// orphaned too, or we are the first process of a container, we are not stopped, and the agent goes on at once: there is
+/// nobody who could continue us.
 pub(super) fn job_control(signal: i32, agent: Option<&Agent>) {
     let pass_on = |signal| {
         if let Some(agent) = agent {
@@ -81,10 +123,9 @@ pub(super) fn job_control(signal: i32, agent: Option<&Agent>) {
     };
     if signal == SIGTSTP {
         pass_on(Signal::STOP);
-        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
-    } else if signal == SIGCONT {
-        pass_on(Signal::CONT);
+        raw::act_by_default(SIGTSTP);
     }
+    pass_on(Signal::CONT);
 }
 
 /// From here on what we make is ours alone; agents get the caller's umask.
@@ -117,16 +158,27 @@ pub(super) fn bytes_in(pipe: &File) -> Option<u64> {
 pub(super) struct Agent {
     child: Child,
     pid: Pid,
-    /// Children that were ours before, from the program that became us: none of the agent's.
+    /// Ends the agent's group should we be killed. `None` if it could not be started, or is no longer needed.
+    sentry: Option<Sentry>,
+    /// Children of ours that are none of the agent's: the sentry, and those from the program that became us.
     strangers: Arc<HashSet<i32>>,
+    /// Whether this process had no child before it became this program.
+    #[cfg(target_os = "linux")]
+    alone: bool,
 }
 
 impl Agent {
     pub(super) fn start(mut command: Command, events: Sender<Event>) -> io::Result<Self> {
         become_subreaper();
         raw::expect_children()?;
-        raw::lead_a_session(&mut command);
-        let strangers = Arc::new(children());
+        raw::keep_descriptors();
+        let mut strangers = children();
+        #[cfg(target_os = "linux")]
+        let alone = strangers.is_empty();
+        let sentry = Sentry::post().ok();
+        raw::lead_a_session(&mut command, sentry.as_ref().and_then(Sentry::input));
+        strangers.extend(sentry.as_ref().map(Sentry::pid));
+        let strangers = Arc::new(strangers);
         let known = Arc::clone(&strangers);
         let (sender, pid) = mpsc::channel();
         thread::Builder::new().spawn(move || {
@@ -137,7 +189,14 @@ impl Agent {
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
         let _ = sender.send(pid); // the thread waits for it
-        Ok(Self { child, pid, strangers })
+        Ok(Self {
+            child,
+            pid,
+            sentry,
+            strangers,
+            #[cfg(target_os = "linux")]
+            alone,
+        })
     }
 
     pub(super) fn take_pipes(&mut self) -> Pipes {
@@ -159,7 +218,7 @@ impl Agent {
     }
 
     /// Ends everything.
-    pub(super) fn kill(&self) {
+    pub(super) fn kill(&mut self) {
         self.pass_on_signal(Signal::KILL);
         #[cfg(target_os = "linux")]
         self.kill_children();
@@ -168,7 +227,7 @@ impl Agent {
     /// Ends our children, again and again for a moment: what forks and dies faster than a list of all processes is read
     /// becomes our child each time, and that list is short.
     #[cfg(target_os = "linux")]
-    fn kill_children(&self) {
+    fn kill_children(&mut self) {
         const ROUNDS: usize = 100;
         for _ in 0..ROUNDS {
             if self.is_gone() {
@@ -182,10 +241,10 @@ impl Agent {
         }
     }
 
+    /// Hands on a signal that ends us.
     pub(super) fn pass_on(&self, signal: i32) {
-        if let Some(signal) = Signal::from_named_raw(signal) {
-            self.pass_on_signal(signal);
-        }
+        let named = Signal::from_named_raw(signal).filter(|_| HANDED_ON.contains(&signal));
+        self.pass_on_signal(named.unwrap_or(Signal::TERM));
     }
 
     fn pass_on_signal(&self, signal: Signal) {
@@ -197,17 +256,18 @@ impl Agent {
         };
         send(signal);
         // a stopped process does not act on a signal before it goes on
-        if signal == Signal::TERM || ENDING.contains(&signal.as_raw()) {
+        if HANDED_ON.contains(&signal.as_raw()) {
             send(Signal::CONT);
         }
     }
 
-    /// Whether nothing is left but zombies.
-    pub(super) fn is_gone(&self) -> bool {
+    /// Whether nothing is left but zombies. Asked once the agent has ended or is killed: the sentry goes first.
+    pub(super) fn is_gone(&mut self) -> bool {
+        drop(self.sentry.take());
         // As we are their reaper, some child of ours lives as long as anything of the agent's does, and asking for
         // living ones is one question; a list of processes is read while they change.
         #[cfg(target_os = "linux")]
-        if self.strangers.is_empty() {
+        if self.alone {
             let living = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
             return rustix::process::waitid(WaitId::All, living).is_err_and(|errno| errno == Errno::CHILD);
         }
@@ -216,6 +276,11 @@ impl Agent {
             // without a list of processes: a group of zombies alone cannot be signalled
             None => rustix::process::test_kill_process_group(self.pid).is_err(),
         }
+    }
+
+    /// The agent's processes, where the system can tell.
+    pub(super) fn processes(&self) -> Vec<i32> {
+        members(self.pid, &self.strangers).unwrap_or_default().into_iter().map(|process| process.pid).collect()
     }
 
     /// Processes of the agent's that have left its group, where the system can tell.

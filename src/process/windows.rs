@@ -26,6 +26,9 @@ pub(super) fn ends_us(signal: i32) -> bool {
     signal == INTERRUPT
 }
 
+/// There are no signals to prepare for.
+pub(super) fn prepare_signals() {}
+
 /// Who hears of Ctrl-C; `None` where no agent is there that it could be handed to.
 static LISTENER: Mutex<Option<Sender<Event>>> = Mutex::new(None);
 
@@ -129,6 +132,12 @@ impl Agent {
     /// Whether the job was ended. One that was not may still have processes that the agent started.
     pub(super) fn is_gone(&self) -> bool {
         self.ended.load(Ordering::SeqCst)
+    }
+
+    /// What a job cannot end is not told.
+    #[expect(clippy::unused_self, reason = "on Unix there may be some")]
+    pub(super) fn processes(&self) -> Vec<i32> {
+        Vec::new()
     }
 
     #[expect(clippy::unused_self, reason = "on Unix there is something to reap")]

@@ -334,7 +334,11 @@ fn spent(tokens: Tokens) -> Vec<String> {
 }
 
 fn cost(dollars: f64) -> String {
-    if dollars < 1.0 { format!("${dollars:.4}") } else { format!("${dollars:.2}") }
+    match dollars.abs() {
+        ..1.0 => format!("${dollars:.4}"),
+        ..1e9 => format!("${dollars:.2}"),
+        _ => format!("${dollars:.2e}"), // nobody's cost, and up to 300 digits
+    }
 }
 
 /// `1234567` as `1,234,567`.

@@ -21,6 +21,8 @@ const LITTER: [&str; 3] = [".DS_Store", "Thumbs.db", "__pycache__"];
 
 /// Where new folders are made before they are moved into place.
 const STAGING_PREFIX: &str = ".invoke-persist-skill-";
+/// Where the directory for skills is a mount point, what is kept is in it, hidden from the hosts.
+const KEPT_INSIDE: &str = ".replaced";
 /// A staging folder this old belongs to a process that was killed.
 const LEFTOVER_AFTER: Duration = Duration::from_secs(3600);
 
@@ -86,8 +88,11 @@ impl Place {
             Err(error) => return Err(fail(error)),
         }
         let mut files = Files::new();
-        if !read(&folder, "", &mut files).map_err(fail)? {
-            return foreign("it holds other things than a skill does");
+        match read(&folder, "", &mut files) {
+            Ok(true) => {}
+            Ok(false) => return foreign("it holds other things than a skill does"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.state(), // it was changed meanwhile
+            Err(error) => return Err(fail(error)),
         }
         let Some(stamp) = files.get(MAIN_FILE).and_then(|main| Stamp::of(main)) else {
             return foreign("its SKILL.md is not from this program");
@@ -103,33 +108,33 @@ impl Place {
         })
     }
 
-    /// Puts the skill there, in the place of whatever is. With `keep` that is moved aside; tells where.
-    pub(crate) fn install(&self, keep: bool) -> Result<Option<PathBuf>> {
+    /// Puts the skill there, in the place of what is there now. What is precious is moved aside; tells where.
+    pub(crate) fn install(&self, there: &State) -> Result<Option<PathBuf>> {
         let folder = self.folder();
-        self.change("written", || {
-            fs::create_dir_all(&self.skills)?;
-            let staging = self.staging()?;
-            // made where the old one is to be kept, since they change places in one step
-            let kept = if keep { Some(self.free_place_aside()?) } else { None };
-            let new = kept.clone().unwrap_or_else(|| staging.path().join("new"));
-            let placed = self.write_to(&new).and_then(|()| match fs::symlink_metadata(&folder) {
-                Ok(_) => swap(&new, &folder),
-                Err(_) => fs::rename(&new, &folder),
-            });
-            placed.inspect_err(|_| drop(fs::remove_dir_all(&new)))?;
-            Ok(kept)
+        self.change("written", |workplace| {
+            if there.is_precious() {
+                // made where the old one is to be kept, since they change places in one step
+                let kept = workplace.take_place(self.skill, |kept| fs::create_dir(kept))?;
+                let placed = self.write_to(&kept).and_then(|()| swap(&kept, &folder));
+                return placed.inspect_err(|_| workplace.give_back(&kept)).map(|()| Some(kept));
+            }
+            let staging = workplace.staging()?;
+            let new = staging.path().join("new");
+            self.write_to(&new)?;
+            let placed = if *there == State::Missing { rename_new(&new, &folder) } else { swap(&new, &folder) };
+            placed.map(|()| None)
         })
     }
 
     /// Takes away whatever is there. With `keep` it is moved aside; tells where.
     pub(crate) fn remove(&self, keep: bool) -> Result<Option<PathBuf>> {
-        self.change("removed", || {
+        let folder = self.folder();
+        self.change("removed", |workplace| {
             if keep {
-                let kept = self.free_place_aside()?;
-                return fs::rename(self.folder(), &kept).map(|()| Some(kept));
+                return workplace.take_place(self.skill, |kept| rename_new(&folder, kept)).map(Some);
             }
-            let staging = self.staging()?;
-            fs::rename(self.folder(), staging.path().join("old"))?;
+            let staging = workplace.staging()?;
+            fs::rename(&folder, staging.path().join("old"))?;
             Ok(None)
         })
     }
@@ -138,35 +143,96 @@ impl Place {
         self.skill.files().into_iter().try_for_each(|(path, content)| write(&folder.join(path), &content))
     }
 
-    fn change<T>(&self, what: &str, change: impl FnOnce() -> io::Result<T>) -> Result<T> {
-        change().map_err(|error| {
+    /// Makes a change in the first workplace where that can be done. A change that fails leaves everything as it was.
+    fn change<T>(&self, what: &str, change: impl Fn(&Workplace) -> io::Result<T>) -> Result<T> {
+        let done = fs::create_dir_all(&self.skills).and_then(|()| {
+            let skills = location::resolve(&self.skills)?;
+            match change(&Workplace::beside(&skills)) {
+                Err(error) if is_of_the_place(&error) => change(&Workplace::inside(&skills)),
+                done => done,
+            }
+        });
+        done.map_err(|error| {
             Error::new(Kind::Io, format!("the skill '{}' cannot be {what}", self.folder().display()))
                 .because(&error)
                 .hint("make the folder for skills writable, or name another one with --dir")
         })
     }
+}
 
-    /// A folder on the same file system that no host takes for one of its own: beside the folder for skills, or if
-    /// nothing can be made there, in it.
-    fn staging(&self) -> io::Result<TempDir> {
-        let skills = location::resolve(&self.skills)?;
-        let beside = skills.parent().unwrap_or(&skills);
-        remove_leftovers(beside);
-        let make = |folder: &Path| tempfile::Builder::new().prefix(STAGING_PREFIX).tempdir_in(folder);
-        make(beside).or_else(|_| make(&skills))
-    }
+/// Where new folders are made, and where old ones are kept. No host takes them for skills: codex finds none of two that
+/// have one name.
+struct Workplace {
+    /// For what is gone after the change.
+    directory: PathBuf,
+    /// For what is kept.
+    aside: PathBuf,
+}
 
-    /// A path for what is to be kept, outside of every folder for skills: codex finds none of two that have one name.
-    fn free_place_aside(&self) -> io::Result<PathBuf> {
-        let skills = location::resolve(&self.skills)?;
+impl Workplace {
+    /// Beside the directory for skills.
+    fn beside(skills: &Path) -> Self {
         let mut name = skills.file_name().unwrap_or_default().to_owned();
         name.push("-replaced");
-        let aside = skills.with_file_name(name);
-        fs::create_dir_all(&aside)?;
-        let free = (1..u32::MAX)
-            .map(|n| aside.join(format!("{}.{n}", self.skill.name())))
-            .find(|path| fs::symlink_metadata(path).is_err());
-        Ok(free.expect("there are more names than files"))
+        Self { directory: skills.parent().unwrap_or(skills).to_owned(), aside: skills.with_file_name(name) }
+    }
+
+    /// In the directory for skills, under names that the hosts skip.
+    fn inside(skills: &Path) -> Self {
+        Self { directory: skills.to_owned(), aside: skills.join(KEPT_INSIDE) }
+    }
+
+    fn staging(&self) -> io::Result<TempDir> {
+        remove_leftovers(&self.directory);
+        tempfile::Builder::new().prefix(STAGING_PREFIX).tempdir_in(&self.directory)
+    }
+
+    /// Lets `take` make something of `skill` that is to be kept, under the first name that it finds free. `take` fails
+    /// for a name that is not free. Returns the path.
+    fn take_place(&self, skill: Skill, take: impl Fn(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
+        fs::create_dir_all(&self.aside)?;
+        let paths = (1..u32::MAX).map(|n| self.aside.join(format!("{}.{n}", skill.name())));
+        let is_taken =
+            |path: &io::Result<PathBuf>| path.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists);
+        let taken = paths.map(|path| take(&path).map(|()| path)).find(|path| !is_taken(path));
+        taken.expect("there are more names than files").inspect_err(|_| self.remove_if_empty())
+    }
+
+    /// Removes what was made in a place that is not needed after all.
+    fn give_back(&self, kept: &Path) {
+        let _ = fs::remove_dir_all(kept);
+        self.remove_if_empty();
+    }
+
+    fn remove_if_empty(&self) {
+        let _ = fs::remove_dir(&self.aside);
+    }
+}
+
+/// Whether it may be done in another workplace: this one is on another file system, or cannot be written.
+fn is_of_the_place(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), CrossesDevices | PermissionDenied | ReadOnlyFilesystem)
+}
+
+/// Renames `from`, but not over something.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] if something has that name.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {} // a file system that cannot
+            done => return Ok(done?),
+        }
+    }
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
     }
 }
 
@@ -180,10 +246,12 @@ fn swap(new: &Path, there: &Path) -> io::Result<()> {
         }
     }
     // a system or file system that cannot: for a moment there is nothing
-    let old = new.with_extension("old");
-    fs::rename(there, &old)?;
-    fs::rename(new, there).inspect_err(|_| drop(fs::rename(&old, there)))?;
-    fs::rename(&old, new)
+    let mut old = new.as_os_str().to_owned();
+    old.push(".old");
+    let old = Path::new(&old);
+    rename_new(there, old)?;
+    rename_new(new, there).inspect_err(|_| drop(rename_new(old, there)))?;
+    rename_new(old, new)
 }
 
 /// Whether this is a later release than we are. What is no version is not.

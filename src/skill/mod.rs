@@ -9,9 +9,15 @@ pub(crate) mod host;
 pub(crate) mod shim;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::digest;
+use crate::error::{Error, Kind, Result};
+use crate::lock::{self, Key, Lock};
+use crate::output::Notes;
+use crate::store::location;
 
 /// A skill, by the agent whose sessions it is about. Either host can have both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -20,6 +26,30 @@ pub(crate) enum Skill {
     Claude,
     #[value(name = "codex-cli-invoke-persist", alias = "codex")]
     Codex,
+}
+
+/// How long a call waits for another one that changes the same directory. A change takes milliseconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Waits until no other call changes what is in `directory`. Others wait until the lock is dropped.
+///
+/// Returns `None` if the system gives no lock. Nothing is lost without one, since no step replaces what it does not know:
+/// a call may then fail over what another one has just done.
+///
+/// # Errors
+///
+/// [`Kind::Io`] if another call does not end.
+pub(crate) fn lock(directory: &Path, notes: Notes) -> Result<Option<Lock>> {
+    let real = location::resolve(directory).unwrap_or_else(|_| directory.to_owned());
+    let key = Key::new(&[b"skill", real.as_os_str().as_encoded_bytes()]);
+    let what = format!("'{}'", real.display());
+    let limit = Instant::now() + LONGEST_WAIT;
+    match Lock::wait(&key, Some(limit), |holder| notes.note(&lock::waiting_for(&what, holder))) {
+        Ok(Ok(lock)) => Ok(Some(lock)),
+        Ok(Err(holder)) => Err(Error::new(Kind::Io, format!("{what} cannot be changed"))
+            .caused_by(format!("{} is changing it and does not end", lock::name_of(&holder)))),
+        Err(_) => Ok(None),
+    }
 }
 
 /// A text that `SKILL.md` refers to.

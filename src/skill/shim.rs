@@ -5,9 +5,14 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 use super::Skill;
+use super::folder::rename_new;
 use crate::backend::Backend;
 use crate::error::{Error, Kind, Result};
+use crate::lock::Lock;
+use crate::output::Notes;
 use crate::store::location;
 
 /// The script, in an original and in a skill of ours.
@@ -30,16 +35,17 @@ pub(crate) enum Done {
     Unchanged,
 }
 
-/// An installed skill whose script can be replaced.
+/// An installed skill whose script can be replaced, which no other call does meanwhile.
 pub(crate) struct Original {
     script: PathBuf,
     kept: PathBuf,
     content: Vec<u8>,
+    _lock: Option<Lock>,
 }
 
 impl Original {
     /// `folder` is the skill's, as the original installed it.
-    pub(crate) fn open(folder: &Path) -> Result<Self> {
+    pub(crate) fn open(folder: &Path, notes: Notes) -> Result<Self> {
         let script = folder.join(SCRIPT);
         let refused = |why: String| {
             Error::usage(format!("'{}' is no skill of the original", folder.display()))
@@ -52,10 +58,11 @@ impl Original {
             return Err(refused(format!("{SCRIPT} is no script")));
         }
         let real = location::resolve(&script).map_err(|error| failed(&script, "found", &error))?;
+        let lock = super::lock(real.parent().unwrap_or(&real), notes)?;
         let content = fs::read(&real).map_err(|error| failed(&script, "read", &error))?;
         let mut kept = real.clone().into_os_string();
         kept.push(KEPT);
-        Ok(Self { script: real, kept: kept.into(), content })
+        Ok(Self { script: real, kept: kept.into(), content, _lock: lock })
     }
 
     /// Where the original script is while the stand-in is in its place.
@@ -96,28 +103,62 @@ impl Original {
             Error::usage(format!("'{}' does not tell whose sessions it keeps", self.script.display()))
                 .hint("add --backend claude or --backend codex")
         })?;
-        if fs::symlink_metadata(&self.kept).is_ok() {
-            return Err(Error::new(Kind::Io, format!("'{}' is in the way", self.kept.display()))
-                .caused_by("a script was kept there before, and the one in its place is not ours")
-                .hint("look which of both you want, and move the other away"));
-        }
         let put = || {
-            // a second name first, then the new file over the first one: the script is never missing
-            if fs::hard_link(&self.script, &self.kept).is_err() {
-                fs::copy(&self.script, &self.kept)?;
-            }
-            let folder = self.script.parent().unwrap_or(Path::new("."));
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(skill.stand_in().as_bytes())?;
-            file.as_file().set_permissions(fs::metadata(&self.script)?.permissions())?;
-            file.as_file().sync_all()?;
-            file.persist(&self.script).map_err(|error| error.error)?;
-            io::Result::Ok(Done::Changed)
+            // the script is never missing: it gets a second name first, and then the stand-in takes the first one
+            let file = self.beside(skill.stand_in().as_bytes())?;
+            let is_new = self.keep()?;
+            file.persist(&self.script).map(drop).map_err(|error| {
+                // the script is still there, so the second name is one too many
+                if is_new && fs::read(&self.script).is_ok_and(|content| content == self.content) {
+                    let _ = fs::remove_file(&self.kept);
+                }
+                error.error
+            })
         };
-        put().map_err(|error| {
-            let _ = fs::remove_file(&self.kept);
-            failed(&self.script, "replaced", &error)
-        })
+        match put() {
+            Ok(()) => Ok(Done::Changed),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::new(Kind::Io, format!("'{}' is in the way", self.kept.display()))
+                    .caused_by("a script was kept there before, and the one in its place is not ours")
+                    .hint("look which of both you want, and move the other away"))
+            }
+            Err(error) => Err(failed(&self.script, "replaced", &error)),
+        }
+    }
+
+    /// Gives the script a second name, or if the file system knows none, a copy. Returns whether that is new: a call
+    /// that was killed may have left it.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AlreadyExists`] if something else has that name. It is left alone.
+    fn keep(&self) -> io::Result<bool> {
+        let is_there = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
+        let is_file = || fs::symlink_metadata(&self.kept).is_ok_and(|metadata| metadata.is_file());
+        let is_same = || is_file() && fs::read(&self.kept).is_ok_and(|kept| kept == self.content);
+        let kept = match fs::hard_link(&self.script, &self.kept) {
+            Err(error) if !is_there(&error) => self.copy(),
+            done => done,
+        };
+        match kept {
+            Err(error) if is_there(&error) && is_same() => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Copies the script. The copy has its name when it is whole.
+    fn copy(&self) -> io::Result<()> {
+        let file = self.beside(&self.content)?;
+        rename_new(file.path(), &self.kept)
+    }
+
+    /// A file beside the script with the script's permissions, removed if it is not given a name.
+    fn beside(&self, content: &[u8]) -> io::Result<NamedTempFile> {
+        let mut file = NamedTempFile::new_in(self.script.parent().unwrap_or(Path::new(".")))?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(fs::metadata(&self.script)?.permissions())?;
+        file.as_file().sync_all()?;
+        Ok(file)
     }
 
     /// Puts the script back.

@@ -37,9 +37,15 @@ impl Place {
         if text.trim().is_empty() {
             return Err(Error::usage("--mapping-file is blank").hint("name a file, or leave the option out"));
         }
-        let resolved = resolve(file).map_err(|error| {
-            Error::new(Kind::MappingUnreadable, format!("--mapping-file {} cannot be resolved", file.display()))
-                .because(&error)
+        let resolved = resolve_unplanted(file).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                Error::new(Kind::MappingUnsafe, format!("--mapping-file {text} is not safe to use"))
+                    .because(&error)
+                    .hint("remove the link, or name a file in a directory of your own")
+            }
+            _ => {
+                Error::new(Kind::MappingUnreadable, format!("--mapping-file {text} cannot be resolved")).because(&error)
+            }
         })?;
         if resolved.file_name().is_none() || text.ends_with('/') || resolved.is_dir() {
             return Err(Error::new(Kind::MappingUnreadable, format!("--mapping-file {text} is a folder, not a file")));
@@ -214,6 +220,41 @@ fn with_two_slashes(bytes: &[u8], path: PathBuf) -> PathBuf {
 /// below it too. A circle of links is an error.
 #[cfg(unix)]
 pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    follow(path, |candidate| std::fs::read_link(candidate).map_or(Ok(None), |target| Ok(Some(target))))
+}
+
+/// Resolves `path` as [`resolve`] does, but refuses every link on it that another user may have planted: one in a sticky
+/// directory that everyone may write to, which belongs neither to us nor to the directory's owner. That is the rule of
+/// Linux's `fs.protected_symlinks`, which the kernel cannot apply to links that a program reads.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::PermissionDenied`] if there is such a link, and the errors of [`resolve`].
+#[cfg(unix)]
+pub(crate) fn resolve_unplanted(path: &Path) -> io::Result<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    const STICKY_FOR_EVERYONE: u32 = 0o1002;
+    follow(path, |candidate| {
+        // the owner is read first: what is ours, or the directory owner's, nobody else can replace in a sticky directory
+        let link = match std::fs::symlink_metadata(candidate) {
+            Ok(metadata) if metadata.is_symlink() => metadata,
+            _ => return Ok(None),
+        };
+        if link.uid() != rustix::process::geteuid().as_raw() {
+            let directory = std::fs::symlink_metadata(candidate.parent().unwrap_or(Path::new("/")))?;
+            let shared = directory.mode() & STICKY_FOR_EVERYONE == STICKY_FOR_EVERYONE;
+            if shared && link.uid() != directory.uid() {
+                let why = format!("the link '{}' belongs to user {}", candidate.display(), link.uid());
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+            }
+        }
+        std::fs::read_link(candidate).map(Some)
+    })
+}
+
+/// Walks `path` from the root on. `read_link` returns the target of a link, and `None` for what is not one.
+#[cfg(unix)]
+fn follow(path: &Path, read_link: impl Fn(&Path) -> io::Result<Option<PathBuf>>) -> io::Result<PathBuf> {
     /// As many links as Linux follows on one path (`path_resolution(7)`).
     const MOST_LINKS: usize = 40;
     let mut rest: Vec<PathBuf> =
@@ -234,15 +275,15 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
             }
             Component::Normal(name) => {
                 let candidate = resolved.join(name);
-                match std::fs::read_link(&candidate) {
-                    Ok(target) => {
+                match read_link(&candidate)? {
+                    Some(target) => {
                         links += 1;
                         if links > MOST_LINKS {
                             return Err(io::Error::other("its links go in a circle"));
                         }
                         rest.push(target);
                     }
-                    Err(_) => resolved = candidate, // no link, or not there
+                    None => resolved = candidate, // not a link, or not there
                 }
             }
             Component::CurDir | Component::Prefix(_) => {}
@@ -277,6 +318,12 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
             },
         }
     }
+}
+
+/// Making links takes a privilege on Windows, so there is nobody who could plant one.
+#[cfg(windows)]
+pub(crate) fn resolve_unplanted(path: &Path) -> io::Result<PathBuf> {
+    resolve(path)
 }
 
 #[cfg(all(test, unix))] // paths as Unix has them

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
+use crate::env;
 use crate::error::{self, Kind};
-use crate::lock::{self, Lock};
+use crate::lock::{self, Key, Lock};
 use crate::output::Notes;
 use crate::session::SessionName;
 use folder::Folder;
@@ -31,6 +32,12 @@ pub(crate) enum Error {
     Unreadable { path: PathBuf, why: String },
     #[error("the mapping '{}' cannot be written", path.display())]
     Unwritable { path: PathBuf, why: String },
+    #[error("the mapping '{}' cannot be locked", path.display())]
+    Unlockable { path: PathBuf, why: String },
+    /// The file is a mount of its own.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "files are not mounted there"))]
+    #[error("the mapping '{}' cannot be replaced", path.display())]
+    Mounted { path: PathBuf, why: String },
     #[cfg_attr(windows, expect(dead_code, reason = "the temp folder is the user's own there"))]
     #[error("the mapping '{}' is not safe to use", path.display())]
     Unsafe { path: PathBuf, why: String },
@@ -51,6 +58,14 @@ impl From<Error> for error::Error {
                 Kind::MappingUnwritable,
                 why,
                 "make the folder writable, or choose another place with INVOKE_PERSIST_DIR or --mapping-file",
+            ),
+            Error::Unlockable { why, .. } => {
+                (Kind::MappingUnwritable, why, "set INVOKE_PERSIST_DIR to a directory that you can write to")
+            }
+            Error::Mounted { why, .. } => (
+                Kind::MappingUnwritable,
+                why,
+                "mount its directory instead of the file, or choose another place with INVOKE_PERSIST_DIR or --mapping-file",
             ),
             Error::Unsafe { why, .. } => (
                 Kind::MappingUnsafe,
@@ -91,6 +106,15 @@ impl Store {
     /// The path of the file as we print it.
     pub(crate) fn path(&self) -> &Path {
         self.place.file()
+    }
+
+    /// Whether a file at `path`, put there later, would take the place of a mapping: of this one, or of any other in the
+    /// directory for mappings.
+    pub(crate) fn would_be_replaced_by(&self, path: &Path) -> bool {
+        let Ok(path) = location::resolve(path) else { return false };
+        let mappings = Root::chosen().ok().and_then(|root| location::resolve(&root.folder.join(location::FOLDER)).ok());
+        let file = self.place.resolved_file();
+        path == file || mappings.is_some_and(|mappings| path.starts_with(mappings)) || folder::is_same(&path, &file)
     }
 
     /// What the file says; `None` where there is none. Creates nothing and takes no lock: a file is only ever replaced
@@ -137,6 +161,9 @@ impl Store {
         start_anew: bool,
         change: impl FnOnce(&mut Mapping, bool) -> (T, bool),
     ) -> Result<Updated<T>, Error> {
+        if let Place::Default { private_root: true, .. } = self.place {
+            lock::make_shared();
+        }
         let _lock = self.lock()?;
         let folder = Folder::create(&self.place)?;
         let mut recreated = false;
@@ -190,23 +217,33 @@ impl Store {
         });
         match waited {
             Ok(Ok(lock)) => Ok(lock),
-            Ok(Err(holder)) => Err(unwritable(format!("{} is changing it and does not end", lock::name_of(holder)))),
-            Err(error) => Err(unwritable(format!("no lock can be taken: {error}"))),
+            Ok(Err(holder)) => Err(unwritable(format!("{} is changing it and does not end", lock::name_of(&holder)))),
+            Err(error) => Err(Error::Unlockable { path: self.path().to_owned(), why: error::reason(&error) }),
         }
     }
 
     /// The key of the lock for changes: one for a folder, since a change may make the folder and a removal may take it
     /// away. The same for every way to spell the path.
-    fn folder_key(&self) -> String {
+    fn folder_key(&self) -> Key {
         let file = self.place.resolved_file();
-        lock::key(&[b"folder", file.parent().unwrap_or(&file).as_os_str().as_encoded_bytes()])
+        key(b"folder", file.parent().unwrap_or(&file), None)
     }
 
     /// The key of the lock for a name that is being created or reused.
-    pub(crate) fn name_key(&self, name: &SessionName) -> String {
-        let file = self.place.resolved_file();
-        lock::key(&[b"name", file.as_os_str().as_encoded_bytes(), name.as_str().as_bytes()])
+    pub(crate) fn name_key(&self, name: &SessionName) -> Key {
+        key(b"name", &self.place.resolved_file(), Some(name))
     }
+}
+
+/// A lock's key for something at `path`, which others who share the folder for mappings may have at another path.
+fn key(kind: &[u8], path: &Path, name: Option<&SessionName>) -> Key {
+    let root = env::raw(env::FOLDER).and_then(|root| location::resolve(root.as_ref()).ok());
+    let shared = root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path);
+    let [own, shared] = [path, shared].map(|path| {
+        let parts = [kind, path.as_os_str().as_encoded_bytes()].into_iter();
+        parts.chain(name.map(|name| name.as_str().as_bytes())).collect::<Vec<_>>()
+    });
+    Key::new(&own).shared_as(&shared)
 }
 
 /// What the file in `place` says; `None` where there is none.

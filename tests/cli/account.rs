@@ -185,7 +185,7 @@ fn color_option_needs_the_text_format() {
 }
 
 /// Everything that a terminal obeys and a text may hold, but for newlines and tabs.
-const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;t\u{7}\u{8}\r\u{9b}31m\u{7f}\u{202e}z\u{2066}";
+const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;t\u{7}\u{8}\r\u{9b}31m\u{7f}\u{202e}\u{61c}\u{206a}\u{206f}z\u{2066}";
 
 #[test]
 fn terminal_controls_from_the_agent_are_escaped() {
@@ -225,7 +225,7 @@ fn terminal_controls_from_the_agent_are_escaped() {
     for (backend, events) in [(Backend::Claude, &claude[..]), (Backend::Codex, &codex[..])] {
         let stream = format!("{}{HOSTILE}\n{{\"type\": {HOSTILE}\n", json_lines(events));
         let shown = saying(backend, &stream, 0).succeeds(&TEXT).stdout_text();
-        let bad = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{2066}".contains(c);
+        let bad = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{61c}\u{206a}\u{206f}\u{2066}".contains(c);
         assert!(!shown.contains(bad), "{shown:?}");
         assert!(shown.matches("z\\u{2066}").count() >= 7, "{shown}");
     }
@@ -298,6 +298,16 @@ turn failed after 2 min 5 s · 1,034 in (1,000 cached) · 5 out · session $12.3
 ";
     sandbox.run(&TEXT).stdout(want);
     sandbox.fails(&TEXT, 1, "agent_failed"); // as it is without an account
+}
+
+#[test]
+fn cost_without_sense_takes_no_more_room_than_another() {
+    for (cost, want) in [(1e308, "$1.00e308"), (-1e308, "$-1.00e308"), (999_999.994, "$999999.99"), (1e-300, "$0.0000")]
+    {
+        let result = json!({"type": "result", "is_error": false, "result": "", "total_cost_usd": cost});
+        let shown = saying(Backend::Claude, &json_lines(&[result]), 0).succeeds(&TEXT).stdout_text();
+        assert!(shown.ends_with(&format!(" · session {want}\n")), "{shown}");
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -63,6 +63,86 @@ fn same_id_in_another_agent_home_is_another_session() {
 }
 
 #[test]
+fn default_home_of_an_agent_is_one_place_whether_it_is_named_or_not() {
+    for (backend, variable, folder) in
+        [(Backend::Claude, "CLAUDE_CONFIG_DIR", ".claude"), (Backend::Codex, "CODEX_HOME", ".codex")]
+    {
+        let mut sandbox = Sandbox::new();
+        sandbox.save(backend, "a", "i");
+        sandbox.agent(backend.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+        let first = sandbox.start(&resume(backend));
+        wait_until(SOON, || sandbox.has_reached("up"));
+        sandbox.env(variable, sandbox.home().join(folder));
+        sandbox.fails(&[&resume(backend)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
+        sandbox.allow("go");
+        first.wait(SOON).success();
+    }
+}
+
+#[test]
+#[cfg(unix)] // elsewhere the home directory is in a variable only
+fn agent_without_a_home_variable_keeps_its_sessions_in_one_place() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.workspace().join("m.json");
+    let file = ["--mapping-file", file.to_str().unwrap()];
+    sandbox.succeeds(
+        &[&["--backend", "claude", "create-session", "--session-name", "a", "--adopt", "i"][..], &file].concat(),
+    );
+    sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+    let call = [&resume(Backend::Claude)[..], &file].concat();
+    let first = sandbox.cmd(&call).env_remove("HOME").start();
+    wait_until(SOON, || sandbox.has_reached("up"));
+    let call = [&["--error-format", "json"][..], &call, &["--if-busy", "fail"]].concat();
+    let mut elsewhere = sandbox.cmd(&call);
+    elsewhere.env_remove("HOME").current_dir(sandbox.root()).run().failed(5, "session_busy");
+    sandbox.allow("go");
+    first.wait(SOON).success();
+}
+
+#[test]
+#[cfg(unix)] // Windows lets nobody read who holds a lock, so there the variable alone decides
+fn program_that_an_ended_turn_left_waits_for_later_turns() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.save(backend, "a", "i");
+        let answer = backend.answers("i", "OK").watching(&["INVOKE_PERSIST_HELD"]);
+        sandbox.agent([answer.clone(), answer.clone().after([Step::create("up"), Step::wait_for("go")]), answer]);
+        sandbox.succeeds(&resume(backend));
+        let held = sandbox.only_call().env["INVOKE_PERSIST_HELD"].clone().expect("the agent is told what is held");
+        let later = sandbox.start(&resume(backend));
+        wait_until(SOON, || sandbox.has_reached("up"));
+        let left = sandbox.cmd(&resume(backend)).env("INVOKE_PERSIST_HELD", held).start();
+        wait_until(SOON, || left.stderr_so_far().starts_with("note: waiting for the session i"));
+        sandbox.allow("go");
+        later.wait(SOON).success();
+        left.wait(SOON).success();
+        assert_eq!(sandbox.calls().len(), 3);
+    }
+}
+
+#[test]
+fn name_that_goes_while_a_call_waits_is_created_again() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.save(backend, "a", "i");
+        sandbox.agent([
+            backend.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]),
+            backend.answers("new", "OK"),
+        ]);
+        let first = sandbox.start(&resume(backend));
+        wait_until(SOON, || sandbox.has_reached("up"));
+        let second = sandbox.start(&[&resume(backend)[..], &["--if-missing", "create"]].concat());
+        wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
+        sandbox.succeeds(&["--backend", backend.name(), "delete-session", "--session-name", "a"]);
+        sandbox.allow("go");
+        first.wait(SOON).success();
+        second.wait(SOON).success();
+        let list = sandbox.succeeds(&["--backend", backend.name(), "list-sessions"]).json();
+        assert_eq!(list["aliases"]["a"][backend.id_key()], "new");
+    }
+}
+
+#[test]
 fn concurrent_calls_for_a_missing_name_create_one_session() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();

@@ -206,7 +206,8 @@ fn names_that_cannot_be_typed_are_not_offered() {
     let sandbox = Sandbox::new();
     sandbox.write_mapping(
         Backend::Claude,
-        r#"{"aliases": {"\u001b[31mred": "i", "a\nb": "i", " space": "i", "-one": "i", "--two": "i", "größe": "i"}}"#,
+        r#"{"aliases": {"\u001b[31mred": "i", "a\nb": "i", "exe.\u202egnp": "i", "\u061ca": "i", " space": "i", "-one": "i",
+            "--two": "i", "größe": "i"}}"#,
     );
     assert_eq!(offered(&sandbox, &["resolve", "--session-name", ""]), ["-one", "größe"]);
     // two dashes are an option, but not behind the =
@@ -263,6 +264,17 @@ fn script_is_for_the_command_that_printed_it() {
         assert!(script.contains("codex-sessions") && !script.contains("'invoke-persist'"), "{script}");
     }
     sandbox.fails(&["completions", "sh"], 2, "usage").message(contains("'sh'"));
+}
+
+#[cfg(unix)]
+#[test]
+fn script_is_printed_in_a_deleted_directory() {
+    let sandbox = Sandbox::new();
+    let program = sandbox.cmd(&[]).get_program().to_owned();
+    let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$0\" completions bash";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script]).arg(&program).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
+    shell.run().success().stdout(contains(program.to_str().unwrap()));
 }
 
 /// Real shells. They are asked as a person would ask them: by keys, in a terminal.
@@ -339,6 +351,26 @@ mod at_a_terminal {
             self.dialogue.types("\r");
         }
 
+        /// Types `typed` and then `key`. If that puts something in, the line resolves `the-id`.
+        #[track_caller]
+        fn resolves_or_is_offered_nothing(&mut self, name: &str, typed: &str, key: &str) {
+            const END: &str = " --quiet";
+            self.types(typed);
+            self.dialogue.types(&format!("{key}{END}"));
+            self.dialogue.sees(END, |screen| screen.before_cursor().ends_with(END));
+            let offers_nothing = |screen: &Screen| screen.before_cursor() == format!("{PROMPT}{typed}{END}");
+            if self.dialogue.shows(offers_nothing) {
+                self.dialogue.types("\u{15}");
+            } else {
+                self.dialogue.types("\r");
+                self.is_shown("the-id");
+            }
+            assert!(!self.sandbox.workspace().join("pwn").exists(), "{name}: {typed}");
+            self.dialogue.sees("the prompt", |screen| screen.before_cursor() == PROMPT);
+            self.dialogue.types("\u{c}"); // a screen without an answer for the next line
+            self.dialogue.sees("an empty screen", |screen| screen.lines() == [PROMPT.trim_end()]);
+        }
+
         #[track_caller]
         fn is_shown(&self, line: &str) {
             self.dialogue.sees(line, |screen| screen.lines().iter().any(|shown| shown == line));
@@ -394,6 +426,85 @@ mod at_a_terminal {
         }
     }
 
+    /// Names that would run something, or that a shell would read as another name, unless every character of them is
+    /// quoted as it has to be.
+    const HOSTILE: [&str; 30] = [
+        r#"!|touch pwn #""#,
+        r#"!;touch pwn;echo ""#,
+        r#"!&&touch pwn&&echo ""#,
+        "!ls",
+        "!!",
+        "a!b!",
+        "it!",
+        r#"it""#,
+        r#"it"!"#,
+        "x'",
+        "x''",
+        "';touch pwn #",
+        "';touch pwn;'",
+        r#"";touch pwn #"#,
+        r#"";touch pwn;""#,
+        r"\';touch pwn #",
+        r#"\";touch pwn #"#,
+        r"end\",
+        "$(touch pwn)",
+        "`touch pwn`",
+        "${x:=`touch pwn`}",
+        "$'\\';touch pwn #",
+        ";touch pwn",
+        "|touch pwn",
+        "a&touch pwn&",
+        ">pwn",
+        "<(touch pwn)",
+        "#touch pwn",
+        "~",
+        "~root",
+    ];
+
+    /// Nothing runs, and what Tab puts in is read as the whole name.
+    fn a_hostile_name_is_data(shell: &Shell) {
+        for name in HOSTILE {
+            let sandbox = Sandbox::new();
+            sandbox.save(Backend::Claude, name, "the-id");
+            let mut person = Person::in_sandbox(shell, sandbox);
+            for option in ["--session-name ", "--session-name="] {
+                for quote in ["", "'", "\""] {
+                    let first = name.chars().next().unwrap().to_string();
+                    let is_plain = !quote.is_empty() && !"'\"\\$`".contains(&first);
+                    for begin in [Some(""), is_plain.then_some(first.as_str())].into_iter().flatten() {
+                        let typed = format!("invoke-persist resolve --print-session-id {option}{quote}{begin}");
+                        person.resolves_or_is_offered_nothing(name, &typed, "\t");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Alt-* puts in all that Tab would offer, and takes away a quote that is open before it.
+    #[test]
+    #[ignore = "needs bash, zsh and fish"]
+    fn a_hostile_name_is_data_for_the_other_keys_of_bash() {
+        const LINE: &str = "invoke-persist resolve --print-session-id";
+        for name in [";touch pwn;", "';touch pwn;'", "x'", "it", "`touch pwn`", r"$\';touch pwn #"] {
+            let sandbox = Sandbox::new();
+            sandbox.save(Backend::Claude, name, "the-id");
+            let mut person = Person::in_sandbox(&BASH, sandbox);
+            for quote in ["", "'", "\"", "$'", "$\""] {
+                let typed = format!("{LINE} --session-name {quote}");
+                person.resolves_or_is_offered_nothing(name, &typed, "\u{1b}*");
+                // the shell sees other quotes here than readline does
+                for before in [r"$'\'", "\"$(echo '", "\"`echo ", "${x#", "`echo", "`"] {
+                    person.types(&format!("{LINE} --workspace-dir {before} --session-name {quote}"));
+                    person.dialogue.types("\t\r\u{3}\u{3}");
+                    person.dialogue.sees("the prompt", |screen| screen.before_cursor() == PROMPT);
+                    assert!(!person.sandbox.workspace().join("pwn").exists(), "{name}: {before} {quote}");
+                    person.dialogue.types("\u{c}");
+                    person.dialogue.sees("an empty screen", |screen| screen.lines() == [PROMPT.trim_end()]);
+                }
+            }
+        }
+    }
+
     fn completes_commands_options_and_paths(shell: &Shell) {
         let mut person = Person::at(shell);
         person.sandbox.write("fold er/file.json", "{}");
@@ -432,6 +543,7 @@ mod at_a_terminal {
         completed_name_runs_a_turn_in_its_session
         completes_names_of_the_chosen_backend_and_workspace
         name_with_spaces_and_quotes_reaches_the_program_unchanged
+        a_hostile_name_is_data
         completes_commands_options_and_paths
     }
 }

@@ -124,7 +124,7 @@ fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run:
 #[test]
 fn mapping_stays_if_the_new_one_exceeds_the_file_size_limit() {
     // a limit for the size of files, which anybody can set, in place of the disk's end: blocks of 512 bytes
-    const WITH_LIMIT: &str = "ulimit -f 64; trap '' XFSZ; exec \"$@\"";
+    const WITH_LIMIT: &str = "ulimit -f 64; exec \"$@\"";
     for backend in Backend::BOTH {
         let sandbox = with_large_mapping(backend);
         let run = |args: &[&str]| {
@@ -384,5 +384,46 @@ mod as_root {
         give_away(&ancestor(&sandbox, 2));
         sandbox.save(Backend::Claude, "b", "j");
         sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "b"]);
+    }
+}
+
+/// A link of this owner in a sticky directory that everyone may write to.
+fn plant(sandbox: &Sandbox, target: &str, owner: u32) -> PathBuf {
+    let shared = sandbox.root().join("shared");
+    fs::create_dir(&shared).unwrap();
+    set_mode(&shared, 0o1777);
+    let link = shared.join("planted");
+    symlink(sandbox.root().join(target), &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(owner), None).unwrap();
+    link
+}
+
+#[test]
+#[ignore = "needs root"]
+fn mapping_file_at_a_planted_link_is_refused() {
+    const PRECIOUS: &str = "{\"aliases\": {\"a\": {\"session_id\": \"i\"}}}";
+    for below in ["", "m.json"] {
+        let sandbox = with_session(Backend::Claude);
+        let file = sandbox.write(sandbox.root().join("precious/m.json"), PRECIOUS);
+        let link = plant(&sandbox, if below.is_empty() { "precious/m.json" } else { "precious" }, 65534);
+        let named = if below.is_empty() { link.clone() } else { link.join(below) };
+        let named = ["--mapping-file", named.to_str().unwrap()];
+        for args in READING.into_iter().chain(CHANGING).chain(PAYING) {
+            sandbox
+                .run(&of(Backend::Claude, &[args, &named].concat()))
+                .failed(6, "mapping_unsafe")
+                .message(contains("belongs to user 65534"));
+        }
+        assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+        assert_eq!(fs::read_to_string(&file).unwrap(), PRECIOUS);
+        // a link of the directory's owner, or of ours, is followed, and so is any outside of such a directory
+        std::os::unix::fs::chown(link.parent().unwrap(), Some(65534), None).unwrap();
+        sandbox.succeeds(&of(Backend::Claude, &[READING[1], &named].concat()));
+        std::os::unix::fs::lchown(&link, Some(0), None).unwrap();
+        sandbox.succeeds(&of(Backend::Claude, &[READING[1], &named].concat()));
+        std::os::unix::fs::lchown(&link, Some(65533), None).unwrap();
+        sandbox.fails(&of(Backend::Claude, &[READING[1], &named].concat())[2..], 6, "mapping_unsafe");
+        set_mode(link.parent().unwrap(), 0o755);
+        sandbox.succeeds(&of(Backend::Claude, &[READING[1], &named].concat()));
     }
 }

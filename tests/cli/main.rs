@@ -17,6 +17,8 @@ mod forks;
 mod from_the_scripts;
 mod hostile_places;
 mod lists;
+#[cfg(target_os = "linux")] // processes above a call, and mount namespaces
+mod locks;
 mod man_pages;
 mod many_writers;
 mod mapping_file;
@@ -29,6 +31,8 @@ mod prompts;
 mod readme;
 mod session_ids;
 mod settings;
+mod signals;
 mod skills;
+mod skills_at_once;
 mod support;
 mod verdicts;

@@ -148,9 +148,11 @@ fn waiting_for_a_locked_mapping_times_out() {
 
 #[cfg(unix)] // owners, modes and links as Unix has them
 mod unix {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::Path;
+    use std::time::{Duration, SystemTime};
 
     use crate::support::*;
 
@@ -236,33 +238,51 @@ mod unix {
     }
 
     #[test]
-    fn does_not_follow_a_symlink_planted_at_the_temp_path() {
-        let sandbox = Sandbox::new();
-        sandbox.save(Backend::Claude, "a", "i");
-        let victim = sandbox.write("victim", "mine");
-        // The name has the number of the process. A shell knows its own, and `exec` keeps it.
-        let script = "ln -s \"$1\" \"$2.tmp.$$\" && shift 2 && exec \"$@\"";
-        let program = sandbox.cmd(&[&CREATE[..], &["j"]].concat());
-        let mut shell = sandbox.cmd_of(Path::new("/bin/sh"), &["-c", script, "sh"]);
-        shell.arg(&victim).arg(sandbox.mapping_path(Backend::Claude));
-        shell.arg(program.get_program()).args(program.get_args()).run().success();
-        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
-        assert!(sandbox.mapping(Backend::Claude).contains("\"j\""));
-    }
-
-    #[test]
     fn next_write_removes_files_of_crashed_writers() {
         let sandbox = Sandbox::new();
         sandbox.save(Backend::Claude, "a", "i");
         let file = sandbox.mapping_path(Backend::Claude);
-        let beside = |suffix: &str| file.with_file_name(format!("claude-code-alias-mapping.json.{suffix}"));
-        let (gone, alive, foreign) =
-            (beside("tmp.4194305"), beside(&format!("tmp.{}", std::process::id())), beside("tmp.x"));
-        for path in [&gone, &alive, &foreign] {
-            fs::write(path, "half").unwrap();
-        }
+        let beside = |suffix: &str| file.with_file_name(format!("claude-code-alias-mapping.json.tmp.{suffix}"));
+        let make = |suffix: &str, age: u64| {
+            let made = fs::File::create(beside(suffix)).unwrap();
+            made.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            made
+        };
+        drop((make("0123456789abcdef", 1), make("4194305", 4000), make("fedcba9876543210", 4000)));
+        // another writer's, whatever its number is in its own container, and what is not ours to judge
+        let written = make("00000000000000ff", 1);
+        written.try_lock().unwrap();
+        drop((make("7", 1), make(&std::process::id().to_string(), 1), make("x", 4000), make("cafe", 4000)));
+        symlink(&file, beside("0000000000000000")).unwrap();
         sandbox.save(Backend::Claude, "b", "j");
-        assert_eq!((gone.exists(), alive.exists(), foreign.exists()), (false, true, true));
+        let left = fs::read_dir(file.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: BTreeSet<_> = left.map(|name| file.with_file_name(name)).collect();
+        let own = std::process::id().to_string();
+        let stay = ["00000000000000ff", "7", &own, "x", "cafe", "0000000000000000"].map(beside);
+        assert_eq!(left, stay.into_iter().chain([file.clone()]).collect());
+        assert!(sandbox.mapping(Backend::Claude).contains("\"j\""));
+    }
+
+    #[test]
+    fn shared_directory_of_a_killed_call_is_opened_to_others_by_the_next() {
+        let mut sandbox = Sandbox::new();
+        let shared = sandbox.temp().join("agent-sessions");
+        fs::create_dir(&shared).unwrap();
+        set_mode(&shared, 0o700);
+        sandbox.succeeds(&["--backend", "claude", "list-sessions"]);
+        assert_eq!(mode(&shared), 0o700, "what only reads changes nothing");
+        sandbox.save(Backend::Claude, "a", "i");
+        assert_eq!(mode(&shared), 0o1777);
+        // a mode that somebody chose stays
+        set_mode(&shared, 0o755);
+        sandbox.save(Backend::Claude, "b", "i");
+        assert_eq!(mode(&shared), 0o755);
+        let private = sandbox.root().join("mine/agent-sessions");
+        fs::create_dir_all(&private).unwrap();
+        set_mode(&private, 0o700);
+        sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("mine"));
+        sandbox.save(Backend::Claude, "a", "i");
+        assert_eq!(mode(&private), 0o700);
     }
 
     #[test]

@@ -220,3 +220,21 @@ fn only_files_and_symlinks_are_removed() {
     assert_eq!(removed["mapping_file_deleted"], true);
     assert!(!sandbox.workspace().join("dangling").is_symlink());
 }
+
+#[cfg(unix)]
+#[test]
+fn hint_to_adopt_pastes_the_exact_name() {
+    for name in ["exe.\u{202e}gnp", "it's\\\u{61c} \u{206a}!x", "a\nb\u{2028}'c", "größe 1"] {
+        let sandbox = Sandbox::new();
+        sandbox.agent(Backend::Codex.fails("begun", "no money"));
+        let create = ["--backend", "codex", "create-session", "--session-name", name];
+        let hint = sandbox.fails(&create, 1, "agent_failed").hint.unwrap();
+        let (_, command) = hint.split_once("can still be kept: ").unwrap();
+        let program = sandbox.program_named("invoke-persist");
+        let mut shell = std::process::Command::new("bash");
+        shell.args(["-c", &format!("PATH=$1:$PATH; {command}"), "bash"]).arg(program.parent().unwrap());
+        shell.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run().success();
+        let mapping: serde_json::Value = serde_json::from_str(&sandbox.mapping(Backend::Codex)).unwrap();
+        assert_eq!(mapping["aliases"][name]["thread_id"], "begun", "{command}");
+    }
+}

@@ -95,6 +95,80 @@ fn unwritable_file_is_reported_before_the_agent_runs() {
     assert!(sandbox.calls().is_empty());
 }
 
+/// `resume-json --print-result` into this file.
+fn resume_into(file: &str) -> [&str; 8] {
+    ["resume-json", "--session-name", "a", "--prompt", "p", "--print-result", "--output-file", file]
+}
+
+#[test]
+fn dash_means_standard_output() {
+    let sandbox = with_session(Backend::Claude);
+    sandbox.succeeds(&resume_into("-")).stdout("the answer\n");
+    assert!(files(&sandbox).is_empty());
+    sandbox.succeeds(&resume_into("./-"));
+    assert_eq!(files(&sandbox), ["-"]);
+}
+
+#[test]
+fn path_that_can_only_be_a_directory_is_refused() {
+    let sandbox = with_session(Backend::Claude);
+    for path in ["new/", "new/.", "new/..", "new//", "."] {
+        sandbox.fails(&resume_into(path), 2, "usage").message(contains("directory"));
+    }
+    assert!(sandbox.calls().is_empty() && files(&sandbox).is_empty());
+}
+
+#[cfg(not(windows))] // Windows limits the path as a whole
+#[test]
+fn name_may_be_as_long_as_the_file_system_allows() {
+    let sandbox = with_session(Backend::Claude);
+    let name = "n".repeat(256);
+    sandbox.fails(&resume_into(&name), 1, "io");
+    assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+    let name = "n".repeat(255);
+    sandbox.succeeds(&resume_into(&name));
+    assert_eq!(files(&sandbox), [name]);
+}
+
+#[cfg(unix)]
+#[test]
+fn read_only_file_is_not_replaced() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = with_session(Backend::Claude);
+    let file = sandbox.write("out", "precious");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    let failure = bound_by_permissions(|| sandbox.fails(&resume_into("out"), 1, "io"));
+    assert!(failure.message.contains("out cannot be written: permission denied"), "{}", failure.message);
+    assert_eq!(fs::read(&file).unwrap(), b"precious");
+    assert!(sandbox.calls().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+#[ignore = "needs root"]
+fn planted_link_is_not_followed() {
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+    let sandbox = with_session(Backend::Claude);
+    let precious = sandbox.write(sandbox.home().join(".profile"), "precious");
+    let shared = sandbox.root().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+    for (link, target, named) in [("file", ".profile", "file"), ("directory", ".", "directory/.profile")] {
+        let link = shared.join(link);
+        symlink(sandbox.home().join(target), &link).unwrap();
+        let named = shared.join(named);
+        let named = named.to_str().unwrap();
+        lchown(&link, Some(65534), None).unwrap();
+        sandbox.fails(&resume_into(named), 1, "io").message(contains("belongs to user 65534"));
+        assert_eq!(fs::read(&precious).unwrap(), b"precious");
+        assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+    }
+    // a link of the directory's owner is followed
+    chown(&shared, Some(65534), None).unwrap();
+    sandbox.succeeds(&resume_into(shared.join("file").to_str().unwrap()));
+    assert_eq!(fs::read(&precious).unwrap(), b"the answer\n");
+}
+
 #[cfg(unix)]
 #[test]
 fn file_is_private_and_symlinks_are_followed() {
@@ -160,4 +234,36 @@ fn interrupted_call_leaves_no_temporary_file() {
     running.signal(rustix::process::Signal::TERM);
     running.wait(SOON);
     assert!(files(&sandbox).is_empty(), "{:?}", files(&sandbox));
+}
+
+#[test]
+fn file_that_holds_names_is_not_replaced() {
+    let sandbox = with_session(Backend::Claude);
+    let own = sandbox.mapping_path(Backend::Claude);
+    let other = sandbox.mapping_path(Backend::Codex);
+    let named = sandbox.write("m.json", "{\"aliases\": {\"a\": {\"session_id\": \"i\"}}}");
+    let refused = |file: &str, options: &[&str]| {
+        let before = fs::read_to_string(&own).unwrap() + &fs::read_to_string(&named).unwrap();
+        for verb in ["resume-json", "resume-stream"] {
+            let call = resume(verb, &[options, &["--output-file", file]].concat());
+            sandbox.fails(&call, 2, "usage").message(contains("is where the mapping is"));
+        }
+        assert_eq!(fs::read_to_string(&own).unwrap() + &fs::read_to_string(&named).unwrap(), before);
+    };
+    refused(own.to_str().unwrap(), &[]);
+    refused(other.to_str().unwrap(), &[]);
+    refused(own.to_str().unwrap(), &["--mapping-file", "m.json"]);
+    refused("./m.json", &["--mapping-file", "m.json"]);
+    #[cfg(unix)] // making links takes a privilege elsewhere
+    {
+        std::os::unix::fs::symlink("m.json", sandbox.workspace().join("link.json")).unwrap();
+        refused("link.json", &["--mapping-file", "m.json"]);
+        refused("m.json", &["--mapping-file", "link.json"]);
+    }
+    assert!(sandbox.calls().is_empty());
+    // one that is to be made
+    let create = ["--backend", "claude", "--mapping-file", "new.json", "--if-missing", "create"];
+    let create = [&create[..], &["--output-file", "../ws/new.json"]].concat();
+    sandbox.fails(&resume("resume-json", &create), 2, "usage").message(contains("is where the mapping is"));
+    sandbox.succeeds(&resume("resume-json", &["--mapping-file", "m.json", "--output-file", "out.json"]));
 }

@@ -523,21 +523,256 @@ fn terminal_shows_progress() {
     with_turn(Backend::Codex.answers("i", "OK")).succeeds(&resume(&[])[2..]).stderr("");
 }
 
+/// The program behind a shell that does something first. `script` ends with `exec "$@"`.
+#[cfg(unix)]
+fn in_shell(script: &str, sandbox: &Sandbox, args: &[&str]) -> std::process::Command {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_invoke-persist")]).args(args);
+    shell.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
+    shell
+}
+
+#[cfg(unix)]
+fn good_turn_with_server() -> Turn {
+    let steps = vec![Step::lock("server"), Step::create("up"), Step::wait_for("stop")];
+    let server = Step::Grandchild { steps, holds: Vec::new(), own_session: false };
+    Backend::Codex.answers("i", "OK").after([server, Step::wait_for("up")])
+}
+
 #[test]
-#[cfg(target_os = "linux")] // the state of a process is read in /proc
-fn stopping_a_call_stops_its_agent_and_both_continue() {
-    let state = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
-    };
-    let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+#[cfg(unix)] // descriptors
+fn agent_inherits_only_its_three_streams() {
+    let sandbox = with_turn(good_turn_with_server());
+    // whoever reads 3 or 9 to the end would wait for the server
+    let mut command = in_shell("exec 3>&1 9>&2 >/dev/null 2>&1; exec \"$@\"", &sandbox, &resume(&[]));
+    command.start().wait(SOON).code(0);
+    assert!(sandbox.is_locked("server"));
+    sandbox.allow("stop");
+    wait_until(SOON, || !sandbox.is_locked("server"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs strace"]
+fn agent_inherits_only_its_three_streams_on_older_kernels() {
+    for (error, open) in [("ENOSYS", "5<&0"), ("EINVAL", "5<&0 8</dev/null")] {
+        let mut sandbox = with_turn(Turn::default());
+        let script = "for fd in 3 5 7 8 9; do (eval \": <&$fd\") 2>/dev/null && echo $fd; done >inherited; true\n";
+        let script = sandbox.write("agent", script);
+        sandbox.env("CODEX_CMD", format!("sh '{}'", script.display()));
+        let inject = format!("inject=close_range:error={error}");
+        let trace =
+            format!("exec strace -qq -f -o /dev/null -e trace=close_range -e {inject} \"$@\" {open} 9</dev/null");
+        in_shell(&trace, &sandbox, &resume(&[])).run().success();
+        assert_eq!(std::fs::read_to_string(sandbox.workspace().join("inherited")).unwrap(), "");
+    }
+}
+
+#[test]
+fn processes_of_a_turn_that_failed_by_its_words_alone_are_ended() {
+    let started = |id: &str| format!("{{\"type\": \"thread.started\", \"thread_id\": \"{id}\"}}\n");
+    let words = |text: &str| Turn::default().stdout(text);
+    let resumes = ["resume-json", "--session-name", "a", "--prompt", "p"];
+    let streams = ["resume-stream", "--session-name", "a", "--prompt", "p"];
+    let creates = ["create-session", "--session-name", "b"];
+    let forks = ["fork-session", "--session-name", "a", "--to", "b", "--prompt", "p"];
+    let (claude, codex) = (Backend::Claude, Backend::Codex);
+    for (backend, args, turn, code, kind) in [
+        (claude, &resumes[..], claude.fails("i", "no key").exit(0), 1, "agent_failed"),
+        (claude, &streams[..], claude.fails("i", "no key").exit(0), 1, "agent_failed"),
+        (codex, &resumes[..], codex.fails("i", "no key").exit(0), 1, "agent_failed"),
+        (codex, &streams[..], codex.fails("i", "no key").exit(0), 1, "agent_failed"),
+        (claude, &resumes[..], Turn::default(), 7, "agent_output_invalid"),
+        (claude, &creates[..], words("{\"result\": \"OK\"}"), 7, "agent_output_invalid"),
+        (claude, &creates[..], words("{\"result\": \"OK\", \"session_id\": \"-x\"}"), 7, "agent_output_invalid"),
+        (claude, &forks[..], claude.answers("i", "OK"), 7, "agent_output_invalid"),
+        (codex, &creates[..], Turn::default(), 7, "agent_output_invalid"),
+        (codex, &resumes[..], words(&started("another")), 1, "session_lost"),
+        (codex, &streams[..], words(&started("another")), 1, "session_lost"),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.save(backend, "a", "i");
+        let steps = vec![Step::lock("left"), Step::create("up"), Step::wait_for("never")];
+        let left = Step::Grandchild { steps, holds: Vec::new(), own_session: false };
+        sandbox.agent(turn.after([left, Step::wait_for("up")]));
+        sandbox.fails(&[&["--backend", backend.name()], args].concat(), code, kind);
+        assert!(!sandbox.is_locked("left"), "{backend:?} {args:?} {kind}: gone when we are back");
+    }
+}
+
+#[test]
+fn agent_that_a_wrapper_puts_into_the_background_is_ended() {
+    let steps = vec![Step::lock("agent"), Step::create("up"), Step::wait_for("go"), Step::create("worked-on")];
+    let background = Step::Grandchild { steps, holds: vec![Sink::Stdout, Sink::Stderr], own_session: false };
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    sandbox.agent(Turn::doing([background, Step::wait_for("up")]));
+    let resume = ["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"];
+    sandbox.fails(&resume, 7, "agent_output_invalid");
+    assert!(!sandbox.is_locked("agent") && !sandbox.has_reached("worked-on"));
+}
+
+#[test]
+#[cfg(unix)] // signals
+fn signal_while_a_failed_turn_is_ended_kills() {
+    let mut steps = vec![Step::lock("left")];
+    steps.extend([
+        Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::create("heard")] },
+        Step::create("up"),
+        Step::wait_for("never"),
+    ]);
+    let left = Step::Grandchild { steps, holds: Vec::new(), own_session: false };
+    let sandbox = with_turn(Backend::Codex.fails("i", "no").exit(0).after([left, Step::wait_for("up")]));
     let running = sandbox.start(&resume(&[]));
+    wait_until(SOON, || sandbox.has_reached("heard"));
+    running.signal(Signal::INT);
+    running.signal(Signal::TERM);
+    let output = running.wait(SOON);
+    assert!(matches!(output.exit_code(), Some(130 | 143)), "{output:?}");
+    assert!(!sandbox.is_locked("left"));
+}
+
+#[test]
+fn limit_that_never_comes_changes_nothing() {
+    let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
+    for seconds in ["1e20", "1e300", "18446744073709551615"] {
+        sandbox.succeeds(&resume(&["--stall-seconds", seconds, "--deadline-seconds", seconds]));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")] // signals that are ignored are told in /proc
+fn agent_meets_a_file_size_limit_as_the_caller_does() {
+    const XFSZ: u32 = 25;
+    for (caller, ignored) in [("exec \"$@\"", false), ("trap '' XFSZ; exec \"$@\"", true)] {
+        let mut sandbox = with_turn(Turn::default());
+        let script = sandbox.write("agent", "grep SigIgn /proc/self/status >ignored\n");
+        sandbox.env("CODEX_CMD", format!("sh '{}'", script.display()));
+        in_shell(caller, &sandbox, &resume(&[])).run().success();
+        let told = std::fs::read_to_string(sandbox.workspace().join("ignored")).unwrap();
+        let mask = u64::from_str_radix(told.trim_start_matches("SigIgn:").trim(), 16).unwrap();
+        assert_eq!(mask >> (XFSZ - 1) & 1 == 1, ignored, "{told}");
+    }
+}
+
+/// The process whose number the agent wrote to the file `pid`. Killed when dropped.
+#[cfg(target_os = "linux")]
+struct Escaped(u32);
+
+#[cfg(target_os = "linux")]
+impl Escaped {
+    fn of(sandbox: &Sandbox) -> Self {
+        let pid = std::fs::read_to_string(sandbox.workspace().join("pid")).expect("the agent writes it");
+        Self(pid.trim().parse().expect("a number"))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Escaped {
+    fn drop(&mut self) {
+        signal_process(self.0, Signal::KILL);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn error_names_an_agent_that_cannot_be_stopped() {
+    for (stop, code, kind, said) in [
+        ("--deadline-seconds", 124, "deadline", "the deadline passed; claude could not be stopped"),
+        ("--stall-seconds", 124, "stalled", "claude said nothing for 1 s and could not be stopped"),
+    ] {
+        let mut sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "a", "i");
+        let script = "echo $$ >pid; exec setpriv --reuid=65534 --clear-groups sleep 60\n";
+        let script = sandbox.write("agent", script);
+        sandbox.env("CLAUDE_CMD", format!("sh '{}'", script.display()));
+        let call = ["--error-format", "json", "--backend", "claude", "resume-stream", "--session-name", "a"];
+        let call = [&call[..], &["--prompt", "p", stop, "1"]].concat();
+        // root that may not signal others, as an ordinary user may not signal what became root
+        let script = "exec setpriv --bounding-set=-kill --inh-caps=-kill \"$@\"";
+        let output = in_shell(script, &sandbox, &call).run();
+        let agent = Escaped::of(&sandbox);
+        let failure = output.failed(code, kind);
+        assert_eq!(failure.message, format!("{said}: process {} is still running", agent.0));
+        assert!(is_alive(agent.0));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn warning_names_what_a_failed_turn_left_and_cannot_be_stopped() {
+    let mut sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let script = "setpriv --reuid=65534 --clear-groups sleep 60 >/dev/null 2>&1 &
+        echo $! >pid; until grep -q '^Uid:.65534' /proc/$!/status; do sleep 0.05; done; exit 3\n";
+    let script = sandbox.write("agent", script);
+    sandbox.env("CLAUDE_CMD", format!("sh '{}'", script.display()));
+    let call = ["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"];
+    let script = "exec setpriv --bounding-set=-kill --inh-caps=-kill \"$@\"";
+    let output = in_shell(script, &sandbox, &call).run();
+    let left = Escaped::of(&sandbox);
+    let warning = format!("what claude left running could not be stopped: process {} is still running", left.0);
+    assert!(output.exit_code() == Some(1) && output.stderr_text().contains(&warning), "{output:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn process_that_cannot_be_found_does_not_count_as_stopped() {
+    let mut sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let script = "setsid sh -c 'echo $$ >pid; exec sleep 60' & wait\n";
+    let script = sandbox.write("agent", script);
+    sandbox.env("CLAUDE_CMD", format!("sh '{}'", script.display()));
+    let call = ["--error-format", "json", "--backend", "claude", "resume-json", "--session-name", "a"];
+    let without_proc = "unshare --mount sh -c 'mount -t tmpfs none /proc && exec \"$@\"' sh \"$@\"";
+    in_shell(without_proc, &sandbox, &["--version"]).run().stdout(starts_with("invoke-persist"));
+    let call = [&call[..], &["--prompt", "p", "--deadline-seconds", "1"]].concat();
+    let output = in_shell(without_proc, &sandbox, &call).run();
+    let _agent = Escaped::of(&sandbox);
+    output.failed(124, "deadline").message(contains("could not be stopped"));
+}
+
+#[test]
+#[cfg(unix)] // a folder's time can be set
+fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
+    let folders = |sandbox: &Sandbox| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(sandbox.temp()).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.file_name().is_some_and(|name| name != "agent-sessions")).collect()
+    };
+    let make_old = |folder: &std::path::Path| {
+        let old = std::time::SystemTime::now() - Duration::from_secs(2 * 3600);
+        std::fs::File::open(folder).unwrap().set_modified(old).unwrap();
+    };
+    let sandbox = with_turn(endless());
+    let killed = sandbox.start(&resume(&[]));
     wait_until(SOON, || sandbox.has_reached("up"));
-    let agent = sandbox.only_call().pid;
-    running.signal(Signal::TSTP);
-    wait_until(SOON, || state(running.pid()) == 'T' && state(agent) == 'T');
-    running.signal(Signal::CONT);
-    wait_until(SOON, || state(running.pid()) != 'T' && state(agent) != 'T');
+    killed.signal(Signal::KILL);
+    drop(killed);
+    let left = folders(&sandbox);
+    assert_eq!(left.len(), 1, "{left:?}");
+    let pid = sandbox.only_call().pid;
+    wait_until(SOON, || !is_alive(pid));
+
+    // a young one stays, and so does an old one that is in use, and what only has a similar name
+    let similar = sandbox.temp().join("invoke-persist-100000");
+    std::fs::create_dir(&similar).unwrap();
+    make_old(&similar);
+    sandbox.save(Backend::Codex, "b", "j");
+    sandbox.agent(Backend::Codex.answers("j", "OK").after([Step::create("b-is-up"), Step::wait_for("go")]));
+    let running = sandbox.start(&["--backend", "codex", "resume-json", "--session-name", "b", "--prompt", "p"]);
+    wait_until(SOON, || sandbox.has_reached("b-is-up"));
+    assert_eq!(folders(&sandbox).len(), 3, "{:?}", folders(&sandbox));
+    for folder in folders(&sandbox) {
+        make_old(&folder);
+    }
+    sandbox.agent(Backend::Codex.answers("i", "OK"));
+    sandbox.succeeds(&resume(&[]));
+    let kept = folders(&sandbox);
+    assert!(kept.len() == 2 && kept.contains(&similar) && !kept.contains(&left[0]), "{kept:?}");
     sandbox.allow("go");
-    running.wait(SOON).success();
+    assert_eq!(running.wait(SOON).success().json()["final_message"], "OK");
+    assert_eq!(folders(&sandbox), [similar]);
 }

@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::support::*;
 
-const CLAUDE: &str = "claude-code-invoke-persist";
+pub(crate) const CLAUDE: &str = "claude-code-invoke-persist";
 const CODEX: &str = "codex-cli-invoke-persist";
 const BOTH: [&str; 2] = [CLAUDE, CODEX];
 
 /// A sandbox whose workspace is a repository: a project's skills go there, and not to whoever runs the tests.
-fn repository() -> Sandbox {
+pub(crate) fn repository() -> Sandbox {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.workspace().join(".git")).unwrap();
     sandbox
@@ -25,7 +25,7 @@ fn user_folders(sandbox: &Sandbox) -> [PathBuf; 2] {
 }
 
 /// Everything below `folder`: files with their bytes, links with their targets.
-fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -48,7 +48,7 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// A skill's files as this release has them.
-fn fresh(sandbox: &Sandbox, skill: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn fresh(sandbox: &Sandbox, skill: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     let folder = sandbox.root().join("fresh");
     let folder = folder.to_str().unwrap();
     sandbox.succeeds(&["skill", "export", skill, folder, "--force"]);

@@ -14,7 +14,8 @@ use crate::backend::Backend;
 use crate::cli;
 use crate::env;
 use crate::error::{Error, Kind, Result};
-use crate::lock::{self, Lock};
+use crate::lock::{Key, Lock};
+use crate::random;
 use crate::store::Store;
 use crate::store::format::Mapping;
 use crate::store::location::Place;
@@ -154,11 +155,12 @@ impl Report {
             Ok(()) => self.ok("mapping.writable", "names can be saved"),
             Err(error) => self.error("mapping.writable", &error.into()),
         }
-        match lock::folder() {
-            Ok(folder) => match Lock::try_take(&lock::key(&[b"doctor"])) {
-                Ok(_) => self.ok("locks", folder.display().to_string()),
-                Err(error) => self.error("locks", &no_lock(&error)),
-            },
+        match Lock::try_take(&Key::new(&[b"doctor", random::token().as_bytes()])) {
+            Ok(Ok(lock)) => {
+                let folders: Vec<String> = lock.folders().map(|folder| folder.display().to_string()).collect();
+                self.ok("locks", folders.join(", "));
+            }
+            Ok(Err(_)) => unreachable!("nobody else has this key"),
             Err(error) => self.error("locks", &no_lock(&error)),
         }
     }
@@ -228,7 +230,9 @@ fn has_option(help: &str, option: &str) -> bool {
 }
 
 fn no_lock(error: &std::io::Error) -> Error {
-    Error::new(Kind::Io, "no lock can be taken").because(error).hint("every call that changes something needs one")
+    Error::new(Kind::Io, "no lock can be taken")
+        .because(error)
+        .hint(format!("set {} to a directory that you can write to", env::FOLDER))
 }
 
 #[cfg(unix)]

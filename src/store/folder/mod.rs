@@ -15,33 +15,57 @@ use std::time::{Duration, SystemTime};
 
 use super::Error;
 use crate::error::reason;
+use crate::random;
 
 /// A mapping larger than this is not one: 100,000 names take 18 MiB.
 pub(super) const LARGEST: u64 = 64 << 20;
 
-/// A temp file this old is a leftover even if some process has the number in its name.
+/// A temp file this old is a leftover, whatever its name is.
 const LEFTOVER_AFTER: Duration = Duration::from_secs(3600);
 
-/// The name of the temp file beside `file` that this process writes.
+/// A name for a temp file beside `file` that no other process comes to, on whatever machine.
 fn temp_name(file: &str) -> String {
-    format!("{file}.tmp.{}", std::process::id())
+    format!("{file}.tmp.{}", random::digits())
 }
 
-/// The process whose temp file beside `file` this name is, if it is one.
-fn temp_owner(name: &str, file: &str) -> Option<u32> {
-    name.strip_prefix(file)?.strip_prefix(".tmp.")?.parse().ok()
+/// Whether this is the name of a temp file beside `file`. Until 0.1 it ended in the process's number.
+fn is_temp_name(name: &str, file: &str) -> bool {
+    let unique = name.strip_prefix(file).and_then(|rest| rest.strip_prefix(".tmp."));
+    unique.is_some_and(|unique| {
+        let number = unique.bytes().all(|byte| byte.is_ascii_digit());
+        !unique.is_empty() && (number || has_own_digits(unique))
+    })
 }
 
-/// Whether a temp file may go: its process is gone, is this one (which writes none yet), or it is an hour old.
-fn is_leftover(owner: u32, modified: Option<SystemTime>) -> bool {
-    let old = modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > LEFTOVER_AFTER);
-    owner == std::process::id() || old || !crate::lock::process_exists(owner)
+/// Whether the name of a temp file is from [`temp_name`], whose files are locked as long as they are written.
+fn has_own_digits(name: &str) -> bool {
+    let unique = name.rsplit('.').next().unwrap_or_default();
+    unique.len() == random::digits().len() && unique.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a file that was changed then has been left.
+fn is_old(modified: Option<SystemTime>) -> bool {
+    modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > LEFTOVER_AFTER)
 }
 
 /// Names for a file moved aside, the first that is free to be taken.
 fn aside_names(file: &str) -> impl Iterator<Item = String> {
     let first = format!("{file}.bad.{}", std::process::id());
     std::iter::once(first.clone()).chain((1..).map(move |n| format!("{first}.{n}")))
+}
+
+/// Whether both paths lead to one file, however they are spelt: through mounts, or in capitals.
+#[cfg(unix)]
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    identity(one).is_some_and(|one| Some(one) == identity(other))
+}
+
+/// Resolved, a path that exists is spelt in one way only.
+#[cfg(windows)]
+pub(super) fn is_same(_one: &Path, _other: &Path) -> bool {
+    false
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {

@@ -1,7 +1,7 @@
 //! On Unix everything goes through descriptors: `openat` and its like, links never followed below the root.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -170,8 +170,11 @@ impl Folder {
         if bytes.len() as u64 > LARGEST { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
     }
 
-    /// Whether a file could be made here, as far as permissions tell.
+    /// Whether the mapping could be replaced here, as far as permissions and mounts tell.
     pub(in crate::store) fn check_writable(&self) -> Result<(), Error> {
+        if is_mounted(&self.handle, &self.name) {
+            return Err(Error::Mounted { path: self.path.clone(), why: super::reason(&Errno::BUSY.into()) });
+        }
         rustix::fs::accessat(&self.handle, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
             .map_err(|errno| super::unwritable(&self.path, &errno.into()))
     }
@@ -186,11 +189,8 @@ impl Folder {
             Ok(stat) if !self.checked => Mode::from_raw_mode(stat.st_mode),
             _ => Mode::RUSR | Mode::WUSR,
         };
-        let temp = super::temp_name(&self.name);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.handle, &temp, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|errno| fail(errno.into()))?;
-        let written = write_flushed(File::from(file), mode, bytes)
+        let (temp, file) = self.create_temp().map_err(fail)?;
+        let written = write_flushed(&file, mode, bytes)
             .and_then(|()| Ok(rustix::fs::renameat(&self.handle, &temp, &self.handle, &self.name)?));
         if let Err(error) = written {
             let _ = rustix::fs::unlinkat(&self.handle, &temp, AtFlags::empty());
@@ -198,6 +198,27 @@ impl Folder {
         }
         flush(&self.handle);
         Ok(())
+    }
+
+    /// A new file to write the mapping to, locked as long as it is open: no other writer takes it for a leftover.
+    fn create_temp(&self) -> io::Result<(String, File)> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let name = super::temp_name(&self.name);
+            let file = match rustix::fs::openat(&self.handle, &name, flags, Mode::RUSR | Mode::WUSR) {
+                Err(Errno::EXIST) if tries < MOST_TRIES => continue,
+                file => File::from(file?),
+            };
+            let locked = file.try_lock();
+            let there = rustix::fs::statat(&self.handle, &name, AtFlags::SYMLINK_NOFOLLOW);
+            let gone = there.is_err_and(|errno| errno == Errno::NOENT);
+            // before it was locked, somebody whom our locks do not stop may have cleaned it up
+            if tries == MOST_TRIES || !(gone || matches!(locked, Err(TryLockError::WouldBlock))) {
+                return Ok((name, file));
+            }
+        }
     }
 
     /// Renames the mapping to a name that nothing has. Tells the new path.
@@ -258,30 +279,53 @@ impl Folder {
         let Some(entries) = listed else { return };
         for entry in entries.flatten() {
             let Ok(name) = entry.file_name().to_str() else { continue };
-            let Some(owner) = super::temp_owner(name, &self.name) else {
+            if !super::is_temp_name(name, &self.name) {
                 continue;
-            };
+            }
             let Ok(stat) = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) else {
                 continue;
             };
             let modified = u64::try_from(stat.st_mtime)
                 .ok()
                 .map(|seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
-            if stat.st_uid == me() && super::is_leftover(owner, modified) {
+            let left = || super::is_old(modified) || (super::has_own_digits(name) && self.lock_left(name).is_some());
+            if stat.st_uid == me() && left() {
                 let _ = rustix::fs::unlinkat(&self.handle, name, AtFlags::empty());
             }
         }
     }
+
+    /// A temp file that its writer has left: nobody has it locked.
+    fn lock_left(&self, name: &str) -> Option<File> {
+        // for writing, without which NFS gives no lock
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&self.handle, name, flags, Mode::empty()).ok()?);
+        file.try_lock().ok().map(|()| file)
+    }
 }
 
-fn write_flushed(mut file: File, mode: Mode, bytes: &[u8]) -> io::Result<()> {
-    rustix::fs::fchmod(&file, mode)?;
+fn write_flushed(mut file: &File, mode: Mode, bytes: &[u8]) -> io::Result<()> {
+    rustix::fs::fchmod(file, mode)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 fn file_name(path: &Path) -> String {
     path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned()
+}
+
+/// Whether a file is a mount of its own, as containers have single files of their host: nothing can be renamed over it.
+#[cfg(target_os = "linux")]
+fn is_mounted(folder: &impl AsFd, name: &str) -> bool {
+    use rustix::fs::{StatxAttributes, StatxFlags};
+    let answer = rustix::fs::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    answer.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Other systems do not mount files, or do not say so.
+#[cfg(not(target_os = "linux"))]
+fn is_mounted(_folder: &impl AsFd, _name: &str) -> bool {
+    false
 }
 
 /// The folder in a form that can be listed and flushed, if we may.
@@ -325,7 +369,12 @@ fn subfolder(
         (opened, _) => opened,
     };
     match opened {
-        Ok(folder) => Ok(folder.into()),
+        Ok(folder) => {
+            if let Some(mode) = create {
+                mend(&folder, mode);
+            }
+            Ok(folder.into())
+        }
         Err(Errno::LOOP | Errno::MLINK | Errno::NOTDIR) => {
             let link = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
@@ -333,6 +382,15 @@ fn subfolder(
             Err(Closed::Failed(super::is_unsafe(path, format_args!("'{}' is {what}", path.display()))))
         }
         Err(errno) => Err(fail(errno.into())),
+    }
+}
+
+/// Gives a folder of ours that all users are to share its mode, if whoever made it was killed before.
+fn mend(folder: &impl AsFd, mode: u32) {
+    let unfinished = rustix::fs::fstat(folder)
+        .is_ok_and(|stat| stat.st_uid == me() && Mode::from_raw_mode(stat.st_mode) == Mode::RWXU);
+    if unfinished && mode & 0o077 != 0 {
+        let _ = set_mode(folder, mode); // others are shut out then, but not we
     }
 }
 

@@ -137,7 +137,7 @@ impl Folder {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            if super::temp_owner(&name, &self.name()).is_some_and(|owner| super::is_leftover(owner, modified)) {
+            if super::is_temp_name(&name, &self.name()) && super::is_old(modified) {
                 let _ = fs::remove_file(entry.path());
             }
         }

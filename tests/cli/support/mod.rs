@@ -64,4 +64,7 @@ pub(crate) use self::disk::Disk;
 pub(crate) use self::{privileges::bound_by_permissions, running::signal_process, wait::is_alive};
 
 #[cfg(target_os = "linux")]
-pub(crate) use self::terminal::{Dialogue, Terminal};
+pub(crate) use self::{
+    screen::Screen,
+    terminal::{Dialogue, Terminal},
+};

@@ -98,6 +98,11 @@ impl Dialogue {
         self.hand.write_all(keys.as_bytes()).expect("the program reads");
     }
 
+    /// Whether the screen is as wanted just now.
+    pub(crate) fn shows(&self, is_wanted: impl Fn(&Screen) -> bool) -> bool {
+        is_wanted(&self.screen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Waits until the screen is as wanted. Panics, and shows the screen, where it does not become so.
     #[track_caller]
     pub(crate) fn sees(&self, what: &str, is_wanted: impl Fn(&Screen) -> bool) {

@@ -1,0 +1,379 @@
+//! Where locks are, and what happens to calls that would wait for each other for ever (contract section 8).
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::*;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Sessions whose agents, in their turns, ask other sessions.
+struct Askers {
+    sandbox: Sandbox,
+    /// The script that plays the agent: `$HOME/ask-ID` says what the agent of a session runs in its turn.
+    agent: String,
+}
+
+/// Answers a prompt `inner` at once. Otherwise it says that it is up, waits for `$HOME/go-ID`, and runs what it is to ask.
+const AGENT: &str = r#"
+for word; do
+    [ "$before" = --resume ] && id=$word
+    before=$word
+done
+case " $* " in *" inner "*) ;; *)
+    : >"$HOME/up-$id"
+    until [ -e "$HOME/go-$id" ]; do sleep .02; done
+    . "$HOME/ask-$id" >"$HOME/out-$id" 2>"$HOME/err-$id"
+    echo $? >"$HOME/code-$id.new"
+    mv "$HOME/code-$id.new" "$HOME/code-$id"
+esac
+echo "{\"result\": \"OK\", \"session_id\": \"$id\"}"
+"#;
+
+/// What loses a variable on the way from an agent to its shell.
+const FILTERED: &str = "env -i PATH=\"$PATH\" HOME=\"$HOME\" TMPDIR=\"$TMPDIR\"";
+
+impl Askers {
+    fn new(sessions: &[&str]) -> Self {
+        let sandbox = Sandbox::new();
+        for id in sessions {
+            sandbox.save(Backend::Claude, id, id);
+        }
+        let agent = sandbox.write("agent.sh", AGENT);
+        let agent = format!("sh {}", agent.to_str().unwrap());
+        Self { sandbox, agent }
+    }
+
+    fn call<'a>(&'a self, id: &'a str, prompt: &'a str) -> Vec<&'a str> {
+        let call = ["--backend", "claude", "resume-json", "--session-name", id, "--prompt", prompt];
+        [&call[..], &["--claude-cmd", &self.agent]].concat()
+    }
+
+    /// Has the agent of session `id` ask session `other`. `through`: what runs the call.
+    fn asks(&self, id: &str, other: &str, through: &str) {
+        let call = self.sandbox.cmd(&self.call(other, "inner"));
+        let words = [call.get_program()].into_iter().chain(call.get_args());
+        let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+        self.sandbox.write(self.sandbox.home().join(format!("ask-{id}")), format!("{through} {}", words.join(" ")));
+    }
+
+    /// Starts a turn of session `id`, and waits until its agent is up.
+    fn start(&self, id: &str) -> Running {
+        let running = self.sandbox.start(&self.call(id, "outer"));
+        wait_until(SOON, || self.sandbox.home().join(format!("up-{id}")).exists());
+        running
+    }
+
+    fn allow(&self, id: &str) {
+        self.sandbox.write(self.sandbox.home().join(format!("go-{id}")), "");
+    }
+
+    fn said(&self, what: &str, id: &str) -> String {
+        fs::read_to_string(self.sandbox.home().join(format!("{what}-{id}"))).unwrap_or_default()
+    }
+
+    /// The exit status of what the agent of session `id` ran.
+    fn code(&self, id: &str) -> i32 {
+        let code = self.said("code", id);
+        code.trim().parse().unwrap_or_else(|_| panic!("'{code}': {}", self.said("err", id)))
+    }
+}
+
+fn succeed(turns: impl IntoIterator<Item = Running>) {
+    for turn in turns {
+        turn.wait(SOON).success();
+    }
+}
+
+#[test]
+fn calls_that_would_wait_for_each_other_are_refused_once() {
+    for sessions in [&["a"][..], &["a", "b"], &["a", "b", "c"]] {
+        for through in ["", FILTERED, "setsid", "sh -c 'setsid \"$@\" & wait $!' sh"] {
+            let askers = Askers::new(sessions);
+            for (number, id) in sessions.iter().enumerate() {
+                askers.asks(id, sessions[(number + 1) % sessions.len()], through);
+            }
+            let turns: Vec<Running> = sessions.iter().map(|id| askers.start(id)).collect();
+            for id in sessions {
+                askers.allow(id);
+            }
+            succeed(turns);
+            let codes: Vec<i32> = sessions.iter().map(|id| askers.code(id)).collect();
+            let refused: Vec<_> = sessions.iter().filter(|id| askers.code(id) == 5).collect();
+            assert_eq!((refused.len(), codes.iter().sum::<i32>()), (1, 5), "{codes:?} of {sessions:?}, {through}");
+            assert!(askers.said("err", refused[0]).contains("inside of"), "{}", askers.said("err", refused[0]));
+        }
+    }
+}
+
+#[test]
+fn circle_that_closes_later_is_seen_by_who_closes_it() {
+    for through in ["", FILTERED] {
+        let askers = Askers::new(&["a", "b"]);
+        askers.asks("a", "b", through);
+        askers.asks("b", "a", through);
+        let turns = ["a", "b"].map(|id| askers.start(id));
+        askers.allow("a");
+        wait_until(SOON, || askers.said("err", "a").contains("note: waiting for the session b"));
+        askers.allow("b");
+        succeed(turns);
+        assert_eq!((askers.code("a"), askers.code("b")), (0, 5));
+        let err = askers.said("err", "b");
+        assert!(err.contains("error: the session a is held by process") && err.contains("waits for a call"), "{err}");
+    }
+}
+
+#[test]
+fn call_inside_of_a_turn_waits_for_turns_that_do_not_wait_for_it() {
+    let askers = Askers::new(&["a", "b", "c"]);
+    // c's agent works, b's waits for it, a's waits for b's
+    fs::write(askers.sandbox.home().join("ask-c"), "true").unwrap();
+    askers.asks("b", "c", FILTERED);
+    askers.asks("a", "b", "");
+    let turns = ["a", "b", "c"].map(|id| askers.start(id));
+    for (id, other) in [("b", "c"), ("a", "b")] {
+        askers.allow(id);
+        let note = format!("note: waiting for the session {other}");
+        wait_until(SOON, || askers.said("err", id).contains(&note));
+    }
+    // what a killed call said of its waiting counts no more
+    let mut killed = askers.sandbox.start(&askers.call("a", "inner"));
+    wait_until(SOON, || killed.stderr_so_far().contains("note: waiting"));
+    killed.signal(rustix::process::Signal::KILL);
+    wait_until(SOON, || killed.has_ended());
+    std::thread::sleep(Duration::from_secs(1)); // were they refused, they would be by now
+    assert_eq!((askers.said("code", "a"), askers.said("code", "b")), (String::new(), String::new()));
+    askers.allow("c");
+    succeed(turns);
+    assert_eq!((askers.code("a"), askers.code("b")), (0, 0));
+}
+
+/// Mounts and process numbers of their own, as a container has them: `/tmp` is empty, and the account's home directory,
+/// in the list of users, is `account` in the sandbox.
+struct Container<'a> {
+    sandbox: &'a Sandbox,
+    /// Run by a shell before the program.
+    before: &'static str,
+}
+
+impl<'a> Container<'a> {
+    /// Panics if the user is not root or the system does not allow namespaces, as some containers do not.
+    #[track_caller]
+    fn new(sandbox: &'a Sandbox, before: &'static str) -> Self {
+        let user = rustix::process::geteuid().as_raw();
+        let home = sandbox.root().join("account");
+        fs::create_dir_all(&home).unwrap();
+        sandbox.write(sandbox.root().join("passwd"), format!("me:x:{user}:0::{}:/bin/sh\n", home.display()));
+        let container = Self { sandbox, before };
+        assert!(!sandbox.root().starts_with("/tmp"), "the container would hide the sandbox");
+        container.command(&Command::new("true")).run().success();
+        container
+    }
+
+    fn cmd(&self, args: &[&str]) -> Command {
+        self.command(&self.sandbox.cmd(args))
+    }
+
+    fn command(&self, program: &Command) -> Command {
+        const SET_UP: &str = "mount -t tmpfs -o mode=1777 none /tmp && mount --bind \"$0/passwd\" /etc/passwd && \
+            cd \"$0/ws\" && eval \"$SET_UP\" && unset SET_UP && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]);
+        command.args(["sh", "-c", SET_UP]).arg(self.sandbox.root());
+        command.arg(program.get_program()).args(program.get_args());
+        command.env_clear().envs(self.sandbox.variables()).env("SET_UP", self.before);
+        command
+    }
+}
+
+const NOTHING: &str = ":";
+/// Somebody else was first.
+const SQUATTED: &str = "mkdir -m 700 /tmp/invoke-persist-0 && chown 65534 /tmp/invoke-persist-0";
+const READ_ONLY: &str = "mount -o remount,ro /tmp";
+const FULL: &str = "mount -t tmpfs -o mode=1777,nr_inodes=2 none /tmp && touch /tmp/filler";
+/// Full, but for the file of the lock itself.
+const NEARLY_FULL: &str = "mount -t tmpfs -o mode=1777,size=64k none /tmp; mkdir -m 700 /tmp/invoke-persist-0; \
+    head -c 1m /dev/zero >/tmp/filler 2>/dev/null; :";
+
+fn resume(name: &str) -> Vec<&str> {
+    vec!["--backend", "claude", "--error-format", "json", "resume-json", "--session-name", name, "--prompt", "p"]
+}
+
+fn create(name: &str) -> Vec<&str> {
+    vec!["--backend", "claude", "--error-format", "json", "create-session", "--session-name", name, "--adopt", "i"]
+}
+
+/// All that wants a lock works.
+fn works(container: &Container<'_>) {
+    let sandbox = container.sandbox;
+    sandbox.agent(Backend::Claude.answers("i", "OK"));
+    container.cmd(&create("a")).run().success();
+    container.cmd(&resume("a")).run().success().stderr("");
+    let claude = |args: &[&str]| container.cmd(&[&["--backend", "claude"], args].concat()).run().success();
+    assert_eq!(claude(&["create-session", "--session-name", "b"]).stderr_text(), "");
+    claude(&["rename-session", "--session-name", "a", "--to", "c"]);
+    claude(&["delete-session", "--session-name", "c"]);
+    claude(&["delete-all-sessions"]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn directory_for_locks_that_cannot_be_used_stops_nobody() {
+    for before in [NOTHING, SQUATTED, READ_ONLY, FULL, NEARLY_FULL] {
+        let mut sandbox = Sandbox::new();
+        let container = Container::new(&sandbox, before);
+        works(&container);
+        // in the home directory only if it must be
+        let second = sandbox.root().join("account/.cache/invoke-persist");
+        if before == NOTHING {
+            assert!(!second.exists());
+        } else if before != NEARLY_FULL {
+            let metadata = fs::metadata(&second).unwrap();
+            assert_eq!(metadata.mode() & 0o7777, 0o700);
+            assert_eq!(fs::read_dir(&second).unwrap().count(), 0, "nothing is left there");
+        }
+        // without a home directory where names are kept will do
+        fs::remove_dir_all(sandbox.root().join("account")).unwrap();
+        if [SQUATTED, READ_ONLY, FULL].contains(&before) {
+            let container = Container { sandbox: &sandbox, before };
+            sandbox.write(sandbox.root().join("passwd"), "me:x:0:0::/nonexistent:/bin/sh\n");
+            sandbox.agent(Backend::Claude.answers("i", "OK"));
+            for (args, code, kind) in [(create("a"), 6, "mapping_unwritable"), (resume("a"), 1, "io")] {
+                if kind == "io" {
+                    sandbox.save(Backend::Claude, "a", "i");
+                }
+                let failure = container.cmd(&args).run().failed(code, kind).message(contains("os error").not());
+                let hint = failure.hint.unwrap();
+                assert_eq!(hint, "set INVOKE_PERSIST_DIR to a directory that you can write to", "{}", failure.message);
+            }
+        }
+        sandbox.write(sandbox.root().join("passwd"), "me:x:0:0::/nonexistent:/bin/sh\n");
+        sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("names"));
+        works(&Container { sandbox: &sandbox, before });
+    }
+}
+
+/// Starts a turn that lasts until the file `go` is there.
+fn long_turn(container: &Container<'_>, name: &str) -> Running {
+    container.sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+    let running = container.cmd(&resume(name)).start();
+    wait_until(SOON, || container.sandbox.has_reached("up"));
+    running
+}
+
+/// Two that want one session, the second of which does not wait.
+fn exclude_each_other(first: &Container<'_>, second: &Container<'_>) {
+    first.sandbox.save(Backend::Claude, "a", "i");
+    let running = long_turn(first, "a");
+    second
+        .cmd(&[&resume("a")[..], &["--if-busy", "fail"]].concat())
+        .run()
+        .failed(5, "session_busy")
+        .message(contains("in another container"));
+    first.sandbox.allow("go");
+    running.wait(SOON).success();
+    fs::remove_file(first.sandbox.bin().join("up")).unwrap();
+    fs::remove_file(first.sandbox.bin().join("go")).unwrap();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn processes_that_see_different_directories_exclude_each_other() {
+    for before in [SQUATTED, READ_ONLY, FULL] {
+        let sandbox = Sandbox::new();
+        let spoilt = Container::new(&sandbox, before);
+        let whole = Container { sandbox: &sandbox, before: NOTHING };
+        exclude_each_other(&spoilt, &whole);
+        exclude_each_other(&whole, &spoilt);
+        exclude_each_other(&spoilt, &spoilt);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn containers_that_share_the_directory_for_mappings_exclude_each_other() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("names"));
+    let container = Container::new(&sandbox, NOTHING);
+    exclude_each_other(&container, &container);
+    let locks = sandbox.root().join("names/locks");
+    assert_eq!(fs::metadata(&locks).unwrap().permissions().mode() & 0o7777, 0o700);
+    assert_eq!(fs::read_dir(&locks).unwrap().count(), 0, "nothing is left there");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn containers_that_share_the_directory_for_mappings_lose_no_name() {
+    const EACH: usize = 25;
+    // the same directory at another path
+    const MOVED: &str = "mkdir -p /tmp/names && mount --bind \"$INVOKE_PERSIST_DIR\" /tmp/names && \
+        export INVOKE_PERSIST_DIR=/tmp/names";
+    let mut sandbox = Sandbox::new();
+    let names = sandbox.root().join("names");
+    fs::create_dir(&names).unwrap();
+    sandbox.env("INVOKE_PERSIST_DIR", &names);
+    Container::new(&sandbox, NOTHING);
+    let running: Vec<Running> = [NOTHING, NOTHING, MOVED]
+        .into_iter()
+        .enumerate()
+        .map(|(number, before)| {
+            let create = sandbox.cmd(&["--backend", "claude", "create-session", "--adopt", "i", "--session-name"]);
+            let mut script = Command::new("sh");
+            script.args(["-c", "i=0; while [ $((i += 1)) -le $0 ]; do \"$@\" || exit; done"]).arg(EACH.to_string());
+            script.args(["sh", "-c", &format!("exec \"$@\" {number}-$(cut -d' ' -f1 /proc/uptime)-$$"), "sh"]);
+            script.arg(create.get_program()).args(create.get_args());
+            Container { sandbox: &sandbox, before }.command(&script).start()
+        })
+        .collect();
+    succeed(running);
+    let list = sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json();
+    assert_eq!(list["alias_count"], 3 * EACH);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn mapping_that_is_a_mount_is_told_before_anything_is_paid() {
+    const MOUNTED: &str = "mount --bind m.json m.json";
+    let sandbox = Sandbox::new();
+    sandbox.write("m.json", "{\"aliases\": {\"a\": {\"session_id\": \"i\"}}}");
+    let container = Container::new(&sandbox, MOUNTED);
+    sandbox.agent(Backend::Claude.answers("i", "OK"));
+    let file = ["--mapping-file", "m.json"];
+    let paying = ["--backend", "claude", "--error-format", "json", "create-session", "--session-name", "b"];
+    for args in [&paying[..], &[&resume("b")[..], &["--if-missing", "create"]].concat()] {
+        container
+            .cmd(&[args, &file].concat())
+            .run()
+            .failed(6, "mapping_unwritable")
+            .hint(starts_with("mount its directory instead of the file"));
+    }
+    assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+    // a session that is there can be used, and what was paid for is told
+    container
+        .cmd(&[&resume("a")[..], &["--model", "m"], &file].concat())
+        .run()
+        .success()
+        .stdout(contains("OK"))
+        .stderr(starts_with("warning: "));
+    // and so it is where the directory is mounted
+    fs::create_dir(sandbox.workspace().join("d")).unwrap();
+    let whole = Container { sandbox: &sandbox, before: "mount --bind d d" };
+    whole.cmd(&[&paying[..], &["--mapping-file", "d/m.json"]].concat()).run().success();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn containers_exclude_each_other_from_the_first_call_on() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("not/yet"));
+    let container = Container::new(&sandbox, NOTHING);
+    sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+    let call = [&resume("a")[..], &["--if-missing", "create"]].concat();
+    let first = container.cmd(&call).start();
+    wait_until(SOON, || sandbox.has_reached("up"));
+    container.cmd(&[&call[..], &["--if-busy", "fail"]].concat()).run().failed(5, "session_busy");
+    sandbox.allow("go");
+    first.wait(SOON).success();
+}
