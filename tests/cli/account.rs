@@ -1,8 +1,8 @@
 //! `resume-stream --format text`: the account of a turn that people read while it runs.
 //!
 //! The streams below `streams/` come from the published agents; `tests/real_agents/cases/streams.rs` records them. Beside
-//! each lie the accounts of it: piped, and at terminals of two widths with and without colours. With
-//! `INVOKE_PERSIST_RECORD` set the test writes these instead of comparing.
+//! each lie the accounts of it: piped, and at terminals of two widths with and without colors. If `INVOKE_PERSIST_RECORD`
+//! is set, the tests write these files and fail, so that a recording is reviewed and never taken for a comparison.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -56,7 +56,7 @@ fn playing(name: &str, backend: Backend, exit: i32) -> Sandbox {
 /// What is printed for a stream of events, piped.
 #[track_caller]
 fn account(backend: Backend, events: &[Value]) -> String {
-    saying(backend, &json_lines(events), 0).succeeds(&TEXT).stdout
+    saying(backend, &json_lines(events), 0).succeeds(&TEXT).stdout_text()
 }
 
 /// An account of codex's without the time, which is measured where the agent does not tell it.
@@ -71,25 +71,25 @@ fn without_time(backend: Backend, account: &str) -> String {
 
 #[track_caller]
 fn compare(file: &str, account: &str) {
-    if std::env::var_os("INVOKE_PERSIST_RECORD").is_some() {
-        std::fs::write(stored(file), account).unwrap();
-    }
     let want = std::fs::read_to_string(stored(file)).unwrap_or_default();
+    if account != want && std::env::var_os("INVOKE_PERSIST_RECORD").is_some() {
+        std::fs::write(stored(file), account).unwrap();
+        panic!("{file} was written: review it, and run the test without INVOKE_PERSIST_RECORD");
+    }
     assert_eq!(account, want, "{file}");
 }
 
 #[test]
-fn recorded_turns_look_as_they_did_where_they_are_piped() {
+fn recorded_turns_render_unchanged_in_a_pipe() {
     for (name, backend, exit) in STREAMS {
-        let output = playing(name, backend, exit).run(&TEXT);
-        assert_eq!(output.code, Some(exit), "{name}");
-        compare(&format!("{name}.txt"), &without_time(backend, &output.stdout));
+        let output = playing(name, backend, exit).run(&TEXT).code(exit);
+        compare(&format!("{name}.txt"), &without_time(backend, &output.stdout_text()));
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn recorded_turns_look_as_they_did_at_a_terminal() {
+fn recorded_turns_render_unchanged_at_a_terminal() {
     for (name, backend, exit) in STREAMS {
         for width in [80, 40] {
             for (ending, colours) in [("color.txt", "auto"), ("txt", "never")] {
@@ -105,9 +105,9 @@ fn recorded_turns_look_as_they_did_at_a_terminal() {
 }
 
 #[test]
-fn claude_is_asked_for_pieces_and_what_came_in_pieces_is_not_said_again() {
+fn claude_streams_pieces_that_are_not_repeated() {
     let sandbox = playing("claude-tools", Backend::Claude, 0);
-    let shown = sandbox.succeeds(&TEXT).stdout;
+    let shown = sandbox.succeeds(&TEXT).stdout_text();
     let call = sandbox.only_call();
     assert_eq!(call.argv.iter().filter(|arg| *arg == "--include-partial-messages").count(), 1);
     assert_eq!((shown.matches("run the checks.").count(), shown.matches("cat notes.txt\n```").count()), (1, 1));
@@ -119,7 +119,7 @@ fn claude_is_asked_for_pieces_and_what_came_in_pieces_is_not_said_again() {
 }
 
 #[test]
-fn a_message_of_which_a_part_came_in_pieces_is_said_to_its_end() {
+fn partially_streamed_message_is_completed() {
     let piece = |text: &str| {
         json!({"type": "stream_event", "event": {"type": "content_block_delta",
             "delta": {"type": "text_delta", "text": text}}})
@@ -134,7 +134,7 @@ fn a_message_of_which_a_part_came_in_pieces_is_said_to_its_end() {
 }
 
 #[test]
-fn a_long_answer_is_said_whole_and_a_long_output_is_not() {
+fn long_answers_are_shown_whole_and_long_tool_output_is_not() {
     let answer = "ten bytes\n".repeat(200_000);
     let event = |item: Value| json!({"type": "item.completed", "item": item});
     let events = [
@@ -149,7 +149,7 @@ fn a_long_answer_is_said_whole_and_a_long_output_is_not() {
 }
 
 #[test]
-fn an_answer_that_stands_in_the_result_alone_is_said() {
+fn answer_only_in_the_result_is_printed() {
     let result = |text: &str| json!({"type": "result", "subtype": "success", "is_error": false, "result": text, "duration_ms": 40});
     let said = json!({"type": "assistant", "message": {"content": [{"type": "text", "text": "one"}]}});
     assert_eq!(account(Backend::Claude, &[result("one")]), "one\n\nturn 0.0 s\n");
@@ -157,12 +157,12 @@ fn an_answer_that_stands_in_the_result_alone_is_said() {
 }
 
 #[test]
-fn colours_are_for_terminals_and_for_who_asks() {
+fn colors_are_for_terminals_and_on_request() {
     for (name, backend, exit) in STREAMS {
         let mut sandbox = playing(name, backend, exit);
-        assert!(!sandbox.run(&TEXT).stdout.contains('\u{1b}'));
+        sandbox.run(&TEXT).stdout(contains('\u{1b}').not());
         sandbox.env("NO_COLOR", "1");
-        let always = sandbox.run(&[&TEXT[..], &["--color", "always"]].concat()).stdout;
+        let always = sandbox.run(&[&TEXT[..], &["--color", "always"]].concat()).stdout_text();
         assert!(always.contains("\u{1b}[2mturn ") || always.contains("\u{1b}[31mturn failed"), "{always}");
         let plain = console::strip_ansi_codes(&always).into_owned();
         compare(&format!("{name}.txt"), &without_time(backend, &plain));
@@ -175,7 +175,7 @@ fn colours_are_for_terminals_and_for_who_asks() {
 }
 
 #[test]
-fn colours_of_events_are_an_error() {
+fn color_option_needs_the_text_format() {
     let sandbox = saying(Backend::Claude, "{}\n", 0);
     for format in [&[][..], &["--format", "jsonl"]] {
         let failure = sandbox.fails(&[&TEXT[..5], format, &["--color", "never"]].concat(), 2, "usage");
@@ -188,7 +188,7 @@ fn colours_of_events_are_an_error() {
 const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;t\u{7}\u{8}\r\u{9b}31m\u{7f}\u{202e}\u{61c}\u{206a}\u{206f}z\u{2066}";
 
 #[test]
-fn nothing_that_an_agent_says_is_obeyed_by_a_terminal() {
+fn terminal_controls_from_the_agent_are_escaped() {
     let claude = [
         json!({"type": "assistant", "message": {"content": [
             {"type": "thinking", "thinking": HOSTILE},
@@ -224,7 +224,7 @@ fn nothing_that_an_agent_says_is_obeyed_by_a_terminal() {
     ];
     for (backend, events) in [(Backend::Claude, &claude[..]), (Backend::Codex, &codex[..])] {
         let stream = format!("{}{HOSTILE}\n{{\"type\": {HOSTILE}\n", json_lines(events));
-        let shown = saying(backend, &stream, 0).succeeds(&TEXT).stdout;
+        let shown = saying(backend, &stream, 0).succeeds(&TEXT).stdout_text();
         let bad = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{61c}\u{206a}\u{206f}\u{2066}".contains(c);
         assert!(!shown.contains(bad), "{shown:?}");
         assert!(shown.matches("z\\u{2066}").count() >= 7, "{shown}");
@@ -232,21 +232,20 @@ fn nothing_that_an_agent_says_is_obeyed_by_a_terminal() {
 }
 
 #[test]
-fn what_is_no_event_is_shown_as_it_is_and_what_is_unknown_is_not() {
+fn lines_that_are_not_events_are_shown_and_unknown_events_are_not() {
     let stream = "plain words\n\n{\"type\": \"news\", \"text\": \"secret\"}\n[1]\n{\"type\": 7}\n{}\n{\"type\": \"assistant\"}\n\
                   {\"type\":\"user\",\"message\":{\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"x\"}]}}\n\
                   {\"type\":\"item.completed\",\"item\":{\"type\":\"news\"}}\n{\"type\":\"turn.x\"}\n\u{1b}[31m";
     for backend in Backend::BOTH {
         let sandbox = saying(backend, stream, 0);
-        let output = sandbox.succeeds(&TEXT);
-        assert_eq!(output.stdout, "plain words\n[1]\n\\u{1b}[31m\n");
-        let coloured = sandbox.succeeds(&[&TEXT[..], &["--color", "always"]].concat()).stdout;
+        sandbox.succeeds(&TEXT).stdout("plain words\n[1]\n\\u{1b}[31m\n");
+        let coloured = sandbox.succeeds(&[&TEXT[..], &["--color", "always"]].concat()).stdout_text();
         assert!(coloured.starts_with("\u{1b}[2mplain words\u{1b}[0m\n"), "{coloured:?}");
     }
 }
 
 #[test]
-fn tools_of_every_kind_have_one_look() {
+fn tools_of_every_kind_render_alike() {
     let items = [
         json!({"type": "item.started", "item": {"id": "1", "type": "web_search", "query": ""}}),
         json!({"type": "item.completed", "item": {"id": "1", "type": "web_search", "query": "rust 1.89"}}),
@@ -297,7 +296,7 @@ turn 0.0 s · session 1,234,567 in (1,000 cached) · 89 out
 
 turn failed after 2 min 5 s · 1,034 in (1,000 cached) · 5 out · session $12.35
 ";
-    assert_eq!(sandbox.run(&TEXT).stdout, want);
+    sandbox.run(&TEXT).stdout(want);
     sandbox.fails(&TEXT, 1, "agent_failed"); // as it is without an account
 }
 
@@ -306,14 +305,14 @@ fn cost_without_sense_takes_no_more_room_than_another() {
     for (cost, want) in [(1e308, "$1.00e308"), (-1e308, "$-1.00e308"), (999_999.994, "$999999.99"), (1e-300, "$0.0000")]
     {
         let result = json!({"type": "result", "is_error": false, "result": "", "total_cost_usd": cost});
-        let shown = saying(Backend::Claude, &json_lines(&[result]), 0).succeeds(&TEXT).stdout;
+        let shown = saying(Backend::Claude, &json_lines(&[result]), 0).succeeds(&TEXT).stdout_text();
         assert!(shown.ends_with(&format!(" · session {want}\n")), "{shown}");
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_reason_of_a_failure_is_whole_at_a_narrow_terminal() {
+fn failure_reason_is_wrapped_at_a_narrow_terminal() {
     let tool =
         |id: &str| json!({"type": "tool_use", "id": id, "name": "Bash", "input": {"command": "make all the things"}});
     let failed = |id: &str| json!({"type": "tool_result", "tool_use_id": id, "is_error": true, "content": "Exit code 2\nno rule to make it"});
@@ -335,24 +334,18 @@ fn the_reason_of_a_failure_is_whole_at_a_narrow_terminal() {
 }
 
 #[test]
-fn a_piece_is_there_while_the_agent_still_runs() {
-    let piece = |text: &str| {
-        let delta = json!({"type": "text_delta", "text": text});
-        Step::stdout(&format!(
-            "{}\n",
-            json!({"type": "stream_event", "event": {"type": "content_block_delta", "delta": delta}})
-        ))
-    };
+fn pieces_are_printed_while_the_agent_runs() {
     let sandbox = saying(Backend::Claude, "", 0);
-    sandbox.agent(Turn::doing([piece("one pie"), Step::wait_for("go"), piece("ce")]));
+    let [first, second] = ["one pie", "ce"].map(|text| Step::Stdout(piece("text", text)));
+    sandbox.agent(Turn::doing([first, Step::wait_for("go"), second]));
     let running = sandbox.start(&TEXT);
     wait_until(LIMIT, || running.stdout_so_far() == "one pie");
     sandbox.allow("go");
-    assert_eq!(running.wait(LIMIT).succeeded().stdout, "one piece\n");
+    running.wait(LIMIT).success().stdout("one piece\n");
 }
 
 #[test]
-fn a_reader_that_goes_away_does_not_end_the_turn() {
+fn closed_stdout_does_not_end_the_turn() {
     let event = json!({"type": "item.completed", "item": {"type": "agent_message", "text": "words ".repeat(100)}});
     let flood = Step::Flood { to: Sink::Stdout, pattern: format!("{event}\n"), size: Size::Bytes(5_000_000) };
     let sandbox = saying(Backend::Codex, "", 0);
@@ -367,38 +360,75 @@ fn a_reader_that_goes_away_does_not_end_the_turn() {
     assert!(sandbox.mapping(Backend::Codex).contains("kept"));
 }
 
-#[test]
-fn a_turn_that_is_stopped_leaves_its_last_line_ended_and_no_colour_on() {
-    let piece = |kind: &str, name: &str| {
-        let delta = json!({"type": kind, name: "half a thou"});
-        format!("{}\n", json!({"type": "stream_event", "event": {"type": "content_block_delta", "delta": delta}}))
-    };
-    let tool = json!({"type": "assistant", "message": {"content": [
-        {"type": "tool_use", "id": "1", "name": "Bash", "input": {"command": "sleep"}}]}});
-    for (line, end) in [
-        (piece("thinking_delta", "thinking"), "half a thou\u{1b}[0m\n"),
-        (piece("text_delta", "text"), "half a thou\n"),
-        (format!("{tool}\n"), "\u{1b}[1mBash\u{1b}[0m  sleep\n"),
-        ("half a thou".to_owned(), "\u{1b}[2mhalf a thou\u{1b}[0m\n"),
-    ] {
-        let sandbox = saying(Backend::Claude, "", 0);
-        sandbox.agent(Turn::doing([Step::stdout(&line), Step::wait_for("never")]));
-        let limited =
-            [&["--error-format", "json"], &TEXT[..], &["--color", "always", "--deadline-seconds", "1"]].concat();
-        let output = sandbox.cmd(&limited).run();
-        output.failed(124, "deadline");
-        // on a machine so busy that the agent says nothing within a second there is nothing to end
-        assert!(output.stdout.is_empty() || output.stdout.ends_with(end), "{:?}", output.stdout);
+/// One event of claude with a piece of text or of thinking.
+fn piece(kind: &str, text: &str) -> String {
+    let delta = json!({"type": format!("{kind}_delta"), kind: text});
+    format!("{}\n", json!({"type": "stream_event", "event": {"type": "content_block_delta", "delta": delta}}))
+}
+
+/// Stops a turn after the agent has printed `line` and checks the end of what is shown.
+#[cfg(unix)]
+#[track_caller]
+fn assert_stopped_turn_ends_with(line: &str, end: &str) {
+    let sandbox = saying(Backend::Claude, "", 0);
+    sandbox.agent(Turn::doing([Step::stdout(line), Step::create("up"), Step::wait_for("never")]));
+    let running = sandbox.start(&[&["--error-format", "json"], &TEXT[..], &["--color", "always"]].concat());
+    wait_until(LIMIT, || sandbox.has_reached("up"));
+    if line.ends_with('\n') {
+        wait_until(LIMIT, || !running.stdout_so_far().is_empty());
     }
+    running.signal(rustix::process::Signal::TERM);
+    let output = running.wait(LIMIT);
+    output.failed(143, "interrupted");
+    output.stdout(ends_with(end));
 }
 
 #[cfg(unix)]
 #[test]
-fn a_last_line_is_told_though_something_holds_the_pipe() {
+fn stopped_turn_ends_a_line_of_thinking_and_resets_its_color() {
+    assert_stopped_turn_ends_with(&piece("thinking", "half a thou"), "half a thou\u{1b}[0m\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn stopped_turn_ends_a_line_of_text() {
+    assert_stopped_turn_ends_with(&piece("text", "half a thou"), "half a thou\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn stopped_turn_ends_the_line_of_a_tool() {
+    let tool = json!({"type": "assistant", "message": {"content": [
+        {"type": "tool_use", "id": "1", "name": "Bash", "input": {"command": "sleep"}}]}});
+    assert_stopped_turn_ends_with(&format!("{tool}\n"), "\u{1b}[1mBash\u{1b}[0m  sleep\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn stopped_turn_prints_an_incomplete_line() {
+    assert_stopped_turn_ends_with("half a thou", "\u{1b}[2mhalf a thou\u{1b}[0m\n");
+}
+
+#[test]
+fn turn_stopped_by_its_deadline_ends_its_last_line() {
+    // The first limit is enough on an idle machine, the last on any.
+    let is_ended = ["1", "5", "25"].into_iter().any(|seconds| {
+        let sandbox = saying(Backend::Claude, "", 0);
+        sandbox.agent(Turn::doing([Step::Stdout(piece("text", "half a thou")), Step::wait_for("never")]));
+        let output = sandbox.run(&[&["--error-format", "json"], &TEXT[..], &["--deadline-seconds", seconds]].concat());
+        output.failed(124, "deadline");
+        output.stdout_text() == "half a thou\n"
+    });
+    assert!(is_ended);
+}
+
+#[cfg(unix)]
+#[test]
+fn prints_the_last_line_although_something_holds_the_pipe() {
     let sandbox = saying(Backend::Codex, "", 0);
     let server = Step::grandchild([Step::wait_for("stop")]);
     let event = json!({"type": "item.completed", "item": {"type": "agent_message", "text": "done"}});
     sandbox.agent(Turn::doing([server]).stdout(&event.to_string()));
-    assert_eq!(sandbox.succeeds(&TEXT).stdout, "done\n");
+    sandbox.succeeds(&TEXT).stdout("done\n");
     sandbox.allow("stop");
 }

@@ -9,14 +9,14 @@ fn resolves_for(sandbox: &Sandbox, args: &[&str]) -> &'static str {
 }
 
 #[test]
-fn the_flag_stands_before_or_behind_the_command() {
+fn backend_option_works_before_and_after_the_command() {
     let sandbox = Sandbox::new();
     assert_eq!(resolves_for(&sandbox, &["--backend", "codex"]), "codex");
     sandbox.succeeds(&["--backend=claude", "resolve", "--session-id", "x"]);
 }
 
 #[test]
-fn each_place_goes_before_the_next() {
+fn backend_sources_have_a_precedence() {
     let mut sandbox = Sandbox::new();
     sandbox.only_agents(&["claude"]);
     assert_eq!(resolves_for(&sandbox, &[]), "claude", "the only one on PATH");
@@ -24,30 +24,28 @@ fn each_place_goes_before_the_next() {
     assert_eq!(resolves_for(&sandbox, &[]), "codex", "the only variable");
     sandbox.save(Backend::Claude, "a", "unknown");
     assert_eq!(resolves_for(&sandbox, &[]), "claude", "the only mapping that holds it");
-    let by_option = sandbox.cmd(&["resolve", "--thread-id", "unknown"]).run().succeeded().json();
+    let by_option = sandbox.cmd(&["resolve", "--thread-id", "unknown"]).run().success().json();
     assert_eq!(by_option["thread_id"], "unknown", "an option of codex alone");
     let link = sandbox.program_named("claude-sessions");
-    let by_link = sandbox.cmd_of(&link, &["resolve", "--session-id", "x"]).run().succeeded().json();
+    let by_link = sandbox.cmd_of(&link, &["resolve", "--session-id", "x"]).run().success().json();
     assert_eq!(by_link["session_id"], "x", "the program's name");
     sandbox.env("INVOKE_PERSIST_BACKEND", "codex");
-    let by_variable = sandbox.cmd_of(&link, &["resolve", "--session-id", "x"]).run().succeeded().json();
+    let by_variable = sandbox.cmd_of(&link, &["resolve", "--session-id", "x"]).run().success().json();
     assert_eq!(by_variable["thread_id"], "x", "our own variable");
     assert_eq!(resolves_for(&sandbox, &["--backend", "claude"]), "claude", "the flag");
 }
 
 #[test]
-fn a_call_that_nothing_decides_says_what_to_add() {
+fn undecided_backend_is_a_usage_error_with_a_hint() {
     let sandbox = Sandbox::new(); // both agents are on PATH
-    let failure = sandbox.fails(&["resolve", "--session-name", "a"], 2, "usage");
-    assert!(failure.hint.unwrap().contains("--backend claude"));
+    sandbox.fails(&["resolve", "--session-name", "a"], 2, "usage").hint(contains("--backend claude"));
     sandbox.save(Backend::Claude, "a", "i");
     sandbox.save(Backend::Codex, "a", "j");
-    let failure = sandbox.fails(&["resolve", "--session-name", "a"], 2, "usage");
-    assert!(failure.message.contains("both"), "{}", failure.message);
+    sandbox.fails(&["resolve", "--session-name", "a"], 2, "usage").message(contains("both"));
 }
 
 #[test]
-fn an_option_of_the_other_backend_is_named() {
+fn error_names_an_option_of_the_other_backend() {
     let sandbox = Sandbox::new();
     for (backend, args, option) in [
         ("claude", &["create-session", "--session-name", "a", "--codex-cmd", "x"][..], "--codex-cmd"),
@@ -62,8 +60,7 @@ fn an_option_of_the_other_backend_is_named() {
         ("codex", &["resume-stream", "--thread-id", "x", "--prompt", "p", "--verbose"], "--verbose"),
         ("codex", &["delete-session", "--thread-id", "x", "--model", "m"], "--model"),
     ] {
-        let failure = sandbox.fails(&[&["--backend", backend], args].concat(), 2, "usage");
-        assert!(failure.message.contains(option), "{}", failure.message);
+        sandbox.fails(&[&["--backend", backend], args].concat(), 2, "usage").message(contains(option));
     }
     let failure =
         sandbox.fails(&["create-session", "--session-name", "a", "--claude-cmd", "x", "--codex-cmd", "y"], 2, "usage");
@@ -71,28 +68,27 @@ fn an_option_of_the_other_backend_is_named() {
 }
 
 #[test]
-fn a_variable_that_names_no_backend_is_named() {
+fn error_names_the_variable_with_an_unknown_backend() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_BACKEND", "gpt");
-    let failure = sandbox.fails(&["list-sessions"], 2, "usage");
-    assert!(failure.message.contains("INVOKE_PERSIST_BACKEND"), "{}", failure.message);
+    sandbox.fails(&["list-sessions"], 2, "usage").message(contains("INVOKE_PERSIST_BACKEND"));
     sandbox.env("INVOKE_PERSIST_BACKEND", " ");
     sandbox.succeeds(&["list-sessions"]);
 }
 
 #[test]
-fn in_a_file_of_the_callers_the_key_of_the_id_tells() {
+fn id_key_selects_the_backend_in_an_explicit_mapping_file() {
     let sandbox = Sandbox::new();
     sandbox.write("m.json", r#"{"aliases": {"a": {"thread_id": "t"}, "b": {"session_id": "s"}, "c": "bare"}}"#);
     let resolve = |name| sandbox.run(&["resolve", "--session-name", name, "--mapping-file", "m.json"]);
-    assert_eq!(resolve("a").succeeded().json()["thread_id"], "t");
-    assert_eq!(resolve("b").succeeded().json()["session_id"], "s");
+    assert_eq!(resolve("a").success().json()["thread_id"], "t");
+    assert_eq!(resolve("b").success().json()["session_id"], "s");
     // one that is just an id does not say whose it is
     sandbox.fails(&["resolve", "--session-name", "c", "--mapping-file", "m.json"], 2, "usage");
 }
 
 #[test]
-fn a_list_for_no_agent_in_particular_shows_both() {
+fn list_without_a_backend_shows_both() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "x", "i");
     sandbox.save(Backend::Codex, "y", "j");
@@ -100,12 +96,12 @@ fn a_list_for_no_agent_in_particular_shows_both() {
     assert_eq!(both["backends"]["claude"], sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json());
     assert_eq!(both["backends"]["codex"], sandbox.succeeds(&["--backend", "codex", "list-sessions"]).json());
     assert_eq!(both["workspace_dir"], both["backends"]["codex"]["workspace_dir"]);
-    assert_eq!(sandbox.succeeds(&["list-sessions", "--print-aliases"]).stdout, "claude\tx\ncodex\ty\n");
-    assert_eq!(sandbox.succeeds(&["list-sessions", "--format", "names"]).stdout, "claude\tx\ncodex\ty\n");
+    sandbox.succeeds(&["list-sessions", "--print-aliases"]).stdout("claude\tx\ncodex\ty\n");
+    sandbox.succeeds(&["list-sessions", "--format", "names"]).stdout("claude\tx\ncodex\ty\n");
 }
 
 #[test]
-fn the_flag_goes_before_a_variable_that_makes_no_sense() {
+fn backend_option_overrides_an_invalid_variable() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_BACKEND", "gpt");
     sandbox.succeeds(&["--backend", "claude", "resolve", "--session-id", "x"]);

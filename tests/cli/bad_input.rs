@@ -7,15 +7,12 @@ const RESUME: [&str; 5] = ["--backend", "claude", "resume-json", "--session-id",
 /// Every call here is refused before an agent is called, and what is said names what is wrong.
 #[track_caller]
 fn refuses(sandbox: &Sandbox, args: &[&str], names: &str) {
-    let failure = sandbox.fails(args, 2, "usage");
-    assert!(failure.message.contains(names), "{args:?}: {}", failure.message);
-    assert!(!failure.message.contains('\n'), "{args:?}: {}", failure.message);
-    assert_eq!(failure.turn_started, Some(false));
+    sandbox.fails(args, 2, "usage").message(contains(names)).message(contains('\n').not()).before_the_turn();
     assert!(sandbox.calls().is_empty(), "{args:?}");
 }
 
 #[test]
-fn a_command_line_that_cannot_be_understood() {
+fn refuses_invalid_command_lines() {
     let sandbox = Sandbox::new();
     refuses(&sandbox, &[], "a command is missing");
     refuses(&sandbox, &["nope"], "'nope'");
@@ -30,7 +27,7 @@ fn a_command_line_that_cannot_be_understood() {
 }
 
 #[test]
-fn prompts() {
+fn refuses_missing_and_ambiguous_prompts() {
     let sandbox = Sandbox::new();
     sandbox.write("p.txt", "p");
     sandbox.write("blank.txt", " \n\t");
@@ -51,7 +48,7 @@ fn prompts() {
 }
 
 #[test]
-fn ids_that_would_be_options_or_hold_control_characters() {
+fn refuses_ids_that_are_options_or_contain_control_characters() {
     let sandbox = Sandbox::new();
     for id in ["-x", "--last", "a\nb", "a\u{1b}b"] {
         let option = format!("--session-id={id}");
@@ -63,7 +60,7 @@ fn ids_that_would_be_options_or_hold_control_characters() {
 }
 
 #[test]
-fn numbers_of_seconds() {
+fn refuses_invalid_deadlines() {
     let sandbox = Sandbox::new();
     for seconds in ["0", "-0", "-5", "nan", "inf", "x", "", "1,5"] {
         refuses(
@@ -79,7 +76,7 @@ fn numbers_of_seconds() {
 }
 
 #[test]
-fn files_that_are_missing_or_folders() {
+fn refuses_missing_files_and_directories() {
     let sandbox = Sandbox::new();
     sandbox.write("folder.md/x", "");
     sandbox.write("role.txt", "");
@@ -104,7 +101,7 @@ fn files_that_are_missing_or_folders() {
 
 #[test]
 #[cfg(unix)] // Windows has neither in the file system
-fn pipes_that_nobody_writes_to_and_devices() {
+fn refuses_pipes_without_a_writer_and_devices() {
     let sandbox = Sandbox::new();
     for name in ["pipe", "pipe.md"] {
         let path = sandbox.workspace().join(name);
@@ -124,7 +121,7 @@ fn pipes_that_nobody_writes_to_and_devices() {
 
 #[test]
 #[cfg(unix)] // elsewhere arguments are Unicode
-fn text_that_is_no_utf_8() {
+fn refuses_text_that_is_not_utf_8() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let sandbox = Sandbox::new();
@@ -137,9 +134,7 @@ fn text_that_is_no_utf_8() {
         (&["--backend", "claude", "list-sessions", "--mapping-file"], "--mapping-file"),
     ] {
         let mut command = sandbox.cmd(&["--error-format", "json"]);
-        let failure = command.args(before).arg(bad).run().failed(2, "usage");
-        assert!(failure.message.contains(names), "{}", failure.message);
-        assert!(failure.message.contains("UTF-8"), "{}", failure.message);
+        command.args(before).arg(bad).run().failed(2, "usage").message(contains(names)).message(contains("UTF-8"));
     }
     let workspace = sandbox.root().join(bad);
     std::fs::create_dir(&workspace).unwrap();
@@ -148,19 +143,16 @@ fn text_that_is_no_utf_8() {
 }
 
 #[test]
-fn programs_that_are_not_there_or_cannot_be_run() {
+fn reports_missing_and_non_executable_agents() {
     let sandbox = Sandbox::new();
     sandbox.write("plain.txt", "no program");
     sandbox.write("folder/x", "");
     let call = |command: &str, exit, kind| {
         let args = [&RESUME[..], &["--prompt", "p", "--claude-cmd", command]].concat();
-        let failure = sandbox.fails(&args, exit, kind);
-        assert!(failure.message.contains(command.trim_start_matches("./")), "{}", failure.message);
-        assert_eq!(failure.turn_started, Some(false));
-        failure
+        sandbox.fails(&args, exit, kind).message(contains(command.trim_start_matches("./"))).before_the_turn()
     };
     // an alias of a shell is no program
-    assert!(call("my-alias", 127, "agent_not_found").hint.unwrap().contains("--claude-cmd"));
+    call("my-alias", 127, "agent_not_found").hint(contains("--claude-cmd"));
     call("./none", 127, "agent_not_found");
     call("./folder", 127, "agent_not_found");
     if cfg!(unix) {
@@ -171,18 +163,17 @@ fn programs_that_are_not_there_or_cannot_be_run() {
 
 #[test]
 #[cfg(unix)] // a first line that names an interpreter is Unix's
-fn an_interpreter_that_is_not_there_is_told() {
+fn reports_a_missing_interpreter() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::new();
     let script = sandbox.write("script", "#!/no/such/interpreter\n");
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     let args = [&RESUME[..], &["--prompt", "p", "--claude-cmd", "./script"]].concat();
-    let failure = sandbox.fails(&args, 126, "agent_not_executable");
-    assert!(failure.message.contains("interpreter"), "{}", failure.message);
+    sandbox.fails(&args, 126, "agent_not_executable").message(contains("interpreter"));
 }
 
 #[test]
-fn arguments_for_the_agent_that_would_change_what_answers() {
+fn refuses_agent_arguments_that_change_the_session_or_the_output() {
     let sandbox = Sandbox::new();
     for argument in ["--resume", "--continue", "-c", "--fork-session", "--session-id=x", "--output-format", "-r", "--"]
     {
@@ -195,34 +186,33 @@ fn arguments_for_the_agent_that_would_change_what_answers() {
 }
 
 #[test]
-fn errors_in_words_say_what_why_and_how_to_go_on() {
+fn text_errors_have_a_message_a_cause_and_a_hint() {
     let sandbox = Sandbox::new();
-    let output = sandbox.run(&["--backend", "claude", "resume-json", "--session-id", "i", "--prompt-file", "none"]);
-    assert_eq!(output.code, Some(2));
-    assert_eq!(output.stdout, "");
+    let output = sandbox
+        .run(&["--backend", "claude", "resume-json", "--session-id", "i", "--prompt-file", "none"])
+        .code(2)
+        .stdout("");
     if cfg!(unix) {
         let words = "error: --prompt-file none cannot be read\ncaused by: no such file or directory\n";
-        assert_eq!(output.stderr, words);
+        output.stderr(words);
     }
     let output = sandbox.run(&["--backend", "claude", "resume-json", "--session-id", "i"]);
     let words = "error: there is no prompt\nhint: add --prompt TEXT, or --prompt - to read standard input\n";
-    assert_eq!(output.stderr, words);
+    output.stderr(words);
 }
 
 #[test]
-fn help_and_version_go_to_standard_output() {
+fn help_and_version_are_printed_to_stdout() {
     let sandbox = Sandbox::new();
     for args in [&["--help"][..], &["-h"], &["--version"], &["create-session", "--help"], &["resume-stream", "-h"]] {
-        let output = sandbox.succeeds(args);
-        assert_eq!(output.stderr, "");
-        assert!(output.stdout.contains("invoke-persist"), "{}", output.stdout);
+        sandbox.succeeds(args).stderr("").stdout(contains("invoke-persist"));
     }
-    let help = sandbox.succeeds(&["--help"]).stdout;
+    let help = sandbox.succeeds(&["--help"]).stdout_text();
     let (_, commands) = help.split_once("Commands:\n").unwrap();
     let commands: Vec<_> = commands.lines().map_while(|line| line.trim().split_once("  ")).collect();
     assert_eq!(commands.len(), 14, "{help}");
     for (name, about) in commands {
-        let own = sandbox.succeeds(&[name, "--help"]).stdout;
+        let own = sandbox.succeeds(&[name, "--help"]).stdout_text();
         assert_eq!(own.lines().next(), Some(about.trim()), "{name}");
     }
     assert!(help.contains("Exit status:") && !help.contains("echo-agent"), "{help}");

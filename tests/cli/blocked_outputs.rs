@@ -92,7 +92,7 @@ fn deadline_holds_while_a_note_about_waiting_is_not_read() {
     let mut second = start(sandbox.cmd(&resume(&["--deadline-seconds", "2"])), &pipe, false);
     assert_eq!(status_of(&mut second), Some(124));
     sandbox.allow("go");
-    first.wait(SOON).succeeded();
+    first.wait(SOON).success();
 }
 
 #[test]
@@ -123,51 +123,72 @@ fn notes_that_were_not_read_in_time_are_written_once_there_is_room() {
     assert!(text.ends_with("}\n") && text.contains("no credit"), "{text}");
 }
 
+/// Starts a call at a terminal and stops the terminal's output once the agent is up.
+#[cfg(target_os = "linux")]
+fn start_at_stopped_terminal(sandbox: &Sandbox, options: &[&str]) -> (Child, Terminal) {
+    use rustix::termios::{Action, tcflow};
+    let terminal = Terminal::of_width(80);
+    let mut command = sandbox.cmd(&resume(options));
+    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.screen());
+    let child = command.spawn().unwrap();
+    wait_until(SOON, || sandbox.has_reached("up"));
+    tcflow(terminal.screen(), Action::OOff).unwrap(); // as Ctrl-S does
+    (child, terminal)
+}
+
 #[test]
 #[cfg(target_os = "linux")]
-fn stopped_terminal_holds_up_neither_the_deadline_nor_a_signal() {
-    use rustix::termios::{Action, tcflow};
-    for (limit, status) in [(&["--deadline-seconds", "2"][..], 124), (&[], 143)] {
-        let terminal = Terminal::of_width(80);
-        let sandbox = with_turn(Turn::doing([Step::create("up"), Step::wait_for("never")]));
-        let mut command = sandbox.cmd(&resume(limit));
-        command.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.screen());
-        let mut child = command.spawn().unwrap();
-        wait_until(SOON, || sandbox.has_reached("up"));
-        tcflow(terminal.screen(), Action::OOff).unwrap(); // as Ctrl-S does
-        if limit.is_empty() {
-            signal_process(child.id(), Signal::TERM);
-        }
-        assert_eq!(status_of(&mut child), Some(status));
-    }
+fn stopped_terminal_does_not_delay_the_deadline() {
+    let sandbox = with_turn(Turn::doing([Step::create("up"), Step::wait_for("never")]));
+    let (mut child, _terminal) = start_at_stopped_terminal(&sandbox, &["--deadline-seconds", "2"]);
+    assert_eq!(status_of(&mut child), Some(124));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn stopped_terminal_does_not_delay_a_signal() {
+    let sandbox = with_turn(Turn::doing([Step::create("up"), Step::wait_for("never")]));
+    let (mut child, _terminal) = start_at_stopped_terminal(&sandbox, &[]);
+    signal_process(child.id(), Signal::TERM);
+    assert_eq!(status_of(&mut child), Some(143));
 }
 
 #[test]
 fn answer_is_printed_whole_if_a_signal_comes_while_it_is_being_read() {
-    let sandbox = with_turn(Backend::Claude.answers("i", &"x".repeat(3_000_000)));
-    let mut command = sandbox.cmd(&resume(&["--model", "kept", "--print-result"]));
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until(SOON, || sandbox.mapping(Backend::Claude).contains("kept"));
-    let mut stdout = child.stdout.take().unwrap();
-    let mut first = [0; 1];
-    stdout.read_exact(&mut first).unwrap(); // the rest does not fit into the pipe
-    signal_process(child.id(), Signal::TERM);
-    let mut text = String::new();
-    stdout.read_to_string(&mut text).unwrap();
-    let mut stderr = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-    assert_eq!(status_of(&mut child), Some(143));
-    assert_eq!(text.len(), 3_000_000, "the rest and the newline after it");
-    let error: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
-    assert_eq!(
-        (&error["error"]["kind"], &error["error"]["session_id"], &error["error"]["turn_started"]),
-        (&"interrupted".into(), &"i".into(), &true.into())
-    );
+    // A busy machine may be done with printing before it notices the signal, so there are more attempts.
+    let is_interrupted = (0..5).any(|attempt| {
+        let sandbox = with_turn(Backend::Claude.answers_at_length("i", 3_000_000));
+        let mut command = sandbox.cmd(&resume(&["--model", "kept", "--print-result"]));
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until(SOON, || sandbox.mapping(Backend::Claude).contains("kept"));
+        let mut stdout = child.stdout.take().unwrap();
+        let mut first = [0; 1];
+        stdout.read_exact(&mut first).unwrap(); // the rest does not fit into the pipe
+        signal_process(child.id(), Signal::TERM);
+        std::thread::sleep(Duration::from_millis(50 * attempt));
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).unwrap();
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!(text.len(), 3_000_000, "the rest and the newline after it");
+        let status = status_of(&mut child);
+        if status == Some(0) {
+            return false;
+        }
+        assert_eq!(status, Some(143));
+        let error: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
+        assert_eq!(
+            (&error["error"]["kind"], &error["error"]["session_id"], &error["error"]["turn_started"]),
+            (&"interrupted".into(), &"i".into(), &true.into())
+        );
+        true
+    });
+    assert!(is_interrupted);
 }
 
 #[test]
 fn second_signal_ends_a_call_whose_answer_is_not_read() {
-    let sandbox = with_turn(Backend::Claude.answers("i", &"x".repeat(3_000_000)));
+    let sandbox = with_turn(Backend::Claude.answers_at_length("i", 3_000_000));
     let mut command = sandbox.cmd(&resume(&["--model", "kept"]));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     wait_until(SOON, || sandbox.mapping(Backend::Claude).contains("kept"));
@@ -207,7 +228,7 @@ fn answer_is_printed_if_a_signal_comes_before_it_is() {
         signal_process(children.trim().parse().unwrap(), Signal::TERM);
         let output = running.wait(SOON);
         let failure = output.failed(143, "interrupted");
-        assert!(output.stdout.contains(if verb == "resume-json" { "OK" } else { "i\n" }), "{}", output.stdout);
+        output.stdout(contains(if verb == "resume-json" { "OK" } else { "i\n" }));
         assert_eq!((failure.turn_started, failure.session_id.as_deref()), (Some(true), Some("i")));
         assert!(sandbox.mapping(Backend::Claude).contains("\"last_model\": \"m\""));
     }

@@ -7,12 +7,11 @@ use crate::support::*;
 const SOON: Duration = Duration::from_secs(60);
 
 fn resume(backend: Backend) -> Vec<&'static str> {
-    let backend = if backend == Backend::Claude { "claude" } else { "codex" };
-    vec!["--backend", backend, "resume-json", "--session-name", "a", "--prompt", "p"]
+    vec!["--backend", backend.name(), "resume-json", "--session-name", "a", "--prompt", "p"]
 }
 
 #[test]
-fn the_second_turn_waits_for_the_first() {
+fn second_turn_waits_for_the_first() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.save(backend, "a", "i");
@@ -22,8 +21,9 @@ fn the_second_turn_waits_for_the_first() {
         ]);
         let first = sandbox.start(&resume(backend));
         wait_until(SOON, || sandbox.has_reached("up"));
-        let failure = sandbox.fails(&[&resume(backend)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
-        assert!(failure.message.contains(&format!("process {}", first.pid())), "{}", failure.message);
+        let failure = sandbox
+            .fails(&[&resume(backend)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy")
+            .message(contains(format!("process {}", first.pid())));
         assert_eq!((failure.turn_started, failure.session_id.as_deref()), (Some(false), Some("i")));
         // the same session by another name, and by its id
         sandbox.save(backend, "b", "i");
@@ -33,20 +33,21 @@ fn the_second_turn_waits_for_the_first() {
         let by_id =
             ["--backend", backend.name(), "resume-json", "--session-id", "I", "--prompt", "p", "--if-busy", "fail"];
         sandbox.fails(&by_id, 5, "session_busy");
-        let late = sandbox.fails(&[&resume(backend)[..], &["--deadline-seconds", "0.2"]].concat(), 124, "deadline");
-        assert_eq!(late.turn_started, Some(false));
+        sandbox
+            .fails(&[&resume(backend)[..], &["--deadline-seconds", "0.2"]].concat(), 124, "deadline")
+            .before_the_turn();
         let second = sandbox.start(&resume(backend));
         wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
         assert_eq!(sandbox.calls().len(), 1, "the second one has not begun");
         sandbox.allow("go");
-        first.wait(SOON).succeeded();
-        second.wait(SOON).succeeded();
+        first.wait(SOON).success();
+        second.wait(SOON).success();
         assert_eq!(sandbox.calls().len(), 2);
     }
 }
 
 #[test]
-fn the_same_id_in_another_home_of_the_agents_is_another_session() {
+fn same_id_in_another_agent_home_is_another_session() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "a", "i");
     sandbox.agent([
@@ -58,7 +59,7 @@ fn the_same_id_in_another_home_of_the_agents_is_another_session() {
     sandbox.write("vars", format!("CODEX_HOME={}", sandbox.root().display()));
     sandbox.succeeds(&[&resume(Backend::Codex)[..], &["--if-busy", "fail", "--env-file", "vars"]].concat());
     sandbox.allow("go");
-    first.wait(SOON).succeeded();
+    first.wait(SOON).success();
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn default_home_of_an_agent_is_one_place_whether_it_is_named_or_not() {
         sandbox.env(variable, sandbox.home().join(folder));
         sandbox.fails(&[&resume(backend)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
         sandbox.allow("go");
-        first.wait(SOON).succeeded();
+        first.wait(SOON).success();
     }
 }
 
@@ -95,7 +96,7 @@ fn agent_without_a_home_variable_keeps_its_sessions_in_one_place() {
     let mut elsewhere = sandbox.cmd(&call);
     elsewhere.env_remove("HOME").current_dir(sandbox.root()).run().failed(5, "session_busy");
     sandbox.allow("go");
-    first.wait(SOON).succeeded();
+    first.wait(SOON).success();
 }
 
 #[test]
@@ -113,8 +114,8 @@ fn program_that_an_ended_turn_left_waits_for_later_turns() {
         let left = sandbox.cmd(&resume(backend)).env("INVOKE_PERSIST_HELD", held).start();
         wait_until(SOON, || left.stderr_so_far().starts_with("note: waiting for the session i"));
         sandbox.allow("go");
-        later.wait(SOON).succeeded();
-        left.wait(SOON).succeeded();
+        later.wait(SOON).success();
+        left.wait(SOON).success();
         assert_eq!(sandbox.calls().len(), 3);
     }
 }
@@ -134,15 +135,15 @@ fn name_that_goes_while_a_call_waits_is_created_again() {
         wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
         sandbox.succeeds(&["--backend", backend.name(), "delete-session", "--session-name", "a"]);
         sandbox.allow("go");
-        first.wait(SOON).succeeded();
-        second.wait(SOON).succeeded();
+        first.wait(SOON).success();
+        second.wait(SOON).success();
         let list = sandbox.succeeds(&["--backend", backend.name(), "list-sessions"]).json();
         assert_eq!(list["aliases"]["a"][backend.id_key()], "new");
     }
 }
 
 #[test]
-fn several_calls_for_a_missing_name_make_one_session() {
+fn concurrent_calls_for_a_missing_name_create_one_session() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.agent([
@@ -154,7 +155,7 @@ fn several_calls_for_a_missing_name_make_one_session() {
         wait_until(SOON, || sandbox.has_reached("up"));
         sandbox.allow("go");
         for run in running {
-            run.wait(SOON).succeeded();
+            run.wait(SOON).success();
         }
         let calls = sandbox.calls();
         assert_eq!(calls.len(), 5);
@@ -163,7 +164,7 @@ fn several_calls_for_a_missing_name_make_one_session() {
 }
 
 #[test]
-fn a_call_from_inside_its_own_session_is_refused() {
+fn call_from_inside_its_own_session_is_refused() {
     for backend in Backend::BOTH {
         let mut sandbox = Sandbox::new();
         sandbox.save(backend, "a", "i");
@@ -178,10 +179,9 @@ fn a_call_from_inside_its_own_session_is_refused() {
         let held = sandbox.only_call().env["INVOKE_PERSIST_HELD"].clone().expect("the agent is told what is held");
         // as a shell inside the agent would call, whatever other sessions lie between
         sandbox.env("INVOKE_PERSIST_HELD", format!("0123,{held}"));
-        let failure = sandbox.fails(&resume(backend), 5, "session_busy");
-        assert!(failure.message.contains("inside"), "{}", failure.message);
+        sandbox.fails(&resume(backend), 5, "session_busy").message(contains("inside"));
         sandbox.allow("go");
-        outer.wait(SOON).succeeded();
+        outer.wait(SOON).success();
         // the variable counts only while the session is held
         sandbox.agent(backend.answers("i", "OK").watching(&["INVOKE_PERSIST_HELD"]));
         sandbox.succeeds(&resume(backend));
@@ -191,24 +191,24 @@ fn a_call_from_inside_its_own_session_is_refused() {
 }
 
 #[test]
-fn a_thread_that_another_program_has_open_is_waited_for_or_told() {
+fn waits_for_or_reports_a_thread_that_another_program_has_open() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "a", "i");
     let open = Turn::default().stderr("Error: thread i already has an active writer (code -32600)\n").exit(1);
     sandbox.agent([open.clone(), Backend::Codex.answers("i", "OK")]);
-    let output = sandbox.succeeds(&resume(Backend::Codex));
-    assert!(output.stderr.starts_with("note: waiting for the session i"), "{}", output.stderr);
+    sandbox.succeeds(&resume(Backend::Codex)).stderr(starts_with("note: waiting for the session i"));
     assert_eq!(sandbox.calls().len(), 2);
     sandbox.agent(open);
-    let failure = sandbox.fails(&[&resume(Backend::Codex)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
-    assert!(failure.message.contains("already has an active writer"), "{}", failure.message);
+    sandbox
+        .fails(&[&resume(Backend::Codex)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy")
+        .message(contains("already has an active writer"));
     let failure =
         sandbox.fails(&[&resume(Backend::Codex)[..], &["--deadline-seconds", "1.5"]].concat(), 124, "deadline");
     assert_eq!(failure.session_id.as_deref(), Some("i"));
 }
 
 #[test]
-fn a_name_that_changes_during_a_turn() {
+fn name_changes_during_a_turn_are_respected() {
     for backend in Backend::BOTH {
         let turn = |change: &dyn Fn(&Sandbox)| {
             let sandbox = Sandbox::new();
@@ -218,9 +218,9 @@ fn a_name_that_changes_during_a_turn() {
             wait_until(SOON, || sandbox.has_reached("up"));
             change(&sandbox);
             sandbox.allow("go");
-            let output = running.wait(SOON).succeeded();
+            let output = running.wait(SOON).success();
             let list = sandbox.succeeds(&["--backend", backend.name(), "list-sessions"]).json();
-            (list["aliases"].clone(), output.stderr)
+            (list["aliases"].clone(), output.stderr_text())
         };
         let (aliases, stderr) = turn(&|sandbox| {
             sandbox.succeeds(&["--backend", backend.name(), "rename-session", "--session-name", "a", "--to", "b"]);
@@ -246,7 +246,7 @@ fn a_name_that_changes_during_a_turn() {
 }
 
 #[test]
-fn a_turn_that_began_is_not_asked_for_again() {
+fn started_turn_is_not_retried() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "a", "i");
     // a sub-agent's trouble, not that of this session
@@ -257,20 +257,21 @@ fn a_turn_that_began_is_not_asked_for_again() {
 }
 
 #[test]
-fn a_name_that_is_being_created_is_busy() {
+fn name_is_busy_while_its_session_is_created() {
     let sandbox = Sandbox::new();
     sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
     let args = [&resume(Backend::Claude)[..], &["--if-missing", "create"]].concat();
     let first = sandbox.start(&args);
     wait_until(SOON, || sandbox.has_reached("up"));
-    let failure = sandbox.fails(&[&args[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
-    assert!(failure.message.contains(&format!("process {}", first.pid())), "{}", failure.message);
+    sandbox
+        .fails(&[&args[..], &["--if-busy", "fail"]].concat(), 5, "session_busy")
+        .message(contains(format!("process {}", first.pid())));
     sandbox.allow("go");
-    first.wait(SOON).succeeded();
+    first.wait(SOON).success();
 }
 
 #[test]
-fn a_name_that_was_renamed_and_given_away_during_a_turn() {
+fn renamed_name_is_updated_after_the_turn() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
@@ -279,13 +280,13 @@ fn a_name_that_was_renamed_and_given_away_during_a_turn() {
     sandbox.succeeds(&["--backend", "claude", "rename-session", "--session-name", "a", "--to", "b"]);
     sandbox.save(Backend::Claude, "a", "other");
     sandbox.allow("go");
-    running.wait(SOON).succeeded();
+    running.wait(SOON).success();
     let aliases = sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json()["aliases"].clone();
     assert_eq!((&aliases["b"]["last_model"], aliases["a"].get("last_model")), (&"m".into(), None));
 }
 
 #[test]
-fn what_was_deleted_during_a_turn_stays_deleted() {
+fn mapping_deleted_during_a_turn_stays_deleted() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
@@ -293,6 +294,6 @@ fn what_was_deleted_during_a_turn_stays_deleted() {
     wait_until(SOON, || sandbox.has_reached("up"));
     sandbox.succeeds(&["--backend", "claude", "delete-all-sessions"]);
     sandbox.allow("go");
-    running.wait(SOON).succeeded();
+    running.wait(SOON).success();
     assert!(!sandbox.mapping_path(Backend::Claude).exists());
 }

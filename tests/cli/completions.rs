@@ -26,9 +26,9 @@ fn question(shell: &str, words: &[&str]) -> Vec<String> {
 fn answer(sandbox: &Sandbox, shell: &str, words: &[&str]) -> (String, Vec<String>) {
     let mut command = sandbox.cmd(&[]);
     command.env(VARIABLE, shell).args(question(shell, &[&["invoke-persist"], words].concat()));
-    let output = command.run().succeeded();
-    assert_eq!(output.stderr, "", "{words:?}");
-    let mut lines = output.stdout.lines().map(|line| line.split('\t').next().unwrap().to_owned());
+    let output = command.run().success().stderr("");
+    let stdout = output.stdout_text();
+    let mut lines = stdout.lines().map(|line| line.split('\t').next().unwrap().to_owned());
     (lines.next().unwrap_or_default(), lines.collect())
 }
 
@@ -51,7 +51,7 @@ fn with_sessions() -> Sandbox {
 }
 
 #[test]
-fn every_shell_is_told_the_names_of_the_workspace() {
+fn every_shell_is_offered_the_names_of_the_workspace() {
     let sandbox = with_sessions();
     for shell in SHELLS {
         for command in ["resume-json", "resume-stream", "resolve", "rename-session", "delete-session"] {
@@ -72,7 +72,7 @@ fn every_shell_is_told_the_names_of_the_workspace() {
 }
 
 #[test]
-fn every_shell_is_told_commands_options_and_values() {
+fn every_shell_is_offered_commands_options_and_values() {
     let sandbox = Sandbox::new();
     for shell in SHELLS {
         assert_eq!(answer(&sandbox, shell, &["rena"]).1, ["rename-session"], "{shell}");
@@ -93,7 +93,7 @@ fn every_shell_is_told_commands_options_and_values() {
 }
 
 #[test]
-fn only_the_chosen_backend_s_names_are_offered() {
+fn only_names_of_the_chosen_backend_are_offered() {
     let mut sandbox = with_sessions();
     let codex = ["docs", "tests"];
     for words in [
@@ -106,14 +106,14 @@ fn only_the_chosen_backend_s_names_are_offered() {
     }
     // the name by which the program is called, whichever program is asked
     let mut command = sandbox.cmd(&["/usr/bin/codex-sessions", "resolve", "--session-name", "t"]);
-    assert_eq!(command.env(VARIABLE, "fish").run().stdout, "words\ntests\tcodex\n");
+    command.env(VARIABLE, "fish").run().stdout("words\ntests\tcodex\n");
     sandbox.env("INVOKE_PERSIST_BACKEND", "codex");
     assert_eq!(offered(&sandbox, &["resolve", "--session-name", ""]), codex);
     assert_eq!(offered(&sandbox, &["--backend", "claude", "resolve", "--session-name", ""]), ["docs", "review-src"]);
 }
 
 #[test]
-fn another_workspace_or_mapping_on_the_line_is_the_one_that_is_meant() {
+fn names_come_from_the_workspace_or_mapping_on_the_line() {
     let mut sandbox = with_sessions();
     let other = sandbox.home().join("other");
     std::fs::create_dir(&other).unwrap();
@@ -132,7 +132,7 @@ fn another_workspace_or_mapping_on_the_line_is_the_one_that_is_meant() {
 }
 
 #[test]
-fn new_names_are_left_to_the_user() {
+fn new_names_are_not_completed() {
     let sandbox = with_sessions();
     for words in [
         &["rename-session", "--session-name", "docs", "--to", ""][..],
@@ -152,14 +152,14 @@ fn ids_are_offered_with_their_names() {
     let sandbox = with_sessions();
     let ask = |option: &str| {
         let mut command = sandbox.cmd(&["invoke-persist", "--backend", "codex", "resume-json", option, ""]);
-        command.env(VARIABLE, "zsh").run().stdout
+        command.env(VARIABLE, "zsh").run().stdout_text()
     };
     assert_eq!(ask("--session-id"), "words\nid-3\ttests (codex)\nid-4\tdocs (codex)\n");
     assert_eq!(ask("--thread-id"), ask("--session-id"));
 }
 
 #[test]
-fn what_is_hidden_or_the_other_backend_s_is_not_offered() {
+fn hidden_options_and_those_of_the_other_backend_are_not_offered() {
     let sandbox = Sandbox::new();
     for words in [
         &["echo"][..],
@@ -177,7 +177,7 @@ fn what_is_hidden_or_the_other_backend_s_is_not_offered() {
 }
 
 #[test]
-fn a_name_is_put_in_so_that_the_shell_hands_it_on() {
+fn inserted_names_are_quoted_for_the_shell() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "it's \"mine\" $HOME", "i");
     for (shell, words, want) in [
@@ -193,7 +193,7 @@ fn a_name_is_put_in_so_that_the_shell_hands_it_on() {
         let got = if words[2] == "'it" {
             let line = "invoke-persist resolve --session-name 'it";
             let output = sandbox.cmd(&[line, "it"]).env(VARIABLE, shell).run();
-            output.stdout.lines().skip(1).map(str::to_owned).collect()
+            output.stdout_text().lines().skip(1).map(str::to_owned).collect()
         } else {
             answer(&sandbox, shell, words).1
         };
@@ -217,7 +217,7 @@ fn names_that_cannot_be_typed_are_not_offered() {
 }
 
 #[test]
-fn what_is_wrong_offers_nothing_says_nothing_and_makes_nothing() {
+fn invalid_input_offers_prints_and_creates_nothing() {
     let sandbox = Sandbox::new();
     let files = || std::fs::read_dir(sandbox.temp()).unwrap().count();
     let name = ["resolve", "--session-name", ""];
@@ -240,35 +240,30 @@ fn what_is_wrong_offers_nothing_says_nothing_and_makes_nothing() {
     // a call that makes no sense
     for arguments in [&[][..], &["x"]] {
         for shell in SHELLS {
-            let output = sandbox.cmd(arguments).env(VARIABLE, shell).run().succeeded();
-            assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""), "{shell} {arguments:?}");
+            sandbox.cmd(arguments).env(VARIABLE, shell).run().success().stdout("").stderr("");
         }
     }
 }
 
 #[test]
-fn a_variable_that_names_no_shell_is_told_instead_of_doing_nothing() {
+fn unknown_shell_in_the_variable_is_an_error() {
     let sandbox = Sandbox::new();
-    let output = sandbox.cmd(&["list-sessions"]).env(VARIABLE, "sh").run();
-    assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""));
-    assert!(output.stderr.contains(VARIABLE), "{}", output.stderr);
+    sandbox.cmd(&["list-sessions"]).env(VARIABLE, "sh").run().code(2).stdout("").stderr(contains(VARIABLE));
     // empty is not there
-    let output = sandbox.cmd(&["list-sessions"]).env(VARIABLE, "").run().succeeded();
-    assert!(output.stdout.starts_with('{'), "{}", output.stdout);
+    sandbox.cmd(&["list-sessions"]).env(VARIABLE, "").run().success().stdout(starts_with('{'));
 }
 
 #[test]
-fn the_script_is_for_the_command_it_was_asked_of() {
+fn script_is_for_the_command_that_printed_it() {
     let sandbox = Sandbox::new();
     for shell in SHELLS {
-        let script = sandbox.succeeds(&["completions", shell]).stdout;
+        let script = sandbox.succeeds(&["completions", shell]).stdout_text();
         assert!(script.contains(&format!("{VARIABLE}=")) || script.contains(&format!("{VARIABLE} =")), "{script}");
         let link = sandbox.program_named("codex-sessions");
-        let script = sandbox.cmd_of(&link, &["completions", shell]).run().succeeded().stdout;
+        let script = sandbox.cmd_of(&link, &["completions", shell]).run().success().stdout_text();
         assert!(script.contains("codex-sessions") && !script.contains("'invoke-persist'"), "{script}");
     }
-    let failure = sandbox.fails(&["completions", "sh"], 2, "usage");
-    assert!(failure.message.contains("'sh'"), "{}", failure.message);
+    sandbox.fails(&["completions", "sh"], 2, "usage").message(contains("'sh'"));
 }
 
 #[cfg(unix)]
@@ -279,8 +274,7 @@ fn script_is_printed_in_a_deleted_directory() {
     let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$0\" completions bash";
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", script]).arg(&program).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
-    let output = shell.run().succeeded();
-    assert!(output.stdout.contains(program.to_str().unwrap()), "{}", output.stdout);
+    shell.run().success().stdout(contains(program.to_str().unwrap()));
 }
 
 /// Real shells. They are asked as a person would ask them: by keys, in a terminal.
@@ -405,7 +399,7 @@ mod at_a_terminal {
         }
     }
 
-    fn a_turn_is_run_in_the_session_whose_name_tab_completed(shell: &Shell) {
+    fn completed_name_runs_a_turn_in_its_session(shell: &Shell) {
         let mut person = Person::at(shell);
         person.sandbox.agent(Backend::Claude.answers("id-1", "the turn is done"));
         let line = "invoke-persist resume-json --session-name review-src ";
@@ -415,7 +409,7 @@ mod at_a_terminal {
         assert!(person.sandbox.only_call().argv.iter().any(|argument| argument == "id-1"));
     }
 
-    fn only_the_backend_s_names_and_the_other_workspace_s_come(shell: &Shell) {
+    fn completes_names_of_the_chosen_backend_and_workspace(shell: &Shell) {
         let sandbox = Sandbox::new();
         sandbox.save(Backend::Claude, "review-src", "id-1");
         sandbox.save(Backend::Codex, "tests", "id-2");
@@ -434,7 +428,7 @@ mod at_a_terminal {
         person.is_shown("id-3");
     }
 
-    fn a_name_with_spaces_and_quotes_reaches_the_program_whole(shell: &Shell) {
+    fn name_with_spaces_and_quotes_reaches_the_program_unchanged(shell: &Shell) {
         for name in [r#"it's "mine" $HOME * \ {a,b};&|<>()~#?["#, "-it's mine", "it's:a=b mine", "größe `mine`"] {
             // as it is, behind a =, and within quotes that are open
             for before in ["--session-name ", "--session-name=", "--session-name '", "--session-name \""] {
@@ -550,7 +544,7 @@ mod at_a_terminal {
         }
     }
 
-    fn commands_options_and_paths_come_too(shell: &Shell) {
+    fn completes_commands_options_and_paths(shell: &Shell) {
         let mut person = Person::at(shell);
         person.sandbox.write("fold er/file.json", "{}");
         person.completes("invoke-persist rena", "invoke-persist rename-session ");
@@ -585,11 +579,11 @@ mod at_a_terminal {
     }
 
     in_every_shell! {
-        a_turn_is_run_in_the_session_whose_name_tab_completed
-        only_the_backend_s_names_and_the_other_workspace_s_come
-        a_name_with_spaces_and_quotes_reaches_the_program_whole
+        completed_name_runs_a_turn_in_its_session
+        completes_names_of_the_chosen_backend_and_workspace
+        name_with_spaces_and_quotes_reaches_the_program_unchanged
         a_hostile_name_is_data
         hostile_names_with_one_beginning_are_data
-        commands_options_and_paths_come_too
+        completes_commands_options_and_paths
     }
 }

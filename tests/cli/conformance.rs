@@ -14,7 +14,7 @@ use std::{fs, thread};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::support::{RunCommand as _, Sandbox};
+use crate::support::{AssertExt as _, RunCommand as _, Sandbox};
 
 const CASES: &str = include_str!("conformance/cases.json");
 
@@ -80,7 +80,7 @@ struct SeenCall {
 }
 
 #[test]
-fn every_recorded_case_holds() {
+fn recorded_cases_hold() {
     let cases = cases();
     assert_eq!(cases.len(), NUMBER_OF_CASES);
     all_hold(&cases, |sandbox, case| sandbox.cmd(&["--backend", &case.backend]));
@@ -90,9 +90,9 @@ fn every_recorded_case_holds() {
 #[cfg(unix)]
 #[test]
 #[ignore = "needs python3"]
-fn every_recorded_case_holds_through_the_scripts_of_the_skills() {
+fn recorded_cases_hold_through_the_skill_scripts() {
     let python = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).run();
-    let python = python.succeeded().stdout.trim().to_owned();
+    let python = python.success().stdout_text().trim().to_owned();
     all_hold(&cases(), |sandbox, case| {
         let (skill, mapping) = match case.backend.as_str() {
             "claude" => ("claude-code-invoke-persist", "claude-code-alias-mapping.json"),
@@ -173,13 +173,13 @@ impl Case {
             }
             let output = command.run();
 
-            if (output.code == Some(0)) != want.ok {
+            if (output.exit_code() == Some(0)) != want.ok {
                 let should = if want.ok { "succeed" } else { "fail" };
-                let stderr = sandbox.with_placeholders(&output.stderr);
-                faults.push(format!("{place}: should {should}, but exit status {:?}: {stderr}", output.code));
+                let stderr = sandbox.with_placeholders(&output.stderr_text());
+                faults.push(format!("{place}: should {should}, but exit status {:?}: {stderr}", output.exit_code()));
             }
             if want.ok {
-                let stdout = sandbox.with_placeholders(&output.stdout);
+                let stdout = sandbox.with_placeholders(&output.stdout_text());
                 faults.extend(difference(&format!("{place}: stdout"), &want.stdout, &stdout));
             }
             let calls = calls_seen(&sandbox, calls_before);

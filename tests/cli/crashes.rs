@@ -42,7 +42,7 @@ impl AddAssign for Tally {
 }
 
 #[test]
-fn a_killed_writer_leaves_the_old_mapping_or_the_new_one() {
+fn killed_writer_leaves_the_old_or_the_new_mapping() {
     let mut tally = Tally::default();
     thread::scope(|scope| {
         let killers: Vec<_> = (0..KILLERS).map(|_| scope.spawn(|| Killer::new().run())).collect();
@@ -92,30 +92,31 @@ impl Killer {
 
     fn write_undisturbed(&mut self) -> Duration {
         let (arguments, after) = self.next_change();
-        let output = self.sandbox.succeeds(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let finished = self.sandbox.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).wait(SOON);
+        finished.assert.success();
         self.names = after;
         assert_eq!(self.in_the_file(), self.names);
-        output.took
+        finished.took
     }
 
     /// One writer that is killed at some moment of its life, or after it.
     fn start_and_kill(&mut self) -> Tally {
         let (arguments, after) = self.next_change();
-        let delay = self.longest.mul_f64(self.random.fraction());
+        let delay = self.longest.mul_f64(self.random.f64());
         let running = self.sandbox.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         thread::sleep(delay);
         running.signal(Signal::KILL);
         let output = running.wait(SOON);
         // so that some come to their end and most do not, however busy the machine is
-        self.longest = self.longest.mul_f64(if output.code.is_some() { 0.9 } else { 1.03 });
+        self.longest = self.longest.mul_f64(if output.exit_code().is_some() { 0.9 } else { 1.03 });
 
         let mut tally = Tally::default();
         let found = self.in_the_file();
-        match output.code {
+        match output.exit_code() {
             None => tally.killed = 1,
-            Some(code) => assert_eq!(code, 0, "{output:?}"),
+            Some(code) => assert_eq!(code, 0, "{output}"),
         }
-        if output.code.is_some() || !output.stdout.is_empty() {
+        if output.exit_code().is_some() || !output.stdout_text().is_empty() {
             tally.acknowledged = 1;
             assert_eq!(found, after, "what was acknowledged is there: {arguments:?}");
         } else if found == after {
@@ -137,7 +138,7 @@ impl Killer {
     fn next_change(&mut self) -> (Vec<String>, BTreeMap<String, String>) {
         self.started += 1;
         let mut after = self.names.clone();
-        let some = self.names.keys().nth(self.random.below(self.names.len())).expect("there are names").clone();
+        let some = self.names.keys().nth(self.random.usize(..self.names.len())).expect("there are names").clone();
         let new = format!("new-{}", self.started);
         let arguments = match self.started % 3 {
             0 => {
@@ -184,7 +185,7 @@ mod flushed {
 
     #[test]
     #[ignore = "needs strace"]
-    fn a_mapping_is_flushed_before_it_is_renamed_its_folder_after_and_only_then_is_it_told() {
+    fn mapping_and_directory_are_synced_before_a_change_is_reported() {
         let installed = Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success());
         assert!(installed, "strace is missing: apt-get install strace");
         let sandbox = Sandbox::new();
@@ -242,7 +243,7 @@ mod flushed {
         command.arg(&trace).args(["-e", "trace=openat,fsync,fdatasync,?rename,renameat,renameat2,write,mkdirat", "--"]);
         let program = sandbox.cmd(&["--quiet", "--backend", "claude"]);
         command.arg(program.get_program()).args(program.get_args()).args(arguments);
-        command.run().succeeded();
+        command.run().success();
         let trace = std::fs::read_to_string(trace).expect("strace writes it");
         let mut begun = std::collections::BTreeMap::new();
         let mut calls = Vec::new();

@@ -3,13 +3,12 @@
 use crate::support::*;
 
 #[test]
-fn the_demo_shows_the_whole_round_for_both_agents() {
+fn demo_shows_every_command_for_both_agents() {
     let mut sandbox = Sandbox::new();
     sandbox.only_agents(&[]); // no agent, no account
-    let output = sandbox.succeeds(&["demo"]);
-    assert_eq!(output.stderr, "");
+    let shown = sandbox.succeeds(&["demo"]).stderr("").stdout_text();
     for backend in Backend::BOTH {
-        assert!(output.stdout.contains(&format!("# {}", backend.name())), "{}", output.stdout);
+        assert!(shown.contains(&format!("# {}", backend.name())), "{shown}");
     }
     for verb in [
         "create-session",
@@ -20,18 +19,18 @@ fn the_demo_shows_the_whole_round_for_both_agents() {
         "rename-session",
         "delete-session",
     ] {
-        let commands = output.stdout.lines().filter(|line| line.starts_with("$ invoke-persist "));
-        let shown = commands.filter(|line| line.contains(&format!(" {verb} "))).count();
-        assert!(shown >= 2, "{verb}: {}", output.stdout);
+        let commands = shown.lines().filter(|line| line.starts_with("$ invoke-persist "));
+        let count = commands.filter(|line| line.contains(&format!(" {verb} "))).count();
+        assert!(count >= 2, "{verb}: {shown}");
     }
-    assert_eq!(output.stdout.matches("turn 2: Look at src/ [model: small]").count(), 2, "{}", output.stdout);
-    assert_eq!(output.stdout.matches("turn 3: And the tests? [model: small]").count(), 2, "{}", output.stdout);
-    assert!(output.stdout.contains("turn 4: Sum up [model: small]"), "{}", output.stdout);
+    assert_eq!(shown.matches("turn 2: Look at src/ [model: small]").count(), 2, "{shown}");
+    assert_eq!(shown.matches("turn 3: And the tests? [model: small]").count(), 2, "{shown}");
+    assert!(shown.contains("turn 4: Sum up [model: small]"), "{shown}");
     assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0, "nothing is left");
 }
 
 #[test]
-fn a_job_can_be_rehearsed_with_the_echo_agent() {
+fn echo_agent_answers_for_both_agents() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_ECHO_DIR", sandbox.home().join("echo"));
     let program = env!("CARGO_BIN_EXE_invoke-persist");
@@ -40,9 +39,9 @@ fn a_job_can_be_rehearsed_with_the_echo_agent() {
         let option = format!("--{}-cmd", backend.name());
         let call = |args: &[&str]| sandbox.run(&[args, &[&option, &command]].concat());
         let id = call(&["create-session", "--session-name", "a", "--model", "m", "--init-prompt", "hello"])
-            .succeeded()
-            .stdout;
-        let result = |args: &[&str]| call(&[&["resume-json", "--print-result"], args].concat()).succeeded().stdout;
+            .success()
+            .stdout_text();
+        let result = |args: &[&str]| call(&[&["resume-json", "--print-result"], args].concat()).success().stdout_text();
         assert_eq!(result(&["--session-name", "a", "--prompt", "- x"]), "turn 2: - x [model: m]\n");
         assert_eq!(result(&["--session-id", id.trim(), "--prompt", "again"]), "turn 3: again [model: m]\n");
         let big = "x".repeat(LONG_ARGUMENT);
@@ -50,6 +49,6 @@ fn a_job_can_be_rehearsed_with_the_echo_agent() {
         assert_eq!(result(&["--session-name", "a", "--prompt", &big]), answer);
         let unknown = ["resume-json", "--session-id", "0000-1111", "--prompt", "p"];
         let output = call(&[&["--error-format", "json"][..], &unknown].concat());
-        assert!(output.failed(1, "agent_failed").message.contains("0000-1111"));
+        output.failed(1, "agent_failed").message(contains("0000-1111"));
     }
 }

@@ -18,9 +18,9 @@ fn healthy() -> Sandbox {
 /// The checks that `doctor` makes, whatever it makes of them.
 fn checks(sandbox: &Sandbox, options: &[&str]) -> Vec<Value> {
     let output = sandbox.run(&[&["doctor", "--json"][..], options].concat());
-    let report: Value = serde_json::from_str(&output.stdout).expect("it prints JSON whatever it finds");
+    let report: Value = serde_json::from_str(&output.stdout_text()).expect("it prints JSON whatever it finds");
     let failed = report["checks"].as_array().unwrap().iter().any(|check| check["status"] == "error");
-    assert_eq!((report["ok"].as_bool(), output.code), (Some(!failed), Some(i32::from(failed))), "{report}");
+    assert_eq!((report["ok"].as_bool(), output.exit_code()), (Some(!failed), Some(i32::from(failed))), "{report}");
     report["checks"].as_array().unwrap().clone()
 }
 
@@ -38,7 +38,7 @@ fn says(text: &str) -> Turn {
 }
 
 #[test]
-fn where_everything_is_there_every_line_says_so() {
+fn healthy_setup_passes_every_check() {
     let sandbox = healthy();
     let checks = checks(&sandbox, &[]);
     for check in &checks {
@@ -61,22 +61,22 @@ fn where_everything_is_there_every_line_says_so() {
 }
 
 #[test]
-fn people_get_a_line_for_each_check_and_a_way_out_for_each_fault() {
+fn text_report_has_a_line_per_check_and_a_hint_per_fault() {
     let sandbox = Sandbox::new();
     sandbox.agent(Turn::doing([]).stderr("no licence\n").exit(3));
-    let output = sandbox.run(&["--backend", "claude", "doctor"]);
-    assert_eq!(output.code, Some(1));
-    let lines: Vec<_> = output.stdout.lines().collect();
+    let output = sandbox.run(&["--backend", "claude", "doctor"]).code(1);
+    let stdout = output.stdout_text();
+    let lines: Vec<_> = stdout.lines().collect();
     assert!(lines[0].starts_with("ok       program           invoke-persist 0.1.0, "), "{lines:?}");
     assert_eq!(lines[2], "error    claude version    exit status 3: no licence");
     assert_eq!(lines[3], "                           hint: run it by hand: claude --version");
-    assert_eq!(output.stderr, "error: one check failed\nhint: see what it says on standard output\n");
+    output.stderr("error: one check failed\nhint: see what it says on standard output\n");
     let failure = sandbox.fails(&["--backend", "claude", "doctor"], 1, "io");
     assert_eq!(failure.message, "one check failed");
 }
 
 #[test]
-fn one_agent_is_enough_unless_another_is_asked_for() {
+fn missing_agent_is_an_error_only_if_requested() {
     let mut sandbox = Sandbox::new();
     sandbox.agent(says("1\n--resume --output-format -p"));
     sandbox.only_agents(&["claude"]);
@@ -96,7 +96,7 @@ fn one_agent_is_enough_unless_another_is_asked_for() {
 }
 
 #[test]
-fn a_help_without_an_option_that_is_used_is_told() {
+fn missing_option_in_the_agent_help_is_reported() {
     let sandbox = Sandbox::new();
     sandbox.agent(says(
         "2.0\n-p --output-format --resume --append-system-prompt --model --verbose --include-partial-messages --fork-session\n",
@@ -110,7 +110,7 @@ fn a_help_without_an_option_that_is_used_is_told() {
 }
 
 #[test]
-fn an_agent_that_does_not_answer_is_not_waited_for() {
+fn silent_agent_times_out() {
     let sandbox = Sandbox::new();
     sandbox.agent(Turn::doing([Step::wait_for("never")]));
     let (status, message, _) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.version");
@@ -120,7 +120,7 @@ fn an_agent_that_does_not_answer_is_not_waited_for() {
 }
 
 #[test]
-fn a_mapping_that_cannot_be_used_is_an_error() {
+fn invalid_mapping_is_an_error() {
     let sandbox = healthy();
     let folder = sandbox.home().join("names").join("agent-sessions").join(sandbox.key_of(sandbox.workspace()));
     let file = sandbox.write(folder.join(Backend::Claude.mapping_file_name()), "{");
@@ -138,7 +138,7 @@ fn a_mapping_that_cannot_be_used_is_an_error() {
 }
 
 #[test]
-fn a_temp_folder_is_no_place_for_ever() {
+fn mapping_in_a_temporary_directory_is_a_warning() {
     let mut sandbox = healthy();
     for folder in ["".into(), sandbox.temp().join("names")] {
         sandbox.env("INVOKE_PERSIST_DIR", folder);
@@ -150,7 +150,7 @@ fn a_temp_folder_is_no_place_for_ever() {
 
 #[cfg(unix)]
 #[test]
-fn a_place_that_cannot_be_used_is_an_error() {
+fn unusable_mapping_location_is_an_error() {
     let mut sandbox = healthy();
     sandbox.env("INVOKE_PERSIST_DIR", sandbox.write(sandbox.home().join("file"), "").join("names"));
     let checks = checks(&sandbox, &[]);
@@ -164,7 +164,7 @@ fn a_place_that_cannot_be_used_is_an_error() {
 
 #[cfg(unix)]
 #[test]
-fn a_place_that_cannot_be_written_is_an_error() {
+fn unwritable_mapping_location_is_an_error() {
     use std::os::unix::fs::PermissionsExt;
     let mut sandbox = healthy();
     let names = sandbox.home().join("names");
@@ -183,7 +183,7 @@ fn a_place_that_cannot_be_written_is_an_error() {
 
 #[cfg(unix)]
 #[test]
-fn a_login_shell_finds_this_program_or_another_or_none() {
+fn reports_what_the_login_shell_finds() {
     let sandbox = healthy();
     let shell = |profile: &str| {
         sandbox.write(sandbox.home().join(".bash_profile"), profile);

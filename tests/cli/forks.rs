@@ -19,7 +19,7 @@ fn fork<'a>(options: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_new_name_is_saved_and_the_old_one_stays() {
+fn fork_saves_the_new_name_and_keeps_the_old_one() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend, "new");
         let before: serde_json::Value = serde_json::from_str(&sandbox.mapping(backend)).unwrap();
@@ -48,13 +48,12 @@ fn the_new_name_is_saved_and_the_old_one_stays() {
 }
 
 #[test]
-fn settings_prompts_and_prints_are_those_of_a_resume() {
+fn fork_takes_the_same_options_as_resume() {
     let sandbox = with_session(Backend::Claude, "new");
     let options = ["--model", "other", "--reasoning-effort", "low", "--print-result", "--print-session-id"];
     sandbox.agent(Backend::Claude.answers("new", "forked").after([Step::ReadStdin]));
     let line = [&["fork-session", "--session-id", "old", "--to", "b", "--prompt", "-"][..], &options].concat();
-    let output = sandbox.run_with_input(&line, "by pipe").succeeded();
-    assert_eq!(output.stdout, "forked\nnew\n");
+    sandbox.run_with_input(&line, "by pipe").success().stdout("forked\nnew\n");
     let call = sandbox.only_call();
     assert_eq!((call.stdin_text(), call.value_of("--model")), ("by pipe", Some("other")));
     let saved = sandbox.succeeds(&["resolve", "--session-name", "b"]).json();
@@ -64,19 +63,18 @@ fn settings_prompts_and_prints_are_those_of_a_resume() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_not_overwritten_unasked() {
+fn taken_name_is_overwritten_only_with_force() {
     let sandbox = with_session(Backend::Claude, "new");
     sandbox.save(Backend::Claude, "b", "precious");
     let failure = sandbox.fails(&fork(&[]), 4, "session_exists");
     assert_eq!((failure.session_id.as_deref(), failure.turn_started), (Some("precious"), Some(false)));
     assert!(sandbox.calls().is_empty());
-    let output = sandbox.run(&fork(&["--force"])).succeeded();
-    assert_eq!(output.stderr, "note: 'b' was the name of precious before\n");
-    assert_eq!(sandbox.succeeds(&["resolve", "--session-name", "b", "--print-session-id"]).stdout, "new\n");
+    sandbox.run(&fork(&["--force"])).success().stderr("note: 'b' was the name of precious before\n");
+    sandbox.succeeds(&["resolve", "--session-name", "b", "--print-session-id"]).stdout("new\n");
 }
 
 #[test]
-fn what_is_wrong_is_told_before_the_agent_is_called() {
+fn invalid_forks_are_refused_before_the_agent_runs() {
     let sandbox = with_session(Backend::Claude, "new");
     for (line, exit_code, kind) in [
         (&["fork-session", "--session-name", "a", "--prompt", "p"][..], 2, "usage"),
@@ -95,16 +93,17 @@ fn what_is_wrong_is_told_before_the_agent_is_called() {
 }
 
 #[test]
-fn an_agent_that_does_not_fork_is_told() {
+fn reports_an_agent_that_does_not_fork() {
     let sandbox = with_session(Backend::Claude, "old");
-    let failure = sandbox.fails(&fork(&[]), 7, "agent_output_invalid");
-    assert!(failure.message.contains("answered in the session old itself"), "{}", failure.message);
-    assert_eq!(failure.turn_started, Some(true));
+    sandbox
+        .fails(&fork(&[]), 7, "agent_output_invalid")
+        .message(contains("answered in the session old itself"))
+        .after_the_turn();
     assert!(!sandbox.mapping(Backend::Claude).contains("\"b\""));
 }
 
 #[test]
-fn a_failed_fork_saves_nothing_and_tells_how_to_keep_what_was_begun() {
+fn failed_fork_saves_nothing_and_prints_how_to_adopt_the_new_session() {
     let sandbox = with_session(Backend::Codex, "new");
     let before = sandbox.mapping(Backend::Codex);
     sandbox.agent(Backend::Codex.fails("begun", "no money"));
@@ -116,7 +115,7 @@ fn a_failed_fork_saves_nothing_and_tells_how_to_keep_what_was_begun() {
 }
 
 #[test]
-fn a_failed_fork_does_not_offer_the_session_that_it_was_to_be_of() {
+fn failed_fork_does_not_offer_to_adopt_its_source() {
     let sandbox = with_session(Backend::Claude, "old");
     sandbox.agent(Backend::Claude.fails("old", "no money"));
     let failure = sandbox.fails(&fork(&[]), 1, "agent_failed");
@@ -124,13 +123,12 @@ fn a_failed_fork_does_not_offer_the_session_that_it_was_to_be_of() {
 }
 
 #[test]
-fn a_fork_waits_for_the_turn_that_is_under_way() {
+fn fork_is_busy_while_a_turn_runs() {
     let sandbox = with_session(Backend::Claude, "old");
     sandbox.agent(Backend::Claude.answers("old", "OK").after([Step::create("up"), Step::wait_for("go")]));
     let running = sandbox.start(&["resume-json", "--session-name", "a", "--prompt", "p"]);
     wait_until(std::time::Duration::from_secs(30), || sandbox.has_reached("up"));
-    let failure = sandbox.fails(&fork(&["--if-busy", "fail"]), 5, "session_busy");
-    assert!(failure.message.contains(&running.pid().to_string()), "{}", failure.message);
+    sandbox.fails(&fork(&["--if-busy", "fail"]), 5, "session_busy").message(contains(running.pid().to_string()));
     sandbox.allow("go");
-    running.wait(std::time::Duration::from_secs(30)).succeeded();
+    running.wait(std::time::Duration::from_secs(30)).success();
 }

@@ -32,10 +32,10 @@ fn blank_workspace_lists_the_current_one_and_changes_nothing() {
         sandbox.agent(backend.answers("new", "OK"));
         let before = sandbox.mapping(backend);
         let list = ["--backend", backend.name(), "list-sessions"];
-        let want = sandbox.succeeds(&list).stdout;
+        let want = sandbox.succeeds(&list).stdout_text();
         for blank in [&["--workspace-dir", ""][..], &["--workspace-dir="], &["--workspace-dir", " \t"], &["--work", ""]]
         {
-            assert_eq!(sandbox.succeeds(&[&list[..], blank].concat()).stdout, want);
+            assert_eq!(sandbox.succeeds(&[&list[..], blank].concat()).stdout_text(), want);
             for verb in [
                 &["delete-session", "--session-name", "a"][..],
                 &["delete-session", "--session-id", "i"],
@@ -59,8 +59,8 @@ fn blank_workspace_lists_the_current_one_and_changes_nothing() {
     }
     // with nothing that says whose list is meant, too
     let sandbox = Sandbox::new();
-    let want = sandbox.succeeds(&["list-sessions"]).stdout;
-    assert_eq!(sandbox.succeeds(&["list-sessions", "--workspace-dir", ""]).stdout, want);
+    let want = sandbox.succeeds(&["list-sessions"]).stdout_text();
+    assert_eq!(sandbox.succeeds(&["list-sessions", "--workspace-dir", ""]).stdout_text(), want);
 }
 
 #[test]
@@ -73,8 +73,9 @@ fn empty_value_is_said_to_be_blank_and_not_missing() {
             assert_eq!(failure.message, format!("{option} is blank"));
         }
     }
-    let failure = sandbox.fails(&["--backend", "claude", "list-sessions", "--mapping-file"], 2, "usage");
-    assert!(failure.message.contains("none was supplied"), "{}", failure.message);
+    sandbox
+        .fails(&["--backend", "claude", "list-sessions", "--mapping-file"], 2, "usage")
+        .message(contains("none was supplied"));
 }
 
 #[test]
@@ -95,7 +96,12 @@ fn shortened_options_mean_what_they_meant_for_their_agent() {
             (&["--f"], !claude),
         ] {
             let output = sandbox.run(&[&call[..], options].concat());
-            assert_eq!(output.code == Some(0), is_understood, "{backend:?} {options:?}: {}", output.stderr);
+            assert_eq!(
+                output.exit_code() == Some(0),
+                is_understood,
+                "{backend:?} {options:?}: {}",
+                output.stderr_text()
+            );
         }
         for (options, is_understood) in [
             (&["--session-i", "x"][..], true),
@@ -106,8 +112,13 @@ fn shortened_options_mean_what_they_meant_for_their_agent() {
         ] {
             let create = ["--backend", backend.name(), "create-session", "--session-name", "a", "--adopt", "i"];
             let output = sandbox.run(&[&create[..], options].concat());
-            assert_eq!(output.code == Some(0), is_understood, "{backend:?} {options:?}: {}", output.stderr);
-            assert!(!is_understood || output.stdout == "i\n");
+            assert_eq!(
+                output.exit_code() == Some(0),
+                is_understood,
+                "{backend:?} {options:?}: {}",
+                output.stderr_text()
+            );
+            assert!(!is_understood || output.stdout_text() == "i\n");
         }
     }
 }

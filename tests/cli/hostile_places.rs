@@ -36,6 +36,11 @@ const PAYING: [&[&str]; 4] = [
     &["resume-json", "--session-name", "b", "--prompt", "p", "--if-missing", "create"],
 ];
 
+/// What each of them prints.
+fn answer_of(args: &[&str]) -> &'static str {
+    if args[0] == "create-session" { "i\n" } else { "OK" }
+}
+
 fn of<'a>(backend: Backend, args: &[&'a str]) -> Vec<&'a str> {
     [&["--error-format", "json", "--backend", backend.name()], args].concat()
 }
@@ -87,43 +92,37 @@ fn with_session(backend: Backend) -> Sandbox {
 
 /// Changes fail and say how to go on, paid turns end well with a warning, and the mapping, seen at `file`, stays as it
 /// is.
-fn nothing_is_lost_where_nothing_can_be_written(
-    backend: Backend,
-    sandbox: &Sandbox,
-    file: &Path,
-    run: &dyn Fn(&[&str]) -> Output,
-) {
+fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Output) {
     let folder = file.parent().unwrap();
     let before = snapshot(folder);
     assert_eq!(before.len(), 2, "the folder and the mapping");
     for args in CHANGING {
-        let failure = run(&of(backend, args)).failed(6, "mapping_unwritable");
-        assert!(failure.hint.unwrap().contains("--mapping-file"), "{args:?}");
-        assert_eq!(failure.turn_started, Some(false));
+        run(&of(backend, args)).failed(6, "mapping_unwritable").hint(contains("--mapping-file")).before_the_turn();
         assert_eq!(snapshot(folder), before, "{args:?}: no temp file is left, and the old file is whole");
     }
     assert!(sandbox.calls().is_empty());
     for (number, args) in (1..).zip(PAYING) {
-        let output = run(&of(backend, &[args, &["--model", "m"]].concat())).succeeded();
-        assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("cannot be written"), "{output:?}");
+        run(&of(backend, &[args, &["--model", "m"]].concat()))
+            .success()
+            .stderr(starts_with("warning: ").and(contains("cannot be written")))
+            .stdout(contains(answer_of(args)));
         assert_eq!(sandbox.calls().len(), number, "{args:?}");
         assert_eq!(snapshot(folder), before, "{args:?}: no temp file is left, and the old file is whole");
-        assert!(output.stdout.contains(if args[0] == "create-session" { "i\n" } else { "OK" }), "{output:?}");
     }
     let create = ["create-session", "--session-name", "b", "--print-mapping-json"];
-    let output = run(&of(backend, &create)).succeeded();
+    let output = run(&of(backend, &create)).success();
     assert_eq!(
         (&output.json()["mapping_file_written"], &output.json()[backend.id_key()]),
         (&false.into(), &"i".into())
     );
-    assert!(output.stderr.contains("--adopt=i"), "{}", output.stderr);
+    output.stderr(contains("--adopt=i"));
     for args in READING {
-        run(&of(backend, args)).succeeded();
+        run(&of(backend, args)).success();
     }
 }
 
 #[test]
-fn a_mapping_that_no_longer_fits_is_left_as_it_is() {
+fn mapping_stays_if_the_new_one_exceeds_the_file_size_limit() {
     // a limit for the size of files, which anybody can set, in place of the disk's end: blocks of 512 bytes
     const WITH_LIMIT: &str = "ulimit -f 64; exec \"$@\"";
     for backend in Backend::BOTH {
@@ -134,86 +133,55 @@ fn a_mapping_that_no_longer_fits_is_left_as_it_is() {
             command.args(["-c", WITH_LIMIT, "sh"]).arg(program.get_program()).args(program.get_args());
             command.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run()
         };
-        nothing_is_lost_where_nothing_can_be_written(backend, &sandbox, &sandbox.mapping_path(backend), &run);
+        assert_nothing_is_lost(backend, &sandbox, &sandbox.mapping_path(backend), &run);
     }
 }
 
-/// A sandbox's mapping, laid on its disk as well.
-#[cfg(target_os = "linux")]
-fn copy_to_disk(sandbox: &Sandbox, disk: &Disk<'_>) -> PathBuf {
-    let file = sandbox.mapping_path(Backend::Claude);
-    let seen = disk.seen(&file);
-    fs::create_dir_all(seen.parent().unwrap()).unwrap();
-    fs::copy(&file, &seen).unwrap();
-    set_mode(seen.parent().unwrap(), 0o700);
-    set_mode(seen.parent().unwrap().parent().unwrap(), 0o1777);
-    seen
-}
-
 #[test]
-#[cfg(target_os = "linux")] // mount namespaces
-fn a_full_disk_loses_nothing() {
-    let backend = Backend::Claude; // codex wants a file of its own beside the mapping, which does not fit either
-    let sandbox = with_large_mapping(backend);
-    let Some(disk) = Disk::mount(&sandbox) else { return };
-    let file = copy_to_disk(&sandbox, &disk);
-    disk.fill();
-    nothing_is_lost_where_nothing_can_be_written(backend, &sandbox, &file, &|args| disk.cmd(args).run());
-}
-
-#[test]
-#[cfg(target_os = "linux")] // mount namespaces
-fn a_disk_that_can_only_be_read_is_told_before_anything_is_paid() {
-    let mut sandbox = with_session(Backend::Claude);
-    sandbox.env("INVOKE_PERSIST_DIR", sandbox.temp()); // of temp folders the next one would be taken
-    let Some(disk) = Disk::mount(&sandbox) else { return };
-    let file = copy_to_disk(&sandbox, &disk);
-    disk.make_read_only();
-    cannot_be_written(&sandbox, &file, &|args| disk.cmd(args).run());
-}
-
-#[test]
-fn a_folder_that_can_only_be_read_is_told_before_anything_is_paid() {
+fn read_only_directory_is_reported_before_a_turn() {
     let sandbox = with_session(Backend::Claude);
     let file = sandbox.mapping_path(Backend::Claude);
     set_mode(file.parent().unwrap(), 0o500);
-    bound_by_permissions(|| cannot_be_written(&sandbox, &file, &|args| sandbox.run(args)));
+    bound_by_permissions(|| assert_unwritable(&sandbox, &file, &|args| sandbox.run(args)));
     set_mode(file.parent().unwrap(), 0o700);
 }
 
 /// Names that would not be saved are not paid for; sessions that are there can be used, and the mapping can be read.
-fn cannot_be_written(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Output) {
+fn assert_unwritable(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Output) {
     let before = snapshot(file.parent().unwrap());
     for args in CHANGING.into_iter().chain([PAYING[0], PAYING[3]]) {
-        let failure = run(&of(Backend::Claude, args)).failed(6, "mapping_unwritable");
-        assert!(failure.hint.unwrap().contains("--mapping-file"), "{args:?}");
-        assert_eq!(failure.turn_started, Some(false), "{args:?}");
+        run(&of(Backend::Claude, args))
+            .failed(6, "mapping_unwritable")
+            .hint(contains("--mapping-file"))
+            .before_the_turn();
     }
     assert!(sandbox.calls().is_empty());
     for args in READING {
-        assert_eq!(run(&of(Backend::Claude, args)).succeeded().stderr, "");
+        run(&of(Backend::Claude, args)).success().stderr("");
     }
     for args in &PAYING[1..3] {
-        let output = run(&of(Backend::Claude, &[args, &["--model", "m"][..]].concat())).succeeded();
-        assert!(output.stdout.contains("OK") && output.stderr.starts_with("warning: "), "{output:?}");
+        run(&of(Backend::Claude, &[args, &["--model", "m"][..]].concat()))
+            .success()
+            .stdout(contains("OK"))
+            .stderr(starts_with("warning: "));
     }
     assert_eq!(snapshot(file.parent().unwrap()), before);
 }
 
 /// All that wants the mapping fails with this kind, before an agent is called, and says how to go on; nothing in the
 /// sandbox's temp folder changes. An id needs no mapping, and still says what is wrong with it.
-fn is_refused(sandbox: &Sandbox, kind: &str, way_on: &str) {
+fn assert_refused(sandbox: &Sandbox, kind: &str, way_on: &str) {
     let before = snapshot(&sandbox.temp());
     for args in READING.into_iter().chain(CHANGING).chain(PAYING) {
-        let failure = sandbox.run(&of(Backend::Claude, args)).failed(6, kind);
-        assert!(failure.hint.as_ref().unwrap().contains(way_on), "{args:?}: {failure:?}");
-        assert_eq!(failure.turn_started, Some(false), "{args:?}");
+        sandbox.run(&of(Backend::Claude, args)).failed(6, kind).hint(contains(way_on)).before_the_turn();
     }
     assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
-    let resolve = sandbox.run(&of(Backend::Claude, &["resolve", "--session-id", "i"])).succeeded();
-    assert!(resolve.stderr.starts_with("warning: "), "{}", resolve.stderr);
-    let resume = sandbox.run(&of(Backend::Claude, &["resume-json", "--session-id", "i", "--prompt", "p"])).succeeded();
-    assert!(resume.stderr.starts_with("warning: ") && resume.stdout.contains("OK"), "{resume:?}");
+    sandbox.run(&of(Backend::Claude, &["resolve", "--session-id", "i"])).success().stderr(starts_with("warning: "));
+    sandbox
+        .run(&of(Backend::Claude, &["resume-json", "--session-id", "i", "--prompt", "p"]))
+        .success()
+        .stderr(starts_with("warning: "))
+        .stdout(contains("OK"));
     assert_eq!(snapshot(&sandbox.temp()), before);
 }
 
@@ -238,54 +206,54 @@ const NO_MAPPINGS: [(&str, Lay); 4] = [
 ];
 
 #[test]
-fn what_is_no_mapping_is_refused_and_stays() {
+fn things_that_are_not_mappings_are_refused_and_kept() {
     for (what, lay) in NO_MAPPINGS {
         println!("{what}");
         let sandbox = with_session(Backend::Claude);
         let file = sandbox.mapping_path(Backend::Claude);
         fs::remove_file(&file).unwrap();
         lay(&file);
-        is_refused(&sandbox, "mapping_unreadable", "--mapping-file");
+        assert_refused(&sandbox, "mapping_unreadable", "--mapping-file");
     }
 }
 
 #[test]
-fn a_file_that_may_not_be_read_is_refused_and_stays() {
+fn unreadable_file_is_refused_and_kept() {
     let sandbox = with_session(Backend::Claude);
     let file = sandbox.mapping_path(Backend::Claude);
     set_mode(&file, 0o000);
-    bound_by_permissions(|| is_refused(&sandbox, "mapping_unreadable", "--mapping-file"));
+    bound_by_permissions(|| assert_refused(&sandbox, "mapping_unreadable", "--mapping-file"));
     set_mode(&file, 0o600);
     assert!(sandbox.mapping(Backend::Claude).contains("\"i\""));
 }
 
 #[test]
-fn what_gets_in_the_way_during_a_turn_costs_no_answer() {
+fn obstacles_that_appear_during_a_turn_cost_no_answer() {
     for (what, lay) in NO_MAPPINGS {
-        during_a_turn(what, &|sandbox| {
+        assert_answer_survives(what, &|sandbox| {
             let file = sandbox.mapping_path(Backend::Claude);
             fs::remove_file(&file).unwrap();
             lay(&file);
         });
     }
-    during_a_turn("a link to a file", &|sandbox| {
+    assert_answer_survives("a link to a file", &|sandbox| {
         let file = sandbox.mapping_path(Backend::Claude);
         fs::rename(&file, sandbox.temp().join("target")).unwrap();
         symlink(sandbox.temp().join("target"), &file).unwrap();
     });
-    during_a_turn("a link to a folder", &|sandbox| {
+    assert_answer_survives("a link to a folder", &|sandbox| {
         let folder = sandbox.mapping_path(Backend::Claude).parent().unwrap().to_owned();
         fs::rename(&folder, sandbox.temp().join("target")).unwrap();
         symlink(sandbox.temp().join("target"), &folder).unwrap();
     });
-    during_a_turn("a folder for everybody", &|sandbox| {
+    assert_answer_survives("a folder for everybody", &|sandbox| {
         set_mode(sandbox.mapping_path(Backend::Claude).parent().unwrap(), 0o777);
     });
 }
 
 /// The mapping's place is spoilt while the agent works. The answer is printed, a warning says what is wrong, and what is
 /// in the way stays.
-fn during_a_turn(what: &str, spoil: &dyn Fn(&Sandbox)) {
+fn assert_answer_survives(what: &str, spoil: &dyn Fn(&Sandbox)) {
     for args in PAYING {
         let sandbox = with_session(Backend::Claude);
         let answer = Backend::Claude.answers("i", "OK");
@@ -295,35 +263,35 @@ fn during_a_turn(what: &str, spoil: &dyn Fn(&Sandbox)) {
         spoil(&sandbox);
         let before = snapshot(&sandbox.temp());
         sandbox.allow("go");
-        let output = running.wait(LIMIT).succeeded();
-        assert!(output.stdout.contains(if args[0] == "create-session" { "i\n" } else { "OK" }), "{what}: {output:?}");
-        assert!(output.stderr.starts_with("warning: "), "{what}: {output:?}");
+        running.wait(LIMIT).success().stdout(contains(answer_of(args))).stderr(starts_with("warning: "));
         assert_eq!(snapshot(&sandbox.temp()), before, "{what}: {args:?}");
     }
 }
 
 #[test]
-fn a_mapping_is_not_made_larger_than_we_would_read() {
+fn mapping_does_not_grow_beyond_the_readable_size() {
     // read it is 1 MB; written, every number is on a line of its own and far indented, and all are more than we read
     let numbers = "0,".repeat(600_000) + "0";
     let numbers = "[".repeat(60) + &numbers + &"]".repeat(60);
     let text = format!("{{\"aliases\": {{\"a\": {{\"session_id\": \"i\"}}}}, \"mine\": {numbers}}}");
     let sandbox = with_session(Backend::Claude);
     sandbox.write_mapping(Backend::Claude, &text);
-    let failure = sandbox.run(&of(Backend::Claude, CHANGING[1])).failed(6, "mapping_unwritable");
-    assert!(
-        failure.message.contains("64 MiB") && failure.hint.unwrap().contains("--mapping-file"),
-        "{}",
-        failure.message
-    );
-    let output = sandbox.run(&of(Backend::Claude, &[PAYING[1], &["--model", "m"]].concat())).succeeded();
-    assert!(output.stderr.starts_with("warning: ") && output.stdout.contains("OK"), "{output:?}");
+    sandbox
+        .run(&of(Backend::Claude, CHANGING[1]))
+        .failed(6, "mapping_unwritable")
+        .message(contains("64 MiB"))
+        .hint(contains("--mapping-file"));
+    sandbox
+        .run(&of(Backend::Claude, &[PAYING[1], &["--model", "m"]].concat()))
+        .success()
+        .stderr(starts_with("warning: "))
+        .stdout(contains("OK"));
     assert!(sandbox.mapping(Backend::Claude) == text, "the old file is there");
     sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "a"]);
 }
 
 #[test]
-fn planted_links_lead_nowhere() {
+fn planted_symlinks_are_not_followed() {
     let file = |sandbox: &Sandbox| sandbox.mapping_path(Backend::Claude);
     let folder = |sandbox: &Sandbox| file(sandbox).parent().unwrap().to_owned();
     let shared = |sandbox: &Sandbox| folder(sandbox).parent().unwrap().to_owned();
@@ -334,41 +302,89 @@ fn planted_links_lead_nowhere() {
         fs::rename(place(&sandbox), sandbox.temp().join("target")).unwrap();
         symlink("target", sandbox.temp().join("same")).unwrap();
         symlink(sandbox.temp().join("same"), place(&sandbox)).unwrap();
-        is_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
+        assert_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
         // to nowhere: nothing may be made there
         let sandbox = with_session(Backend::Claude);
         fs::rename(place(&sandbox), sandbox.root().join("aside")).unwrap();
         symlink(sandbox.temp().join("nowhere"), place(&sandbox)).unwrap();
-        is_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
+        assert_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
     }
 }
 
-#[test]
-fn what_belongs_to_somebody_else_is_refused() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can give a file to somebody else");
-        return;
+/// Tests that need root, which .ci/run has.
+mod as_root {
+    use super::*;
+
+    /// A copy of the sandbox's mapping on its disk.
+    #[cfg(target_os = "linux")]
+    fn copy_to_disk(sandbox: &Sandbox, disk: &Disk<'_>) -> PathBuf {
+        let file = sandbox.mapping_path(Backend::Claude);
+        let seen = disk.seen(&file);
+        fs::create_dir_all(seen.parent().unwrap()).unwrap();
+        fs::copy(&file, &seen).unwrap();
+        set_mode(seen.parent().unwrap(), 0o700);
+        set_mode(seen.parent().unwrap().parent().unwrap(), 0o1777);
+        seen
     }
-    let give_away = |path: &Path| std::os::unix::fs::chown(path, Some(65534), None).unwrap();
-    let file = |sandbox: &Sandbox| sandbox.mapping_path(Backend::Claude);
-    let ancestor = |sandbox: &Sandbox, up: usize| file(sandbox).ancestors().nth(up).unwrap().to_owned();
-    for up in 0..3 {
-        let sandbox = with_session(Backend::Claude);
-        if up == 2 {
-            set_mode(&ancestor(&sandbox, up), 0o755);
+
+    #[test]
+    #[ignore = "needs root"]
+    #[cfg(target_os = "linux")] // mount namespaces
+    fn full_disk_loses_nothing() {
+        let backend = Backend::Claude; // codex needs another file beside the mapping, which does not fit either
+        let sandbox = with_large_mapping(backend);
+        let disk = Disk::mount(&sandbox);
+        let file = copy_to_disk(&sandbox, &disk);
+        disk.fill();
+        assert_nothing_is_lost(backend, &sandbox, &file, &|args| disk.cmd(args).run());
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    #[cfg(target_os = "linux")] // mount namespaces
+    fn read_only_disk_is_reported_before_a_turn() {
+        let mut sandbox = with_session(Backend::Claude);
+        sandbox.env("INVOKE_PERSIST_DIR", sandbox.temp()); // another temp directory would be selected otherwise
+        let disk = Disk::mount(&sandbox);
+        let file = copy_to_disk(&sandbox, &disk);
+        disk.make_read_only();
+        assert_unwritable(&sandbox, &file, &|args| disk.cmd(args).run());
+    }
+
+    fn give_away(path: &Path) {
+        std::os::unix::fs::chown(path, Some(65534), None).expect("root can give a file to another user");
+    }
+
+    /// The mapping, its directory, or the shared directory.
+    fn ancestor(sandbox: &Sandbox, up: usize) -> PathBuf {
+        sandbox.mapping_path(Backend::Claude).ancestors().nth(up).unwrap().to_owned()
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn files_of_another_user_are_refused() {
+        for up in 0..3 {
+            let sandbox = with_session(Backend::Claude);
+            if up == 2 {
+                set_mode(&ancestor(&sandbox, up), 0o755);
+            }
+            give_away(&ancestor(&sandbox, up));
+            assert_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
         }
-        give_away(&ancestor(&sandbox, up));
-        is_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
+        // the same if the file cannot even be opened
+        let sandbox = with_session(Backend::Claude);
+        give_away(&ancestor(&sandbox, 0));
+        bound_by_permissions(|| assert_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR"));
     }
-    // a shared folder that is sticky may be anybody's, as the system's own is
-    let sandbox = with_session(Backend::Claude);
-    give_away(&ancestor(&sandbox, 2));
-    sandbox.save(Backend::Claude, "b", "j");
-    sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "b"]);
-    // told as somebody else's also where it cannot even be opened
-    let sandbox = with_session(Backend::Claude);
-    give_away(&file(&sandbox));
-    bound_by_permissions(|| is_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR"));
+
+    #[test]
+    #[ignore = "needs root"]
+    fn sticky_shared_directory_of_another_user_is_accepted() {
+        let sandbox = with_session(Backend::Claude);
+        give_away(&ancestor(&sandbox, 2));
+        sandbox.save(Backend::Claude, "b", "j");
+        sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "b"]);
+    }
 }
 
 /// A link of this owner in a sticky directory that everyone may write to.
@@ -383,12 +399,9 @@ fn plant(sandbox: &Sandbox, target: &str, owner: u32) -> PathBuf {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn mapping_file_at_a_planted_link_is_refused() {
     const PRECIOUS: &str = "{\"aliases\": {\"a\": {\"session_id\": \"i\"}}}";
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can give a link to somebody else");
-        return;
-    }
     for below in ["", "m.json"] {
         let sandbox = with_session(Backend::Claude);
         let file = sandbox.write(sandbox.root().join("precious/m.json"), PRECIOUS);
@@ -396,8 +409,10 @@ fn mapping_file_at_a_planted_link_is_refused() {
         let named = if below.is_empty() { link.clone() } else { link.join(below) };
         let named = ["--mapping-file", named.to_str().unwrap()];
         for args in READING.into_iter().chain(CHANGING).chain(PAYING) {
-            let failure = sandbox.run(&of(Backend::Claude, &[args, &named].concat())).failed(6, "mapping_unsafe");
-            assert!(failure.message.contains("belongs to user 65534"), "{args:?}: {failure:?}");
+            sandbox
+                .run(&of(Backend::Claude, &[args, &named].concat()))
+                .failed(6, "mapping_unsafe")
+                .message(contains("belongs to user 65534"));
         }
         assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
         assert_eq!(fs::read_to_string(&file).unwrap(), PRECIOUS);

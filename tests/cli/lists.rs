@@ -20,7 +20,7 @@ fn all(sandbox: &Sandbox, options: &[&str]) -> Value {
 }
 
 #[test]
-fn every_mapping_of_the_user_is_listed_with_its_workspace() {
+fn all_mappings_of_the_user_are_listed_with_their_workspace() {
     let sandbox = Sandbox::new();
     assert_eq!(all(&sandbox, &[]), json!({"root": sandbox.temp(), "workspaces": []}));
     let gone = save_elsewhere(&sandbox, "gone", Backend::Codex, "old", "t");
@@ -55,7 +55,7 @@ fn every_mapping_of_the_user_is_listed_with_its_workspace() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_beside_the_others() {
+fn unreadable_mapping_is_listed_among_the_others() {
     let sandbox = Sandbox::new();
     let broken = save_elsewhere(&sandbox, "broken", Backend::Claude, "lost", "i");
     sandbox.save(Backend::Claude, "kept", "i");
@@ -74,15 +74,17 @@ fn a_file_that_cannot_be_read_is_told_beside_the_others() {
         json!({"workspace_dir": null, "exists": null, "backend": "claude", "mapping_file": file, "error": error});
     assert_eq!(told[1], want);
     for format in ["names", "table"] {
-        let output = sandbox.run(&["list-sessions", "--all-workspaces", "--format", format]).succeeded();
-        assert!(output.stdout.contains("kept") && !output.stdout.contains("lost"), "{}", output.stdout);
-        assert!(output.stderr.starts_with("warning: the mapping '"), "{}", output.stderr);
+        sandbox
+            .run(&["list-sessions", "--all-workspaces", "--format", format])
+            .success()
+            .stdout(contains("kept").and(contains("lost").not()))
+            .stderr(starts_with("warning: the mapping '"));
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn links_in_the_shared_folder_are_told_and_not_followed() {
+fn symlinks_in_the_shared_directory_are_reported_and_not_followed() {
     use std::os::unix::fs::symlink;
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "kept", "i");
@@ -98,7 +100,7 @@ fn links_in_the_shared_folder_are_told_and_not_followed() {
 }
 
 #[test]
-fn a_folder_of_ones_own_is_a_root_too_and_reading_creates_nothing() {
+fn listing_a_custom_root_creates_nothing() {
     let mut sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "in-temp", "i");
     let own = sandbox.home().join("names");
@@ -110,24 +112,23 @@ fn a_folder_of_ones_own_is_a_root_too_and_reading_creates_nothing() {
 }
 
 #[test]
-fn all_workspaces_and_one_workspace_exclude_each_other() {
+fn all_workspaces_conflicts_with_one_workspace() {
     let sandbox = Sandbox::new();
     for option in ["--workspace-dir=.", "--mapping-file=m.json"] {
-        let failure = sandbox.fails(&["list-sessions", "--all-workspaces", option], 2, "usage");
-        assert!(failure.message.contains("--all-workspaces"), "{}", failure.message);
+        sandbox.fails(&["list-sessions", "--all-workspaces", option], 2, "usage").message(contains("--all-workspaces"));
     }
 }
 
 #[test]
-fn names_of_all_workspaces_tell_where_they_are() {
+fn names_of_all_workspaces_include_the_workspace() {
     let sandbox = Sandbox::new();
     let other = save_elsewhere(&sandbox, "other", Backend::Codex, "tests", "t");
     sandbox.save(Backend::Claude, "review", "i");
     let here = sandbox.workspace().display();
     let all = ["list-sessions", "--all-workspaces", "--format", "names"];
-    assert_eq!(sandbox.succeeds(&all).stdout, format!("{other}\tcodex\ttests\n{here}\tclaude\treview\n"));
+    sandbox.succeeds(&all).stdout(format!("{other}\tcodex\ttests\n{here}\tclaude\treview\n"));
     let claude = [&["--backend", "claude"], &all[..]].concat();
-    assert_eq!(sandbox.succeeds(&claude).stdout, format!("{here}\treview\n"));
+    sandbox.succeeds(&claude).stdout(format!("{here}\treview\n"));
 }
 
 /// A mapping whose entries have a known age, or none.
@@ -148,10 +149,10 @@ fn write_aged(sandbox: &Sandbox) {
 }
 
 #[test]
-fn a_table_that_is_piped_is_uncut() {
+fn piped_table_is_not_truncated() {
     let sandbox = Sandbox::new();
     write_aged(&sandbox);
-    let table = sandbox.succeeds(&["list-sessions", "--format", "table"]).stdout;
+    let table = sandbox.succeeds(&["list-sessions", "--format", "table"]).stdout_text();
     let want = "\
 NAME           AGENT   ID                                    MODEL   EFFORT  AGE
 bad\\u{1b}[31m  claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       1m
@@ -160,7 +161,7 @@ review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h
 tests          codex   01a1fbcf-26f1-7251-a3d0-b644aaf2dc59  gpt-5   -       9d
 ";
     assert_eq!(table, want);
-    let all = sandbox.succeeds(&["list-sessions", "--all-workspaces", "--format", "table"]).stdout;
+    let all = sandbox.succeeds(&["list-sessions", "--all-workspaces", "--format", "table"]).stdout_text();
     assert!(
         all.starts_with(
             "NAME           AGENT   ID                                    MODEL   EFFORT  AGE  WORKSPACE\n"
@@ -175,23 +176,23 @@ tests          codex   01a1fbcf-26f1-7251-a3d0-b644aaf2dc59  gpt-5   -       9d
 }
 
 #[test]
-fn a_table_of_nothing_says_so_to_people_only() {
+fn empty_table_prints_a_note_on_stderr() {
     let sandbox = Sandbox::new();
-    let output = sandbox.run(&["list-sessions", "--format", "table"]).succeeded();
-    assert_eq!(
-        (output.stdout.as_str(), output.stderr.as_str()),
-        ("", "note: no sessions are named in this workspace\n")
-    );
-    let output = sandbox.run(&["list-sessions", "--all-workspaces", "--format", "table"]).succeeded();
-    assert_eq!(
-        (output.stdout.as_str(), output.stderr.as_str()),
-        ("", "note: no sessions are named in any workspace\n")
-    );
+    sandbox
+        .run(&["list-sessions", "--format", "table"])
+        .success()
+        .stdout("")
+        .stderr("note: no sessions are named in this workspace\n");
+    sandbox
+        .run(&["list-sessions", "--all-workspaces", "--format", "table"])
+        .success()
+        .stdout("")
+        .stderr("note: no sessions are named in any workspace\n");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_table_at_a_terminal_fits_it() {
+fn table_fits_the_terminal() {
     let sandbox = Sandbox::new();
     write_aged(&sandbox);
     for (width, want) in [

@@ -83,7 +83,7 @@ impl Askers {
 
 fn succeed(turns: impl IntoIterator<Item = Running>) {
     for turn in turns {
-        turn.wait(SOON).succeeded();
+        turn.wait(SOON).success();
     }
 }
 
@@ -159,18 +159,17 @@ struct Container<'a> {
 }
 
 impl<'a> Container<'a> {
-    /// `None`, and a word about it, where the system does not let us: it takes root, and some containers forbid it.
-    fn new(sandbox: &'a Sandbox, before: &'static str) -> Option<Self> {
+    /// Panics if the user is not root or the system does not allow namespaces, as some containers do not.
+    #[track_caller]
+    fn new(sandbox: &'a Sandbox, before: &'static str) -> Self {
         let user = rustix::process::geteuid().as_raw();
         let home = sandbox.root().join("account");
         fs::create_dir_all(&home).unwrap();
         sandbox.write(sandbox.root().join("passwd"), format!("me:x:{user}:0::{}:/bin/sh\n", home.display()));
         let container = Self { sandbox, before };
-        if sandbox.root().starts_with("/tmp") || container.command(&Command::new("true")).run().code != Some(0) {
-            eprintln!("SKIPPED: no container can be made here");
-            return None;
-        }
-        Some(container)
+        assert!(!sandbox.root().starts_with("/tmp"), "the container would hide the sandbox");
+        container.command(&Command::new("true")).run().success();
+        container
     }
 
     fn cmd(&self, args: &[&str]) -> Command {
@@ -210,21 +209,21 @@ fn create(name: &str) -> Vec<&str> {
 fn works(container: &Container<'_>) {
     let sandbox = container.sandbox;
     sandbox.agent(Backend::Claude.answers("i", "OK"));
-    container.cmd(&create("a")).run().succeeded();
-    let output = container.cmd(&resume("a")).run().succeeded();
-    assert_eq!(output.stderr, "");
-    let claude = |args: &[&str]| container.cmd(&[&["--backend", "claude"], args].concat()).run().succeeded();
-    assert_eq!(claude(&["create-session", "--session-name", "b"]).stderr, "");
+    container.cmd(&create("a")).run().success();
+    container.cmd(&resume("a")).run().success().stderr("");
+    let claude = |args: &[&str]| container.cmd(&[&["--backend", "claude"], args].concat()).run().success();
+    assert_eq!(claude(&["create-session", "--session-name", "b"]).stderr_text(), "");
     claude(&["rename-session", "--session-name", "a", "--to", "c"]);
     claude(&["delete-session", "--session-name", "c"]);
     claude(&["delete-all-sessions"]);
 }
 
 #[test]
+#[ignore = "needs root"]
 fn directory_for_locks_that_cannot_be_used_stops_nobody() {
     for before in [NOTHING, SQUATTED, READ_ONLY, FULL, NEARLY_FULL] {
         let mut sandbox = Sandbox::new();
-        let Some(container) = Container::new(&sandbox, before) else { return };
+        let container = Container::new(&sandbox, before);
         works(&container);
         // in the home directory only if it must be
         let second = sandbox.root().join("account/.cache/invoke-persist");
@@ -245,8 +244,7 @@ fn directory_for_locks_that_cannot_be_used_stops_nobody() {
                 if kind == "io" {
                     sandbox.save(Backend::Claude, "a", "i");
                 }
-                let failure = container.cmd(&args).run().failed(code, kind);
-                assert!(!failure.message.contains("os error"), "{}", failure.message);
+                let failure = container.cmd(&args).run().failed(code, kind).message(contains("os error").not());
                 let hint = failure.hint.unwrap();
                 assert_eq!(hint, "set INVOKE_PERSIST_DIR to a directory that you can write to", "{}", failure.message);
             }
@@ -269,19 +267,23 @@ fn long_turn(container: &Container<'_>, name: &str) -> Running {
 fn exclude_each_other(first: &Container<'_>, second: &Container<'_>) {
     first.sandbox.save(Backend::Claude, "a", "i");
     let running = long_turn(first, "a");
-    let failure = second.cmd(&[&resume("a")[..], &["--if-busy", "fail"]].concat()).run().failed(5, "session_busy");
-    assert!(failure.message.contains("in another container"), "{}", failure.message);
+    second
+        .cmd(&[&resume("a")[..], &["--if-busy", "fail"]].concat())
+        .run()
+        .failed(5, "session_busy")
+        .message(contains("in another container"));
     first.sandbox.allow("go");
-    running.wait(SOON).succeeded();
+    running.wait(SOON).success();
     fs::remove_file(first.sandbox.bin().join("up")).unwrap();
     fs::remove_file(first.sandbox.bin().join("go")).unwrap();
 }
 
 #[test]
+#[ignore = "needs root"]
 fn processes_that_see_different_directories_exclude_each_other() {
     for before in [SQUATTED, READ_ONLY, FULL] {
         let sandbox = Sandbox::new();
-        let Some(spoilt) = Container::new(&sandbox, before) else { return };
+        let spoilt = Container::new(&sandbox, before);
         let whole = Container { sandbox: &sandbox, before: NOTHING };
         exclude_each_other(&spoilt, &whole);
         exclude_each_other(&whole, &spoilt);
@@ -290,10 +292,11 @@ fn processes_that_see_different_directories_exclude_each_other() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn containers_that_share_the_directory_for_mappings_exclude_each_other() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("names"));
-    let Some(container) = Container::new(&sandbox, NOTHING) else { return };
+    let container = Container::new(&sandbox, NOTHING);
     exclude_each_other(&container, &container);
     let locks = sandbox.root().join("names/locks");
     assert_eq!(fs::metadata(&locks).unwrap().permissions().mode() & 0o7777, 0o700);
@@ -301,6 +304,7 @@ fn containers_that_share_the_directory_for_mappings_exclude_each_other() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn containers_that_share_the_directory_for_mappings_lose_no_name() {
     const EACH: usize = 25;
     // the same directory at another path
@@ -310,9 +314,7 @@ fn containers_that_share_the_directory_for_mappings_lose_no_name() {
     let names = sandbox.root().join("names");
     fs::create_dir(&names).unwrap();
     sandbox.env("INVOKE_PERSIST_DIR", &names);
-    if Container::new(&sandbox, NOTHING).is_none() {
-        return;
-    }
+    Container::new(&sandbox, NOTHING);
     let running: Vec<Running> = [NOTHING, NOTHING, MOVED]
         .into_iter()
         .enumerate()
@@ -331,38 +333,47 @@ fn containers_that_share_the_directory_for_mappings_lose_no_name() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn mapping_that_is_a_mount_is_told_before_anything_is_paid() {
     const MOUNTED: &str = "mount --bind m.json m.json";
     let sandbox = Sandbox::new();
     sandbox.write("m.json", "{\"aliases\": {\"a\": {\"session_id\": \"i\"}}}");
-    let Some(container) = Container::new(&sandbox, MOUNTED) else { return };
+    let container = Container::new(&sandbox, MOUNTED);
     sandbox.agent(Backend::Claude.answers("i", "OK"));
     let file = ["--mapping-file", "m.json"];
     let paying = ["--backend", "claude", "--error-format", "json", "create-session", "--session-name", "b"];
     for args in [&paying[..], &[&resume("b")[..], &["--if-missing", "create"]].concat()] {
-        let failure = container.cmd(&[args, &file].concat()).run().failed(6, "mapping_unwritable");
-        assert!(failure.hint.unwrap().starts_with("mount its directory instead of the file"), "{}", failure.message);
+        container
+            .cmd(&[args, &file].concat())
+            .run()
+            .failed(6, "mapping_unwritable")
+            .hint(starts_with("mount its directory instead of the file"));
     }
     assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
     // a session that is there can be used, and what was paid for is told
-    let output = container.cmd(&[&resume("a")[..], &["--model", "m"], &file].concat()).run().succeeded();
-    assert!(output.stdout.contains("OK") && output.stderr.starts_with("warning: "), "{output:?}");
+    container
+        .cmd(&[&resume("a")[..], &["--model", "m"], &file].concat())
+        .run()
+        .success()
+        .stdout(contains("OK"))
+        .stderr(starts_with("warning: "));
     // and so it is where the directory is mounted
     fs::create_dir(sandbox.workspace().join("d")).unwrap();
     let whole = Container { sandbox: &sandbox, before: "mount --bind d d" };
-    whole.cmd(&[&paying[..], &["--mapping-file", "d/m.json"]].concat()).run().succeeded();
+    whole.cmd(&[&paying[..], &["--mapping-file", "d/m.json"]].concat()).run().success();
 }
 
 #[test]
+#[ignore = "needs root"]
 fn containers_exclude_each_other_from_the_first_call_on() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("not/yet"));
-    let Some(container) = Container::new(&sandbox, NOTHING) else { return };
+    let container = Container::new(&sandbox, NOTHING);
     sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
     let call = [&resume("a")[..], &["--if-missing", "create"]].concat();
     let first = container.cmd(&call).start();
     wait_until(SOON, || sandbox.has_reached("up"));
     container.cmd(&[&call[..], &["--if-busy", "fail"]].concat()).run().failed(5, "session_busy");
     sandbox.allow("go");
-    first.wait(SOON).succeeded();
+    first.wait(SOON).success();
 }

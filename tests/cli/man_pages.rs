@@ -7,7 +7,7 @@ use crate::support::*;
 
 /// The visible commands, as the page of each is called without what comes before them all.
 fn commands(sandbox: &Sandbox, of: &[&str]) -> Vec<String> {
-    let help = sandbox.succeeds(&[of, &["--help"]].concat()).stdout;
+    let help = sandbox.succeeds(&[of, &["--help"]].concat()).stdout_text();
     let Some((_, commands)) = help.split_once("Commands:\n") else { return Vec::new() };
     let commands = commands.lines().take_while(|line| !line.is_empty());
     // what is further in goes on with the line before
@@ -32,10 +32,9 @@ fn file_of(page: &[String]) -> String {
 }
 
 #[test]
-fn there_is_a_page_for_every_command_and_it_names_every_option() {
+fn every_command_has_a_page_with_every_option() {
     let sandbox = Sandbox::new();
-    let output = sandbox.succeeds(&["man", "a/b"]);
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+    sandbox.succeeds(&["man", "a/b"]).stdout("").stderr("");
     let folder = sandbox.workspace().join("a/b");
     let pages = pages(&sandbox);
     assert!(pages.len() > 14, "{pages:?}");
@@ -45,7 +44,7 @@ fn there_is_a_page_for_every_command_and_it_names_every_option() {
     for page in &pages {
         let text = fs::read_to_string(folder.join(file_of(page))).unwrap().replace("\\-", "-");
         let words: Vec<_> = page.iter().map(String::as_str).collect();
-        let help = sandbox.succeeds(&[&words[..], &["--help"]].concat()).stdout;
+        let help = sandbox.succeeds(&[&words[..], &["--help"]].concat()).stdout_text();
         let is_option = |c: char| c.is_ascii_alphanumeric() || c == '-';
         let options: Vec<_> = help.split(|c| !is_option(c)).filter(|word| word.starts_with("--")).collect();
         assert!(options.contains(&"--help"), "{help}");
@@ -71,22 +70,20 @@ fn pages_are_replaced_and_other_files_stay() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_named() {
+fn error_names_an_unwritable_directory() {
     let sandbox = Sandbox::new();
     sandbox.write("file", "");
     for folder in ["file", "file/man"] {
-        let failure = sandbox.fails(&["man", folder], 1, "io");
-        assert!(failure.message.contains(folder), "{}", failure.message);
+        sandbox.fails(&["man", folder], 1, "io").message(contains(folder));
     }
     fs::create_dir_all(sandbox.workspace().join("man/invoke-persist-resolve.1")).unwrap();
-    let failure = sandbox.fails(&["man", "man"], 1, "io");
-    assert!(failure.message.contains("invoke-persist-resolve.1"), "{}", failure.message);
+    sandbox.fails(&["man", "man"], 1, "io").message(contains("invoke-persist-resolve.1"));
     sandbox.fails(&["man"], 2, "usage");
 }
 
 #[test]
 #[cfg(unix)]
-fn pages_are_as_open_as_the_caller_s_other_files() {
+fn pages_have_the_permissions_of_the_umask() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::new();
     let plain = sandbox.write("plain", "");
@@ -98,14 +95,18 @@ fn pages_are_as_open_as_the_caller_s_other_files() {
 #[test]
 #[cfg(unix)]
 #[ignore = "needs groff"]
-fn groff_finds_nothing_to_say_about_the_pages() {
+fn groff_accepts_every_page() {
     let sandbox = Sandbox::new();
     sandbox.succeeds(&["man", "man"]);
     for page in pages(&sandbox) {
         let file = sandbox.workspace().join("man").join(file_of(&page));
         let mut groff = std::process::Command::new("groff");
-        let output = groff.args(["-man", "-ww", "-Tutf8", "-P-cbou"]).arg(file).run().succeeded();
-        assert_eq!(output.stderr, "", "{page:?}");
-        assert!(output.stdout.contains("NAME") && output.stdout.contains("SYNOPSIS"), "{}", output.stdout);
+        groff
+            .args(["-man", "-ww", "-Tutf8", "-P-cbou"])
+            .arg(file)
+            .run()
+            .success()
+            .stderr("")
+            .stdout(contains("NAME").and(contains("SYNOPSIS")));
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use assert_cmd::assert::Assert;
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -18,11 +19,34 @@ use crate::support::*;
 const SOON: Duration = Duration::from_secs(120);
 
 const PROCESSES: usize = 64;
-/// Wine starts so many programs slowly.
-const ROUNDS: usize = if cfg!(windows) { 3 } else { 10 };
+
+/// Rounds of the tests that always run, and of those that run in CI.
+const FEW_ROUNDS: usize = 3;
+const MANY_ROUNDS: usize = 12;
 
 #[test]
-fn sixty_four_processes_with_temp_folders_of_their_own() {
+fn processes_with_different_temp_directories_are_serialized() {
+    with_different_temp_directories(FEW_ROUNDS);
+}
+
+#[test]
+#[ignore = "slow"]
+fn processes_with_different_temp_directories_are_serialized_in_many_rounds() {
+    with_different_temp_directories(MANY_ROUNDS);
+}
+
+#[test]
+fn processes_with_different_spellings_of_one_path_are_serialized() {
+    with_different_spellings(FEW_ROUNDS);
+}
+
+#[test]
+#[ignore = "slow"]
+fn processes_with_different_spellings_of_one_path_are_serialized_in_many_rounds() {
+    with_different_spellings(MANY_ROUNDS);
+}
+
+fn with_different_temp_directories(rounds: usize) {
     let sandbox = Sandbox::new();
     let root = sandbox.root().join("mine");
     let file = root.join("agent-sessions").join(sandbox.key_of(sandbox.workspace()));
@@ -40,11 +64,10 @@ fn sixty_four_processes_with_temp_folders_of_their_own() {
     for temp in ["tmp-1", "tmp-2"] {
         fs::create_dir(sandbox.root().join(temp)).unwrap();
     }
-    Crowd::new(sandbox, Backend::Claude, file, ways.into()).run();
+    Crowd::new(sandbox, Backend::Claude, file, ways.into()).run(rounds);
 }
 
-#[test]
-fn sixty_four_processes_that_spell_one_path_differently() {
+fn with_different_spellings(rounds: usize) {
     let sandbox = Sandbox::new();
     let file = sandbox.workspace().join("shared/map.json");
     let other_folder = sandbox.root().join("elsewhere");
@@ -80,7 +103,7 @@ fn sixty_four_processes_that_spell_one_path_differently() {
         folder,
     });
     let ways = ways.collect();
-    Crowd::new(sandbox, Backend::Codex, file, ways).run();
+    Crowd::new(sandbox, Backend::Codex, file, ways).run(rounds);
 }
 
 /// How a process comes to the mapping that all have in common.
@@ -142,9 +165,9 @@ impl Crowd {
         Self { sandbox, backend, file, ways, random: Random::new(), names: Names::new() }
     }
 
-    fn run(mut self) {
+    fn run(mut self, rounds: usize) {
         self.round(0, (0..PROCESSES).map(|number| vec![adopt(0, number)]).collect());
-        for round in 1..ROUNDS {
+        for round in 1..rounds {
             let groups = self.mixed(round);
             self.round(round, groups);
         }
@@ -193,7 +216,7 @@ impl Crowd {
 
         let found = self.in_the_file();
         self.check_who_was_started(&tasks, &outputs);
-        let mut groups: BTreeMap<usize, Vec<(Task, Output)>> = BTreeMap::new();
+        let mut groups: BTreeMap<usize, Vec<(Task, Assert)>> = BTreeMap::new();
         for ((group, task), output) in tasks.into_iter().zip(outputs) {
             groups.entry(group).or_default().push((task, output));
         }
@@ -261,13 +284,13 @@ impl Crowd {
     }
 
     /// The stand-in tells every new session another id, so that one saved under the wrong name is seen.
-    fn check_who_was_started(&self, tasks: &[(usize, Task)], outputs: &[Output]) {
+    fn check_who_was_started(&self, tasks: &[(usize, Task)], outputs: &[Assert]) {
         let calls = self.sandbox.calls();
         for ((_, task), output) in tasks.iter().zip(outputs) {
             let Task::Start { name } = task else { continue };
-            let call = output.stdout.trim().strip_prefix("id-new-").and_then(|call| call.parse::<usize>().ok());
-            let call = call.and_then(|call| calls.get(call)).unwrap_or_else(|| panic!("{output:?}"));
-            assert!(call.argv.iter().any(|argument| argument.contains(&format!("'{name}'"))), "{call:?} {output:?}");
+            let call = output.stdout_text().trim().strip_prefix("id-new-").and_then(|call| call.parse::<usize>().ok());
+            let call = call.and_then(|call| calls.get(call)).unwrap_or_else(|| panic!("{output}"));
+            assert!(call.argv.iter().any(|argument| argument.contains(&format!("'{name}'"))), "{call:?} {output}");
         }
     }
 }
@@ -287,36 +310,36 @@ impl Task {
     }
 
     /// Does to `names` what this task does when it comes alone. `None`: then it would have ended in another way.
-    fn alone(&self, names: &mut Names, output: &Output) -> Option<()> {
-        let said = said(output);
-        let succeeded = output.code == Some(0);
-        let failed = |code, kind: &str| output.code == Some(code) && output.failure().kind == kind;
+    fn alone(&self, names: &mut Names, output: &Assert) -> Option<()> {
+        let notes = notes(output);
+        let succeeded = output.exit_code() == Some(0);
+        let failed = |code, kind: &str| output.exit_code() == Some(code) && output.error().kind == kind;
         let as_promised = match self {
             Self::Adopt { name, overwrite: false, .. } if names.contains_key(name) => {
-                failed(4, "session_exists") && output.failure().session_id.as_ref() == Some(&names[name].id)
+                failed(4, "session_exists") && output.error().session_id.as_ref() == Some(&names[name].id)
             }
             Self::Adopt { name, id, .. } => {
                 let meaning = Meaning { id: id.clone(), model: None, created_at: None };
                 let note = names.insert(name.clone(), meaning);
                 let note = note.map(|old| format!("note: '{name}' was the name of {} before", old.id));
-                succeeded && output.stdout == format!("{id}\n") && said == note.into_iter().collect::<Vec<_>>()
+                succeeded && output.stdout_text() == format!("{id}\n") && notes == note.into_iter().collect::<Vec<_>>()
             }
             Self::Start { name } => {
-                let id = output.stdout.trim().to_owned();
+                let id = output.stdout_text().trim().to_owned();
                 names.insert(name.clone(), Meaning { id, model: None, created_at: None });
-                succeeded && said.is_empty()
+                succeeded && notes.is_empty()
             }
             Self::Resume { name, model } => {
                 names.get_mut(name)?.model = Some(model.clone());
-                succeeded && said.is_empty()
+                succeeded && notes.is_empty()
             }
             Self::Rename { from, to } => match names.remove(from) {
                 None => failed(3, "session_not_found"),
-                Some(meaning) => names.insert(to.clone(), meaning).is_none() && succeeded && said.is_empty(),
+                Some(meaning) => names.insert(to.clone(), meaning).is_none() && succeeded && notes.is_empty(),
             },
             Self::Delete { name } => {
                 let removed: Vec<_> = names.remove(name).map(|_| name).into_iter().collect();
-                succeeded && said.is_empty() && output.json()["removed_aliases"] == json!(removed)
+                succeeded && notes.is_empty() && output.json()["removed_aliases"] == json!(removed)
             }
         };
         as_promised.then_some(())
@@ -324,12 +347,13 @@ impl Task {
 }
 
 /// What it told people, but that it had to wait, which a slow machine brings about.
-fn said(output: &Output) -> Vec<&str> {
-    output.stderr.lines().filter(|line| !line.starts_with("note: waiting for ")).collect()
+fn notes(output: &Assert) -> Vec<String> {
+    let stderr = output.stderr_text();
+    stderr.lines().filter(|line| !line.starts_with("note: waiting for ")).map(str::to_owned).collect()
 }
 
 /// What the names mean in the end if these came in this order. `None`: then they would not have ended like this.
-fn in_order(order: &[&(Task, Output)], before: &Names, after: &Names) -> Option<Names> {
+fn in_order(order: &[&(Task, Assert)], before: &Names, after: &Names) -> Option<Names> {
     let mut names = before.clone();
     for (task, output) in order {
         task.alone(&mut names, output)?;
@@ -359,11 +383,11 @@ fn orders<T>(items: &[T]) -> Vec<Vec<&T>> {
 }
 
 /// Runs all of them at the same moment, as far as the system can.
-fn at_once(sandbox: &Sandbox, commands: Vec<Command>) -> Vec<Output> {
+fn at_once(sandbox: &Sandbox, commands: Vec<Command>) -> Vec<Assert> {
     let gate = gate::Gate::new(sandbox);
     let running: Vec<Running> = commands.into_iter().map(|command| gate.before(command).start()).collect();
     let _open = gate.open();
-    running.into_iter().map(|run| run.wait(SOON)).collect()
+    running.into_iter().map(|run| run.wait(SOON).assert).collect()
 }
 
 /// Holds programs back until all are there: starting them one by one takes longer than they do.
@@ -463,15 +487,15 @@ enum What {
 }
 
 #[test]
-fn a_mapping_is_removed_again_and_again_beside_those_who_fill_and_list_it() {
+fn mapping_is_removed_repeatedly_while_others_fill_and_list_it() {
     let sandbox = Sandbox::new();
     sandbox.agent(Backend::Claude.answers("@ID@", "OK"));
     let events: Mutex<Vec<Event>> = Mutex::new(Vec::new());
     let run = |arguments: &[&str]| {
         let began = Instant::now();
-        let output = sandbox.run(arguments).succeeded();
+        let output = sandbox.run(arguments).success();
         let ended = Instant::now();
-        assert_eq!(said(&output), [""; 0], "nothing is amiss");
+        assert_eq!(notes(&output), [""; 0], "nothing is amiss");
         (began, ended, output)
     };
     let note = |backend, (began, ended): (Instant, Instant), what| {

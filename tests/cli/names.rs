@@ -5,18 +5,19 @@ use serde_json::json;
 use crate::support::*;
 
 #[test]
-fn an_overwritten_name_tells_what_it_meant() {
+fn overwriting_a_name_prints_its_former_id() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
-    let output = sandbox.succeeds(&["--backend", "claude", "create-session", "--session-name", "a", "--adopt", "j"]);
-    assert_eq!(output.stdout, "j\n");
-    assert!(output.stderr.starts_with("note: ") && output.stderr.contains('i'), "{}", output.stderr);
+    sandbox
+        .succeeds(&["--backend", "claude", "create-session", "--session-name", "a", "--adopt", "j"])
+        .stdout("j\n")
+        .stderr(starts_with("note: ").and(contains('i')));
     let quiet = ["--quiet", "--backend", "claude", "create-session", "--session-name", "a", "--adopt", "k"];
-    assert_eq!(sandbox.succeeds(&quiet).stderr, "");
+    sandbox.succeeds(&quiet).stderr("");
 }
 
 #[test]
-fn a_name_that_exists_can_be_kept() {
+fn existing_name_can_be_kept() {
     let sandbox = Sandbox::new();
     for backend in Backend::BOTH {
         sandbox.agent(backend.answers("new", "OK"));
@@ -28,29 +29,27 @@ fn a_name_that_exists_can_be_kept() {
         let reused = sandbox.succeeds(&[&create[..], &["reuse", "--print-mapping-json"]].concat()).json();
         assert_eq!(reused[backend.id_key()], "old");
         assert_eq!(reused["mapping_file_written"], false);
-        assert_eq!(sandbox.succeeds(&[&create[..], &["reuse", "--adopt", "x"]].concat()).stdout, "old\n");
+        sandbox.succeeds(&[&create[..], &["reuse", "--adopt", "x"]].concat()).stdout("old\n");
         assert!(sandbox.calls().is_empty());
-        assert_eq!(sandbox.succeeds(&[&create[..], &["overwrite"]].concat()).stdout, "new\n");
+        sandbox.succeeds(&[&create[..], &["overwrite"]].concat()).stdout("new\n");
         std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
         // a name that is free is created whatever is to happen to one that is taken
         let free = ["--backend", backend.name(), "create-session", "--session-name", "free", "--if-exists", "fail"];
-        assert_eq!(sandbox.succeeds(&free).stdout, "new\n");
+        sandbox.succeeds(&free).stdout("new\n");
         std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
     }
 }
 
 #[test]
-fn an_id_does_nothing_at_creation_but_earn_a_warning() {
+fn session_id_at_creation_is_ignored_with_a_warning() {
     let sandbox = Sandbox::new();
     sandbox.agent(Backend::Claude.answers("new", "OK"));
     let create = ["--backend", "claude", "create-session", "--session-name", "a", "--session-id", "mine"];
-    let output = sandbox.succeeds(&create);
-    assert_eq!(output.stdout, "new\n");
-    assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("--adopt"), "{}", output.stderr);
+    sandbox.succeeds(&create).stdout("new\n").stderr(starts_with("warning: ").and(contains("--adopt")));
 }
 
 #[test]
-fn a_name_is_renamed_with_all_that_belongs_to_it() {
+fn rename_keeps_the_whole_entry() {
     let sandbox = Sandbox::new();
     for backend in Backend::BOTH {
         let entry = json!({backend.id_key(): "i", "last_model": "m", "mine": [1.0]});
@@ -58,8 +57,7 @@ fn a_name_is_renamed_with_all_that_belongs_to_it() {
         let rename = ["--backend", backend.name(), "rename-session", "--session-name"];
         sandbox.fails(&[&rename[..], &["none", "--to", "x"]].concat(), 3, "session_not_found");
         let before = sandbox.mapping(backend);
-        let failure = sandbox.fails(&[&rename[..], &["a", "--to", "b"]].concat(), 4, "session_exists");
-        assert!(failure.hint.unwrap().contains("--force"));
+        sandbox.fails(&[&rename[..], &["a", "--to", "b"]].concat(), 4, "session_exists").hint(contains("--force"));
         assert_eq!(sandbox.mapping(backend), before);
         let output = sandbox.succeeds(&[&rename[..], &["a", "--to", "c"]].concat());
         let file = sandbox.mapping_path(backend);
@@ -70,7 +68,7 @@ fn a_name_is_renamed_with_all_that_belongs_to_it() {
             json!(file),
             key = backend.id_key()
         );
-        assert_eq!(output.stdout, printed);
+        output.stdout(printed);
         let output = sandbox.succeeds(&[&rename[..], &["c", "--to", "b", "--force"]].concat()).json();
         assert_eq!(output[format!("replaced_{}", backend.id_key())], "j");
         let mapping: serde_json::Value = serde_json::from_str(&sandbox.mapping(backend)).unwrap();
@@ -79,7 +77,7 @@ fn a_name_is_renamed_with_all_that_belongs_to_it() {
 }
 
 #[test]
-fn renaming_to_the_same_name_is_a_mistake() {
+fn renaming_to_the_same_name_is_an_error() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     let before = sandbox.mapping(Backend::Claude);
@@ -88,21 +86,20 @@ fn renaming_to_the_same_name_is_a_mistake() {
 }
 
 #[test]
-fn a_name_whose_id_cannot_be_used_says_so() {
+fn unusable_id_of_a_name_is_reported() {
     let sandbox = Sandbox::new();
     sandbox
         .write_mapping(Backend::Claude, r#"{"aliases": {"a": {"session_id": "--last"}, "b": {"session_id": "x\ny"}}}"#);
     for (name, why) in [("a", "dash"), ("b", "control")] {
         let resolve = ["--backend", "claude", "resolve", "--session-name", name];
-        let failure = sandbox.fails(&resolve, 3, "session_not_found");
-        assert!(failure.message.contains(why), "{}", failure.message);
+        sandbox.fails(&resolve, 3, "session_not_found").message(contains(why));
     }
     assert_eq!(sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json()["alias_count"], 0);
     assert!(sandbox.calls().is_empty());
 }
 
 #[test]
-fn a_misspelt_name_is_answered_with_those_that_look_like_it() {
+fn misspelt_name_gets_suggestions() {
     let sandbox = Sandbox::new();
     for name in ["review-src", "Review-Docs", "tests", "quoted'name"] {
         sandbox.save(Backend::Claude, name, name);
@@ -127,7 +124,7 @@ fn a_misspelt_name_is_answered_with_those_that_look_like_it() {
 }
 
 #[test]
-fn a_misspelt_name_is_answered_where_nothing_tells_whose_it_is() {
+fn misspelt_name_without_a_backend_gets_suggestions() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "review-src", "i");
     let failure = sandbox.fails(&["resolve", "--session-name", "revew-src"], 2, "usage");
@@ -136,7 +133,7 @@ fn a_misspelt_name_is_answered_where_nothing_tells_whose_it_is() {
 }
 
 #[test]
-fn a_workspace_folder_may_be_named() {
+fn workspace_dir_option_selects_the_workspace() {
     let sandbox = Sandbox::new();
     sandbox.write("other/x", "");
     for backend in Backend::BOTH {
@@ -159,7 +156,7 @@ fn a_workspace_folder_may_be_named() {
 }
 
 #[test]
-fn what_reads_needs_nothing_writable_and_creates_nothing() {
+fn reading_creates_nothing() {
     let mut sandbox = Sandbox::new();
     sandbox.env("TMPDIR", sandbox.temp().join("none"));
     sandbox.env("INVOKE_PERSIST_DIR", sandbox.temp().join("mine"));
@@ -176,7 +173,7 @@ fn what_reads_needs_nothing_writable_and_creates_nothing() {
 }
 
 #[test]
-fn a_folder_of_ones_own_keeps_names_across_a_reboot() {
+fn custom_directory_holds_the_names() {
     let mut sandbox = Sandbox::new();
     let mine = sandbox.root().join("mine/deep");
     sandbox.env("INVOKE_PERSIST_DIR", &mine);
@@ -187,7 +184,7 @@ fn a_folder_of_ones_own_keeps_names_across_a_reboot() {
 }
 
 #[test]
-fn an_entry_of_the_other_agents_is_not_overwritten_unasked() {
+fn entry_of_the_other_agent_is_overwritten_only_on_request() {
     let sandbox = Sandbox::new();
     sandbox.agent(Backend::Claude.answers("new", "OK"));
     let place = ["--backend", "claude", "--error-format", "json"];
@@ -206,13 +203,12 @@ fn an_entry_of_the_other_agents_is_not_overwritten_unasked() {
     assert!(sandbox.calls().is_empty());
     write();
     let create = ["create-session", "--session-name", "b", "--mapping-file", "m.json"];
-    let output = sandbox.succeeds(&[&place[..2], &create].concat());
-    assert!(output.stderr.contains("t (codex)"), "what it meant is told: {}", output.stderr);
+    sandbox.succeeds(&[&place[..2], &create].concat()).stderr(contains("t (codex)"));
 }
 
 #[test]
 #[cfg(unix)] // pipes and links in the file system
-fn only_files_and_links_are_removed() {
+fn only_files_and_symlinks_are_removed() {
     let sandbox = Sandbox::new();
     let pipe = sandbox.workspace().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -237,7 +233,7 @@ fn hint_to_adopt_pastes_the_exact_name() {
         let program = sandbox.program_named("invoke-persist");
         let mut shell = std::process::Command::new("bash");
         shell.args(["-c", &format!("PATH=$1:$PATH; {command}"), "bash"]).arg(program.parent().unwrap());
-        shell.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run().succeeded();
+        shell.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run().success();
         let mapping: serde_json::Value = serde_json::from_str(&sandbox.mapping(Backend::Codex)).unwrap();
         assert_eq!(mapping["aliases"][name]["thread_id"], "begun", "{command}");
     }

@@ -35,8 +35,8 @@ fn failure_in_words_that_are_not_utf_8_is_a_failure() {
         for verb in ["resume-json", "resume-stream"] {
             let sandbox = with_session(backend);
             sandbox.agent(says(said));
-            let failure = sandbox.fails(&resume(backend, verb), 1, "agent_failed");
-            assert!(failure.message.ends_with("caf\u{fffd} closed"), "{}", failure.message);
+            let failure =
+                sandbox.fails(&resume(backend, verb), 1, "agent_failed").message(ends_with("caf\u{fffd} closed"));
             assert!(failure.agent.unwrap().to_string().contains("caf\u{fffd} closed"));
             assert!(!sandbox.mapping(backend).contains("last_model"), "a failed turn saves nothing");
         }
@@ -60,8 +60,7 @@ fn failure_in_json_that_is_not_quite_json_is_a_failure() {
             for verb in ["resume-json", "resume-stream"] {
                 let sandbox = with_session(backend);
                 sandbox.agent(says(format!("{before}{said}\n").as_bytes()));
-                let failure = sandbox.fails(&resume(backend, verb), 1, "agent_failed");
-                assert!(failure.message.contains(": why"), "{}", failure.message);
+                sandbox.fails(&resume(backend, verb), 1, "agent_failed").message(contains(": why"));
             }
         }
     }
@@ -76,15 +75,15 @@ fn answer_that_is_not_utf_8_is_printed_unchanged() {
         assert_eq!(sandbox.succeeds(&resume(Backend::Claude, verb)).stdout_bytes, answer);
     }
     let result = [&resume(Backend::Claude, "resume-json")[..], &["--print-result"]].concat();
-    assert_eq!(sandbox.succeeds(&result).stdout, "caf\u{fffd}\n");
-    assert_eq!(sandbox.succeeds(&["--backend", "claude", "create-session", "--session-name", "b"]).stdout, "i\n");
+    sandbox.succeeds(&result).stdout("caf\u{fffd}\n");
+    sandbox.succeeds(&["--backend", "claude", "create-session", "--session-name", "b"]).stdout("i\n");
 
     let sandbox = with_session(Backend::Codex);
     let text = b"{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"caf\xe9\"}}\n";
     sandbox.agent(says(&[b"{\"type\":\"thread.started\",\"thread_id\":\"i\"}\n", &text[..]].concat()));
     assert_eq!(sandbox.succeeds(&resume(Backend::Codex, "resume-json")).json()["final_message"], "caf\u{fffd}");
     let account = [&resume(Backend::Codex, "resume-stream")[..], &["--format", "text"]].concat();
-    assert_eq!(sandbox.succeeds(&account).stdout, "caf\u{fffd}\n");
+    sandbox.succeeds(&account).stdout("caf\u{fffd}\n");
 }
 
 #[test]
@@ -99,8 +98,7 @@ fn failure_in_a_line_that_is_too_long_to_keep_is_a_failure() {
         let flood = Step::Flood { to: Sink::Stdout, pattern: "x".to_owned(), size: Size::Bytes(TOO_LONG) };
         sandbox.agent(Turn::doing([Step::stdout(before), flood, Step::stdout(after)]));
         let output = sandbox.run(&[&["--error-format=json"], &resume(backend, "resume-stream")[..]].concat());
-        let failure = output.failed(1, "agent_failed");
-        assert!(failure.message.ends_with("xxx…"), "{}", failure.message);
+        let failure = output.failed(1, "agent_failed").message(ends_with("xxx…"));
         assert!(failure.agent.unwrap().to_string().contains("why xxx"));
         assert_eq!(failure.session_id.as_deref(), Some(if backend == Backend::Claude { "new" } else { "i" }));
         assert_eq!(output.stdout_bytes.len() as u64, (before.len() + after.len()) as u64 + TOO_LONG);
@@ -140,7 +138,7 @@ fn answer_file_that_is_not_a_file_is_not_waited_for() {
             let call = [&["--quiet"], &resume(Backend::Codex, "resume-json")[..], &options].concat();
             let output = sandbox.succeeds(&call);
             assert_eq!(output.json()["final_message"], message);
-            assert_eq!(output.stderr.contains("hold no answer"), message.is_empty(), "{}", output.stderr);
+            assert_eq!(output.stderr_text().contains("hold no answer"), message.is_empty(), "{}", output.stderr_text());
         }
     }
 }

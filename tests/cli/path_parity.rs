@@ -96,8 +96,7 @@ fn filled(sandbox: &Sandbox, text: &str) -> String {
 /// Where both mappings are for this workspace, told without writing anything.
 #[track_caller]
 fn folder_of_mappings(command: &mut Command, about: &dyn std::fmt::Debug) -> String {
-    let output = command.run();
-    assert_eq!(output.code, Some(0), "{about:?}: {}", output.stderr);
+    let output = command.run().code(0);
     let list = output.json();
     let [claude, codex] = [Backend::Claude, Backend::Codex].map(|backend| {
         let file = Path::new(list["backends"][backend.name()]["mapping_file"].as_str().unwrap()).to_owned();
@@ -109,7 +108,7 @@ fn folder_of_mappings(command: &mut Command, about: &dyn std::fmt::Debug) -> Str
 }
 
 #[test]
-fn the_temp_folder_is_the_one_that_python_takes() {
+fn temp_directory_is_the_one_python_selects() {
     let sandbox = laid_out();
     for case in table().temp_folders {
         let mut command = sandbox.cmd(&["list-sessions"]);
@@ -127,7 +126,7 @@ fn the_temp_folder_is_the_one_that_python_takes() {
 }
 
 #[test]
-fn a_workspace_is_known_by_the_path_that_python_resolves() {
+fn workspace_is_resolved_as_python_does() {
     let mut sandbox = laid_out();
     // a shell says here by which links it came; Python does not listen, so neither may we
     sandbox.env("PWD", filled(&sandbox, "{S}/link"));
@@ -138,11 +137,10 @@ fn a_workspace_is_known_by_the_path_that_python_resolves() {
             command.arg(format!("--workspace-dir={}", filled(&sandbox, given)));
         }
         let (Some(resolved), Some(name)) = (&case.resolved, &case.name) else {
-            let failure = command.run().failed(2, "usage");
-            assert!(failure.message.contains("cannot be resolved"), "{case:?}: {}", failure.message);
+            command.run().failed(2, "usage").message(contains("cannot be resolved"));
             continue;
         };
-        let digest = case.md5.clone().unwrap_or_else(|| md5(&filled(&sandbox, resolved)));
+        let digest = case.md5.clone().unwrap_or_else(|| md5_hex([filled(&sandbox, resolved)]));
         let want = format!("{}/agent-sessions/{name}-{digest}", sandbox.temp().display());
         assert_eq!(folder_of_mappings(&mut command, &case), want, "{case:?}");
     }
@@ -150,7 +148,7 @@ fn a_workspace_is_known_by_the_path_that_python_resolves() {
 
 #[test]
 #[cfg(target_os = "linux")] // elsewhere file systems take Unicode alone
-fn places_that_json_cannot_name_are_refused() {
+fn paths_that_are_not_utf_8_are_refused() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
 
@@ -161,8 +159,7 @@ fn places_that_json_cannot_name_are_refused() {
     std::os::unix::fs::symlink(&bad, &good).unwrap();
     let list = || sandbox.cmd(&["--error-format", "json", "--backend", "claude", "list-sessions"]);
     let refused = |command: &mut Command| {
-        let failure = command.run().failed(2, "usage");
-        assert!(failure.message.contains("UTF-8"), "{}", failure.message);
+        let failure = command.run().failed(2, "usage").message(contains("UTF-8"));
         failure.hint
     };
     // the way there can be named, the place cannot
@@ -186,17 +183,12 @@ fn places_that_json_cannot_name_are_refused() {
 }
 
 #[test]
-fn the_digest_that_the_cases_are_compared_with_is_pythons() {
+fn md5_of_the_tests_matches_python() {
     let recorded: Vec<_> = table().workspaces.into_iter().filter_map(|case| case.resolved.zip(case.md5)).collect();
     assert!(recorded.len() > 50, "most cases have one");
     for (resolved, digest) in recorded {
-        assert_eq!(md5(&resolved), digest, "{resolved}");
+        assert_eq!(md5_hex([&resolved]), digest, "{resolved}");
     }
-}
-
-fn md5(text: &str) -> String {
-    use md5::Digest as _;
-    md5::Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 #[test]
@@ -205,9 +197,8 @@ fn python_still_answers_as_recorded() {
     let sandbox = laid_out();
     let mut python = Command::new("python3");
     python.args(["-c", ORIGINAL, &root_of(&sandbox)]).stderr(Stdio::inherit());
-    let output = python.run_with_input(filled(&sandbox, CASES));
-    assert_eq!(output.code, Some(0), "{}", output.stderr);
-    let answers: Table = serde_json::from_str(&output.stdout.replace(&root_of(&sandbox), "{S}")).unwrap();
+    let output = python.run_with_input(filled(&sandbox, CASES)).code(0);
+    let answers: Table = serde_json::from_str(&output.stdout_text().replace(&root_of(&sandbox), "{S}")).unwrap();
     let differ: Vec<String> =
         [differing(&answers.temp_folders, &table().temp_folders), differing(&answers.workspaces, &table().workspaces)]
             .concat();

@@ -5,9 +5,7 @@ use crate::support::*;
 const BIG: usize = 5 << 20;
 
 fn resume<'a>(backend: Backend, args: &[&'a str]) -> Vec<&'a str> {
-    let backend = backend.name();
-    [&["--backend", if backend == "claude" { "claude" } else { "codex" }, "resume-json", "--session-name", "a"], args]
-        .concat()
+    [&["--backend", backend.name(), "resume-json", "--session-name", "a"], args].concat()
 }
 
 fn with_session(backend: Backend) -> Sandbox {
@@ -18,12 +16,12 @@ fn with_session(backend: Backend) -> Sandbox {
 }
 
 #[test]
-fn a_prompt_on_the_command_line_is_an_argument_and_standard_input_is_closed() {
+fn prompt_argument_is_passed_on_with_closed_stdin() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         // ours stays open and silent for as long as the call runs
         let running = sandbox.cmd(&resume(backend, &["--prompt", "it's \"x\" $HOME\n"])).start_with_open_input();
-        running.wait(std::time::Duration::from_secs(30)).succeeded();
+        running.wait(std::time::Duration::from_secs(30)).success();
         let call = sandbox.only_call();
         assert!(call.has("it's \"x\" $HOME\n"), "{:?}", call.argv);
         assert_eq!(call.stdin.unwrap().length, 0);
@@ -31,16 +29,13 @@ fn a_prompt_on_the_command_line_is_an_argument_and_standard_input_is_closed() {
 }
 
 #[test]
-fn a_prompt_that_looks_like_an_option_goes_last_behind_dashes() {
+fn prompt_that_looks_like_an_option_follows_two_dashes() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
-        for prompt in ["- fix this", "--help", "-"] {
-            let by_argument = prompt != "-"; // which is standard input
-            if by_argument {
-                sandbox.succeeds(&resume(backend, &["--prompt", prompt]));
-                let call = sandbox.last_call();
-                assert_eq!(call.argv[call.argv.len() - 2..], ["--", prompt]);
-            }
+        for prompt in ["- fix this", "--help"] {
+            sandbox.succeeds(&resume(backend, &["--prompt", prompt]));
+            let call = sandbox.last_call();
+            assert_eq!(call.argv[call.argv.len() - 2..], ["--", prompt]);
         }
         sandbox.succeeds(&resume(backend, &["--prompt=--help"]));
         assert_eq!(sandbox.last_call().argv.last().unwrap(), "--help");
@@ -48,31 +43,31 @@ fn a_prompt_that_looks_like_an_option_goes_last_behind_dashes() {
 }
 
 #[test]
-fn a_prompt_from_a_file_or_standard_input_goes_on_unchanged() {
+fn prompt_from_a_file_or_stdin_is_passed_unchanged() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         let bytes = b"\xff\x00 one\r\n\ttwo \n";
         sandbox.write("prompt", bytes);
         sandbox.succeeds(&resume(backend, &["--prompt-file", "prompt"]));
-        sandbox.run_with_input(&resume(backend, &["--prompt", "-"]), bytes).succeeded();
-        sandbox.run_with_input(&resume(backend, &["--prompt-file", "-"]), bytes).succeeded();
+        sandbox.run_with_input(&resume(backend, &["--prompt", "-"]), bytes).success();
+        sandbox.run_with_input(&resume(backend, &["--prompt-file", "-"]), bytes).success();
         for call in sandbox.calls() {
             let dash = call.argv.last().unwrap() == "-";
             assert_eq!(dash, backend == Backend::Codex, "{:?}", call.argv);
             let input = call.stdin.unwrap();
-            assert_eq!((input.length, input.md5.as_str()), (bytes.len() as u64, md5_of(bytes).as_str()));
+            assert_eq!((input.length, input.md5.as_str()), (bytes.len() as u64, md5_hex([bytes]).as_str()));
         }
     }
 }
 
 #[test]
-fn a_prompt_of_any_size_arrives() {
+fn prompts_of_any_size_arrive() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         let big = "x".repeat(BIG);
         sandbox.write("prompt", &big);
         sandbox.succeeds(&resume(backend, &["--prompt-file", "prompt"]));
-        sandbox.run_with_input(&resume(backend, &["--prompt", "-"]), &big).succeeded();
+        sandbox.run_with_input(&resume(backend, &["--prompt", "-"]), &big).success();
         let long = "y".repeat(LONG_ARGUMENT);
         sandbox.succeeds(&resume(backend, &["--prompt", &long]));
         let calls = sandbox.calls();
@@ -83,15 +78,15 @@ fn a_prompt_of_any_size_arrives() {
 }
 
 #[test]
-fn an_agent_that_does_not_read_its_input_is_not_waited_for() {
+fn agent_that_ignores_its_input_is_not_waited_for() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     sandbox.agent(Backend::Claude.answers("i", "OK"));
-    sandbox.run_with_input(&resume(Backend::Claude, &["--prompt", "-"]), "x".repeat(BIG)).succeeded();
+    sandbox.run_with_input(&resume(Backend::Claude, &["--prompt", "-"]), "x".repeat(BIG)).success();
 }
 
 #[test]
-fn standard_input_can_be_added_to_a_prompt() {
+fn stdin_can_be_appended_to_a_prompt() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         for (input, block) in [
@@ -99,18 +94,18 @@ fn standard_input_can_be_added_to_a_prompt() {
             ("one\n", "<stdin>\none\n</stdin>\n"),
             ("", "<stdin>\n</stdin>\n"),
         ] {
-            sandbox.run_with_input(&resume(backend, &["--prompt", "Look", "--stdin"]), input).succeeded();
+            sandbox.run_with_input(&resume(backend, &["--prompt", "Look", "--stdin"]), input).success();
             assert_eq!(sandbox.last_call().stdin_text(), format!("Look\n\n{block}"));
         }
         let create =
             ["--backend", backend.name(), "create-session", "--session-name", "b", "--init-prompt", "Look", "--stdin"];
-        sandbox.run_with_input(&create, "x").succeeded();
+        sandbox.run_with_input(&create, "x").success();
         assert_eq!(sandbox.last_call().stdin_text(), "Look\n\n<stdin>\nx\n</stdin>\n");
     }
 }
 
 #[test]
-fn a_role_of_any_size_arrives() {
+fn roles_of_any_size_arrive() {
     let sandbox = Sandbox::new();
     let role = "r".repeat(200_000);
     sandbox.write("big.md", &role);
@@ -128,7 +123,7 @@ fn a_role_of_any_size_arrives() {
 }
 
 #[test]
-fn the_first_prompt_of_a_missing_session_is_the_one_given() {
+fn missing_session_is_created_with_the_given_prompt() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.agent(backend.answers("new", "hi").after([Step::ReadStdin]));
@@ -157,7 +152,7 @@ fn the_first_prompt_of_a_missing_session_is_the_one_given() {
 }
 
 #[test]
-fn a_missing_session_can_start_in_a_stream() {
+fn stream_creates_a_missing_session() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.agent(backend.answers("new", "hi"));
@@ -172,8 +167,7 @@ fn a_missing_session_can_start_in_a_stream() {
             "--if-missing",
             "create",
         ];
-        let output = sandbox.succeeds(&args);
-        assert!(output.stdout.contains("\"new\""), "{}", output.stdout);
+        sandbox.succeeds(&args).stdout(contains("\"new\""));
         match backend {
             Backend::Claude => {
                 assert_eq!(sandbox.only_call().argv, ["-p", "go", "--output-format", "stream-json", "--verbose"]);
@@ -181,27 +175,21 @@ fn a_missing_session_can_start_in_a_stream() {
             Backend::Codex => assert_eq!(sandbox.only_call().argv, ["exec", "--json", "go"]),
         }
         let resolve = ["--backend", backend.name(), "resolve", "--session-name", "a", "--print-session-id"];
-        assert_eq!(sandbox.succeeds(&resolve).stdout, "new\n");
+        sandbox.succeeds(&resolve).stdout("new\n");
     }
 }
 
 #[test]
 #[cfg(unix)] // the shell's `<(…)` is a pipe
-fn a_prompt_may_come_through_a_pipe_of_the_shell() {
+fn prompt_file_can_be_a_shell_pipe() {
     let sandbox = with_session(Backend::Claude);
     let program = env!("CARGO_BIN_EXE_invoke-persist");
     let script =
         format!("exec {program} --backend claude resume-json --session-name a --prompt-file <(sleep 0.2; echo piped)");
     let mut command = std::process::Command::new("bash");
     command.args(["-c", &script]).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
-    command.run().succeeded();
+    command.run().success();
     assert_eq!(sandbox.last_call().stdin_text(), "piped\n");
-}
-
-fn md5_of(bytes: &[u8]) -> String {
-    use md5::{Digest, Md5};
-    let digits: Vec<_> = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.concat()
 }
 
 #[test]

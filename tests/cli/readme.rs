@@ -71,7 +71,7 @@ fn without_chance(sandbox: &Sandbox, text: &str) -> String {
 }
 
 #[test]
-fn every_command_prints_what_is_shown_below_it() {
+fn console_blocks_print_what_the_page_shows() {
     let mut sandbox = Sandbox::with_workspace("project");
     let program = env!("CARGO_BIN_EXE_invoke-persist");
     std::os::unix::fs::symlink(program, sandbox.bin().join("invoke-persist")).unwrap();
@@ -95,13 +95,13 @@ fn every_command_prints_what_is_shown_below_it() {
         let mut shell = std::process::Command::new("bash");
         shell.args(["-c", command]).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
         let output = shell.run();
-        let printed = without_chance(&sandbox, &[output.stdout, output.stderr].concat());
+        let printed = without_chance(&sandbox, &[output.stdout_text(), output.stderr_text()].concat());
         assert_eq!(printed, without_chance(&sandbox, &shown), "{command}");
     }
 }
 
 #[test]
-fn every_command_that_is_only_named_is_one_of_ours() {
+fn mentioned_commands_exist() {
     // `source <(invoke-persist …)` too
     let spans = README.split('`').flat_map(|span| span.split(['(', ')']));
     let spans = spans.filter(|span| span.starts_with("invoke-persist ") && !span.contains('\n'));
@@ -124,7 +124,7 @@ fn ci_script() -> String {
 }
 
 #[test]
-fn the_ci_job_goes_on_with_the_session_of_its_pull_request() {
+fn ci_job_resumes_the_session_of_its_pull_request() {
     let mut sandbox = Sandbox::with_workspace("project");
     let program = env!("CARGO_BIN_EXE_invoke-persist");
     let link = format!("#!/bin/sh\nexec '{program}' echo-agent claude \"$@\"\n");
@@ -143,17 +143,17 @@ fn the_ci_job_goes_on_with_the_session_of_its_pull_request() {
     };
     let repository = "git init -q && git -c user.name=me -c user.email=me@localhost commit -q --allow-empty -m begin \
                       && git rev-parse HEAD";
-    let base = shell(repository, "", "").succeeded().stdout.trim().to_owned();
+    let base = shell(repository, "", "").success().stdout_text().trim().to_owned();
     let review = || std::fs::read_to_string(sandbox.workspace().join("review.md")).unwrap();
     for (number, turn) in [("7", 1), ("7", 2), ("8", 1), ("7", 3)] {
-        shell(&ci_script(), number, &base).succeeded();
+        shell(&ci_script(), number, &base).success();
         assert!(review().starts_with(&format!("turn {turn}: Review these changes.")), "{}", review());
     }
-    assert_eq!(sandbox.succeeds(&["list-sessions", "--print-aliases"]).stdout, "claude\tpr-7\nclaude\tpr-8\n");
+    sandbox.succeeds(&["list-sessions", "--print-aliases"]).stdout("claude\tpr-7\nclaude\tpr-8\n");
 }
 
 #[test]
-fn the_account_of_a_turn_is_a_recorded_one() {
+fn shown_turn_is_a_recorded_one() {
     let shown = README.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the page shows one");
     assert!(shown.contains("▸ Bash  cat notes.txt"), "{shown}");
     assert!(include_str!("streams/claude-tools.txt").contains(shown), "{shown}");

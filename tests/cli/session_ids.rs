@@ -25,9 +25,8 @@ fn new_id_is_printed_by_name_and_by_id() {
             let sandbox = with_session(backend);
             sandbox.agent(backend.answers("new", "OK"));
             let call = ["--backend", backend.name(), "resume-json", selector, "--prompt", "p"];
-            let id = sandbox.run(&[&QUIET[..], &call, &[print]].concat());
-            let both = sandbox.run(&[&QUIET[..], &call, &[print, "--print-result"]].concat());
-            assert_eq!((id.stdout.as_str(), both.stdout.as_str()), ("new\n", "OK\nnew\n"), "{backend:?} {selector}");
+            let id = sandbox.run(&[&QUIET[..], &call, &[print]].concat()).stdout("new\n");
+            sandbox.run(&[&QUIET[..], &call, &[print, "--print-result"]].concat()).stdout("OK\nnew\n");
             if backend == Backend::Codex {
                 id.failed(1, "session_lost");
                 let json = sandbox.run(&[&QUIET[..], &call].concat());
@@ -35,7 +34,7 @@ fn new_id_is_printed_by_name_and_by_id() {
                 assert_eq!(json.json()["thread_id"], "new");
                 assert_eq!(json.json()["final_message"], "OK");
             } else {
-                assert_eq!((id.code, id.stderr.as_str()), (Some(0), ""));
+                id.success().stderr("");
             }
         }
     }
@@ -49,8 +48,7 @@ fn id_is_printed_as_the_agent_spells_it() {
         sandbox.agent(backend.answers("abc-def", "OK"));
         for selector in ["--session-name=a", "--session-id=ABC-DEF"] {
             let call = ["--backend", backend.name(), "resume-json", selector, "--prompt", "p", "--print-session-id"];
-            let output = sandbox.succeeds(&call);
-            assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("abc-def\n", ""), "{backend:?} {selector}");
+            sandbox.succeeds(&call).stdout("abc-def\n").stderr("");
         }
         assert!(sandbox.mapping(backend).contains("\"ABC-def\""), "it is the same session");
     }
@@ -70,14 +68,13 @@ fn new_id_that_is_neither_saved_nor_printed_is_reported_by_quiet_calls_too() {
         let sandbox = with_session(Backend::Claude);
         sandbox.agent(Backend::Claude.answers("new", "OK"));
         let output = sandbox.succeeds(&[&unsaved[..], &[verb], &call, options].concat());
-        assert_eq!(output.stdout.contains("new"), is_printed, "{verb} {options:?}: {}", output.stdout);
-        assert_eq!(output.stderr.contains("new"), !is_printed, "{verb} {options:?}: {}", output.stderr);
+        assert_eq!(output.stdout_text().contains("new"), is_printed, "{verb} {options:?}: {}", output.stdout_text());
+        assert_eq!(output.stderr_text().contains("new"), !is_printed, "{verb} {options:?}: {}", output.stderr_text());
     }
     // a name keeps it
     let sandbox = with_session(Backend::Claude);
     sandbox.agent(Backend::Claude.answers("new", "OK"));
-    let output = sandbox.succeeds(&[&unsaved[..], &["resume-json", "--session-name=a", "--prompt=p"]].concat());
-    assert_eq!(output.stderr, "");
+    sandbox.succeeds(&[&unsaved[..], &["resume-json", "--session-name=a", "--prompt=p"]].concat()).stderr("");
     assert!(sandbox.mapping(Backend::Claude).contains("\"new\""));
 }
 
@@ -91,8 +88,10 @@ fn new_id_of_a_name_that_went_during_the_turn_is_reported_by_quiet_calls_too() {
         wait_until(std::time::Duration::from_secs(60), || sandbox.has_reached("up"));
         sandbox.succeeds(&[&["--backend", "claude"], change].concat());
         sandbox.allow("go");
-        let output = running.wait(std::time::Duration::from_secs(60)).succeeded();
-        assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("new"), "{}", output.stderr);
+        running
+            .wait(std::time::Duration::from_secs(60))
+            .success()
+            .stderr(starts_with("warning: ").and(contains("new")));
     }
 }
 
@@ -109,8 +108,7 @@ fn new_id_that_cannot_be_saved_is_reported_by_quiet_calls_too() {
     std::fs::remove_dir_all(sandbox.workspace().join("deep")).unwrap();
     sandbox.write("deep", "in the way");
     sandbox.allow("go");
-    let output = running.wait(std::time::Duration::from_secs(60)).succeeded();
-    assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("new"), "{}", output.stderr);
+    running.wait(std::time::Duration::from_secs(60)).success().stderr(starts_with("warning: ").and(contains("new")));
 }
 
 #[test]
@@ -121,15 +119,12 @@ fn known_id_is_printed_where_claude_reports_none() {
         answer.as_object_mut().unwrap().extend(id.map(|id| ("session_id".to_owned(), id)));
         sandbox.agent(Turn::default().stdout(&answer.to_string()));
         let resume = ["--backend=claude", "resume-json", "--session-name=a", "--prompt=p", "--print-session-id"];
-        let output = sandbox.succeeds(&resume);
-        assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("old\n", ""), "{answer}");
+        sandbox.succeeds(&resume).stdout("old\n").stderr("");
     }
     // one that no call could be about is reported and not taken
     sandbox.agent(Backend::Claude.answers("--last", "OK"));
     let resume = ["--quiet", "--backend=claude", "resume-json", "--session-name=a", "--prompt=p", "--print-session-id"];
-    let output = sandbox.succeeds(&resume);
-    assert_eq!(output.stdout, "old\n");
-    assert!(output.stderr.contains("--last"), "{}", output.stderr);
+    sandbox.succeeds(&resume).stdout("old\n").stderr(contains("--last"));
 }
 
 #[test]
@@ -143,7 +138,7 @@ fn new_id_is_reported_by_a_turn_that_fails() {
             let call = ["--backend", "claude", verb, selector, "--prompt", "p"];
             let failure = sandbox.fails(&call, 1, "agent_failed");
             assert_eq!(failure.session_id.as_deref(), Some("new"), "{verb} {selector}");
-            let words = sandbox.run(&[&["--quiet"], &call[..]].concat()).stderr;
+            let words = sandbox.run(&[&["--quiet"], &call[..]].concat()).stderr_text();
             let command = format!("create-session {option} --adopt=new");
             assert!(words.contains(&command), "{words}");
             assert_eq!(sandbox.mapping(Backend::Claude), before, "a failed turn saves nothing");

@@ -70,22 +70,19 @@ fn write_older(sandbox: &Sandbox, folder: &Path) {
 }
 
 #[test]
-fn both_skills_go_to_every_host_that_is_there() {
+fn both_skills_are_installed_for_every_detected_host() {
     let sandbox = repository();
     let output = sandbox.succeeds(&["skill", "install"]);
     for folder in user_folders(&sandbox) {
         for skill in BOTH {
             assert_eq!(tree(&folder.join(skill)), fresh(&sandbox, skill));
-            assert!(
-                output.stdout.contains(&format!("installed: {}\n", folder.join(skill).display())),
-                "{}",
-                output.stdout
-            );
+            let installed = format!("installed: {}\n", folder.join(skill).display());
+            assert!(output.stdout_text().contains(&installed), "{output}");
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
     }
-    let shell = [&output.stdout, &output.stderr].into_iter().flat_map(|text| text.lines()).last().unwrap();
-    assert!(shell.contains("login shell"), "{shell}");
+    let report = [output.stdout_text(), output.stderr_text()].concat();
+    assert!(report.lines().last().unwrap().contains("login shell"), "{report}");
     assert!(!sandbox.home().join(".claude").join("skills-replaced").exists());
     // twice
     let before = tree(&sandbox.home());
@@ -95,7 +92,7 @@ fn both_skills_go_to_every_host_that_is_there() {
 }
 
 #[test]
-fn a_host_is_there_by_its_program_or_by_its_folder() {
+fn host_is_detected_by_its_program_or_directory() {
     let mut sandbox = repository();
     sandbox.only_agents(&["codex"]);
     let installed = |sandbox: &Sandbox| {
@@ -122,7 +119,7 @@ fn hosts_scopes_and_skills_can_be_chosen() {
     fs::create_dir_all(sandbox.workspace().join("sub/.git")).unwrap();
     fs::create_dir_all(sandbox.workspace().join("sub/deep")).unwrap();
     let mut command = sandbox.cmd(&["skill", "install", "--agent", "claude", "--scope", "project", "--skill", CODEX]);
-    command.current_dir(sandbox.workspace().join("sub/deep")).run().succeeded();
+    command.current_dir(sandbox.workspace().join("sub/deep")).run().success();
     assert_eq!(
         tree(&sandbox.workspace().join("sub").join(".claude").join("skills").join(CODEX)),
         fresh(&sandbox, CODEX)
@@ -149,7 +146,7 @@ fn hosts_scopes_and_skills_can_be_chosen() {
 }
 
 #[test]
-fn an_older_one_is_updated() {
+fn older_skill_is_updated() {
     let sandbox = repository();
     let [claude, codex] = user_folders(&sandbox);
     write_older(&sandbox, &claude.join(CLAUDE));
@@ -210,7 +207,7 @@ fn precious() -> Vec<Planted> {
 }
 
 #[test]
-fn what_the_user_made_is_refused_and_with_force_kept() {
+fn user_changes_are_refused_and_kept_with_force() {
     for (state, plant) in precious() {
         let sandbox = repository();
         let skills = user_folders(&sandbox)[0].clone();
@@ -221,16 +218,17 @@ fn what_the_user_made_is_refused_and_with_force_kept() {
         let listed = sandbox.succeeds(&["skill", "list", "--json"]).json();
         assert_eq!(listed["skills"][0]["state"], state);
         for verb in ["install", "uninstall"] {
-            let failure = sandbox.fails(&["skill", verb], 1, "io");
-            assert!(failure.message.contains(&place.display().to_string()), "{}", failure.message);
-            assert!(failure.hint.unwrap().contains("--force"));
+            sandbox
+                .fails(&["skill", verb], 1, "io")
+                .message(contains(place.display().to_string()))
+                .hint(contains("--force"));
             // codex's folder comes later, and is not touched either
             assert_eq!(tree(&sandbox.home()), before);
         }
         let output = sandbox.succeeds(&["skill", "install", "--agent", "claude", "--force"]);
         let kept = sandbox.home().join(".claude").join("skills-replaced").join(format!("{CLAUDE}.1"));
         let told = format!("replaced: {}, the old one is {}\n", place.display(), kept.display());
-        assert!(output.stdout.starts_with(&told), "{}", output.stdout);
+        output.stdout(starts_with(told));
         assert_eq!(tree(&place), fresh(&sandbox, CLAUDE));
         assert_eq!(tree(&kept), planted);
         let is_link = |path: &Path| fs::symlink_metadata(path).unwrap().is_symlink();
@@ -249,17 +247,14 @@ fn what_the_user_made_is_refused_and_with_force_kept() {
 
 /// The digest of a skill's files, without the line that will hold it.
 fn digest_of(files: &[(&str, &str)]) -> String {
-    use md5::{Digest as _, Md5};
-    let mut digest = Md5::new();
-    for (path, content) in files {
+    md5_hex(files.iter().map(|(path, content)| {
         let lengths = [path.len() as u64, content.len() as u64].map(u64::to_le_bytes).concat();
-        digest.update([&lengths, path.as_bytes(), content.as_bytes()].concat());
-    }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+        [&lengths, path.as_bytes(), content.as_bytes()].concat()
+    }))
 }
 
 #[test]
-fn what_a_newer_release_installed_is_left_alone() {
+fn newer_skill_is_left_alone() {
     let sandbox = repository();
     let place = user_folders(&sandbox)[0].join(CLAUDE);
     let main = format!("---\nname: {CLAUDE}\nmetadata:\n  invoke-persist-version: \"9.0.0\"\n---\n");
@@ -270,15 +265,16 @@ fn what_a_newer_release_installed_is_left_alone() {
     );
     let before = tree(&place);
     for verb in ["install", "uninstall"] {
-        let failure = sandbox.fails(&["skill", verb, "--agent", "claude"], 1, "io");
-        assert!(failure.message.ends_with("is left alone: it is from a newer release, 9.0.0"), "{}", failure.message);
+        sandbox
+            .fails(&["skill", verb, "--agent", "claude"], 1, "io")
+            .message(ends_with("is left alone: it is from a newer release, 9.0.0"));
     }
     assert_eq!(done(&sandbox, &["update"])[0].2, "unchanged");
     assert_eq!(tree(&place), before);
 }
 
 #[test]
-fn a_skill_that_is_named_twice_is_dealt_with_once() {
+fn skill_named_twice_is_handled_once() {
     let sandbox = repository();
     let twice = ["--skill", "claude", "--skill", "codex", "--skill", "claude"];
     assert_eq!(done(&sandbox, &[&["install"][..], &twice].concat()).len(), 4);
@@ -287,11 +283,11 @@ fn a_skill_that_is_named_twice_is_dealt_with_once() {
 }
 
 #[test]
-fn a_dry_run_tells_and_does_nothing() {
+fn dry_run_reports_and_changes_nothing() {
     let sandbox = repository();
     let output = sandbox.succeeds(&["skill", "install", "--dry-run", "--agent", "claude"]);
     let folder = user_folders(&sandbox)[0].join(CLAUDE);
-    assert!(output.stdout.starts_with(&format!("would be installed: {}\n", folder.display())), "{}", output.stdout);
+    output.stdout(starts_with(format!("would be installed: {}\n", folder.display())));
     assert!(tree(&sandbox.home()).is_empty() && !sandbox.home().join(".claude").exists());
     write_older(&sandbox, &folder);
     let before = tree(&sandbox.home());
@@ -302,23 +298,21 @@ fn a_dry_run_tells_and_does_nothing() {
 }
 
 #[test]
-fn what_was_installed_is_taken_away() {
+fn uninstall_removes_what_was_installed() {
     let sandbox = repository();
     sandbox.succeeds(&["skill", "install"]);
     let other = user_folders(&sandbox)[0].join("other/SKILL.md");
     sandbox.write(&other, "somebody's");
     assert_eq!(done(&sandbox, &["uninstall"]).len(), 4);
     assert_eq!(tree(&sandbox.home()).into_keys().collect::<Vec<_>>(), [PathBuf::from(".claude/skills/other/SKILL.md")]);
-    let output = sandbox.run(&["skill", "uninstall"]).succeeded();
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", "note: no skill of this program is there\n"));
+    sandbox.run(&["skill", "uninstall"]).success().stdout("").stderr("note: no skill of this program is there\n");
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_told() {
+fn reports_a_directory_that_cannot_be_written() {
     let sandbox = repository();
     sandbox.write(sandbox.home().join(".claude").join("skills"), "a file");
-    let failure = sandbox.fails(&["skill", "install", "--agent", "claude"], 1, "io");
-    assert!(failure.message.contains(CLAUDE), "{}", failure.message);
+    sandbox.fails(&["skill", "install", "--agent", "claude"], 1, "io").message(contains(CLAUDE));
     assert_eq!(fs::read(sandbox.home().join(".claude").join("skills")).unwrap(), b"a file");
 }
 
@@ -331,8 +325,10 @@ mod unix {
 
     use super::*;
 
+    const SOON: Duration = Duration::from_secs(60);
+
     #[test]
-    fn a_linked_folder_for_skills_stays_a_link() {
+    fn symlinked_skills_directory_stays_a_symlink() {
         let sandbox = repository();
         let real = sandbox.home().join("dotfiles/claude-skills");
         fs::create_dir_all(&real).unwrap();
@@ -349,7 +345,7 @@ mod unix {
     }
 
     #[test]
-    fn one_folder_for_both_hosts_is_dealt_with_once() {
+    fn directory_shared_by_both_hosts_is_handled_once() {
         let sandbox = repository();
         let [claude, codex] = user_folders(&sandbox);
         fs::create_dir_all(&codex).unwrap();
@@ -362,7 +358,7 @@ mod unix {
     }
 
     #[test]
-    fn what_is_no_file_in_a_strangers_repository_is_not_read() {
+    fn devices_and_pipes_in_a_repository_are_not_read() {
         let sandbox = repository();
         let skills = sandbox.workspace().join(".agents/skills");
         for (name, target) in [("endless", "/dev/zero"), ("silent", "pipe")] {
@@ -370,26 +366,26 @@ mod unix {
             symlink(target, skills.join(name).join("SKILL.md")).unwrap();
         }
         let mut command = std::process::Command::new("mkfifo");
-        command.arg(skills.join("silent/pipe")).run().succeeded();
+        command.arg(skills.join("silent/pipe")).run().success();
         sandbox.succeeds(&["skill", "list"]);
     }
 
     #[test]
-    fn files_are_as_open_as_the_caller_wants_them() {
+    fn installed_files_have_the_permissions_of_the_umask() {
         let sandbox = repository();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         for (mask, folder, file) in [("022", 0o755, 0o644), ("077", 0o700, 0o600)] {
             let script = format!("umask {mask}; exec \"$0\" skill install --quiet --dir {mask} --skill {CLAUDE}");
             let mut shell = std::process::Command::new("sh");
             shell.args(["-c", &script, env!("CARGO_BIN_EXE_invoke-persist")]);
-            shell.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run().succeeded();
+            shell.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run().success();
             let place = sandbox.workspace().join(mask).join(CLAUDE);
             assert_eq!((mode(&place), mode(&place.join("SKILL.md"))), (folder, file), "{mask}");
         }
     }
 
     #[test]
-    fn killed_half_way_the_old_or_the_new_one_is_there() {
+    fn killed_update_leaves_the_old_or_the_new_skill() {
         const ROUNDS: u32 = 60;
         let sandbox = repository();
         let [skills, _] = user_folders(&sandbox);
@@ -398,7 +394,8 @@ mod unix {
         let update = ["skill", "update", "--force", "--agent", "claude"];
         write_older(&sandbox, &place);
         let old = tree(&place);
-        let whole = sandbox.run(&update).succeeded().took;
+        let Finished { assert, took: whole, .. } = sandbox.start(&update).wait(SOON);
+        assert.success();
         let mut ends = [0, 0];
         for round in 0..ROUNDS {
             fs::remove_dir_all(&place).unwrap();
@@ -419,7 +416,7 @@ mod unix {
     }
 
     #[test]
-    fn a_read_only_folder_is_told_and_left_alone() {
+    fn reports_a_read_only_directory_and_leaves_it_alone() {
         let sandbox = repository();
         let place = user_folders(&sandbox)[0].join(CLAUDE);
         write_older(&sandbox, &place);
@@ -439,27 +436,27 @@ mod unix {
 
     #[test]
     #[ignore = "needs python3"]
-    fn the_script_without_the_program_says_what_to_do() {
+    fn script_without_the_program_prints_a_hint() {
         let mut sandbox = repository();
         let python = std::process::Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).run();
-        let python = python.succeeded().stdout.trim().to_owned();
+        let python = python.success().stdout_text().trim().to_owned();
         sandbox.succeeds(&["skill", "export", CODEX, "."]);
         sandbox.env("PATH", sandbox.home());
         let script = format!("{CODEX}/scripts/invoke_persist.py");
-        let output = sandbox.cmd_of(Path::new(&python), &[&script, "list-sessions"]).run();
         let want = "error: invoke-persist is not on PATH\nhint: install it where a login shell finds it\n";
-        assert_eq!((output.code, output.stderr.as_str()), (Some(127), want));
+        sandbox.cmd_of(Path::new(&python), &[&script, "list-sessions"]).run().code(127).stderr(want);
     }
 }
 
 #[test]
-fn a_second_copy_that_codex_would_stumble_over_is_told() {
+fn warns_about_a_second_copy_that_codex_would_see() {
     let sandbox = repository();
     let folder = user_folders(&sandbox)[1].clone();
     sandbox.write(folder.join(format!("{CODEX}.bak/SKILL.md")), format!("---\nname: {CODEX}\n---\n"));
-    let output = sandbox.run(&["skill", "install", "--agent", "codex"]).succeeded();
-    let told = output.stderr.lines().find(|line| line.starts_with("warning: codex sees")).unwrap();
-    assert!(told.contains(&format!("{CODEX} more than once")) && told.contains(".bak'"), "{told}");
+    let output = sandbox.run(&["skill", "install", "--agent", "codex"]).success();
+    let stderr = output.stderr_text();
+    let warning = stderr.lines().find(|line| line.starts_with("warning: codex sees")).unwrap();
+    assert!(warning.contains(&format!("{CODEX} more than once")) && warning.contains(".bak'"), "{warning}");
     let listed = sandbox.succeeds(&["skill", "list", "--agent", "codex", "--scope", "user", "--json"]).json();
     assert_eq!(listed["seen_twice"][0]["skill"], CODEX);
     assert_eq!(listed["seen_twice"][0]["folders"].as_array().unwrap().len(), 2);
@@ -471,10 +468,10 @@ fn a_second_copy_that_codex_would_stumble_over_is_told() {
 }
 
 #[test]
-fn a_list_tells_every_place() {
+fn list_shows_every_location() {
     let sandbox = repository();
     sandbox.succeeds(&["skill", "install", "--agent", "claude", "--skill", CLAUDE]);
-    let table = sandbox.succeeds(&["skill", "list"]).stdout;
+    let table = sandbox.succeeds(&["skill", "list"]).stdout_text();
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines.len(), 9, "{table}");
     assert_eq!(lines[0], ["SKILL", "HOST", "SCOPE", "STATE", "FOLDER"]);
@@ -488,25 +485,26 @@ fn a_list_tells_every_place() {
 }
 
 #[test]
-fn texts_are_printed() {
+fn show_prints_the_texts() {
     let sandbox = repository();
     for skill in BOTH {
-        let main = sandbox.succeeds(&["skill", "show", skill]).stdout;
+        let main = sandbox.succeeds(&["skill", "show", skill]).stdout_text();
         assert!(main.starts_with(&format!("---\nname: {skill}\n")), "{main}");
         let files = fresh(&sandbox, skill);
         for reference in ["creation", "invocation", "listing", "deletion"] {
-            let text = sandbox.succeeds(&["skill", "show", skill, reference]).stdout;
+            let text = sandbox.succeeds(&["skill", "show", skill, reference]).stdout_text();
             assert_eq!(files[Path::new(&format!("references/{reference}.md"))], text.as_bytes());
         }
     }
 }
 
 #[test]
-fn an_export_does_not_overwrite() {
+fn export_overwrites_only_with_force() {
     let sandbox = repository();
     let place = sandbox.workspace().join("out").join(CODEX);
-    let output = sandbox.succeeds(&["skill", "export", CODEX, "out"]);
-    assert_eq!(output.stdout, format!("written: {}\n", Path::new("out").join(CODEX).display()));
+    sandbox
+        .succeeds(&["skill", "export", CODEX, "out"])
+        .stdout(format!("written: {}\n", Path::new("out").join(CODEX).display()));
     sandbox.write(place.join("SKILL.md"), "mine");
     sandbox.fails(&["skill", "export", CODEX, "out"], 1, "io");
     assert_eq!(fs::read(place.join("SKILL.md")).unwrap(), b"mine");
@@ -517,7 +515,7 @@ fn an_export_does_not_overwrite() {
 }
 
 #[test]
-fn a_script_of_the_original_makes_room_and_comes_back() {
+fn shim_replaces_and_restores_an_original_script() {
     let sandbox = repository();
     for (skill, mapping, backend) in
         [(CLAUDE, "claude-code-alias-mapping.json", "claude"), (CODEX, "codex-cli-alias-mapping.json", "codex")]
@@ -526,30 +524,28 @@ fn a_script_of_the_original_makes_room_and_comes_back() {
         let script = sandbox.write(format!("{skill}/scripts/invoke_persist.py"), &original);
         let script = sandbox.workspace().join(script);
         let kept = script.with_extension("py.original");
-        let output = sandbox.succeeds(&["skill", "shim", skill]);
-        assert!(output.stdout.contains("now runs this program"), "{}", output.stdout);
+        sandbox.succeeds(&["skill", "shim", skill]).stdout(contains("now runs this program"));
         let ours = fs::read_to_string(&script).unwrap();
         assert_eq!(ours.as_bytes(), fresh(&sandbox, skill)[Path::new("scripts/invoke_persist.py")]);
         assert!(ours.contains(&format!("\"--backend\", \"{backend}\"")), "{ours}");
         assert_eq!(fs::read_to_string(&kept).unwrap(), original);
         // twice
-        assert!(sandbox.succeeds(&["skill", "shim", skill]).stdout.contains("already"));
+        sandbox.succeeds(&["skill", "shim", skill]).stdout(contains("already"));
         assert_eq!(fs::read_to_string(&kept).unwrap(), original);
         sandbox.succeeds(&["skill", "shim", skill, "--undo"]);
         assert_eq!(fs::read_to_string(&script).unwrap(), original);
         assert!(!kept.exists());
-        assert!(sandbox.succeeds(&["skill", "shim", skill, "--undo"]).stdout.contains("nothing was done"));
+        sandbox.succeeds(&["skill", "shim", skill, "--undo"]).stdout(contains("nothing was done"));
     }
 }
 
 #[test]
-fn a_script_that_is_no_original_is_left_alone() {
+fn shim_leaves_other_scripts_alone() {
     let sandbox = repository();
     sandbox.fails(&["skill", "shim", "nowhere"], 2, "usage");
     let script = sandbox.workspace().join("s/scripts/invoke_persist.py");
     sandbox.write(&script, "print('claude-code-alias-mapping.json, codex-cli-alias-mapping.json')");
-    let failure = sandbox.fails(&["skill", "shim", "s"], 2, "usage");
-    assert!(failure.hint.unwrap().contains("--backend"));
+    sandbox.fails(&["skill", "shim", "s"], 2, "usage").hint(contains("--backend"));
     sandbox.succeeds(&["--backend", "codex", "skill", "shim", "s"]);
     sandbox.fails(&["--backend", "claude", "skill", "shim", "s"], 2, "usage");
     // somebody updated the original meanwhile: both are precious

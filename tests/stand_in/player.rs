@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::journal;
 use crate::output;
 use crate::plan::{Sink, Step, Turn};
-use crate::record::{Entry, Event, Input, Invocation};
+use crate::record::{Entry, Event, Input, Invocation, hex};
 use crate::signals;
 
 /// As the first argument it marks a process that the stand-in started itself; a [`Scene`] follows.
@@ -296,7 +296,7 @@ fn read_stdin() -> Input {
         }
     }
     let text = String::from_utf8(beginning).ok().filter(|text| text.len() <= TEXT_KEPT);
-    Input { length, md5: md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat(), text }
+    Input { length, md5: hex(&md5.finalize()), text }
 }
 
 fn folder_of(program: &Path) -> &Path {

@@ -58,6 +58,25 @@ impl Backend {
         }
     }
 
+    /// A turn that succeeds with an answer of this many bytes. It costs the stand-in nothing, unlike one in the plan.
+    pub(crate) fn answers_at_length(self, id: &str, bytes: u64) -> Turn {
+        let (before, after) = match self {
+            Self::Claude => (
+                "{\"type\": \"result\", \"subtype\": \"success\", \"is_error\": false, \"result\": \"".to_owned(),
+                format!("\", \"session_id\": \"{id}\"}}\n"),
+            ),
+            Self::Codex => (
+                format!(
+                    "{{\"type\": \"thread.started\", \"thread_id\": \"{id}\"}}\n\
+                     {{\"type\": \"item.completed\", \"item\": {{\"type\": \"agent_message\", \"text\": \""
+                ),
+                "\"}}\n".to_owned(),
+            ),
+        };
+        let text = Step::Flood { to: Sink::Stdout, pattern: "x".to_owned(), size: Size::Bytes(bytes) };
+        Turn::doing([Step::Stdout(before), text, Step::Stdout(after)])
+    }
+
     /// A turn that fails with a reason given where this agent gives it, which is on standard output, and exit status 1.
     pub(crate) fn fails(self, id: &str, reason: &str) -> Turn {
         match self {

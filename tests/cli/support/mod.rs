@@ -13,6 +13,7 @@
 
 mod agent;
 mod calls;
+mod digest;
 #[cfg(target_os = "linux")]
 mod disk;
 mod outcome;
@@ -37,7 +38,8 @@ mod wait;
 pub(crate) use self::{
     agent::{Backend, Plan},
     calls::Call,
-    outcome::{Failure, Output},
+    digest::md5_hex,
+    outcome::{AssertExt, Failure, Finished, Output},
     plan::{SignalName, Sink, Size, Step, Turn},
     random::Random,
     record::Input,
@@ -45,6 +47,11 @@ pub(crate) use self::{
     sandbox::Sandbox,
     wait::wait_until,
 };
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use predicates::prelude::PredicateBooleanExt;
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use predicates::str::{contains, ends_with, is_empty, starts_with};
+
 /// As long as an argument may be for the system (Linux: 128 KiB each, Windows: 32 KiB for all), which is longer than the
 /// longest that is handed on as one.
 pub(crate) const LONG_ARGUMENT: usize = if cfg!(windows) { 20_000 } else { 120_000 };

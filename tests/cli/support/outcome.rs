@@ -1,59 +1,137 @@
 //! How a run of the program ended.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+use std::ops::Deref;
 use std::time::Duration;
 
+use assert_cmd::assert::{Assert, IntoOutputPredicate};
+use predicates::Predicate;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Exit status and everything that was written.
-#[derive(Debug, Clone)]
-pub(crate) struct Output {
-    /// `None` when a signal ended it.
+/// What tests ask about a run beyond what [`Assert`] offers.
+pub(crate) trait AssertExt {
+    /// `None` if a signal ended the program.
+    fn exit_code(&self) -> Option<i32>;
+
+    /// Standard output. Bytes that are not UTF-8 are replaced.
+    fn stdout_text(&self) -> String;
+
+    /// Standard error. Bytes that are not UTF-8 are replaced.
+    fn stderr_text(&self) -> String;
+
+    /// Standard output as one JSON value.
+    fn json(&self) -> Value;
+
+    /// The JSON object with which `--error-format json` ends standard error.
+    fn error(&self) -> Failure;
+
+    /// The same, after a check of the exit status and the kind of the error.
+    fn failed(&self, exit_code: i32, kind: &str) -> Failure;
+}
+
+impl AssertExt for Assert {
+    fn exit_code(&self) -> Option<i32> {
+        self.get_output().status.code()
+    }
+
+    fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.get_output().stdout).into_owned()
+    }
+
+    fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.get_output().stderr).into_owned()
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.get_output().stdout)
+            .unwrap_or_else(|error| panic!("standard output is not JSON ({error})\n{self}"))
+    }
+
+    #[track_caller]
+    fn error(&self) -> Failure {
+        let failure = Failure::parse(self.stderr_text().lines().last().unwrap_or_default());
+        let failure = failure.unwrap_or_else(|fault| panic!("the last line on standard error {fault}\n{self}"));
+        Failure { run: self.to_string(), ..failure }
+    }
+
+    #[track_caller]
+    fn failed(&self, exit_code: i32, kind: &str) -> Failure {
+        let failure = self.error();
+        let got = (self.exit_code(), failure.exit_code, failure.kind.as_str());
+        assert_eq!(got, (Some(exit_code), exit_code, kind), "(exit status, exit_code, kind)\n{self}");
+        failure
+    }
+}
+
+/// A run that has ended, with the time that it took.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) assert: Assert,
+    /// From the start to the end of the program.
+    pub(crate) took: Duration,
+    // What follows repeats `assert` for tests that were written before there was one.
     pub(crate) code: Option<i32>,
-    /// What is no UTF-8 is replaced; `stdout_bytes` has it as it came.
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) stdout_bytes: Vec<u8>,
-    /// From the start to the end of the program.
-    pub(crate) took: Duration,
 }
 
-impl Output {
-    /// Exit status 0, or the test fails and shows what was said.
+pub(crate) type Output = Finished;
+
+impl Finished {
+    /// `command` is shown if an assertion fails.
+    pub(super) fn new(command: String, output: std::process::Output, took: Duration) -> Self {
+        let stdout_bytes = output.stdout.clone();
+        let assert = Assert::new(output).append_context("command", command);
+        let (code, stdout, stderr) = (assert.exit_code(), assert.stdout_text(), assert.stderr_text());
+        Self { assert, took, code, stdout, stderr, stdout_bytes }
+    }
+
     #[track_caller]
     pub(crate) fn succeeded(self) -> Self {
-        assert_eq!(self.code, Some(0), "should succeed, but {}", self.told());
-        self
+        Self { assert: self.assert.success(), ..self }
     }
 
-    /// This exit status, and this kind in the JSON object with which `--error-format json` ends standard error.
-    #[track_caller]
-    pub(crate) fn failed(&self, exit_code: i32, kind: &str) -> Failure {
-        let failure = self.failure();
-        let got = (self.code, failure.exit_code, failure.kind.as_str());
-        assert_eq!(got, (Some(exit_code), exit_code, kind), "(exit status, exit_code, kind); {}", self.told());
-        failure
-    }
-
-    /// The JSON object with which `--error-format json` ends standard error.
     #[track_caller]
     pub(crate) fn failure(&self) -> Failure {
-        Failure::parse(self.stderr.lines().last().unwrap_or_default())
-            .unwrap_or_else(|fault| panic!("the last line on standard error {fault}; {}", self.told()))
+        self.error()
     }
 
-    /// Standard output as one JSON value.
     #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("standard output is no JSON ({error}); {}", self.told()))
+    pub(crate) fn success(self) -> Assert {
+        self.assert.success()
     }
 
-    /// Everything, to be shown when a test fails.
-    fn told(&self) -> String {
-        let Self { code, stdout, stderr, took, .. } = self;
-        format!("exit status {code:?} after {took:?}\nstdout: {}\nstderr: {}", shortened(stdout), shortened(stderr))
+    #[track_caller]
+    pub(crate) fn code(self, code: i32) -> Assert {
+        self.assert.code(code)
+    }
+
+    #[track_caller]
+    pub(crate) fn stdout<P: Predicate<[u8]>>(self, expected: impl IntoOutputPredicate<P>) -> Assert {
+        self.assert.stdout(expected)
+    }
+
+    #[track_caller]
+    pub(crate) fn stderr<P: Predicate<[u8]>>(self, expected: impl IntoOutputPredicate<P>) -> Assert {
+        self.assert.stderr(expected)
+    }
+}
+
+impl Display for Finished {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.assert.fmt(f)
+    }
+}
+
+impl Deref for Finished {
+    type Target = Assert;
+
+    fn deref(&self) -> &Assert {
+        &self.assert
     }
 }
 
@@ -69,6 +147,9 @@ pub(crate) struct Failure {
     pub(crate) session_id: Option<String>,
     pub(crate) turn_started: Option<bool>,
     pub(crate) agent: Option<Value>,
+    /// The run, as it is shown if an assertion fails.
+    #[serde(skip)]
+    run: String,
 }
 
 impl Failure {
@@ -76,22 +157,43 @@ impl Failure {
         ["agent", "agent_exit_code", "exit_code", "hint", "kind", "message", "session_id", "turn_started"];
 
     fn parse(line: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(line).map_err(|error| format!("is no JSON: {error}"))?;
+        let value: Value = serde_json::from_str(line).map_err(|error| format!("is not JSON: {error}"))?;
         let object = value.get("error").and_then(Value::as_object).ok_or("has no object under `error`")?;
-        // Serde takes a missing key for null, which here would hide a broken promise.
+        // Serde takes a missing key for null, which would hide a broken promise.
         let keys: BTreeSet<_> = object.keys().map(String::as_str).collect();
         if keys != BTreeSet::from(Self::KEYS) {
             return Err(format!("has the keys {keys:?}"));
         }
         Self::deserialize(&value["error"]).map_err(|error| format!("does not hold an error: {error}"))
     }
-}
 
-/// Enough to understand a failure: a flood in a test's message helps nobody.
-pub(super) fn shortened(text: &str) -> String {
-    const SHOWN: usize = 2000;
-    match text.char_indices().nth(SHOWN) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+    #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "as in `Assert`")]
+    pub(crate) fn message(self, expected: impl Predicate<str>) -> Self {
+        assert!(expected.eval(&self.message), "the message does not satisfy `{expected}`\n{}", self.run);
+        self
+    }
+
+    /// Fails if there is no hint.
+    #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "as in `Assert`")]
+    pub(crate) fn hint(self, expected: impl Predicate<str>) -> Self {
+        let is_expected = self.hint.as_ref().is_some_and(|hint| expected.eval(hint));
+        assert!(is_expected, "the hint does not satisfy `{expected}`\n{}", self.run);
+        self
+    }
+
+    /// For errors of calls that did not start a turn.
+    #[track_caller]
+    pub(crate) fn before_the_turn(self) -> Self {
+        assert_eq!(self.turn_started, Some(false), "turn_started\n{}", self.run);
+        self
+    }
+
+    /// For errors of calls that started a turn.
+    #[track_caller]
+    pub(crate) fn after_the_turn(self) -> Self {
+        assert_eq!(self.turn_started, Some(true), "turn_started\n{}", self.run);
+        self
     }
 }

@@ -82,13 +82,13 @@ fn length_of_time(text: &[u8]) -> Option<usize> {
 }
 
 #[test]
-fn times_are_found_wherever_they_stand() {
+fn times_are_replaced_everywhere() {
     let text = "✓ 2026-11-20T23:11:42.236249+00:00, 2025-01-01T00:00:00+00:00; 2025-01-01T00:00:00Z 2025-01-01";
     assert_eq!(times_replaced(text), "✓ {TIME}, {TIME}; 2025-01-01T00:00:00Z 2025-01-01");
 }
 
 #[test]
-fn only_paths_get_slashes() {
+fn only_paths_are_converted_to_slashes() {
     let text = r#"{"a": "x \\ y", "b": "{TMP}\\agent-sessions\\{KEY}\\m.json", "c": "x\\y"} {WS}\m.json"#;
     let slashed = r#"{"a": "x \\ y", "b": "{TMP}/agent-sessions/{KEY}/m.json", "c": "x\\y"} {WS}/m.json"#;
     assert_eq!(with_slashes(text), slashed);

@@ -1,31 +1,44 @@
-//! A run of the program that is still going on.
+//! Runs of the program: to its end, or watched while it is still going on.
 
 use std::io::{self, Read, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::outcome::{Output, shortened};
+use super::outcome::Finished;
 use super::wait::POLL_INTERVAL;
 
-/// For runs that are not about time: no machine is so slow, and a program that hangs does not hold up the tests for long.
+/// For runs that are not about time. No machine is so slow, and a program that hangs does not delay the tests for long.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a test does with a command of [`super::Sandbox::cmd`].
+/// Runs a command to its end, with `input` in a pipe on its standard input.
+#[track_caller]
+pub(super) fn finish(command: Command, input: Option<&[u8]>) -> Finished {
+    let mut command = assert_cmd::Command::from_std(command);
+    command.timeout(LIMIT);
+    if let Some(input) = input {
+        command.write_stdin(input);
+    }
+    let began = Instant::now();
+    let output = retry_on_wine(|| command.output());
+    Finished::new(format!("{command:?}"), output, began.elapsed())
+}
+
+/// What a test does with a command of [`super::Sandbox::cmd`] after it has changed something about it.
 pub(crate) trait RunCommand {
-    /// Runs it to its end, without standard input.
+    /// Runs it to its end with an empty standard input, `/dev/null`.
     #[track_caller]
-    fn run(&mut self) -> Output {
+    fn run(&mut self) -> Finished {
         self.start().wait(LIMIT)
     }
 
     #[track_caller]
-    fn run_with_input(&mut self, input: impl AsRef<[u8]>) -> Output {
+    fn run_with_input(&mut self, input: impl AsRef<[u8]>) -> Finished {
         self.start_with_input(input).wait(LIMIT)
     }
 
-    /// Starts it, without standard input, and does not wait.
+    /// Starts it with an empty standard input, `/dev/null`, and does not wait.
     fn start(&mut self) -> Running;
 
     fn start_with_input(&mut self, input: impl AsRef<[u8]>) -> Running;
@@ -45,8 +58,7 @@ impl RunCommand for Command {
         let mut running = Running::new(self.stdin(Stdio::piped()));
         let mut stdin = running.child.stdin.take().expect("it is piped");
         let input = input.as_ref().to_vec();
-        // In a thread, for a program that answers before it has read everything must not be waited for; and one that does
-        // not want all of it may close the pipe.
+        // In a thread, because a program may answer before it has read everything. It may also close the pipe early.
         thread::spawn(move || drop(stdin.write_all(&input)));
         running
     }
@@ -57,18 +69,18 @@ impl RunCommand for Command {
     }
 }
 
-/// Whoever started the tests may have ignored signals, as shells do for what they run in the background, and so would
-/// every program here. A handler is not inherited: behind one they have their usual meaning again.
+/// Gives signals their usual meaning again if whoever started the tests ignored them, as shells do for background jobs.
+/// Every program here would inherit that. A handler is not inherited, so installing one is enough.
 #[cfg(target_os = "linux")]
-pub(super) fn take_signals_as_they_are_meant() {
+pub(super) fn reset_ignored_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use std::sync::atomic::AtomicBool;
 
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells every process about itself");
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux describes every process");
         let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("a mask of signals");
-        let ignored = u64::from_str_radix(ignored.trim(), 16).expect("in hexadecimal digits");
+        let ignored = u64::from_str_radix(ignored.trim(), 16).expect("hexadecimal digits");
         for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 1) {
             let always = Arc::new(AtomicBool::new(true));
             signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always).expect("it can be handled");
@@ -77,25 +89,28 @@ pub(super) fn take_signals_as_they_are_meant() {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn take_signals_as_they_are_meant() {}
+pub(super) fn reset_ignored_signals() {}
 
-/// Starts it. Wine sometimes fails to, of its own accord, where many programs are started at once.
+/// Starts a program. Wine sometimes fails to when many programs are started concurrently, so that error is retried.
 #[track_caller]
-fn spawn(command: &mut Command) -> Child {
-    /// `ERROR_INTERNAL_ERROR`, which the standard library has no name for.
-    const WINES_OWN: i32 = 1359;
+fn retry_on_wine<T>(mut start: impl FnMut() -> io::Result<T>) -> T {
+    /// `ERROR_INTERNAL_ERROR`, for which the standard library has no name.
+    const INTERNAL_ERROR: i32 = 1359;
     for _ in 0..20 {
-        match command.spawn() {
-            Err(error) if cfg!(windows) && error.raw_os_error() == Some(WINES_OWN) => thread::sleep(POLL_INTERVAL),
+        match start() {
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR) => thread::sleep(POLL_INTERVAL),
             started => return started.expect("the program can be started"),
         }
     }
     panic!("Wine does not start any program");
 }
 
-/// The program at work. Both its outputs are read all the time, so that it never waits for the test. Killed when dropped.
+/// A run that is still going on. Both outputs are read all the time, so that it never waits for the test. It is killed
+/// when dropped.
 pub(crate) struct Running {
     child: Child,
+    /// As it is shown in messages.
+    command: String,
     began: Instant,
     stdout: Reader,
     stderr: Reader,
@@ -105,11 +120,11 @@ impl Running {
     #[track_caller]
     fn new(command: &mut Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = spawn(command);
+        let mut child = retry_on_wine(|| command.spawn());
         let began = Instant::now();
         let stdout = Reader::of(child.stdout.take().expect("it is piped"));
         let stderr = Reader::of(child.stderr.take().expect("it is piped"));
-        Self { child, began, stdout, stderr }
+        Self { child, command: format!("{command:?}"), began, stdout, stderr }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -122,17 +137,17 @@ impl Running {
         signal_process(self.pid(), signal);
     }
 
-    /// What has arrived on standard output until now.
+    /// The part of standard output that has arrived.
     pub(crate) fn stdout_so_far(&self) -> String {
         String::from_utf8_lossy(&self.stdout.so_far()).into_owned()
     }
 
-    /// What has arrived on standard error until now.
+    /// The part of standard error that has arrived.
     pub(crate) fn stderr_so_far(&self) -> String {
         String::from_utf8_lossy(&self.stderr.so_far()).into_owned()
     }
 
-    /// Whether standard output has come to its end, because everybody who held it has closed it.
+    /// Whether standard output is at its end, because every process that held it has closed it.
     pub(crate) fn has_closed_stdout(&self) -> bool {
         self.stdout.is_at_end()
     }
@@ -141,42 +156,47 @@ impl Running {
         self.child.try_wait().expect("the program can be waited for").is_some()
     }
 
-    /// Waits for the end of the program and of both its outputs. Panics where either is not there within `limit` from now:
-    /// an output without an end means that something which the program left behind still holds it.
+    /// Waits for the end of the program and of both its outputs, and panics if either does not come within `limit` from
+    /// now. An output without an end means that something which the program left behind still holds it.
     #[track_caller]
-    pub(crate) fn wait(mut self, limit: Duration) -> Output {
+    pub(crate) fn wait(mut self, limit: Duration) -> Finished {
         let limit_from = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("the program can be waited for") {
                 break status;
             }
-            assert!(
-                limit_from.elapsed() < limit,
-                "no end within {limit:?}\nstdout: {}\nstderr: {}",
-                shortened(&self.stdout_so_far()),
-                shortened(&self.stderr_so_far()),
-            );
+            self.assert_in_time(limit_from, limit, "the program has not ended");
             thread::sleep(POLL_INTERVAL);
         };
         let took = self.began.elapsed();
         while !(self.stdout.is_at_end() && self.stderr.is_at_end()) {
-            assert!(limit_from.elapsed() < limit, "the program has ended, but somebody holds its outputs open");
+            self.assert_in_time(limit_from, limit, "the program has ended, but something holds its outputs open");
             thread::sleep(POLL_INTERVAL);
         }
-        let stdout_bytes = self.stdout.so_far();
-        Output {
-            code: status.code(),
-            stdout: String::from_utf8_lossy(&stdout_bytes).into_owned(),
-            stderr: self.stderr_so_far(),
-            stdout_bytes,
-            took,
-        }
+        let output = Output { status, stdout: self.stdout.so_far(), stderr: self.stderr.so_far() };
+        Finished::new(std::mem::take(&mut self.command), output, took)
+    }
+
+    #[track_caller]
+    fn assert_in_time(&self, from: Instant, limit: Duration, complaint: &str) {
+        let Self { command, .. } = self;
+        let (stdout, stderr) = (shortened(&self.stdout_so_far()), shortened(&self.stderr_so_far()));
+        assert!(from.elapsed() < limit, "{complaint} after {limit:?}: {command}\nstdout: {stdout}\nstderr: {stderr}");
+    }
+}
+
+/// Keeps a flood out of a test's message.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 2000;
+    match text.char_indices().nth(SHOWN) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Errors mean that it has ended already, which is all that is wanted.
+        // Errors mean that it has already ended.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -189,7 +209,7 @@ pub(crate) fn signal_process(pid: u32, signal: rustix::process::Signal) {
     use rustix::process::{Pid, kill_process};
 
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id of this system");
-    kill_process(pid, signal).expect("the process is there and ours");
+    kill_process(pid, signal).expect("the process exists and is ours");
 }
 
 /// A thread that reads a pipe to its end.

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
-use md5::{Digest as _, Md5};
 use tempfile::TempDir;
 
 use super::agent::{Backend, Plan};
 use super::calls::{self, Call};
-use super::outcome::{Failure, Output};
-use super::running::{RunCommand, Running, take_signals_as_they_are_meant};
+use super::digest::md5_hex;
+use super::outcome::{AssertExt as _, Failure, Finished};
+use super::running::{RunCommand, Running, finish, reset_ignored_signals};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_invoke-persist");
 
@@ -36,7 +36,7 @@ impl Sandbox {
 
     /// With a workspace folder of this name.
     pub(crate) fn with_workspace(name: &str) -> Self {
-        take_signals_as_they_are_meant();
+        reset_ignored_signals();
         // Cargo's own temp folder and not the system's: there the stand-ins can be hard links, whatever is mounted where.
         let folder = tempfile::Builder::new()
             .prefix("sandbox-")
@@ -210,29 +210,29 @@ impl Sandbox {
         command
     }
 
-    /// Runs the program to its end, without standard input.
+    /// Runs the program to its end with an empty standard input.
     #[track_caller]
-    pub(crate) fn run(&self, args: &[&str]) -> Output {
-        self.cmd(args).run()
+    pub(crate) fn run(&self, args: &[&str]) -> Finished {
+        finish(self.cmd(args), None)
     }
 
     #[track_caller]
-    pub(crate) fn run_with_input(&self, args: &[&str], input: impl AsRef<[u8]>) -> Output {
-        self.cmd(args).run_with_input(input)
+    pub(crate) fn run_with_input(&self, args: &[&str], input: impl AsRef<[u8]>) -> Finished {
+        finish(self.cmd(args), Some(input.as_ref()))
     }
 
-    /// Starts the program, without standard input, and does not wait for it.
+    /// Starts the program with an empty standard input and does not wait for it.
     #[track_caller]
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         self.cmd(args).start()
     }
 
     #[track_caller]
-    pub(crate) fn succeeds(&self, args: &[&str]) -> Output {
+    pub(crate) fn succeeds(&self, args: &[&str]) -> Finished {
         self.run(args).succeeded()
     }
 
-    /// Runs with `--error-format json` in front; see [`Output::failed`].
+    /// Runs with `--error-format json` in front; see [`AssertExt::failed`](super::AssertExt::failed).
     #[track_caller]
     pub(crate) fn fails(&self, args: &[&str], exit_code: i32, kind: &str) -> Failure {
         self.run(&[&["--error-format", "json"], args].concat()).failed(exit_code, kind)
@@ -257,9 +257,7 @@ impl Sandbox {
         let words: Vec<_> = name.split(|c| !is_kept(c)).filter(|word| !word.is_empty()).collect();
         let joined = words.join("_");
         let base = Some(joined.trim_matches('_')).filter(|base| !base.is_empty()).unwrap_or("workspace");
-        let digest = Md5::digest(path.to_str().expect("a path in UTF-8"));
-        let hexadecimal: Vec<_> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{base}-{}", hexadecimal.concat())
+        format!("{base}-{}", md5_hex([path.to_str().expect("a path in UTF-8")]))
     }
 
     /// Where our workspace's mapping is.

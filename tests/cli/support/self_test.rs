@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Backend, RunCommand as _, Sandbox, Sink, Step, Turn, wait_until};
+use super::{AssertExt as _, Backend, RunCommand as _, Sandbox, Sink, Step, Turn, contains, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -17,13 +17,12 @@ impl Sandbox {
 }
 
 #[test]
-fn the_last_turn_repeats() {
+fn last_turn_repeats() {
     let sandbox = Sandbox::new();
     sandbox.agent([Turn::default().stdout("one\n"), Turn::default().stdout("two\n").stderr("oh\n").exit(3)]);
-    assert_eq!(sandbox.codex(&["a"]).run().succeeded().stdout, "one\n");
+    sandbox.codex(&["a"]).run().success().stdout("one\n");
     for arg in ["b", "c"] {
-        let output = sandbox.codex(&[arg]).run();
-        assert_eq!((output.code, &*output.stdout, &*output.stderr), (Some(3), "two\n", "oh\n"));
+        sandbox.codex(&[arg]).run().code(3).stdout("two\n").stderr("oh\n");
     }
     let calls = sandbox.calls();
     assert_eq!(calls.iter().map(|call| &*call.argv[0]).collect::<Vec<_>>(), ["a", "b", "c"]);
@@ -31,11 +30,11 @@ fn the_last_turn_repeats() {
 }
 
 #[test]
-fn a_call_is_recorded_with_what_surrounds_it() {
+fn call_is_recorded_with_directory_and_environment() {
     let mut sandbox = Sandbox::new();
     sandbox.env("SEEN", "yes");
     sandbox.agent(Turn::default().watching(&["SEEN", "NOT_SET"]));
-    sandbox.codex(&["exec", "it's \"ü\"\n"]).run().succeeded();
+    sandbox.codex(&["exec", "it's \"ü\"\n"]).run().success();
     let call = sandbox.only_call();
     assert_eq!(call.name, "codex");
     assert_eq!(call.argv, ["exec", "it's \"ü\"\n"]);
@@ -45,53 +44,55 @@ fn a_call_is_recorded_with_what_surrounds_it() {
 }
 
 #[test]
-fn an_answer_is_in_the_form_that_was_asked_for() {
+fn answer_has_the_requested_form() {
     let sandbox = Sandbox::new();
     let file = sandbox.workspace().join("last");
     sandbox.agent([Backend::Codex.answers("@ID@", "hi"), Turn::default().stdout("whole @ID@")]);
     let path = file.to_str().expect("UTF-8");
-    let output = sandbox.codex(&["exec", "resume", "id-7", "--json", "-o", path, "prompt"]).run();
-    assert!(output.stdout.contains(r#""thread_id":"id-7""#), "{}", output.stdout);
+    sandbox
+        .codex(&["exec", "resume", "id-7", "--json", "-o", path, "prompt"])
+        .run()
+        .stdout(contains(r#""thread_id":"id-7""#));
     assert_eq!(std::fs::read_to_string(&file).expect("the stand-in has written it"), "hi");
-    assert_eq!(sandbox.codex(&["exec", "--json"]).run().stdout, "whole id-new-1");
+    sandbox.codex(&["exec", "--json"]).run().stdout("whole id-new-1");
 
     sandbox.agent(json!([{"stdout": "whole @ID@", "stream": "lines @ID@"}]));
-    assert_eq!(sandbox.codex(&["--resume", "id-8"]).run().stdout, "whole id-8");
-    assert_eq!(sandbox.codex(&["--output-format", "stream-json", "--resume", "id-8"]).run().stdout, "lines id-8");
+    sandbox.codex(&["--resume", "id-8"]).run().stdout("whole id-8");
+    sandbox.codex(&["--output-format", "stream-json", "--resume", "id-8"]).run().stdout("lines id-8");
 }
 
 #[test]
-fn a_flood_is_as_long_as_it_says() {
+fn flood_has_the_given_length() {
     let sandbox = Sandbox::new();
     let mebibyte = 1 << 20;
     sandbox.agent(Turn::doing([Step::flood_stderr(mebibyte), Step::flood_stdout(64 * mebibyte)]));
-    let output = sandbox.codex(&[]).run().succeeded();
-    assert_eq!(output.stderr.len(), 1 << 20);
-    let line = output.stdout.lines().next().expect("there is one").len() + 1;
-    assert_eq!(output.stdout.len(), (64 << 20) / line * line);
-    assert!(output.stdout.ends_with("\"}\n"));
+    let output = sandbox.codex(&[]).run().success();
+    assert_eq!(output.stderr_text().len(), 1 << 20);
+    let line = output.stdout_text().lines().next().expect("there is one").len() + 1;
+    assert_eq!(output.stdout_text().len(), (64 << 20) / line * line);
+    assert!(output.stdout_text().ends_with("\"}\n"));
 }
 
 #[test]
-fn waiting_ends_when_the_test_allows_it() {
+fn waiting_agent_continues_when_allowed() {
     let sandbox = Sandbox::new();
     sandbox.agent(Turn::doing([Step::stdout("before\n"), Step::wait_for("go"), Step::stdout("after\n")]));
     let mut running = sandbox.codex(&[]).start();
     wait_until(LIMIT, || running.stdout_so_far() == "before\n");
     assert!(!running.has_ended());
     sandbox.allow("go");
-    assert_eq!(running.wait(LIMIT).succeeded().stdout, "before\nafter\n");
+    running.wait(LIMIT).success().stdout("before\nafter\n");
 }
 
 #[test]
-fn input_is_recorded_whole_or_by_its_checksum() {
+fn input_is_recorded_as_text_or_checksum() {
     let sandbox = Sandbox::new();
     sandbox.agent(Turn::doing([Step::ReadStdin]));
-    sandbox.codex(&[]).run_with_input("prompt ✓").succeeded();
+    sandbox.codex(&[]).run_with_input("prompt ✓").success();
     assert_eq!(sandbox.last_call().stdin_text(), "prompt ✓");
-    sandbox.codex(&[]).run().succeeded();
+    sandbox.codex(&[]).run().success();
     assert_eq!(sandbox.last_call().stdin_text(), "");
-    sandbox.codex(&[]).run_with_input(vec![b'x'; 1_000_000]).succeeded();
+    sandbox.codex(&[]).run_with_input(vec![b'x'; 1_000_000]).success();
     let input = sandbox.last_call().stdin.expect("it was read");
     // As `head -c 1000000 /dev/zero | tr '\0' x | md5sum` has it.
     assert_eq!((input.length, &*input.md5), (1_000_000, "ec78dbd963d2fc01e51176ed4dec299e"));
@@ -99,18 +100,18 @@ fn input_is_recorded_whole_or_by_its_checksum() {
 }
 
 #[test]
-fn calls_at_the_same_time_get_turns_of_their_own() {
+fn concurrent_calls_play_different_turns() {
     let sandbox = Sandbox::new();
     sandbox.agent((0..8).map(|n| Turn::default().stdout(&n.to_string())).collect::<Vec<_>>());
     let running: Vec<_> = (0..8).map(|_| sandbox.codex(&[]).start()).collect();
-    let mut got: Vec<_> = running.into_iter().map(|running| running.wait(LIMIT).stdout).collect();
+    let mut got: Vec<_> = running.into_iter().map(|running| running.wait(LIMIT).stdout_text()).collect();
     got.sort();
     assert_eq!(got, ["0", "1", "2", "3", "4", "5", "6", "7"]);
     assert_eq!(sandbox.calls().len(), 8);
 }
 
 #[test]
-fn a_reader_that_goes_away_is_noted_and_survived() {
+fn broken_pipe_is_recorded_and_survived() {
     let sandbox = Sandbox::new();
     sandbox.agent(Turn::doing([Step::wait_for("go"), Step::flood_stdout(1 << 20)]).stderr("still here"));
     let mut child = sandbox.codex(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -123,7 +124,7 @@ fn a_reader_that_goes_away_is_noted_and_survived() {
 }
 
 #[test]
-fn a_grandchild_holds_the_outputs_open() {
+fn grandchild_holds_the_outputs_open() {
     let sandbox = Sandbox::new();
     sandbox.agent(Turn::doing([Step::grandchild([Step::wait_for("go"), Step::stdout("late\n")])]));
     let mut running = sandbox.codex(&[]).start();
@@ -131,11 +132,11 @@ fn a_grandchild_holds_the_outputs_open() {
     assert_eq!(sandbox.only_call().grandchildren.len(), 1);
     assert!(!running.has_closed_stdout());
     sandbox.allow("go");
-    assert_eq!(running.wait(LIMIT).succeeded().stdout, "late\n");
+    running.wait(LIMIT).success().stdout("late\n");
 }
 
 #[test]
-fn nobody_is_left_behind_by_a_test_that_is_over() {
+fn waiting_agent_ends_with_its_sandbox() {
     let sandbox = Sandbox::new();
     sandbox.agent(Turn::doing([Step::wait_for("never")]));
     let running = sandbox.codex(&[]).start();
@@ -166,8 +167,7 @@ mod unix {
         running.signal(Signal::TERM);
         assert!(!running.has_ended());
         running.signal(Signal::INT);
-        let output = running.wait(LIMIT);
-        assert_eq!((output.code, &*output.stdout), (Some(7), "ready\nint\n"));
+        running.wait(LIMIT).code(7).stdout("ready\nint\n");
         assert_eq!(sandbox.only_call().signals, [SignalName::Int]);
 
         assert_eq!(sandbox.codex(&[]).run().code, None);
@@ -175,7 +175,7 @@ mod unix {
     }
 
     #[test]
-    fn standard_output_can_end_before_the_turn() {
+    fn stdout_can_be_closed_before_the_turn_ends() {
         let sandbox = Sandbox::new();
         let on_term = Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::Exit(5)] };
         let steps =
@@ -185,17 +185,16 @@ mod unix {
         wait_until(LIMIT, || running.has_closed_stdout() && sandbox.has_reached("closed"));
         assert!(!running.has_ended());
         running.signal(Signal::TERM);
-        let output = running.wait(LIMIT);
-        assert_eq!((output.code, &*output.stdout), (Some(5), "all\n"));
+        running.wait(LIMIT).code(5).stdout("all\n");
         assert_eq!(sandbox.only_call().argv, ["exec"]);
     }
 
     #[test]
-    fn a_grandchild_can_leave_the_session() {
+    fn grandchild_can_leave_the_session() {
         let sandbox = Sandbox::new();
         let steps = vec![Step::create("left"), Step::wait_for("go")];
         sandbox.agent(Turn::doing([Step::Grandchild { steps, holds: vec![], own_session: true }]));
-        sandbox.codex(&[]).run().succeeded();
+        sandbox.codex(&[]).run().success();
         wait_until(LIMIT, || sandbox.has_reached("left"));
         let call = sandbox.only_call();
         let grandchild = call.grandchildren[0];
