@@ -1,10 +1,9 @@
-//! JSON read lazily: [`Members`] of one object at a time, or a [`Document`] that is visited in any order. Unread parts
-//! keep their text, whatever it is: numbers of any size, lone surrogates, nesting of any depth.
+//! JSON that is read one object at a time. Unread parts keep their text, whatever it is: numbers of any size, lone
+//! surrogates, nesting of any depth.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -14,6 +13,25 @@ use serde_json::value::RawValue;
 pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
+    /// Keeps the last of the members with one name, in the position of the first.
+    pub(crate) fn new(members: Vec<(Cow<'a, str>, &'a RawValue)>) -> Self {
+        // sorted names, as in our own files, cannot repeat one unseen
+        if members.is_sorted_by(|(a, _), (b, _)| a < b) {
+            return Self(members);
+        }
+        let mut positions: HashMap<Cow<'_, str>, usize> = HashMap::new();
+        let mut unique: Vec<(Cow<'_, str>, &RawValue)> = Vec::with_capacity(members.len());
+        for (name, raw) in members {
+            if let Some(&position) = positions.get(&name) {
+                unique[position].1 = raw;
+            } else {
+                positions.insert(name.clone(), unique.len());
+                unique.push((name, raw));
+            }
+        }
+        Self(unique)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw)
     }
@@ -79,35 +97,12 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 Ok(members)
             }
         }
-        let members = deserializer.deserialize_map(InOrder)?;
-        Ok(Self(without_repetitions(members, |(name, _)| name)))
+        deserializer.deserialize_map(InOrder).map(Self::new)
     }
-}
-
-/// Keeps the last member of each name, in the position of the first.
-pub(crate) fn without_repetitions<T>(members: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
-    // sorted names, as in our own files, need no map
-    if members.is_sorted_by(|a, b| name(a) < name(b)) {
-        return members;
-    }
-    let mut positions = HashMap::new();
-    let position = |member| {
-        let next = positions.len();
-        *positions.entry(name(member)).or_insert(next)
-    };
-    let positions: Vec<usize> = members.iter().map(position).collect();
-    let mut unique = Vec::with_capacity(members.len());
-    for (member, position) in members.into_iter().zip(positions) {
-        match unique.get_mut(position) {
-            Some(earlier) => *earlier = member,
-            None => unique.push(member),
-        }
-    }
-    unique
 }
 
 /// A key, borrowed from the text where it holds no escapes.
-struct Key<'a>(Cow<'a, str>);
+pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -126,188 +121,6 @@ impl<'de> Deserialize<'de> for Key<'de> {
         }
         deserializer.deserialize_str(Text).map(Self)
     }
-}
-
-/// A JSON text whose lists and objects can be skipped in one step, because it is known where they end.
-///
-/// Any text can be indexed. Only well-formed JSON may be visited: what an element contains is not checked.
-pub(crate) struct Document<'a> {
-    json: &'a str,
-    /// The lists and objects in the order in which they begin.
-    containers: Vec<Container>,
-    depth: usize,
-}
-
-/// A list or an object.
-#[derive(Clone, Copy, Default)]
-struct Container {
-    /// The offset after its closing bracket.
-    end: u32,
-    /// The index of the first container that begins after its end.
-    next: u32,
-}
-
-/// A value in a [`Document`].
-#[derive(Clone)]
-pub(crate) struct Element<'a> {
-    document: &'a Document<'a>,
-    start: u32,
-    end: u32,
-    /// The index of the first container that begins at `start` or later.
-    container: u32,
-}
-
-/// The elements of a list, or the names and values of an object in turn.
-pub(crate) struct Elements<'a> {
-    document: &'a Document<'a>,
-    position: usize,
-    container: u32,
-}
-
-impl<'a> Document<'a> {
-    /// Indexes `json`, which is shorter than 4 GiB.
-    pub(crate) fn new(json: &'a str) -> Self {
-        Self::within(json, usize::MAX).expect("no text is deeper")
-    }
-
-    /// Indexes `json`, unless its brackets nest deeper than `deepest`.
-    pub(crate) fn within(json: &'a str, deepest: usize) -> Option<Self> {
-        let bytes = json.as_bytes();
-        let mut containers: Vec<Container> = Vec::new();
-        let mut open = Vec::new();
-        let mut depth = 0;
-        let mut position = 0;
-        while let Some(byte) = bytes.get(position) {
-            position += 1;
-            match byte {
-                b'"' => position = string_end(bytes, position),
-                b'{' | b'[' => {
-                    open.push(containers.len());
-                    containers.push(Container::default());
-                    depth = depth.max(open.len());
-                    if depth > deepest {
-                        return None;
-                    }
-                }
-                b'}' | b']' => {
-                    if let Some(index) = open.pop() {
-                        containers[index] = Container { end: offset(position), next: offset(containers.len()) };
-                    }
-                }
-                _ => {}
-            }
-        }
-        Some(Self { json, containers, depth })
-    }
-
-    /// How deep lists and objects nest.
-    pub(crate) fn depth(&self) -> usize {
-        self.depth
-    }
-
-    /// The whole value.
-    pub(crate) fn root(&'a self) -> Element<'a> {
-        Elements { document: self, position: 0, container: 0 }.next().expect("a document is well-formed JSON")
-    }
-}
-
-impl<'a> Element<'a> {
-    /// Its text in the document.
-    pub(crate) fn text(&self) -> &'a str {
-        &self.document.json[self.start as usize..self.end as usize]
-    }
-
-    /// The offsets of its text in the document.
-    pub(crate) fn range(&self) -> Range<u32> {
-        self.start..self.end
-    }
-
-    pub(crate) fn is_object(&self) -> bool {
-        self.first_byte() == b'{'
-    }
-
-    pub(crate) fn is_list(&self) -> bool {
-        self.first_byte() == b'['
-    }
-
-    pub(crate) fn is_string(&self) -> bool {
-        self.first_byte() == b'"'
-    }
-
-    pub(crate) fn is_null(&self) -> bool {
-        self.first_byte() == b'n'
-    }
-
-    fn first_byte(&self) -> u8 {
-        self.document.json.as_bytes()[self.start as usize]
-    }
-
-    /// The elements of a list.
-    pub(crate) fn elements(&self) -> Elements<'a> {
-        Elements { document: self.document, position: self.start as usize + 1, container: self.container + 1 }
-    }
-
-    /// The names and values of an object, as often as they are written.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (Self, Self)> + use<'a> {
-        let mut elements = self.elements();
-        std::iter::from_fn(move || elements.next().zip(elements.next()))
-    }
-
-    /// The members of an object: the last of each name, in the position of the first. `None` if a name contains a lone
-    /// surrogate.
-    pub(crate) fn members(&self) -> Option<Vec<(Cow<'a, str>, Self)>> {
-        let members = self.pairs().map(|(name, value)| Some((name.decode()?, value)));
-        Some(without_repetitions(members.collect::<Option<Vec<_>>>()?, |(name, _)| name))
-    }
-
-    /// The content of a string; `None` if it contains a lone surrogate.
-    pub(crate) fn decode(&self) -> Option<Cow<'a, str>> {
-        let text = self.text();
-        if memchr::memchr(b'\\', text.as_bytes()).is_none() {
-            return Some(Cow::Borrowed(&text[1..text.len() - 1]));
-        }
-        serde_json::from_str(text).ok().map(Cow::Owned)
-    }
-}
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = Element<'a>;
-
-    fn next(&mut self) -> Option<Element<'a>> {
-        let bytes = self.document.json.as_bytes();
-        let separators = bytes[self.position..].iter().take_while(|byte| b" \t\r\n,:".contains(byte)).count();
-        let (start, container) = (self.position + separators, self.container);
-        self.position = match bytes.get(start)? {
-            b'}' | b']' => return None,
-            b'{' | b'[' => {
-                let Container { end, next } = self.document.containers[container as usize];
-                self.container = next;
-                end as usize
-            }
-            b'"' => string_end(bytes, start + 1),
-            _ => {
-                let is_end = |byte: &u8| b" \t\r\n,]}".contains(byte);
-                start + bytes[start..].iter().position(is_end).unwrap_or(bytes.len() - start)
-            }
-        };
-        Some(Element { document: self.document, start: offset(start), end: offset(self.position), container })
-    }
-}
-
-/// The offset after the quotation mark that ends a string whose content begins at `position`.
-fn string_end(bytes: &[u8], mut position: usize) -> usize {
-    while let Some(found) = bytes.get(position..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-        position += found + 1;
-        if bytes[position - 1] == b'"' {
-            return position;
-        }
-        position += 1; // the escaped character
-    }
-    bytes.len()
-}
-
-fn offset(position: usize) -> u32 {
-    u32::try_from(position).expect("a document is shorter than 4 GiB")
 }
 
 #[cfg(test)]

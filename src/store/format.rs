@@ -5,16 +5,20 @@
 
 #[cfg(test)]
 mod properties;
+mod writer;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::backend::Backend;
-use crate::json::{Document, Element, Members, without_repetitions};
+use crate::json::{Key, Members};
 use crate::session::{AgentSessionId, SessionName, UnusableId};
+use writer::{Writer, json_text, string_end};
 
 const ALIASES: &str = "aliases";
 const WORKSPACE: &str = "workspace_dir";
@@ -55,12 +59,22 @@ impl Slice {
         Self::New(text.into())
     }
 
+    /// Refers to `part`, which is borrowed from `source`.
+    fn part(source: &str, part: &str) -> Self {
+        let start = part.as_ptr().addr() - source.as_ptr().addr();
+        Self::Source(offset(start)..offset(start + part.len()))
+    }
+
     fn text<'a>(&'a self, source: &'a str) -> &'a str {
         match self {
             Self::Source(range) => &source[range.start as usize..range.end as usize],
             Self::New(text) => text,
         }
     }
+}
+
+fn offset(position: usize) -> u32 {
+    u32::try_from(position).expect("a mapping is shorter than 4 GiB")
 }
 
 /// The fields of an entry that we use.
@@ -201,11 +215,12 @@ impl Mapping {
         }
         let mut writer = Writer::new(self.source.len() + 1024);
         writer.object(top, |writer, value| match value {
-            Some(json) => writer.value(&Document::new(json).root()),
+            Some(json) => writer.json(json),
             None => writer.object(self.raw_entries().collect(), |writer, json| self.write_entry(writer, json)),
         });
-        writer.text.push('\n');
-        writer.text
+        let mut text = writer.into_text();
+        text.push('\n');
+        text
     }
 
     fn write_entry(&self, writer: &mut Writer, json: &str) {
@@ -213,7 +228,7 @@ impl Mapping {
         let id = if json.starts_with('"') { parse_entry(self.backend, json).ok() } else { None };
         let entry =
             id.map_or(Cow::Borrowed(json), |entry| Cow::Owned(entry_text(self.backend, Members::default(), &entry)));
-        writer.value(&Document::new(&entry).root());
+        writer.json(&entry);
     }
 
     fn text<'a>(&'a self, slice: &'a Slice) -> &'a str {
@@ -243,66 +258,115 @@ impl Mapping {
 
 impl Contents {
     fn parse(source: &str) -> Result<Self, ParseError> {
-        let malformed = |why: &dyn ToString| ParseError::Malformed(why.to_string());
-        let too_deep = || ParseError::Unsupported(format!("it is nested deeper than {DEEPEST} levels"));
-        let lone_surrogate = || ParseError::Unsupported("a name in it contains a lone surrogate".to_owned());
-        let document = Document::within(source, DEEPEST).ok_or_else(too_deep)?;
-        serde_json::from_str::<IgnoredAny>(source).map_err(|error| malformed(&error))?;
-        let root = document.root();
-        if !root.is_object() {
-            return Err(malformed(&"its top level is not an object"));
+        // usually the aliases are an object, and can be read in the same pass
+        let top = TopLevel::parse(source, true).or_else(|_| TopLevel::parse(source, false));
+        let TopLevel { aliases, members: Members(mut members) } = top.map_err(|error| refusal(source, &error))?;
+        let mut take = |key, is_wanted: fn(&str) -> bool| {
+            let position = members.iter().position(|(name, raw)| name == key && is_wanted(raw.get()))?;
+            Some(members.remove(position).1.get())
+        };
+        let aliases = match (aliases, take(ALIASES, |raw| raw.starts_with(['{', 'n']))) {
+            (None, Some("null")) => Some(Members::default()),
+            (None, Some(object)) => Some(serde_json::from_str(object).map_err(|error| unsupported(&error))?),
+            (aliases, _) => aliases,
+        };
+        let slice = |raw| Slice::part(source, raw);
+        match aliases {
+            Some(Members(entries)) => Ok(Self {
+                workspace: take(WORKSPACE, |_| true).map(slice),
+                entries: slices(source, entries),
+                unknown_keys: slices(source, members),
+            }),
+            // the top level of an older file is the map of names, and a rewrite makes everything one level deeper
+            None if is_deeper(source, DEEPEST - 1) => Err(too_deep()),
+            None => Ok(Self {
+                workspace: take(WORKSPACE, |raw| raw.starts_with('"')).map(slice),
+                entries: slices(source, members),
+                unknown_keys: Vec::new(),
+            }),
         }
-        let mut top = members(source, &root).ok_or_else(lone_surrogate)?;
-        let mut take = |key, is_wanted: fn(&Element<'_>) -> bool| {
-            top.iter()
-                .position(|(name, value)| name.text(source) == key && is_wanted(value))
-                .map(|position| top.remove(position).1)
-        };
-        let Some(aliases) = take(ALIASES, |value| value.is_object() || value.is_null()) else {
-            // an older file: the top level is the map of names, and a rewrite makes everything one level deeper
-            if document.depth() == DEEPEST {
-                return Err(too_deep());
-            }
-            let workspace = take(WORKSPACE, |value| value.is_string());
-            return Ok(Self { workspace: workspace.map(slice), entries: slices(top), unknown_keys: Vec::new() });
-        };
-        let workspace = take(WORKSPACE, |_| true);
-        let entries = if aliases.is_null() { Some(Vec::new()) } else { members(source, &aliases) };
-        Ok(Self {
-            workspace: workspace.map(slice),
-            entries: slices(entries.ok_or_else(lone_surrogate)?),
-            unknown_keys: slices(top),
-        })
     }
 }
 
-/// The members of `object`, or `None` if a name contains a lone surrogate.
-fn members<'a>(source: &'a str, object: &Element<'a>) -> Option<Vec<(Slice, Element<'a>)>> {
-    let members = object.pairs().map(|(name, value)| {
-        let content = match name.decode()? {
-            Cow::Borrowed(_) => Slice::Source(name.range().start + 1..name.range().end - 1),
-            Cow::Owned(name) => Slice::new(name),
+fn slices(source: &str, members: Vec<(Cow<'_, str>, &RawValue)>) -> Vec<(Slice, Slice)> {
+    let name_slice = |name| match name {
+        Cow::Borrowed(name) => Slice::part(source, name),
+        Cow::Owned(name) => Slice::new(name),
+    };
+    members.into_iter().map(|(name, raw)| (name_slice(name), Slice::part(source, raw.get()))).collect()
+}
+
+/// The members of a file, with `aliases` apart if it was read in the same pass.
+struct TopLevel<'a> {
+    aliases: Option<Members<'a>>,
+    members: Members<'a>,
+}
+
+impl<'a> TopLevel<'a> {
+    /// Reads a file whose nesting is not too deep. `with_aliases` also reads the members of `aliases`, which must be an
+    /// object if it is present.
+    fn parse(source: &'a str, with_aliases: bool) -> serde_json::Result<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(source);
+        let top = deserializer.deserialize_map(TopLevelVisitor { with_aliases })?;
+        deserializer.end()?;
+        Ok(top)
+    }
+}
+
+struct TopLevelVisitor {
+    with_aliases: bool,
+}
+
+impl<'de> Visitor<'de> for TopLevelVisitor {
+    type Value = TopLevel<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let check = |raw: &RawValue, above| {
+            if is_deeper(raw.get(), DEEPEST - above) { Err(A::Error::custom("nested too deep")) } else { Ok(()) }
         };
-        Some((content, value))
-    });
-    Some(without_repetitions(members.collect::<Option<Vec<_>>>()?, |(name, _)| name.text(source)))
+        let (mut aliases, mut members) = (None, Vec::new());
+        while let Some(Key(key)) = map.next_key()? {
+            if self.with_aliases && key == ALIASES {
+                let Members(entries) = map.next_value()?;
+                entries.iter().try_for_each(|(_, raw)| check(raw, 2))?;
+                aliases = Some(Members(entries));
+            } else {
+                let raw = map.next_value()?;
+                check(raw, 1)?;
+                members.push((key, raw));
+            }
+        }
+        Ok(TopLevel { aliases, members: Members::new(members) })
+    }
 }
 
-fn slice(value: Element<'_>) -> Slice {
-    Slice::Source(value.range())
+/// Returns why a file is not a mapping, if its top level cannot be parsed because of `error`.
+fn refusal(source: &str, error: &serde_json::Error) -> ParseError {
+    if is_deeper(source, DEEPEST) {
+        return too_deep();
+    }
+    match serde_json::from_str::<&RawValue>(source) {
+        Err(error) => ParseError::Malformed(error.to_string()),
+        Ok(raw) if !raw.get().starts_with('{') => ParseError::Malformed("its top level is not an object".to_owned()),
+        Ok(_) => unsupported(error),
+    }
 }
 
-fn slices(members: Vec<(Slice, Element<'_>)>) -> Vec<(Slice, Slice)> {
-    members.into_iter().map(|(name, value)| (name, slice(value))).collect()
+fn too_deep() -> ParseError {
+    ParseError::Unsupported(format!("it is nested deeper than {DEEPEST} levels"))
+}
+
+fn unsupported(error: &serde_json::Error) -> ParseError {
+    ParseError::Unsupported(error.to_string())
 }
 
 /// The text in `json`, if it is one that is not empty.
 fn text(json: &str) -> Option<String> {
     serde_json::from_str(json).ok().filter(|text: &String| !text.is_empty())
-}
-
-fn json_text(text: &str) -> String {
-    serde_json::to_string(text).expect("a text is JSON")
 }
 
 /// Parses an entry, which is an object or just an ID.
@@ -346,84 +410,32 @@ fn entry_text(backend: Backend, Members(members): Members<'_>, entry: &Entry) ->
         }
     }
     let mut writer = Writer::new(0);
-    writer.object(members, |writer, json| writer.text.push_str(&json));
-    writer.text
+    writer.object(members, |writer, json| writer.json(&json));
+    writer.into_text()
 }
 
-/// Writes JSON as the file has it. Numbers keep their spelling, and so do strings with lone surrogates.
-struct Writer {
-    text: String,
-    /// A line break, and the indentation of the current level.
-    line_break: String,
+/// Whether brackets nest deeper than `limit`. They are only followed if there are more of them.
+fn is_deeper(json: &str, limit: usize) -> bool {
+    memchr::memchr2_iter(b'{', b'[', json.as_bytes()).nth(limit).is_some() && depth(json.as_bytes()) > limit
 }
 
-impl Writer {
-    fn new(capacity: usize) -> Self {
-        Self { text: String::with_capacity(capacity), line_break: "\n".to_owned() }
-    }
-
-    fn value(&mut self, value: &Element<'_>) {
-        if value.is_object() {
-            match value.members() {
-                Some(members) => self.object(members, |writer, member| writer.value(&member)),
-                None => self.text.push_str(value.text()), // names with lone surrogates cannot be sorted
+/// How deep brackets nest, outside of strings.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut position = 0;
+    while let Some(byte) = json.get(position) {
+        position += 1;
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
             }
-        } else if value.is_list() {
-            self.block(['[', ']'], value.elements(), |writer, element| writer.value(&element));
-        } else if value.is_string() {
-            match value.decode() {
-                Some(content) => self.string(&content),
-                None => self.text.push_str(value.text()),
-            }
-        } else {
-            self.text.push_str(value.text());
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => position = string_end(json, position),
+            _ => {}
         }
     }
-
-    /// Writes an object, sorted by key.
-    fn object<K: AsRef<str>, V>(&mut self, mut members: Vec<(K, V)>, mut value: impl FnMut(&mut Self, V)) {
-        members.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
-        self.block(['{', '}'], members, |writer, (key, member)| {
-            writer.string(key.as_ref());
-            writer.text.push_str(": ");
-            value(writer, member);
-        });
-    }
-
-    /// Writes each item on a line between brackets.
-    fn block<T>(
-        &mut self,
-        [open, close]: [char; 2],
-        items: impl IntoIterator<Item = T>,
-        mut write: impl FnMut(&mut Self, T),
-    ) {
-        let outer = self.line_break.len();
-        self.line_break.push_str("  ");
-        self.text.push(open);
-        let mut is_empty = true;
-        for item in items {
-            if !is_empty {
-                self.text.push(',');
-            }
-            is_empty = false;
-            self.text.push_str(&self.line_break);
-            write(self, item);
-        }
-        self.line_break.truncate(outer);
-        if !is_empty {
-            self.text.push_str(&self.line_break);
-        }
-        self.text.push(close);
-    }
-
-    fn string(&mut self, content: &str) {
-        if content.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
-            return self.text.push_str(&json_text(content));
-        }
-        self.text.push('"');
-        self.text.push_str(content);
-        self.text.push('"');
-    }
+    deepest
 }
 
 #[cfg(test)]
