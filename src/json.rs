@@ -83,6 +83,15 @@ fn unit(text: &str) -> Option<u16> {
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Pairs::deserialize(deserializer).map(|Pairs(pairs)| Self::new(pairs))
+    }
+}
+
+/// The keys and values of an object as they are written, including repeated keys.
+pub(crate) struct Pairs<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InOrder;
         impl<'de> Visitor<'de> for InOrder {
             type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
@@ -97,7 +106,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 Ok(members)
             }
         }
-        deserializer.deserialize_map(InOrder).map(Self::new)
+        deserializer.deserialize_map(InOrder).map(Self)
     }
 }
 

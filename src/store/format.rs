@@ -16,7 +16,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::backend::Backend;
-use crate::json::{Key, Members};
+use crate::json::{Key, Members, Pairs};
 use crate::session::{AgentSessionId, SessionName, UnusableId};
 use writer::{Writer, json_text, string_end};
 
@@ -106,12 +106,12 @@ impl Mapping {
         Ok(Self { backend, source: Rc::new(source), contents })
     }
 
-    /// Whether this is what was read.
+    /// Whether the mapping was parsed from `text`.
     pub(crate) fn was_read_from(&self, text: &str) -> bool {
         *self.source == text
     }
 
-    /// The workspace the file names; empty where it names none.
+    /// Returns the workspace in the file, or an empty string.
     pub(crate) fn workspace(&self) -> String {
         self.contents.workspace.as_ref().and_then(|slice| text(self.text(slice))).unwrap_or_default()
     }
@@ -126,7 +126,7 @@ impl Mapping {
         }
     }
 
-    /// The entries we can use, in the order of the file.
+    /// Returns the usable entries, in the order of the file.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Entry)> {
         self.raw_entries().filter_map(|(name, json)| Some((name, parse_entry(self.backend, json).ok()?)))
     }
@@ -147,18 +147,18 @@ impl Mapping {
         parse_entry(self.backend, self.raw(name)?).ok()
     }
 
-    /// Whether the name is taken, by whatever entry.
+    /// Whether the name has an entry, usable or not.
     pub(crate) fn contains(&self, name: &SessionName) -> bool {
         self.raw(name).is_some()
     }
 
-    /// Why an entry of this name is none we can use, if there is one.
+    /// Returns why the entry of this name is not usable; `None` if it is usable or missing.
     pub(crate) fn why_unusable(&self, name: &SessionName) -> Option<UnusableId> {
         parse_entry(self.backend, self.raw(name)?).err()
     }
 
-    /// The id that an entry of this name holds for `backend`, whichever backend's mapping this is. `None` for an entry
-    /// that is just an id: it does not say whose.
+    /// Returns the session ID in the entry of this name, if it is an ID of `backend`. The mapping may be another
+    /// backend's. An entry that is just an ID does not say which backend it belongs to.
     pub(crate) fn id_of(&self, name: &SessionName, backend: Backend) -> Option<AgentSessionId> {
         id_field(backend, &serde_json::from_str(self.raw(name)?).ok()?).ok()
     }
@@ -178,12 +178,12 @@ impl Mapping {
         self.entries().count()
     }
 
-    /// Puts `entry` in the place of whatever the name holds.
+    /// Adds an entry, or replaces the one of this name.
     pub(crate) fn insert(&mut self, name: &SessionName, entry: &Entry) {
         self.put(name.as_str(), Slice::new(entry_text(self.backend, Members::default(), entry)));
     }
 
-    /// Changes what the name's entry says and keeps what else is in it.
+    /// Updates the fields of an entry. Other fields are kept, and so are fields that `entry` does not have.
     pub(crate) fn amend(&mut self, name: &str, entry: &Entry) {
         if let Some(at) = self.position(name) {
             let old = self.text(&self.contents.entries[at].1);
@@ -196,7 +196,7 @@ impl Mapping {
         self.contents.entries.retain(|(key, _)| key.text(&self.source) != name);
     }
 
-    /// Gives an entry another name, in the place of whatever that holds. Nothing of the entry changes.
+    /// Renames an entry, and replaces the one that has the new name. The entry itself does not change.
     pub(crate) fn rename(&mut self, name: &SessionName, to: &SessionName) {
         if let Some(at) = self.position(name.as_str()) {
             let (_, entry) = self.contents.entries.remove(at);
@@ -204,8 +204,8 @@ impl Mapping {
         }
     }
 
-    /// Returns the text of the file: keys sorted, indented by two spaces, all but ASCII unescaped, and one newline at the
-    /// end.
+    /// Returns the text of the file: keys sorted, indented by two spaces, non-ASCII characters unescaped, and one line
+    /// break at the end.
     pub(crate) fn to_text(&self) -> String {
         let mut top: Vec<(&str, Option<&str>)> =
             self.contents.unknown_keys.iter().map(|(key, json)| (self.text(key), Some(self.text(json)))).collect();
@@ -213,7 +213,7 @@ impl Mapping {
         if let Some(workspace) = &self.contents.workspace {
             top.push((WORKSPACE, Some(self.text(workspace))));
         }
-        let mut writer = Writer::new(self.source.len() + 1024);
+        let mut writer = Writer::with_capacity(self.source.len() + 1024);
         writer.object(top, |writer, value| match value {
             Some(json) => writer.json(json),
             None => writer.object(self.raw_entries().collect(), |writer, json| self.write_entry(writer, json)),
@@ -235,7 +235,7 @@ impl Mapping {
         slice.text(&self.source)
     }
 
-    /// All entries: names and JSON.
+    /// Returns the names and the JSON of all entries.
     fn raw_entries(&self) -> impl Iterator<Item = (&str, &str)> {
         self.contents.entries.iter().map(|(name, json)| (self.text(name), self.text(json)))
     }
@@ -258,17 +258,17 @@ impl Mapping {
 
 impl Contents {
     fn parse(source: &str) -> Result<Self, ParseError> {
-        // usually the aliases are an object, and can be read in the same pass
+        // the aliases are usually an object, which can be parsed in the same pass
         let top = TopLevel::parse(source, true).or_else(|_| TopLevel::parse(source, false));
         let TopLevel { aliases, members: Members(mut members) } = top.map_err(|error| refusal(source, &error))?;
         let mut take = |key, is_wanted: fn(&str) -> bool| {
             let position = members.iter().position(|(name, raw)| name == key && is_wanted(raw.get()))?;
             Some(members.remove(position).1.get())
         };
-        let aliases = match (aliases, take(ALIASES, |raw| raw.starts_with(['{', 'n']))) {
-            (None, Some("null")) => Some(Members::default()),
-            (None, Some(object)) => Some(serde_json::from_str(object).map_err(|error| unsupported(&error))?),
-            (aliases, _) => aliases,
+        let aliases = match take(ALIASES, |raw| raw.starts_with('{') || raw == "null") {
+            Some("null") => Some(Members::default()),
+            Some(object) => Some(serde_json::from_str(object).map_err(|error| unsupported(&error))?),
+            None => aliases,
         };
         let slice = |raw| Slice::part(source, raw);
         match aliases {
@@ -296,15 +296,14 @@ fn slices(source: &str, members: Vec<(Cow<'_, str>, &RawValue)>) -> Vec<(Slice, 
     members.into_iter().map(|(name, raw)| (name_slice(name), Slice::part(source, raw.get()))).collect()
 }
 
-/// The members of a file, with `aliases` apart if it was read in the same pass.
+/// The members of a file, with `aliases` apart if it was parsed in the same pass.
 struct TopLevel<'a> {
     aliases: Option<Members<'a>>,
     members: Members<'a>,
 }
 
 impl<'a> TopLevel<'a> {
-    /// Reads a file whose nesting is not too deep. `with_aliases` also reads the members of `aliases`, which must be an
-    /// object if it is present.
+    /// Parses a file whose nesting is not too deep. `with_aliases` also parses `aliases`, which must be an object then.
     fn parse(source: &'a str, with_aliases: bool) -> serde_json::Result<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(source);
         let top = deserializer.deserialize_map(TopLevelVisitor { with_aliases })?;
@@ -331,9 +330,9 @@ impl<'de> Visitor<'de> for TopLevelVisitor {
         let (mut aliases, mut members) = (None, Vec::new());
         while let Some(Key(key)) = map.next_key()? {
             if self.with_aliases && key == ALIASES {
-                let Members(entries) = map.next_value()?;
+                let Pairs(entries) = map.next_value()?;
                 entries.iter().try_for_each(|(_, raw)| check(raw, 2))?;
-                aliases = Some(Members(entries));
+                aliases = Some(Members::new(entries));
             } else {
                 let raw = map.next_value()?;
                 check(raw, 1)?;
@@ -364,7 +363,7 @@ fn unsupported(error: &serde_json::Error) -> ParseError {
     ParseError::Unsupported(error.to_string())
 }
 
-/// The text in `json`, if it is one that is not empty.
+/// Returns the content of a string that is not empty.
 fn text(json: &str) -> Option<String> {
     serde_json::from_str(json).ok().filter(|text: &String| !text.is_empty())
 }
@@ -409,8 +408,8 @@ fn entry_text(backend: Backend, Members(members): Members<'_>, entry: &Entry) ->
             None => members.push((Cow::Borrowed(key), json.into())),
         }
     }
-    let mut writer = Writer::new(0);
-    writer.object(members, |writer, json| writer.json(&json));
+    let mut writer = Writer::with_capacity(0);
+    writer.object(members, |writer, json| writer.verbatim(&json));
     writer.into_text()
 }
 
@@ -453,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_comes_back_in_every_rewrite() {
+    fn unknown_content_survives_every_rewrite() {
         let odd = r#"{"zz": {"b": [1.50, 1e400, "\ud800", "\u00e9"], "a": {}}, "aliases": {
             "other": {"thread_id": "t", "n": 123456789012345678901234567890}, "none": null, "dash": {"session_id": "-x"},
             "mine": {"session_id": "i", "tags": ["x"], "last_model": ""}, "bare": "b"}, "workspace_dir": 5}"#;
@@ -501,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_file_is_the_map_of_names_itself() {
+    fn top_level_of_an_older_file_is_the_map_of_names() {
         let mapping = parse(r#"{"d": {"session_id": "id-d"}, "s": "id-s", "workspace_dir": "/w"}"#);
         assert_eq!(mapping.workspace(), "/w");
         assert_eq!(mapping.entries().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), ["d", "s"]);
@@ -511,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_files_are_told_from_those_we_cannot_hold() {
+    fn malformed_files_differ_from_unsupported_ones() {
         let error = |text: &[u8]| Mapping::parse(Backend::Claude, text.to_vec()).unwrap_err();
         for broken in [&b""[..], b"{oops", b"[1, 2]", b"7", b"{} {}", b"{\"a\": \xff}", b"{\"a\": NaN}"] {
             assert!(matches!(error(broken), ParseError::Malformed(_)), "{}", String::from_utf8_lossy(broken));
@@ -530,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_reading_know_the_same_depth_and_the_last_of_a_key() {
+    fn every_shape_has_the_same_depth_limit_and_the_last_of_a_key_counts() {
         // an older file is one level deeper when it is written anew
         let older = ("{\"x\": ", 1, DEEPEST - 1);
         let today = [("{\"aliases\": {\"a\": ", 2, DEEPEST), ("{\"aliases\": {}, \"x\": ", 1, DEEPEST)];
@@ -552,7 +551,6 @@ mod tests {
         assert_eq!(parse(&format!("{{{many}\"aliases\": {{\"a\": \"i\"}}}}")).len(), 1);
     }
 
-    /// The items stand for a file of 0.1 MB. In both files they are written at the same level below their list.
     #[test]
     fn cost_of_a_rewrite_does_not_grow_with_depth() {
         let numbers = format!("[{}0]", "0,".repeat(50_000));
@@ -576,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_found_however_it_is_spelled() {
+    fn escaped_id_is_found() {
         let mapping = parse(
             r#"{"aliases": {"a": {"session_id": "i\u0064"}, "b": "id", "c": {"session_id": "other", "x": "id"}}}"#,
         );
@@ -584,14 +582,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_entries_with_one_name_the_last_counts() {
+    fn last_of_two_entries_with_one_name_counts() {
         let mapping = parse(r#"{"aliases": {"b": "1", "a": "2", "b": "3"}}"#);
         let ids: Vec<_> = mapping.entries().map(|(name, entry)| format!("{name}={}", entry.id)).collect();
         assert_eq!(ids, ["b=3", "a=2"]);
     }
 
     #[test]
-    fn the_id_key_tells_whose_an_entry_is() {
+    fn id_key_names_the_backend_of_an_entry() {
         let mapping = parse(r#"{"aliases": {"a": {"thread_id": "t"}, "b": "x"}}"#);
         assert_eq!(mapping.id_of(&name("a"), Backend::Codex).unwrap().as_str(), "t");
         assert_eq!(mapping.id_of(&name("a"), Backend::Claude), None);
@@ -599,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn renaming_moves_an_entry_whole() {
+    fn rename_keeps_the_whole_entry() {
         let mut mapping = parse(r#"{"aliases": {"a": {"session_id": "i", "x": 1}, "b": "j"}}"#);
         mapping.rename(&name("a"), &name("b"));
         assert_eq!(mapping.get(&name("a")), None);

@@ -1,12 +1,12 @@
-//! JSON as a mapping file has it: keys sorted, indented by two spaces, only what must be escaped escaped. Numbers keep
-//! their spelling, and so do strings with lone surrogates.
+//! JSON as it stands in a mapping file: keys sorted, indented by two spaces, with as few escapes as possible. Numbers and
+//! strings with lone surrogates keep their spelling.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use super::offset;
 
-/// Writes one value, in a time that does not depend on how deep its parts are.
+/// Writes values. The time depends on the size of the text, not on its nesting.
 pub(super) struct Writer {
     text: String,
     /// A line break, and the indentation of the current level.
@@ -14,8 +14,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { text: String::with_capacity(capacity), line_break: "\n".to_owned() }
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), line_break: "\n".to_owned() }
     }
 
     pub(super) fn into_text(self) -> String {
@@ -24,21 +24,26 @@ impl Writer {
 
     /// Writes `json`, which is well-formed and has no white space at its ends.
     pub(super) fn json(&mut self, json: &str) {
-        self.value(&Document { json, containers: OnceCell::new() }.root());
+        let document = Document { json, containers: OnceCell::new() };
+        self.value(&Element { document: &document, text: json, start: 0, container: 0 });
+    }
+
+    pub(super) fn verbatim(&mut self, json: &str) {
+        self.text.push_str(json);
     }
 
     fn value(&mut self, value: &Element<'_>) {
         match value.text.as_bytes()[0] {
             b'{' => match value.members() {
                 Some(members) => self.object(members, |writer, member| writer.value(&member)),
-                None => self.text.push_str(value.text), // names with lone surrogates cannot be sorted
+                None => self.verbatim(value.text), // names with lone surrogates cannot be sorted
             },
             b'[' => self.block(['[', ']'], value.elements(), |writer, element| writer.value(&element)),
             b'"' => match value.decode() {
                 Some(content) => self.string(&content),
-                None => self.text.push_str(value.text),
+                None => self.verbatim(value.text),
             },
-            _ => self.text.push_str(value.text),
+            _ => self.verbatim(value.text),
         }
     }
 
@@ -128,11 +133,7 @@ struct Elements<'a> {
     container: usize,
 }
 
-impl<'a> Document<'a> {
-    fn root(&'a self) -> Element<'a> {
-        Element { document: self, text: self.json, start: 0, container: 0 }
-    }
-
+impl Document<'_> {
     fn container(&self, index: usize) -> Container {
         self.containers.get_or_init(|| containers(self.json.as_bytes()))[index]
     }
