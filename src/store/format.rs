@@ -439,7 +439,7 @@ fn depth(json: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -566,9 +566,14 @@ mod tests {
                     assert!(parse(file).to_text().len() > file.len());
                     start.elapsed()
                 };
-                let best = (0..5).map(|_| (took(&shallow), took(&deep)));
-                let (shallow, deep) = best.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1))).unwrap();
-                assert!(deep <= shallow * 2, "{open}: {shallow:?} at depth 1, {deep:?} at depth 60");
+                // both minima approach the true costs, however busy the machine is
+                let (mut least_shallow, mut least_deep) = (Duration::MAX, Duration::MAX);
+                let is_bounded = (0..25).any(|_| {
+                    least_shallow = least_shallow.min(took(&shallow));
+                    least_deep = least_deep.min(took(&deep));
+                    least_deep <= least_shallow * 2
+                });
+                assert!(is_bounded, "{open}: {least_shallow:?} at depth 1, {least_deep:?} at depth 60");
             }
         }
     }
