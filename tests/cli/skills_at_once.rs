@@ -1,7 +1,7 @@
 //! `skill` several times at once: nothing of the user's is lost, and every call succeeds.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::skills::{CLAUDE, fresh, repository, tree};
 use crate::support::*;
@@ -88,6 +88,7 @@ fn link_to_the_script_is_not_a_second_name_for_it() {
 
 #[cfg(target_os = "linux")]
 mod slowed {
+    use std::path::Path;
     use std::process::Command;
     use std::thread;
     use std::time::Duration;
