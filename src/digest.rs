@@ -1,4 +1,4 @@
-//! MD5 as text: names for folders and locks. The original chose it; nothing here is a secret.
+//! MD5 as text: names for directories and locks. The original chose it; nothing here is a secret.
 
 use md5::{Digest, Md5};
 

@@ -10,33 +10,33 @@ use crate::session::trim;
 
 /// Names the backend where no option does.
 pub(crate) const BACKEND: &str = "INVOKE_PERSIST_BACKEND";
-/// Where the mappings live instead of the system's temp folder.
-pub(crate) const FOLDER: &str = "INVOKE_PERSIST_DIR";
+/// Where the mappings live instead of the system's temp directory.
+pub(crate) const DIR: &str = "INVOKE_PERSIST_DIR";
 /// Handed down to agents: which locks the calls above them hold ([`crate::lock::Key::handed_down`]), separated by
 /// commas, so that a call from inside its own session is refused instead of waiting for itself.
-pub(crate) const HELD: &str = "INVOKE_PERSIST_HELD";
+pub(crate) const HELD_LOCKS: &str = "INVOKE_PERSIST_HELD";
 /// Set by the scripts that [`crate::completion`] prints: the shell that wants to complete a word. A name of our own, for
 /// `COMPLETE`, which others use, may stand in anybody's environment, and then no call would do what it says.
 pub(crate) const COMPLETE: &str = "INVOKE_PERSIST_COMPLETE";
 /// Where the built-in echo agent keeps its sessions.
-pub(crate) const ECHO_FOLDER: &str = "INVOKE_PERSIST_ECHO_DIR";
+pub(crate) const ECHO_DIR: &str = "INVOKE_PERSIST_ECHO_DIR";
 
 pub(crate) const CODEX_SHELL: &str = "CODEX_SHELL";
 pub(crate) const CODEX_SHELL_CMD: &str = "CODEX_SHELL_CMD";
 pub(crate) const CODEX_SHELL_INIT: &str = "CODEX_SHELL_INIT";
 
-/// The temp folder's variables, by the rule of Python's `tempfile.gettempdir`.
+/// The temp directory's variables, by the rule of Python's `tempfile.gettempdir`.
 const TEMP_VARIABLES: [&str; 3] = ["TMPDIR", "TEMP", "TMP"];
 
-/// Where Python looks for a temp folder when no variable names one.
+/// Where Python looks for a temp directory when no variable names one.
 #[cfg(unix)]
-const TEMP_FOLDERS: [&str; 3] = ["/tmp", "/var/tmp", "/usr/tmp"];
+const TEMP_DIRS: [&str; 3] = ["/tmp", "/var/tmp", "/usr/tmp"];
 #[cfg(windows)]
-const TEMP_FOLDERS: [&str; 6] =
+const TEMP_DIRS: [&str; 6] =
     ["~\\AppData\\Local\\Temp", "%SYSTEMROOT%\\Temp", "c:\\temp", "c:\\tmp", "\\temp", "\\tmp"];
 
 /// The variable's value, `None` where it is unset or blank.
-pub(crate) fn text(name: &str) -> Result<Option<String>> {
+pub(crate) fn var(name: &str) -> Result<Option<String>> {
     match env::var(name) {
         Ok(value) if trim(&value).is_empty() => Ok(None),
         Ok(value) => Ok(Some(value)),
@@ -46,34 +46,34 @@ pub(crate) fn text(name: &str) -> Result<Option<String>> {
 }
 
 /// The variable's value as the system has it, `None` where it is unset or empty.
-pub(crate) fn raw(name: &str) -> Option<OsString> {
+pub(crate) fn var_os(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// `INVOKE_PERSIST_BACKEND`.
 pub(crate) fn backend() -> Result<Option<Backend>> {
-    let Some(value) = text(BACKEND)? else { return Ok(None) };
+    let Some(value) = var(BACKEND)? else { return Ok(None) };
     Backend::from_name(trim(&value)).map(Some).ok_or_else(|| {
         Error::usage(format!("{BACKEND} is '{}', which is no backend", trim(&value)))
-            .hint(format!("set {BACKEND} to claude or codex, or unset it"))
+            .with_hint(format!("set {BACKEND} to claude or codex, or unset it"))
     })
 }
 
-/// Folders that may be the temp folder, best first (contract section 3).
-pub(crate) fn temp_folder_candidates() -> Vec<PathBuf> {
-    temp_folders().into_iter().chain(env::current_dir()).collect()
+/// Directories that may be the temp directory, best first (contract section 3).
+pub(crate) fn temp_dir_candidates() -> Vec<PathBuf> {
+    temp_dirs().into_iter().chain(env::current_dir()).collect()
 }
 
-/// Folders for what need not last.
-pub(crate) fn temp_folders() -> Vec<PathBuf> {
-    let named = TEMP_VARIABLES.iter().filter_map(|name| raw(name)).map(PathBuf::from);
-    named.chain(TEMP_FOLDERS.iter().filter_map(|folder| expand(folder))).collect()
+/// Directories for what need not last.
+pub(crate) fn temp_dirs() -> Vec<PathBuf> {
+    let named = TEMP_VARIABLES.iter().filter_map(|name| var_os(name)).map(PathBuf::from);
+    named.chain(TEMP_DIRS.iter().filter_map(|dir| expand(dir))).collect()
 }
 
 /// The home directory that the system has for this user, whatever variables say.
 #[cfg(unix)]
 pub(crate) fn account_home() -> Option<PathBuf> {
-    crate::raw::home_of(rustix::process::geteuid())
+    crate::sys::home_of(rustix::process::geteuid())
 }
 
 /// Windows has it in a variable only.
@@ -84,17 +84,17 @@ pub(crate) fn account_home() -> Option<PathBuf> {
 
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "on Windows a variable may be missing")]
-fn expand(folder: &str) -> Option<PathBuf> {
-    Some(PathBuf::from(folder))
+fn expand(dir: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(dir))
 }
 
 #[cfg(windows)]
-fn expand(folder: &str) -> Option<PathBuf> {
-    if let Some(rest) = folder.strip_prefix("~\\") {
-        return Some(PathBuf::from(raw("USERPROFILE")?).join(rest));
+fn expand(dir: &str) -> Option<PathBuf> {
+    if let Some(rest) = dir.strip_prefix("~\\") {
+        return Some(PathBuf::from(var_os("USERPROFILE")?).join(rest));
     }
-    if let Some(rest) = folder.strip_prefix("%SYSTEMROOT%\\") {
-        return Some(PathBuf::from(raw("SYSTEMROOT")?).join(rest));
+    if let Some(rest) = dir.strip_prefix("%SYSTEMROOT%\\") {
+        return Some(PathBuf::from(var_os("SYSTEMROOT")?).join(rest));
     }
-    Some(PathBuf::from(folder))
+    Some(PathBuf::from(dir))
 }

@@ -6,13 +6,14 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use crate::output::{Object, escape_control, to_line};
 use crate::session::AgentSessionId;
-use crate::stdio;
+use crate::ui::json::{JsonObject, to_line};
+use crate::ui::stdio;
+use crate::ui::terminal::escape_control;
 
 /// Whether errors are told to people or to programs (`--error-format`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum ErrorFormat {
     /// Lines that begin with error, caused by, hint
     #[default]
     Text,
@@ -22,7 +23,7 @@ pub(crate) enum Format {
 
 /// The kinds of failure of contract section 7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ErrorKind {
     /// The agent's exit status or its own verdict says that the turn failed.
     AgentFailed,
     /// codex answered from another conversation than the one asked for.
@@ -43,7 +44,7 @@ pub(crate) enum Kind {
     MappingUnreadable,
     /// The mapping file cannot be written.
     MappingUnwritable,
-    /// Somebody else could change the mapping file or its folder.
+    /// Somebody else could change the mapping file or its directory.
     MappingUnsafe,
     /// The agent ended well but said nothing we could use.
     AgentOutputInvalid,
@@ -59,7 +60,7 @@ pub(crate) enum Kind {
     Interrupted(i32),
 }
 
-impl Kind {
+impl ErrorKind {
     /// The word for it in `--error-format json`.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -104,7 +105,7 @@ impl Kind {
 /// A failure, ready to be told.
 #[derive(Debug)]
 pub(crate) struct Error {
-    pub kind: Kind,
+    pub kind: ErrorKind,
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
@@ -124,12 +125,12 @@ struct Turn {
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), causes: Vec::new(), hint: None, turn: Box::default() }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::new(Kind::Usage, message)
+        Self::new(ErrorKind::Usage, message)
     }
 
     /// One more cause, told behind those already there.
@@ -141,13 +142,13 @@ impl Error {
 
     /// The system's words as a cause.
     #[must_use]
-    pub(crate) fn because(self, error: &std::io::Error) -> Self {
-        self.caused_by(reason(error))
+    pub(crate) fn with_io_cause(self, error: &std::io::Error) -> Self {
+        self.caused_by(io_message(error))
     }
 
     /// The way out.
     #[must_use]
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -173,13 +174,19 @@ impl Error {
 
     /// The agent's own last word, as it wrote it.
     #[must_use]
-    pub(crate) fn verdict(mut self, verdict: Option<Box<RawValue>>) -> Self {
+    pub(crate) fn with_verdict(mut self, verdict: Option<Box<RawValue>>) -> Self {
         self.turn.verdict = verdict;
         self
     }
 
+    /// The same error, after a turn in session `id` completed: a caller must not send its prompt again.
+    #[must_use]
+    pub(crate) fn after_turn(self, id: &AgentSessionId) -> Self {
+        self.turn_started().agent_exit_status(Some(0)).session_id(Some(id.clone()))
+    }
+
     /// The message and its causes on one line.
-    pub(crate) fn to_sentence(&self) -> String {
+    pub(crate) fn to_single_line(&self) -> String {
         let mut sentence = self.message.clone();
         for cause in &self.causes {
             sentence.push_str(": ");
@@ -189,17 +196,17 @@ impl Error {
     }
 
     /// The hint.
-    pub(crate) fn way_out(&self) -> Option<&str> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
     /// Tells standard error. There is nobody to tell where that is closed.
-    pub(crate) fn report(&self, format: Format) {
+    pub(crate) fn report(&self, format: ErrorFormat) {
         let text = match format {
-            Format::Text => self.to_text(),
-            Format::Json => self.to_json(),
+            ErrorFormat::Text => self.to_text(),
+            ErrorFormat::Json => self.to_json(),
         };
-        stdio::tell(&text);
+        stdio::write_stderr(&text);
     }
 
     fn to_text(&self) -> String {
@@ -210,21 +217,21 @@ impl Error {
     }
 
     fn to_json(&self) -> String {
-        let error = Object::new()
+        let error = JsonObject::new()
             .with("kind", self.kind.name())
-            .with("message", self.to_sentence())
+            .with("message", self.to_single_line())
             .with("hint", self.hint.as_deref().map(escape_control))
             .with("exit_code", self.kind.exit_status())
             .with("agent_exit_code", self.turn.agent_exit_status)
             .with("session_id", self.turn.session_id.as_ref().map(AgentSessionId::as_str))
             .with("turn_started", self.turn.started)
             .with_raw("agent", self.turn.verdict.as_deref());
-        format!("{}\n", to_line(&Object::new().with_object("error", error)))
+        format!("{}\n", to_line(&JsonObject::new().with_object("error", error)))
     }
 }
 
 /// An input or output error in the words of the system, without its number.
-pub(crate) fn reason(error: &std::io::Error) -> String {
+pub(crate) fn io_message(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
@@ -238,13 +245,13 @@ mod tests {
 
     #[test]
     fn text_names_the_thing_the_cause_and_the_way_out() {
-        let error = Error::usage("cannot read\nx").caused_by("gone").hint("look");
+        let error = Error::usage("cannot read\nx").caused_by("gone").with_hint("look");
         assert_eq!(error.to_text(), "error: cannot read\\nx\ncaused by: gone\nhint: look\n");
     }
 
     #[test]
     fn json_has_every_key_on_one_line() {
-        let error = Error::new(Kind::Interrupted(15), "stopped").caused_by("by hand").turn_started();
+        let error = Error::new(ErrorKind::Interrupted(15), "stopped").caused_by("by hand").turn_started();
         assert_eq!(
             error.to_json(),
             "{\"error\": {\"kind\": \"interrupted\", \"message\": \"stopped: by hand\", \"hint\": null, \

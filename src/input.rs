@@ -7,8 +7,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Instant;
 
-use crate::error::{Error, Kind, Result};
-use crate::stdio;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ui::stdio;
 
 /// More than this is no prompt, role or list of variables; a device would never end.
 const LARGEST: u64 = 256 << 20;
@@ -43,19 +43,19 @@ fn within(
 ) -> Result<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     let reader = thread::Builder::new().spawn(move || drop(sender.send(read())));
-    reader.map_err(|error| Error::new(Kind::Io, format!("{what} cannot be read")).because(&error))?;
+    reader.map_err(|error| Error::new(ErrorKind::Io, format!("{what} cannot be read")).with_io_cause(&error))?;
     let answer = match deadline {
         None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         Some(deadline) => receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())),
     };
     match answer {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(Error::usage(format!("{what} cannot be read")).because(&error)),
+        Ok(Err(error)) => Err(Error::usage(format!("{what} cannot be read")).with_io_cause(&error)),
         Err(RecvTimeoutError::Timeout) => {
-            Err(Error::new(Kind::Deadline, format!("the deadline passed while reading {what}"))
-                .hint("close it, or allow more time with --deadline-seconds"))
+            Err(Error::new(ErrorKind::Deadline, format!("the deadline passed while reading {what}"))
+                .with_hint("close it, or allow more time with --deadline-seconds"))
         }
-        Err(RecvTimeoutError::Disconnected) => Err(Error::new(Kind::Io, format!("{what} cannot be read"))),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::new(ErrorKind::Io, format!("{what} cannot be read"))),
     }
 }
 
@@ -86,7 +86,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 /// Opens a file without blocking, whatever it is.
 fn open(path: &Path) -> io::Result<(File, std::fs::FileType)> {
     if path.is_dir() {
-        return Err(io::Error::other("it is a folder")); // Windows would say that access is denied
+        return Err(io::Error::other("it is a directory")); // Windows would say that access is denied
     }
     let mut options = OpenOptions::new();
     options.read(true);

@@ -1,8 +1,8 @@
 //! Locks between processes of ours. Each is a file, and the system's: it goes with its holder, however that ends.
 //!
-//! [`folders`] says where these files are, [`waits`] which calls wait for each other.
+//! [`dirs`] says where these files are, [`waits`] which calls wait for each other.
 
-mod folders;
+mod dirs;
 mod waits;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -12,10 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::digest;
-use crate::error::reason;
+use crate::error::io_message;
 use crate::random;
-use folders::{Folder, candidates};
-pub(crate) use folders::{folder, make_shared};
+use dirs::{Dir, candidates};
+pub(crate) use dirs::{dir, make_shared};
 use waits::Waits;
 
 /// After this long the waiting is told.
@@ -60,8 +60,8 @@ impl Key {
         format!("{}:{}", self.own, random::token())
     }
 
-    fn name_in(&self, folder: &Folder) -> &str {
-        if folder.shared { &self.shared } else { &self.own }
+    fn name_in(&self, dir: &Dir) -> &str {
+        if dir.shared { &self.shared } else { &self.own }
     }
 }
 
@@ -101,8 +101,8 @@ impl Lock {
         let mut unusable = Vec::new();
         for candidate in candidates() {
             let taken = match candidate.open(files.is_empty()) {
-                Ok(Some(folder)) => Locked::try_take(folder.path.join(key.name_in(&folder)))
-                    .map_err(|error| folders::cannot_be_used(&folder.path, &error)),
+                Ok(Some(dir)) => Locked::try_take(dir.path.join(key.name_in(&dir)))
+                    .map_err(|error| dirs::cannot_be_used(&dir.path, &error)),
                 Ok(None) => continue,
                 Err(error) => Err(error),
             };
@@ -113,7 +113,7 @@ impl Lock {
             }
         }
         if files.is_empty() {
-            return Err(folders::join(&unusable));
+            return Err(dirs::join(&unusable));
         }
         files.iter_mut().for_each(Locked::sign);
         Ok(Ok(Self { files }))
@@ -154,7 +154,7 @@ impl Lock {
     }
 
     /// The directories that it was taken in.
-    pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().filter_map(|file| file.path.parent())
     }
 }
@@ -248,8 +248,8 @@ fn shorten(pause: Duration) -> Duration {
 
 /// Removes lock files of killed processes: old, and held by nobody. A lock that somebody takes in just this moment is
 /// taken again, since its file is then not where it was.
-fn sweep(folder: Option<&Path>) {
-    for entry in folder.map(std::fs::read_dir).into_iter().flatten().flatten().flatten() {
+fn sweep(dir: Option<&Path>) {
+    for entry in dir.map(std::fs::read_dir).into_iter().flatten().flatten().flatten() {
         let old = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
         let is_lock = entry.file_type().is_ok_and(|kind| kind.is_file());
         if !is_lock || old.is_none_or(|age| age < LEFTOVER_AFTER) {
@@ -338,18 +338,17 @@ mod tests {
 
     #[test]
     fn what_killed_processes_left_is_swept() {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let make = |name: &str, hours: u64| {
-            let file = File::create(folder.path().join(name)).unwrap();
+            let file = File::create(dir.path().join(name)).unwrap();
             file.set_modified(std::time::SystemTime::now() - Duration::from_secs(hours * 3600 + 60)).unwrap();
             file
         };
         drop((make("old", 1), make("young", 0))); // Windows keeps the name of a file that is open
         let held = make("held", 5);
         held.try_lock().unwrap();
-        sweep(Some(folder.path()));
-        let mut left: Vec<_> =
-            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        sweep(Some(dir.path()));
+        let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["held", "young"]);
     }

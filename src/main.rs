@@ -1,39 +1,72 @@
 //! Names for the sessions of coding agents, and turns that cannot hang, orphan or lose one.
 
+mod agent;
 mod backend;
+mod backend_selection;
 mod cli;
 mod commands;
 mod completion;
+mod context;
 mod digest;
+mod echo_agent;
 mod env;
 mod error;
 mod input;
 mod json;
-mod launcher;
 mod lock;
-mod output;
+mod paths;
 mod process;
 mod random;
-mod raw;
 mod render;
 mod session;
-mod skill;
-mod stdio;
+mod sessions;
+mod skills;
 mod store;
-mod table;
+mod sys;
+mod turn;
+mod ui;
 
+use std::ffi::OsString;
 use std::time::Instant;
 
-use error::Kind;
+use clap::CommandFactory;
+
+use cli::Cli;
+use context::Context;
+use error::{ErrorFormat, ErrorKind, Result};
+use ui::Notes;
 
 fn main() {
     let started = Instant::now();
-    let (format, done) = commands::start(started);
+    let (format, outcome) = run(started);
     process::release_signals();
-    let kind = done.err().map(|error| {
+    let kind = outcome.err().map(|error| {
         error.report(format);
         error.kind
     });
-    stdio::finish_stderr(matches!(kind, Some(Kind::Interrupted(_))));
-    std::process::exit(kind.map_or(0, Kind::exit_status));
+    ui::stdio::finish_stderr(matches!(kind, Some(ErrorKind::Interrupted(_))));
+    std::process::exit(kind.map_or(0, ErrorKind::exit_status));
+}
+
+/// Parses the command line and runs its command. Returns with the outcome how to report an error.
+fn run(started: Instant) -> (ErrorFormat, Result<()>) {
+    process::prepare_signals();
+    process::keep_files_private();
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let arguments: Vec<OsString> = arguments.collect();
+    if let Some(shell) = env::var_os(env::COMPLETE) {
+        return (ErrorFormat::Text, completion::candidates::answer(started, &shell, arguments));
+    }
+    let command_line = Cli::command(); // built once: this is most of the start-up time
+    let default_backend = backend_selection::default_backend(&program).ok().flatten();
+    let (normalized, format) = cli::normalize(&command_line, &arguments, default_backend);
+    let outcome = normalized.and_then(|normalized| {
+        let Some(Cli { global, command }) = cli::parse(command_line, &program, &normalized)? else {
+            return Ok(());
+        };
+        let notes = Notes { quiet: global.quiet };
+        commands::run(&Context { started, global, notes, normalized, program }, &command)
+    });
+    (format, outcome)
 }

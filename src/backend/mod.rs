@@ -4,17 +4,17 @@
 pub(crate) mod claude;
 pub(crate) mod codex;
 mod condensed;
+mod event;
 mod lines;
-mod moment;
-mod transcript;
+mod output;
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::moment::{Moment, Outcome, Summary, Tokens, Tool, Voice};
-pub(crate) use self::transcript::{Account, Failure, Transcript};
+pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tokens, Tool};
+pub(crate) use self::output::{AgentOutput, Failure, TurnReport};
 use crate::session::{AgentSessionId, SessionName};
 
 /// An agent that keeps sessions.
@@ -28,7 +28,7 @@ pub(crate) enum Backend {
 
 /// In which form the agent is to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum OutputMode {
     /// One answer at the end.
     Json,
     /// A line for every event; `partials`: pieces of an answer too (claude).
@@ -46,7 +46,7 @@ pub(crate) struct HelpPage {
 
 /// How the prompt reaches the agent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Prompt<'a> {
+pub(crate) enum PromptChannel<'a> {
     Argument(&'a str),
     StandardInput,
 }
@@ -67,36 +67,36 @@ pub(crate) struct Model<'a> {
 
 /// Which session a turn is in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Session<'a> {
+pub(crate) enum SessionMode<'a> {
     /// One that it starts.
     New,
     /// This one.
-    Known(&'a AgentSessionId),
+    Resume(&'a AgentSessionId),
     /// One that it starts with the history of this one, which stays as it is.
-    ForkOf(&'a AgentSessionId),
+    Fork(&'a AgentSessionId),
 }
 
-impl<'a> Session<'a> {
+impl<'a> SessionMode<'a> {
     /// The session that goes on with the turn, if there was one before.
     pub(crate) fn known(self) -> Option<&'a AgentSessionId> {
-        if let Self::Known(id) = self { Some(id) } else { None }
+        if let Self::Resume(id) = self { Some(id) } else { None }
     }
 
     /// The session whose history the agent is to begin with.
     fn history(self) -> Option<&'a str> {
         match self {
             Self::New => None,
-            Self::Known(id) | Self::ForkOf(id) => Some(id.as_str()),
+            Self::Resume(id) | Self::Fork(id) => Some(id.as_str()),
         }
     }
 }
 
 /// One turn as the agent's command line sees it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn<'a> {
-    pub session: Session<'a>,
-    pub form: Form,
-    pub prompt: Prompt<'a>,
+pub(crate) struct Invocation<'a> {
+    pub session: SessionMode<'a>,
+    pub form: OutputMode,
+    pub prompt: PromptChannel<'a>,
     pub role: Option<Role<'a>>,
     pub model: Option<Model<'a>>,
     pub effort: Option<&'a str>,
@@ -109,12 +109,12 @@ pub(crate) struct Turn<'a> {
 }
 
 #[cfg(test)]
-impl<'a> Turn<'a> {
+impl<'a> Invocation<'a> {
     /// A turn that starts a session and asks for nothing else.
-    fn plain(exec: &'a codex::ExecOptions, prompt: Prompt<'a>) -> Self {
-        let (form, extra) = (Form::Json, &[][..]);
+    fn plain(exec: &'a codex::ExecOptions, prompt: PromptChannel<'a>) -> Self {
+        let (form, extra) = (OutputMode::Json, &[][..]);
         Self {
-            session: Session::New,
+            session: SessionMode::New,
             form,
             prompt,
             role: None,
@@ -127,11 +127,11 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl Turn<'_> {
+impl Invocation<'_> {
     /// Whether the prompt must stand behind `--`: it would be read as an option, or follows arguments whose meaning we
     /// do not know.
-    fn prompt_behind_dashes(&self) -> bool {
-        !self.extra.is_empty() || matches!(self.prompt, Prompt::Argument(text) if text.starts_with('-'))
+    fn needs_double_dash(&self) -> bool {
+        !self.extra.is_empty() || matches!(self.prompt, PromptChannel::Argument(text) if text.starts_with('-'))
     }
 }
 
@@ -194,9 +194,9 @@ impl Backend {
     }
 
     /// Variables of ours that the agent must not inherit.
-    pub(crate) fn withheld_variables(self) -> &'static [&'static str] {
+    pub(crate) fn removed_env(self) -> &'static [&'static str] {
         match self {
-            Self::Claude => claude::WITHHELD_VARIABLES,
+            Self::Claude => claude::REMOVED_ENV,
             Self::Codex => &[],
         }
     }
@@ -210,11 +210,11 @@ impl Backend {
     }
 
     /// Why `argument` cannot be handed on, where it cannot: it would change which session answers or in what form.
-    pub(crate) fn refuses_argument(self, previous: Option<&str>, argument: &str) -> bool {
+    pub(crate) fn is_reserved_arg(self, previous: Option<&str>, argument: &str) -> bool {
         match self {
             _ if argument == "--" => true, // it would end the options before ours
-            Self::Claude => claude::refuses_argument(argument),
-            Self::Codex => codex::refuses_argument(previous, argument),
+            Self::Claude => claude::is_reserved_arg(argument),
+            Self::Codex => codex::is_reserved_arg(previous, argument),
         }
     }
 
@@ -242,17 +242,17 @@ impl Backend {
         }
     }
 
-    /// Whether a role goes beside the prompt ([`Turn::role`]) instead of into it.
-    pub(crate) fn has_place_for_role(self) -> bool {
+    /// Whether a role goes beside the prompt ([`Invocation::role`]) instead of into it.
+    pub(crate) fn supports_system_prompt(self) -> bool {
         self == Self::Claude
     }
 
-    /// Whether the agent tells what it does while it works on an answer in the form [`Form::Json`].
-    pub(crate) fn tells_events_of_json(self) -> bool {
+    /// Whether the agent tells what it does while it works on an answer in the form [`OutputMode::Json`].
+    pub(crate) fn streams_events_in_json_mode(self) -> bool {
         self == Self::Codex
     }
 
-    /// Whether the agent can leave its last message in a file ([`Turn::answer_file`]).
+    /// Whether the agent can leave its last message in a file ([`Invocation::answer_file`]).
     pub(crate) fn writes_answer_file(self) -> bool {
         self == Self::Codex
     }
@@ -265,7 +265,7 @@ impl Backend {
     }
 
     /// The arguments for one turn.
-    pub(crate) fn arguments(self, turn: &Turn<'_>) -> Vec<OsString> {
+    pub(crate) fn arguments(self, turn: &Invocation<'_>) -> Vec<OsString> {
         match self {
             Self::Claude => claude::arguments(turn),
             Self::Codex => codex::arguments(turn),

@@ -1,8 +1,9 @@
 //! Every type of the command line, no logic. The comments here are the help.
 #![allow(clippy::doc_markdown, reason = "in help backticks would be shown")]
 
+mod normalize;
+pub(crate) mod parse;
 mod skill;
-mod spelling;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,10 +12,10 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::backend::Backend;
-use crate::completion::Shell;
-use crate::error::Format;
+use crate::error::ErrorFormat;
+pub(crate) use normalize::{NormalizedArgs, normalize};
+pub(crate) use parse::parse;
 pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces};
-pub(crate) use spelling::{Spelled, spell};
 
 /// Keeps names for Claude Code and Codex CLI sessions, per workspace, and runs their turns.
 ///
@@ -53,7 +54,7 @@ pub(crate) struct Global {
     pub backend: Option<Backend>,
     /// How errors are told on standard error
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t, help_heading = GLOBAL)]
-    pub error_format: Format,
+    pub error_format: ErrorFormat,
     /// Tell errors only: no notes, no warnings
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
@@ -157,7 +158,7 @@ commands! {
         ["invoke-persist demo"];
     Completions "completions" "Print the script by which a shell completes commands and session names"
         ["invoke-persist completions bash"];
-    Man "man" "Write the manual pages into a folder"
+    Man "man" "Write the manual pages into a directory"
         ["invoke-persist man ~/.local/share/man/man1"];
     EchoAgent "echo-agent" "The agent of the demo: speaks the headless protocol of claude or codex and counts turns" hidden true;
 }
@@ -167,11 +168,11 @@ pub(crate) struct Demo {}
 
 /// Where the mapping is.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct LocationArgs {
     /// Use this mapping file instead of the workspace's
     #[arg(long, value_name = "FILE")]
     pub mapping_file: Option<PathBuf>,
-    /// Stands for the current folder
+    /// Stands for the current directory
     // may be empty: each command says what that means
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
@@ -180,7 +181,7 @@ pub(crate) struct Place {
 
 /// A name.
 #[derive(Debug, Args)]
-pub(crate) struct Name {
+pub(crate) struct NameArgs {
     /// The session's name
     #[arg(long, value_name = "NAME", aliases = ["session-alias", "alias"])]
     pub session_name: Option<String>,
@@ -188,9 +189,9 @@ pub(crate) struct Name {
 
 /// A name or an id.
 #[derive(Debug, Args)]
-pub(crate) struct Selector {
+pub(crate) struct SessionArgs {
     #[command(flatten)]
-    pub name: Name,
+    pub name: NameArgs,
     /// The session's id (codex: its thread's)
     #[arg(long, value_name = "ID", visible_alias = "thread-id")]
     pub session_id: Option<String>,
@@ -199,7 +200,7 @@ pub(crate) struct Selector {
 /// Which program the agent is, and what it finds in its environment.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Call")]
-pub(crate) struct Agent {
+pub(crate) struct AgentArgs {
     /// Variables for the agent, as KEY=VALUE lines
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
@@ -223,9 +224,9 @@ pub(crate) struct Agent {
 /// How the agent is called.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Call")]
-pub(crate) struct Call {
+pub(crate) struct CallArgs {
     #[command(flatten)]
-    pub agent: Agent,
+    pub agent: AgentArgs,
     /// The model; remembered for the next turns
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -242,7 +243,7 @@ pub(crate) struct Call {
     #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Call (claude)")]
     pub reasoning_effort: Option<String>,
     #[command(flatten)]
-    pub codex: CodexCall,
+    pub codex: CodexArgs,
     /// Arguments for the agent, handed on as they are
     #[arg(last = true, value_name = "ARG")]
     pub extra: Vec<OsString>,
@@ -251,7 +252,7 @@ pub(crate) struct Call {
 /// What codex takes and claude does not.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Call (codex)")]
-pub(crate) struct CodexCall {
+pub(crate) struct CodexArgs {
     /// Set a configuration value; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub config: Vec<String>,
@@ -310,7 +311,7 @@ pub(crate) enum IfBusy {
 #[derive(Debug, Args)]
 pub(crate) struct CreateSession {
     #[command(flatten)]
-    pub name: Name,
+    pub name: NameArgs,
     /// Nothing to do here; see --adopt
     #[arg(long, value_name = "ID", alias = "thread-id", hide = true)]
     pub session_id: Option<String>,
@@ -333,20 +334,20 @@ pub(crate) struct CreateSession {
     #[arg(long)]
     pub print_mapping_json: bool,
     #[command(flatten)]
-    pub place: Place,
+    pub place: LocationArgs,
     #[command(flatten)]
-    pub call: Call,
+    pub call: CallArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Resolve {
     #[command(flatten)]
-    pub selector: Selector,
+    pub selector: SessionArgs,
     /// Print the id alone
     #[arg(long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
     #[command(flatten)]
-    pub place: Place,
+    pub place: LocationArgs,
 }
 
 /// The form of a list.
@@ -373,13 +374,13 @@ pub(crate) struct ListSessions {
     #[arg(long, conflicts_with_all = ["workspace_dir", "mapping_file"])]
     pub all_workspaces: bool,
     #[command(flatten)]
-    pub place: Place,
+    pub place: LocationArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RenameSession {
     #[command(flatten)]
-    pub name: Name,
+    pub name: NameArgs,
     /// The new name
     #[arg(long, value_name = "NEW")]
     pub to: Option<String>,
@@ -387,18 +388,18 @@ pub(crate) struct RenameSession {
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
-    pub place: Place,
+    pub place: LocationArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DeleteSession {
     #[command(flatten)]
-    pub selector: Selector,
+    pub selector: SessionArgs,
     /// Print what is left as JSON, too
     #[arg(long)]
     pub print_mapping_json: bool,
     #[command(flatten)]
-    pub place: Place,
+    pub place: LocationArgs,
     #[command(flatten)]
     pub ignored: Ignored,
 }
@@ -406,7 +407,7 @@ pub(crate) struct DeleteSession {
 #[derive(Debug, Args)]
 pub(crate) struct DeleteAllSessions {
     #[command(flatten)]
-    pub place: Place,
+    pub place: LocationArgs,
     #[command(flatten)]
     pub ignored: Ignored,
 }
@@ -428,7 +429,7 @@ pub(crate) struct Ignored {
 
 /// What the agent is asked.
 #[derive(Debug, Args)]
-pub(crate) struct Prompt {
+pub(crate) struct PromptArgs {
     /// The prompt; '-' reads standard input
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
@@ -439,11 +440,11 @@ pub(crate) struct Prompt {
 
 /// What is common to both ways to go on with a session.
 #[derive(Debug, Args)]
-pub(crate) struct Resume {
+pub(crate) struct ResumeArgs {
     #[command(flatten)]
-    pub selector: Selector,
+    pub selector: SessionArgs,
     #[command(flatten)]
-    pub prompt: Prompt,
+    pub prompt: PromptArgs,
     /// Write here what would go to standard output: at the end, in one step, for you alone
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
@@ -457,15 +458,15 @@ pub(crate) struct Resume {
     #[arg(long, value_name = "FILE.md")]
     pub role_definition_md: Option<PathBuf>,
     #[command(flatten)]
-    pub place: Place,
+    pub place: LocationArgs,
     #[command(flatten)]
-    pub call: Call,
+    pub call: CallArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeJson {
     #[command(flatten)]
-    pub resume: Resume,
+    pub resume: ResumeArgs,
     /// Print the answer's text alone
     #[arg(help_heading = None::<&str>, long)]
     pub print_result: bool,
@@ -477,7 +478,7 @@ pub(crate) struct ResumeJson {
 #[derive(Debug, Args)]
 pub(crate) struct ForkSession {
     #[command(flatten)]
-    pub selector: Selector,
+    pub selector: SessionArgs,
     /// The name of the new session
     #[arg(long, value_name = "NAME")]
     pub to: Option<String>,
@@ -485,7 +486,7 @@ pub(crate) struct ForkSession {
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
-    pub prompt: Prompt,
+    pub prompt: PromptArgs,
     /// Print the answer's text alone
     #[arg(long)]
     pub print_result: bool,
@@ -496,15 +497,15 @@ pub(crate) struct ForkSession {
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_busy: IfBusy,
     #[command(flatten)]
-    pub place: Place,
+    pub place: LocationArgs,
     #[command(flatten)]
-    pub call: Call,
+    pub call: CallArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeStream {
     #[command(flatten)]
-    pub resume: Resume,
+    pub resume: ResumeArgs,
     /// claude: always on, today's claude needs it
     #[arg(help_heading = None::<&str>, long)]
     pub verbose: bool,
@@ -516,7 +517,7 @@ pub(crate) struct ResumeStream {
     pub format: StreamFormat,
     /// Colours in the text; auto: at a terminal, unless NO_COLOR is set
     #[arg(help_heading = None::<&str>, long, value_enum, value_name = "WHEN")]
-    pub color: Option<Color>,
+    pub color: Option<ColorChoice>,
 }
 
 /// The form in which a turn is shown while it runs.
@@ -531,7 +532,7 @@ pub(crate) enum StreamFormat {
 
 /// When a text has colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Color {
+pub(crate) enum ColorChoice {
     #[default]
     Auto,
     Always,
@@ -544,9 +545,9 @@ pub(crate) struct Doctor {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub place: Place,
+    pub place: LocationArgs,
     #[command(flatten)]
-    pub agent: Agent,
+    pub agent: AgentArgs,
 }
 
 #[derive(Debug, Args)]
@@ -558,7 +559,7 @@ pub(crate) struct Completions {
 
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// The folder, made where it is not there; a page of the same name is replaced
+    /// The directory, made where it is not there; a page of the same name is replaced
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
 }
@@ -569,6 +570,16 @@ pub(crate) struct EchoAgent {
     /// The agent to stand in for, then its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
+}
+
+/// A shell that can complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Powershell,
+    Elvish,
 }
 
 #[cfg(test)]

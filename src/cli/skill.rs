@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
-use crate::skill::host::Scope;
-use crate::skill::{Reference, Skill as Which};
+use crate::skills::host::Scope;
+use crate::skills::{Reference, Skill as Which};
 
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
@@ -16,7 +16,7 @@ pub(crate) struct Skill {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SkillAction {
-    /// Copy the skills into the folders in which hosts look; by default for the user, for every host that is there
+    /// Copy the skills into the directories in which hosts look; by default for the user, for every host that is there
     Install(SkillChange),
     /// Tell what stands in each place: missing, up-to-date, outdated, modified or foreign
     List(SkillList),
@@ -31,11 +31,11 @@ pub(crate) enum SkillAction {
         #[arg(value_enum, value_name = "REFERENCE")]
         reference: Option<Reference>,
     },
-    /// Write a skill into a folder of your own
+    /// Write a skill into a directory of your own
     Export {
         #[arg(value_enum, value_name = "NAME")]
         skill: Which,
-        /// The folder that will hold NAME
+        /// The directory that will hold NAME
         #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: PathBuf,
         /// Replace what is there
@@ -44,7 +44,7 @@ pub(crate) enum SkillAction {
     },
     /// Let an installed original call this program: its script makes room for one that does
     Shim {
-        /// The folder with its SKILL.md
+        /// The directory with its SKILL.md
         #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: PathBuf,
         /// Put the script back
@@ -70,13 +70,13 @@ pub(crate) struct SkillPlaces {
     /// The program that is to find them; by default each that is there
     #[arg(long, value_enum, value_name = "HOST")]
     pub agent: Option<SkillHosts>,
-    /// For all your projects, or for the one around the current folder
+    /// For all your projects, or for the one around the current directory
     #[arg(long, value_enum, value_name = "SCOPE")]
     pub scope: Option<Scope>,
     /// The same as --scope user
     #[arg(short, long, conflicts_with = "scope")]
     pub global: bool,
-    /// A folder for skills of your own choice
+    /// A directory for skills of your own choice
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["agent", "scope", "global"])]
     pub dir: Option<PathBuf>,
     /// Only this skill; repeatable
@@ -97,7 +97,7 @@ pub(crate) struct SkillList {
 pub(crate) struct SkillChange {
     #[command(flatten)]
     pub places: SkillPlaces,
-    /// Replace or remove edited and foreign folders too; they are kept beside the folder for skills
+    /// Replace or remove edited and foreign directories too; they are kept beside the directory for skills
     #[arg(long)]
     pub force: bool,
     /// Tell what would be done, and do nothing

@@ -1,13 +1,14 @@
 //! `completions`: prints the script that teaches a shell to ask this program what a word may become. The answers are in
-//! [`super::complete`].
+//! [`crate::completion::candidates`].
 
 use std::path::Path;
 
-use super::{Context, print};
 use crate::cli;
 use crate::completion;
+use crate::context::Context;
 use crate::error::Result;
-use crate::store::location;
+use crate::paths;
+use crate::ui::print;
 
 pub(super) fn run(context: &Context, options: &cli::Completions) -> Result<()> {
     // under the name it was called by: a link chooses a backend
@@ -17,7 +18,7 @@ pub(super) fn run(context: &Context, options: &cli::Completions) -> Result<()> {
     let program = match called.components().count() {
         0 | 1 => Path::new(name).to_owned(),
         _ if called.is_absolute() => called.to_owned(),
-        _ => location::current_folder()?.join(called),
+        _ => paths::current_dir()?.join(called),
     };
-    print(&options.shell.script(name, location::to_text(&program)?))
+    print(&options.shell.script(name, paths::to_text(&program)?))
 }

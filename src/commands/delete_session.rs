@@ -1,26 +1,28 @@
 //! `delete-session`: forgets a name, or every name of an id. Calls nothing; the agent keeps the session.
 
-use super::{Context, Subject, Workspace, list_sessions, print_object};
-use crate::backend::Backend;
 use crate::cli;
-use crate::error::{Error, Result};
-use crate::output::Object;
+use crate::context::{Context, Workspace};
+use crate::error::Result;
 use crate::session::{AgentSessionId, SessionName};
+use crate::sessions::json::entries;
+use crate::sessions::selector::SessionSelector;
 use crate::store::Store;
 use crate::store::format::Mapping;
+use crate::ui::json::JsonObject;
+use crate::ui::print_object;
 
 pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()> {
-    let subject = Subject::of(&options.selector)?.required()?;
+    let subject = SessionSelector::of(&options.selector)?.required()?;
     let backend = context.backend(&options.place, Some(&subject))?;
-    refuse_call_options(backend, &options.ignored)?;
+    cli::parse::refuse_call_options(backend, &options.ignored)?;
     let (store, workspace) = context.store(backend, &options.place)?;
     let done = delete(&store, &workspace, &subject)?;
     let left = options.print_mapping_json.then(|| {
-        Object::new()
+        JsonObject::new()
             .with("workspace_dir", done.left.workspace())
-            .with_object("aliases", list_sessions::entries(backend, &done.left))
+            .with_object("aliases", entries(backend, &done.left))
     });
-    let object = Object::new()
+    let object = JsonObject::new()
         .with("workspace_dir", workspace.shown)
         .with("mapping_file", store.path().display().to_string())
         .with("mapping_file_existed", done.existed)
@@ -32,7 +34,7 @@ pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()>
         .with("alias_count_before", done.before)
         .with("alias_count_after", done.left.len())
         .with("mapping_file_written", done.written)
-        .with("mapping_recreated_from_invalid_json", done.recreated);
+        .with("mapping_recreated_from_invalid_json", done.replaced_invalid);
     print_object(&match left {
         Some(left) => object.with_object("mapping", left),
         None => object.with("mapping", serde_json::Value::Null),
@@ -47,10 +49,10 @@ struct Deletion {
     before: usize,
     left: Mapping,
     written: bool,
-    recreated: bool,
+    replaced_invalid: bool,
 }
 
-fn delete(store: &Store, workspace: &Workspace, subject: &Subject) -> Result<Deletion> {
+fn delete(store: &Store, workspace: &Workspace, subject: &SessionSelector) -> Result<Deletion> {
     let existed = match store.read() {
         Ok(None) => {
             let mut left = Mapping::new(store.backend);
@@ -63,14 +65,14 @@ fn delete(store: &Store, workspace: &Workspace, subject: &Subject) -> Result<Del
                 before: 0,
                 left,
                 written: false,
-                recreated: false,
+                replaced_invalid: false,
             });
         }
         // the update reads it again and says what is wrong with it
         Ok(Some(_)) | Err(_) => true,
     };
-    let updated = store.update(true, |mapping, recreated| {
-        if recreated {
+    let updated = store.update(true, |mapping, replaced_invalid| {
+        if replaced_invalid {
             mapping.set_workspace(&workspace.shown); // as the caller gave it, like the original
         }
         let before = mapping.len();
@@ -95,22 +97,6 @@ fn delete(store: &Store, workspace: &Workspace, subject: &Subject) -> Result<Del
         before,
         left,
         written: updated.written,
-        recreated: updated.recreated,
+        replaced_invalid: updated.replaced_invalid,
     })
-}
-
-/// claude's delete commands always took the options of a call and never used them; codex's did not take them.
-pub(super) fn refuse_call_options(backend: Backend, ignored: &cli::Ignored) -> Result<()> {
-    let given = [
-        ("--env-file", ignored.env_file.is_some()),
-        ("--model", ignored.model.is_some()),
-        ("--deadline-seconds", ignored.deadline_seconds.is_some()),
-    ];
-    match given.into_iter().find(|(_, given)| *given) {
-        Some((option, _)) if backend == Backend::Codex => {
-            Err(Error::usage(format!("{option} has no meaning here: codex is not called to forget a name"))
-                .hint("leave it out"))
-        }
-        _ => Ok(()),
-    }
 }

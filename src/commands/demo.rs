@@ -6,17 +6,18 @@ use std::process::{Command, Stdio};
 
 use crate::backend::Backend;
 use crate::env;
-use crate::error::{Error, Kind, Result};
-use crate::stdio;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ui;
 
 pub(super) fn run() -> Result<()> {
-    let failed =
-        |what: &str, error: std::io::Error| Error::new(Kind::Io, format!("the demo cannot {what}")).because(&error);
+    let failed = |what: &str, error: std::io::Error| {
+        Error::new(ErrorKind::Io, format!("the demo cannot {what}")).with_io_cause(&error)
+    };
     let program = std::env::current_exe().map_err(|error| failed("find this program", error))?;
-    let folder = tempfile::Builder::new().prefix("invoke-persist-demo-").tempdir();
-    let folder = folder.map_err(|error| failed("make a folder", error))?;
-    let demo = Demo { program: &program, folder: folder.path() };
-    std::fs::create_dir(demo.workspace()).map_err(|error| failed("make a folder", error))?;
+    let dir = tempfile::Builder::new().prefix("invoke-persist-demo-").tempdir();
+    let dir = dir.map_err(|error| failed("make a directory", error))?;
+    let demo = Demo { program: &program, dir: dir.path() };
+    std::fs::create_dir(demo.workspace()).map_err(|error| failed("make a directory", error))?;
     show("A session has a name, and any later process goes on with it by that name.\n")?;
     show(&format!("The workspace of this round is {}.\n", demo.workspace().display()))?;
     for backend in Backend::ALL {
@@ -45,12 +46,12 @@ const STEPS: &[&str] = &[
 
 struct Demo<'a> {
     program: &'a Path,
-    folder: &'a Path,
+    dir: &'a Path,
 }
 
 impl Demo<'_> {
     fn workspace(&self) -> std::path::PathBuf {
-        self.folder.join("workspace")
+        self.dir.join("workspace")
     }
 
     /// Shows a command, runs it, shows what it prints.
@@ -62,25 +63,22 @@ impl Demo<'_> {
         // the program may not be on PATH: the agent's command is this very file
         let here = shell_words::quote(&self.program.to_string_lossy()).into_owned();
         command.args(words.iter().map(|word| word.replace("invoke-persist echo-agent", &format!("{here} echo-agent"))));
-        for variable in [env::BACKEND, env::HELD, env::CODEX_SHELL, "TEMP", "TMP"] {
+        for variable in [env::BACKEND, env::HELD_LOCKS, env::CODEX_SHELL, "TEMP", "TMP"] {
             command.env_remove(variable);
         }
-        command
-            .current_dir(self.workspace())
-            .env(env::FOLDER, self.folder)
-            .env(env::ECHO_FOLDER, self.folder.join("echo"));
+        command.current_dir(self.workspace()).env(env::DIR, self.dir).env(env::ECHO_DIR, self.dir.join("echo"));
         let answer = command.stdin(Stdio::null()).output();
-        let answer =
-            answer.map_err(|error| Error::new(Kind::Io, "the demo cannot run this program").because(&error))?;
+        let answer = answer
+            .map_err(|error| Error::new(ErrorKind::Io, "the demo cannot run this program").with_io_cause(&error))?;
         let shown: Vec<u8> = [answer.stdout, answer.stderr].concat();
         show(&String::from_utf8_lossy(&shown))?;
         if answer.status.success() {
             return Ok(());
         }
-        Err(Error::new(Kind::Io, format!("the demo failed: {}", answer.status)))
+        Err(Error::new(ErrorKind::Io, format!("the demo failed: {}", answer.status)))
     }
 }
 
 fn show(text: &str) -> Result<()> {
-    stdio::print(text.as_bytes()).map_err(|error| super::stdout_error(&error))
+    ui::print(text)
 }

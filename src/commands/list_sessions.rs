@@ -4,26 +4,27 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{Context, Workspace, print, print_object};
 use crate::backend::Backend;
 use crate::cli::{self, ListFormat};
+use crate::context::{Context, Workspace};
 use crate::error::{self, Result};
-use crate::output::{Notes, Object};
 use crate::session::is_blank;
-use crate::stdio;
-use crate::store::format::{Entry, Mapping};
+use crate::sessions::json::entries;
+use crate::store::format::Mapping;
 use crate::store::location::Root;
-use crate::store::{self, Found, Store};
-use crate::table::{self, Column};
+use crate::store::{self, FoundMapping, Store};
+use crate::ui::json::JsonObject;
+use crate::ui::table::{self, Column};
+use crate::ui::{Notes, print, print_object, stdio};
 
 pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> {
     let format = if options.print_aliases { ListFormat::Names } else { options.format };
-    let decided = context.decided_backend()?;
+    let decided = context.selected_backend()?;
     let backends = decided.map_or_else(|| Backend::ALL.to_vec(), |backend| vec![backend]);
     if options.all_workspaces {
         return all_workspaces(context, format, &backends);
     }
-    let place = in_current_folder_if_blank(&options.place);
+    let place = in_current_dir_if_blank(&options.place);
     let mut lists = Vec::new();
     for backend in backends {
         let (store, workspace) = context.store(backend, &place)?;
@@ -36,10 +37,10 @@ pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> 
                 return print_object(&list(store, workspace, mapping.as_ref()));
             }
             let shown = lists.last().map(|(_, workspace, _)| workspace.shown.clone());
-            let backends = lists.iter().fold(Object::new(), |object, (store, workspace, mapping)| {
+            let backends = lists.iter().fold(JsonObject::new(), |object, (store, workspace, mapping)| {
                 object.with_object(store.backend.name(), list(store, workspace, mapping.as_ref()))
             });
-            print_object(&Object::new().with("workspace_dir", shown).with_object("backends", backends))
+            print_object(&JsonObject::new().with("workspace_dir", shown).with_object("backends", backends))
         }
         ListFormat::Names => {
             let lines = lists.iter().flat_map(|(store, _, mapping)| {
@@ -60,9 +61,9 @@ pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> 
 
 /// Returns `place` without a blank `--workspace-dir`, which to the original meant the current directory. Only listing takes
 /// it so: a variable that is not set must not make another command change something.
-fn in_current_folder_if_blank(place: &cli::Place) -> cli::Place {
-    let is_blank = |folder: &PathBuf| folder.to_str().is_some_and(is_blank);
-    cli::Place { workspace_dir: place.workspace_dir.clone().filter(|folder| !is_blank(folder)), ..place.clone() }
+fn in_current_dir_if_blank(place: &cli::LocationArgs) -> cli::LocationArgs {
+    let is_blank = |dir: &PathBuf| dir.to_str().is_some_and(is_blank);
+    cli::LocationArgs { workspace_dir: place.workspace_dir.clone().filter(|dir| !is_blank(dir)), ..place.clone() }
 }
 
 /// Every mapping of this user's below the root.
@@ -76,8 +77,8 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
     });
     if format == ListFormat::Json {
         let workspaces = found.into_iter().map(describe_found).collect();
-        let root = root.folder.display().to_string();
-        return print_object(&Object::new().with("root", root).with_list("workspaces", workspaces));
+        let root = root.dir.display().to_string();
+        return print_object(&JsonObject::new().with("root", root).with_list("workspaces", workspaces));
     }
     let mut table = Table::new(true);
     let mut lines = String::new();
@@ -86,7 +87,7 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
         let mapping = match found.mapping {
             Ok(mapping) => mapping,
             Err(error) => {
-                Notes::loss(&error::Error::from(error).to_sentence()); // the list is not whole without it
+                Notes::warn_always(&error::Error::from(error).to_single_line()); // the list is not whole without it
                 continue;
             }
         };
@@ -102,13 +103,13 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
 }
 
 /// The workspace that a mapping says it is for.
-fn workspace_of(found: &Found) -> Option<String> {
+fn workspace_of(found: &FoundMapping) -> Option<String> {
     found.mapping.as_ref().ok().map(Mapping::workspace).filter(|workspace| !workspace.is_empty())
 }
 
-fn describe_found(found: Found) -> Object {
+fn describe_found(found: FoundMapping) -> JsonObject {
     let workspace = workspace_of(&found);
-    let object = Object::new()
+    let object = JsonObject::new()
         .with("workspace_dir", workspace.as_deref())
         .with("exists", workspace.as_deref().map(|workspace| Path::new(workspace).is_dir()))
         .with("backend", found.backend.name())
@@ -117,7 +118,7 @@ fn describe_found(found: Found) -> Object {
         Ok(mapping) => {
             object.with_object("aliases", entries(found.backend, &mapping)).with("alias_count", mapping.len())
         }
-        Err(error) => object.with("error", error::Error::from(error).to_sentence()),
+        Err(error) => object.with("error", error::Error::from(error).to_single_line()),
     }
 }
 
@@ -181,9 +182,9 @@ fn age(created: &str, now: Timestamp) -> Option<String> {
     Some(format!("{}{unit}", seconds / size))
 }
 
-fn list(store: &Store, workspace: &Workspace, mapping: Option<&Mapping>) -> Object {
-    let aliases = mapping.map_or_else(Object::new, |mapping| entries(store.backend, mapping));
-    let list = Object::new()
+fn list(store: &Store, workspace: &Workspace, mapping: Option<&Mapping>) -> JsonObject {
+    let aliases = mapping.map_or_else(JsonObject::new, |mapping| entries(store.backend, mapping));
+    let list = JsonObject::new()
         .with("workspace_dir", workspace.shown.as_str())
         .with("mapping_file", store.path().display().to_string())
         .with_object("aliases", aliases)
@@ -192,19 +193,6 @@ fn list(store: &Store, workspace: &Workspace, mapping: Option<&Mapping>) -> Obje
         Some(mapping) => list.with("stored_workspace_dir", mapping.workspace()),
         None => list,
     }
-}
-
-/// All entries as they are printed, in the order of the file.
-pub(super) fn entries(backend: Backend, mapping: &Mapping) -> Object {
-    mapping.entries().fold(Object::new(), |object, (name, entry)| object.with_object(name, describe(backend, &entry)))
-}
-
-fn describe(backend: Backend, entry: &Entry) -> Object {
-    Object::new()
-        .with(backend.id_key(), entry.id.as_str())
-        .with_some("created_at", entry.created_at.as_deref())
-        .with_some("last_model", entry.model.as_deref())
-        .with_some("last_reasoning_effort", entry.effort.as_deref())
 }
 
 #[cfg(test)]

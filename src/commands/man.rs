@@ -10,7 +10,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
 use crate::cli::{self, Cli, EXIT_STATUSES};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::process;
 
 pub(super) fn run(options: &cli::Man) -> Result<()> {
@@ -32,13 +32,13 @@ fn collect(command: &clap::Command, pages: &mut Vec<Page>) {
     }
 }
 
-fn write(folder: &Path, pages: &[Page]) -> Result<()> {
+fn write(dir: &Path, pages: &[Page]) -> Result<()> {
     let failed = |path: &Path, what: &str, error: std::io::Error| {
-        Error::new(Kind::Io, format!("the {what} '{}' cannot be written", path.display())).because(&error)
+        Error::new(ErrorKind::Io, format!("the {what} '{}' cannot be written", path.display())).with_io_cause(&error)
     };
-    fs::create_dir_all(folder).map_err(|error| failed(folder, "folder", error))?;
+    fs::create_dir_all(dir).map_err(|error| failed(dir, "directory", error))?;
     for (name, text) in pages {
-        let path = folder.join(name);
+        let path = dir.join(name);
         fs::write(&path, text).map_err(|error| failed(&path, "page", error))?;
     }
     Ok(())

@@ -1,19 +1,22 @@
 //! `rename-session`: gives an entry another name.
 
-use super::{Context, Subject, not_found, print_object, required_name};
 use crate::cli;
-use crate::error::{Error, Kind, Result};
-use crate::output::Object;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
 use crate::session::{AgentSessionId, SessionName};
+use crate::sessions::selector::{SessionSelector, required_name};
+use crate::sessions::suggest::not_found;
+use crate::ui::json::JsonObject;
+use crate::ui::print_object;
 
 pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()> {
     let from = required_name(&options.name)?;
     let to = options.to.as_deref().and_then(SessionName::new);
-    let to = to.ok_or_else(|| Error::usage("the new name is missing").hint("add --to NEW"))?;
+    let to = to.ok_or_else(|| Error::usage("the new name is missing").with_hint("add --to NEW"))?;
     if from == to {
         return Err(Error::usage(format!("'{from}' is the session's name already")));
     }
-    let subject = Subject { name: Some(from.clone()), id: None };
+    let subject = SessionSelector { name: Some(from.clone()), id: None };
     let backend = context.backend(&options.place, Some(&subject))?;
     let (store, workspace) = context.store(backend, &options.place)?;
     if store.read()?.is_none_or(|mapping| mapping.get(&from).is_none()) {
@@ -29,15 +32,15 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
                 Some(id) => format!("a {backend} session named '{to}' exists, {id}"),
                 None => format!("the name '{to}' is taken by an entry that is none of {backend}'s"),
             };
-            let error = Error::new(Kind::SessionExists, told);
-            return (Err(error.hint("choose another name, or overwrite it with --force")), false);
+            let error = Error::new(ErrorKind::SessionExists, told);
+            return (Err(error.with_hint("choose another name, or overwrite it with --force")), false);
         }
         mapping.rename(&from, &to);
         (Ok((entry.id, replaced)), true)
     })?;
     let (id, replaced) = renamed.value?;
     print_object(
-        &Object::new()
+        &JsonObject::new()
             .with("workspace_dir", workspace.shown)
             .with("mapping_file", store.path().display().to_string())
             .with("renamed_from", from.as_str())

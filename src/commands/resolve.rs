@@ -1,15 +1,14 @@
 //! `resolve`: what a name or id means. Calls nothing, writes nothing.
 
-use super::{Context, Subject, not_found, print, print_object};
 use crate::cli;
-use crate::error::{Error, Result};
-use crate::output::Object;
-use crate::session::{AgentSessionId, SessionName};
-use crate::store::Store;
-use crate::store::format::{Entry, Mapping};
+use crate::context::Context;
+use crate::error::Result;
+use crate::sessions::lookup::look_up;
+use crate::sessions::selector::SessionSelector;
+use crate::ui::{print, print_object};
 
 pub(super) fn run(context: &Context, options: &cli::Resolve) -> Result<()> {
-    let subject = Subject::of(&options.selector)?.required()?;
+    let subject = SessionSelector::of(&options.selector)?.required()?;
     let backend = context.backend(&options.place, Some(&subject))?;
     let (store, _) = context.store(backend, &options.place)?;
     let resolved = look_up(&store, &subject)?;
@@ -17,87 +16,4 @@ pub(super) fn run(context: &Context, options: &cli::Resolve) -> Result<()> {
         return print(&format!("{}\n", resolved.id));
     }
     print_object(&resolved.describe(&store, resolved.model(), resolved.effort()))
-}
-
-/// What a name or id means.
-pub(super) struct Resolved {
-    pub(super) id: AgentSessionId,
-    /// Where the mapping has it.
-    pub(super) saved: Option<(SessionName, Entry)>,
-    /// All that was saved when it was looked up.
-    mapping: Option<Mapping>,
-    source: String,
-}
-
-impl Resolved {
-    pub(super) fn model(&self) -> Option<&str> {
-        self.saved.as_ref()?.1.model.as_deref()
-    }
-
-    pub(super) fn effort(&self) -> Option<&str> {
-        self.saved.as_ref()?.1.effort.as_deref()
-    }
-
-    /// All names that the session had when it was looked up.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.mapping.as_ref().map(|mapping| mapping.names_of(&self.id)).unwrap_or_default()
-    }
-
-    /// A session that was just started and saved.
-    pub(super) fn created(name: SessionName, entry: Entry, source: &str) -> Self {
-        Self { id: entry.id.clone(), saved: Some((name, entry)), mapping: None, source: source.to_owned() }
-    }
-
-    /// Returns the same session under the ID that its agent reported for the turn, if it reported one.
-    pub(super) fn answered_as(self, id: Option<AgentSessionId>) -> Self {
-        Self { id: id.unwrap_or(self.id), ..self }
-    }
-
-    /// The JSON that `resolve` prints and codex's resume-json begins with.
-    pub(super) fn describe(&self, store: &Store, model: Option<&str>, effort: Option<&str>) -> Object {
-        let name = self.saved.as_ref().map(|(name, _)| name.as_str());
-        let file = name.is_some().then(|| store.path().display().to_string());
-        let object = Object::new()
-            .with(store.backend.id_key(), self.id.as_str())
-            .with("alias", name)
-            .with("mapping_file", file)
-            .with("last_model", model);
-        let object = if store.backend.has_effort() { object.with("last_reasoning_effort", effort) } else { object };
-        object.with("source", self.source.as_str())
-    }
-}
-
-/// Looks `subject` up; an id wins over a name and needs no mapping.
-pub(super) fn look_up(store: &Store, subject: &Subject) -> Result<Resolved> {
-    let Some(id) = &subject.id else {
-        let name = subject.name.as_ref().expect("a subject has one of both");
-        return look_up_name(store, name)?.map_err(|unusable| not_found(store, name, unusable));
-    };
-    let mapping = match store.read() {
-        Ok(mapping) => mapping,
-        Err(error) => {
-            let error = Error::from(error).to_sentence();
-            store.notes.warning(&format!("{error}; the id is used as it is, without a remembered model"));
-            None
-        }
-    };
-    let saved = mapping.as_ref().and_then(|mapping| mapping.find(id));
-    let key = store.backend.id_key();
-    let source = if saved.is_some() { format!("mapping_file_by_{key}") } else { key.to_owned() };
-    Ok(Resolved { id: id.clone(), saved, mapping, source })
-}
-
-/// What an entry's id is good for where it is there and cannot be used.
-type Unusable = Option<crate::session::UnusableId>;
-
-/// Looks `name` up; the inner error tells that it is not there, and why its entry, if there is one, is none.
-pub(super) fn look_up_name(store: &Store, name: &SessionName) -> Result<std::result::Result<Resolved, Unusable>> {
-    let Some(mapping) = store.read()? else {
-        return Ok(Err(None));
-    };
-    let Some(entry) = mapping.get(name) else {
-        return Ok(Err(mapping.why_unusable(name)));
-    };
-    let (id, saved, source) = (entry.id.clone(), Some((name.clone(), entry)), "mapping_file".to_owned());
-    Ok(Ok(Resolved { id, saved, mapping: Some(mapping), source }))
 }

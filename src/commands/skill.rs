@@ -4,31 +4,32 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::probe;
-use super::{Context, print, print_object};
+use crate::agent::login_shell;
 use crate::backend::Backend;
 use crate::cli::{SkillAction, SkillChange, SkillHosts, SkillPlaces};
-use crate::error::{Error, Kind, Result};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
 use crate::lock::Lock;
-use crate::output::{Notes, Object, escape_control};
+use crate::paths;
 use crate::process;
-use crate::skill::folder::{Place, State};
-use crate::skill::host::{self, Scope};
-use crate::skill::shim::{Done, Original};
-use crate::skill::{self, Skill};
-use crate::stdio;
-use crate::store::location;
-use crate::table::{self, Column};
+use crate::skills::dir::{SkillDir, State};
+use crate::skills::host::{self, Scope};
+use crate::skills::shim::{Done, Original};
+use crate::skills::{self, Skill};
+use crate::ui::json::JsonObject;
+use crate::ui::table::{self, Column};
+use crate::ui::terminal::escape_control;
+use crate::ui::{Notes, print, print_object, stdio};
 
 pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
     if context.global.backend.is_some() && !matches!(action, SkillAction::Shim { .. }) {
         return Err(Error::usage("--backend has no meaning here")
-            .hint("--skill names the skill, --agent the program that is to find it"));
+            .with_hint("--skill names the skill, --agent the program that is to find it"));
     }
     match action {
-        SkillAction::Install(options) => change(context, options, Verb::Install),
-        SkillAction::Update(options) => change(context, options, Verb::Update),
-        SkillAction::Uninstall(options) => change(context, options, Verb::Uninstall),
+        SkillAction::Install(options) => change(context, options, Operation::Install),
+        SkillAction::Update(options) => change(context, options, Operation::Update),
+        SkillAction::Uninstall(options) => change(context, options, Operation::Uninstall),
         SkillAction::List(options) => list(context, &options.places),
         SkillAction::Show { skill, reference } => print(&skill.text(*reference)),
         SkillAction::Export { skill, dir, force } => export(context, *skill, dir, *force),
@@ -37,7 +38,7 @@ pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Verb {
+enum Operation {
     Install,
     Update,
     Uninstall,
@@ -45,15 +46,15 @@ enum Verb {
 
 /// A place for a skill, and for whom.
 struct Target {
-    /// The host that looks there; `None`: the caller named the folder.
+    /// The host that looks there; `None`: the caller named the directory.
     host: Option<(Backend, Scope)>,
-    place: Place,
+    place: SkillDir,
     state: State,
 }
 
 /// What is done with one target.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Deed {
+enum Action {
     Install,
     Update,
     /// Of what is precious.
@@ -64,17 +65,19 @@ enum Deed {
     Nothing,
 }
 
-impl Deed {
-    fn of(verb: Verb, state: &State) -> Self {
+impl Action {
+    fn of(verb: Operation, state: &State) -> Self {
         match (verb, state) {
-            (Verb::Install, State::Missing) => Self::Install,
-            (Verb::Install | Verb::Update, State::Outdated { .. }) => Self::Update,
-            (Verb::Install, State::Modified | State::Foreign { .. }) | (Verb::Update, State::Modified) => Self::Replace,
-            (Verb::Uninstall, State::UpToDate | State::Outdated { .. }) => Self::Remove,
-            (Verb::Uninstall, State::Modified | State::Foreign { .. }) => Self::MoveAside,
-            (Verb::Install | Verb::Update, State::UpToDate)
-            | (Verb::Update, State::Missing | State::Foreign { .. })
-            | (Verb::Uninstall, State::Missing) => Self::Nothing,
+            (Operation::Install, State::Missing) => Self::Install,
+            (Operation::Install | Operation::Update, State::Outdated { .. }) => Self::Update,
+            (Operation::Install, State::Modified | State::Foreign { .. }) | (Operation::Update, State::Modified) => {
+                Self::Replace
+            }
+            (Operation::Uninstall, State::UpToDate | State::Outdated { .. }) => Self::Remove,
+            (Operation::Uninstall, State::Modified | State::Foreign { .. }) => Self::MoveAside,
+            (Operation::Install | Operation::Update, State::UpToDate)
+            | (Operation::Update, State::Missing | State::Foreign { .. })
+            | (Operation::Uninstall, State::Missing) => Self::Nothing,
         }
     }
 
@@ -99,30 +102,30 @@ impl Deed {
     }
 }
 
-fn change(context: &Context, options: &SkillChange, verb: Verb) -> Result<()> {
-    let here = location::current_folder()?;
-    let of = if verb == Verb::Install { Of::Here } else { Of::Installed };
-    let folders = folders(&options.places, &here, &[Scope::User], of)?;
-    let locks = if options.dry_run { Vec::new() } else { lock(&folders, context.notes)? };
-    let targets = targets(&options.places, folders, of)?;
+fn change(context: &Context, options: &SkillChange, verb: Operation) -> Result<()> {
+    let here = paths::current_dir()?;
+    let of = if verb == Operation::Install { Wanted::Available } else { Wanted::Installed };
+    let dirs = dirs(&options.places, &here, &[Scope::User], of)?;
+    let locks = if options.dry_run { Vec::new() } else { lock(&dirs, context.notes)? };
+    let targets = targets(&options.places, dirs, of)?;
     // all are looked at before one is touched
     for target in &targets {
-        if !options.force && matches!(Deed::of(verb, &target.state), Deed::Replace | Deed::MoveAside) {
+        if !options.force && matches!(Action::of(verb, &target.state), Action::Replace | Action::MoveAside) {
             return Err(refused(target));
         }
     }
     let mut changes = Changes { dry_run: options.dry_run, done: Vec::new(), twice: Vec::new(), shell: None };
     for target in targets {
-        let deed = Deed::of(verb, &target.state);
+        let deed = Action::of(verb, &target.state);
         let kept = if options.dry_run { None } else { process::with_callers_umask(|| deed.perform(&target))? };
         changes.done.push(Change { target, deed, kept });
     }
     drop(locks);
-    if verb != Verb::Uninstall {
+    if verb != Operation::Uninstall {
         changes.twice = copies(changes.done.iter().map(|change| &change.target), &here);
     }
-    if verb == Verb::Install && !options.dry_run {
-        changes.shell = Some(probe::login_shell()?.tell());
+    if verb == Operation::Install && !options.dry_run {
+        changes.shell = Some(login_shell::login_shell()?.tell());
     }
     if options.places.json { print_object(&changes.describe()) } else { changes.tell(context) }
 }
@@ -130,7 +133,7 @@ fn change(context: &Context, options: &SkillChange, verb: Verb) -> Result<()> {
 /// What was done in one place, or would be.
 struct Change {
     target: Target,
-    deed: Deed,
+    deed: Action,
     /// Where what was there is kept.
     kept: Option<PathBuf>,
 }
@@ -145,17 +148,18 @@ struct Changes {
 }
 
 impl Changes {
-    fn describe(&self) -> Object {
+    fn describe(&self) -> JsonObject {
         let skills = self.done.iter().map(|Change { target, deed, kept }| {
             let kept = kept.as_ref().map(|kept| kept.display().to_string());
             target.describe().with("action", deed.name()).with("kept", kept)
         });
-        let object = Object::new()
+        let object = JsonObject::new()
             .with("dry_run", self.dry_run)
             .with_list("skills", skills.collect())
             .with_list("seen_twice", self.twice.iter().map(describe_twice).collect());
         let Some((message, hint)) = &self.shell else { return object };
-        let shell = Object::new().with("found", hint.is_none()).with("message", message.as_str()).with("hint", *hint);
+        let shell =
+            JsonObject::new().with("found", hint.is_none()).with("message", message.as_str()).with("hint", *hint);
         object.with_object("login_shell", shell)
     }
 
@@ -164,11 +168,11 @@ impl Changes {
         let mut lines: Vec<String> = Vec::new();
         for Change { target, deed, kept } in &self.done {
             let deed = match deed {
-                Deed::Nothing => format!("{}, {}", deed.name(), target.state.name()),
+                Action::Nothing => format!("{}, {}", deed.name(), target.state.name()),
                 _ => format!("{would}{}", deed.name()),
             };
             let kept = kept.as_ref().map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
-            lines.push(format!("{deed}: {}{kept}", target.place.folder().display()));
+            lines.push(format!("{deed}: {}{kept}", target.place.dir().display()));
         }
         if let Some((message, None)) = &self.shell {
             lines.push(login_shell(message));
@@ -192,30 +196,34 @@ fn login_shell(message: &str) -> String {
 }
 
 fn refused(target: &Target) -> Error {
-    let folder = target.place.folder();
+    let dir = target.place.dir();
     let error = match &target.state {
-        State::Foreign { why } => Error::new(Kind::Io, format!("'{}' is left alone", folder.display())).caused_by(why),
-        _ => Error::new(Kind::Io, format!("'{}' is left alone", folder.display())).caused_by("it was edited"),
+        State::Foreign { why } => {
+            Error::new(ErrorKind::Io, format!("'{}' is left alone", dir.display())).caused_by(why)
+        }
+        _ => Error::new(ErrorKind::Io, format!("'{}' is left alone", dir.display())).caused_by("it was edited"),
     };
-    error.hint("--force moves it out of the way and keeps it; an original can go on with 'invoke-persist skill shim'")
+    error.with_hint(
+        "--force moves it out of the way and keeps it; an original can go on with 'invoke-persist skill shim'",
+    )
 }
 
 fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
-    let here = location::current_folder()?;
-    let folders = folders(places, &here, &[Scope::User, Scope::Project], Of::Every)?;
-    let targets = targets(places, folders, Of::Every)?;
+    let here = paths::current_dir()?;
+    let dirs = dirs(places, &here, &[Scope::User, Scope::Project], Wanted::All)?;
+    let targets = targets(places, dirs, Wanted::All)?;
     let twice = copies(targets.iter(), &here);
     if places.json {
         let skills = targets.iter().map(Target::describe).collect();
         let twice = twice.iter().map(describe_twice).collect();
-        return print_object(&Object::new().with_list("skills", skills).with_list("seen_twice", twice));
+        return print_object(&JsonObject::new().with_list("skills", skills).with_list("seen_twice", twice));
     }
     let mut columns: Vec<Column> = ["SKILL", "HOST", "SCOPE", "STATE"].map(Column::new).into();
     columns.push(Column::new("FOLDER").at_least(20).keeping_its_end());
     for target in &targets {
         let (host, scope) = target.names();
-        let folder = target.place.folder().display().to_string();
-        let cells = [Some(target.place.skill.name()), host, scope, Some(target.state.name()), Some(&folder)];
+        let dir = target.place.dir().display().to_string();
+        let cells = [Some(target.place.skill.name()), host, scope, Some(target.state.name()), Some(&dir)];
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
     }
     print(&table::draw(columns, stdio::terminal_width()))?;
@@ -226,17 +234,17 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
 }
 
 fn export(context: &Context, which: Skill, dir: &Path, force: bool) -> Result<()> {
-    let place = Place { skill: which, skills: dir.to_owned() };
-    let _lock = skill::lock(dir, context.notes)?;
+    let place = SkillDir { skill: which, skills: dir.to_owned() };
+    let _lock = skills::lock(dir, context.notes)?;
     let state = place.state()?;
-    let folder = place.folder();
+    let dir = place.dir();
     if state != State::Missing && !force {
-        return Err(Error::new(Kind::Io, format!("'{}' is there already", folder.display()))
-            .hint("choose another folder, or add --force"));
+        return Err(Error::new(ErrorKind::Io, format!("'{}' is there already", dir.display()))
+            .with_hint("choose another directory, or add --force"));
     }
     let kept = process::with_callers_umask(|| place.install(&state))?;
     let kept = kept.map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
-    print(&format!("{}\n", escape_control(&format!("written: {}{kept}", folder.display()))))
+    print(&format!("{}\n", escape_control(&format!("written: {}{kept}", dir.display()))))
 }
 
 fn shim(context: &Context, dir: &Path, undo: bool) -> Result<()> {
@@ -254,72 +262,74 @@ fn shim(context: &Context, dir: &Path, undo: bool) -> Result<()> {
 
 /// Which places are meant where the options do not say.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum Wanted {
     /// Those of every host, there or not.
-    Every,
+    All,
     /// Those of hosts that are there.
-    Here,
+    Available,
     /// Those where something stands.
     Installed,
 }
 
 /// A directory for skills, and who looks there; `None`: the caller named it.
-type Folder = (Option<(Backend, Scope)>, PathBuf);
+type Dir = (Option<(Backend, Scope)>, PathBuf);
 
 /// The directories for skills that the options mean; `scopes` where they name none.
-fn folders(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Of) -> Result<Vec<Folder>> {
-    let mut folders = Vec::new();
+fn dirs(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Wanted) -> Result<Vec<Dir>> {
+    let mut dirs = Vec::new();
     if let Some(dir) = &options.dir {
-        folders.push((None, here.join(dir)));
+        dirs.push((None, here.join(dir)));
     } else {
         let hosts = match options.agent {
             Some(SkillHosts::Claude) => vec![Backend::Claude],
             Some(SkillHosts::Codex) => vec![Backend::Codex],
-            None if of == Of::Here => Backend::ALL.into_iter().filter(|host| host::is_there(*host, here)).collect(),
+            None if of == Wanted::Available => {
+                Backend::ALL.into_iter().filter(|host| host::is_available(*host, here)).collect()
+            }
             Some(SkillHosts::All) | None => Backend::ALL.to_vec(),
         };
         if hosts.is_empty() {
-            return Err(Error::new(Kind::Io, "neither Claude Code nor Codex CLI seems to be here")
-                .caused_by("neither program is on PATH, and neither has a folder at home")
-                .hint("name the host with --agent claude|codex|all, or a folder for skills with --dir"));
+            return Err(Error::new(ErrorKind::Io, "neither Claude Code nor Codex CLI seems to be here")
+                .caused_by("neither program is on PATH, and neither has a directory at home")
+                .with_hint("name the host with --agent claude|codex|all, or a directory for skills with --dir"));
         }
         let scope = options.scope.or(options.global.then_some(Scope::User));
         let scopes = scope.map_or_else(|| scopes.to_vec(), |scope| vec![scope]);
         for host in hosts {
             for &scope in &scopes {
-                folders.push((Some((host, scope)), host::skills_folder(host, scope, here)?));
+                dirs.push((Some((host, scope)), host::skills_dir(host, scope, here)?));
             }
         }
     }
-    Ok(folders)
+    Ok(dirs)
 }
 
 /// Keeps other calls from changing any of these directories. All calls take their locks in the same order, so that no
 /// two wait for each other.
-fn lock(folders: &[Folder], notes: Notes) -> Result<Vec<Lock>> {
-    let real = folders.iter().map(|(_, folder)| location::resolve(folder).unwrap_or_else(|_| folder.clone()));
+fn lock(dirs: &[Dir], notes: Notes) -> Result<Vec<Lock>> {
+    let real = dirs.iter().map(|(_, dir)| paths::resolve(dir).unwrap_or_else(|_| dir.clone()));
     let real: BTreeSet<PathBuf> = real.collect();
-    let locks = real.iter().map(|folder| skill::lock(folder, notes)).collect::<Result<Vec<_>>>()?;
+    let locks = real.iter().map(|dir| skills::lock(dir, notes)).collect::<Result<Vec<_>>>()?;
     Ok(locks.into_iter().flatten().collect())
 }
 
 /// The places in these directories that the options mean.
-fn targets(options: &SkillPlaces, folders: Vec<Folder>, of: Of) -> Result<Vec<Target>> {
+fn targets(options: &SkillPlaces, dirs: Vec<Dir>, of: Wanted) -> Result<Vec<Target>> {
     let wanted = |skill: &Skill| options.skill.is_empty() || options.skill.contains(skill);
     let skills: Vec<Skill> = Skill::ALL.into_iter().filter(wanted).collect();
     let mut targets = Vec::new();
     let mut seen = Vec::new();
-    for (host, skills_folder) in folders {
-        // one host's folder may be a link to the other's; a list tells both
-        let real = location::resolve(&skills_folder).unwrap_or_else(|_| skills_folder.clone());
-        if of != Of::Every && seen.contains(&real) {
+    for (host, skills_dir) in dirs {
+        // one host's directory may be a link to the other's; a list tells both
+        let real = paths::resolve(&skills_dir).unwrap_or_else(|_| skills_dir.clone());
+        if of != Wanted::All && seen.contains(&real) {
             continue;
         }
         seen.push(real);
         for &skill in &skills {
-            let place = Place { skill, skills: skills_folder.clone() };
+            let place = SkillDir { skill, skills: skills_dir.clone() };
             let state = place.state()?;
-            if of != Of::Installed || state != State::Missing {
+            if of != Wanted::Installed || state != State::Missing {
                 targets.push(Target { host, place, state });
             }
         }
@@ -332,20 +342,20 @@ impl Target {
         (self.host.map(|(host, _)| host.name()), self.host.map(|(_, scope)| scope.name()))
     }
 
-    fn describe(&self) -> Object {
+    fn describe(&self) -> JsonObject {
         let (host, scope) = self.names();
         let version = if let State::Outdated { version } = &self.state { Some(version.as_str()) } else { None };
-        Object::new()
+        JsonObject::new()
             .with("skill", self.place.skill.name())
             .with("host", host)
             .with("scope", scope)
-            .with("folder", self.place.folder().display().to_string())
+            .with("folder", self.place.dir().display().to_string())
             .with("state", self.state.name())
             .with("version", version)
     }
 }
 
-/// Skills that codex sees more than once, with the folders.
+/// Skills that codex sees more than once, with the directories.
 fn copies<'a>(targets: impl Iterator<Item = &'a Target>, here: &Path) -> Vec<(Skill, Vec<PathBuf>)> {
     let mut skills: Vec<Skill> = Vec::new();
     for target in targets.filter(|target| target.host.is_some_and(|(host, _)| host == Backend::Codex)) {
@@ -353,27 +363,28 @@ fn copies<'a>(targets: impl Iterator<Item = &'a Target>, here: &Path) -> Vec<(Sk
             skills.push(target.place.skill);
         }
     }
-    let copies = skills.into_iter().map(|skill| (skill, host::copies_codex_sees(skill, here)));
-    copies.filter(|(_, folders)| folders.len() > 1).collect()
+    let copies = skills.into_iter().map(|skill| (skill, host::duplicate_skill_dirs(skill, here)));
+    copies.filter(|(_, dirs)| dirs.len() > 1).collect()
 }
 
-fn told_twice((skill, folders): &(Skill, Vec<PathBuf>)) -> String {
-    let folders: Vec<String> = folders.iter().map(|folder| format!("'{}'", folder.display())).collect();
-    let (name, folders) = (skill.name(), folders.join(" and "));
-    format!("codex sees {name} more than once and then finds none of them: {folders}; leave one")
+fn told_twice((skill, dirs): &(Skill, Vec<PathBuf>)) -> String {
+    let dirs: Vec<String> = dirs.iter().map(|dir| format!("'{}'", dir.display())).collect();
+    let (name, dirs) = (skill.name(), dirs.join(" and "));
+    format!("codex sees {name} more than once and then finds none of them: {dirs}; leave one")
 }
 
-fn describe_twice((skill, folders): &(Skill, Vec<PathBuf>)) -> Object {
-    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-    Object::new().with("skill", skill.name()).with("folders", folders)
+fn describe_twice((skill, dirs): &(Skill, Vec<PathBuf>)) -> JsonObject {
+    let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    JsonObject::new().with("skill", skill.name()).with("folders", dirs)
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
+    use crate::cli::parse::tests::assert_understood;
     use crate::cli::{self, Cli};
-    use crate::skill::{Reference, Skill};
+    use crate::skills::{Reference, Skill};
 
     /// The commands in the `sh` blocks of a text, without what a shell does with them.
     fn commands(text: &str) -> Vec<String> {
@@ -409,7 +420,7 @@ mod tests {
             let spans = text.split('`').skip(1).step_by(2).filter(|span| span.starts_with("invoke-persist "));
             let spans = spans.filter(|span| !span.contains('\n')).map(str::to_owned);
             for command in commands(&text).into_iter().chain(spans) {
-                super::super::tests::assert_understood(&command);
+                assert_understood(&command);
                 seen += 1;
             }
         }

@@ -3,7 +3,7 @@
 
 /// What is there before the piece of a word that a completion replaces.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct ReadlineContext {
     /// What the shell makes of it.
     text: String,
     /// The quote that is open at its end.
@@ -63,19 +63,19 @@ impl Line {
 ///
 /// Returns the words, and what readline keeps of the last one. Returns `None` for that if the shell might read more
 /// than one word in what is put in.
-pub(super) fn cut(line: &str, replaced: &str) -> (Vec<String>, Option<Kept>) {
+pub(super) fn cut(line: &str, replaced: &str) -> (Vec<String>, Option<ReadlineContext>) {
     let before = line.strip_suffix(replaced).map(Line::read);
     let line = Line::read(line);
     let is_within_word = |before: &Line| before.words.len() == line.words.len() && before.quote == line.quote;
     let kept =
         before.filter(|before| line.is_clear() && is_within_word(before)).map(|Line { mut words, quote, .. }| {
             let text = words.pop().unwrap_or_default();
-            Kept { text, quote }
+            ReadlineContext { text, quote }
         });
     (line.words, kept)
 }
 
-impl Kept {
+impl ReadlineContext {
     /// Returns what readline has to put there so that the shell makes `value` of the whole word. Returns `None` if
     /// that cannot be done.
     ///
@@ -154,7 +154,7 @@ mod tests {
             ('"', "!ls", None),
             ('"', "it'", Some("it'")),
         ] {
-            let kept = Kept { text: String::new(), quote: Some(quote) };
+            let kept = ReadlineContext { text: String::new(), quote: Some(quote) };
             assert_eq!(kept.insert(name).as_deref(), want, "{quote}{name}");
         }
     }

@@ -5,43 +5,35 @@
 //! let bash take a `*` in a name for files, and let PowerShell run what stands on the line.
 
 mod bash;
+pub(crate) mod candidates;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::launcher::powershell_literal;
-
-/// A shell that can complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-    Powershell,
-    Elvish,
-}
+use crate::agent::launcher::powershell_literal;
+use crate::cli::Shell;
 
 /// What a shell wants to know: what the last word on a line may become.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct CompletionRequest {
     shell: Shell,
     /// The words before the last, without quotes; the first is the program.
     pub words: Vec<OsString>,
     /// The last word as far as the cursor, without quotes.
     pub current: String,
     /// What of that word bash keeps.
-    kept: Option<bash::Kept>,
+    kept: Option<bash::ReadlineContext>,
 }
 
 /// What the word may become.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Completion {
     Words(Vec<Word>),
     /// A path, which shells complete better than we could.
     Files,
-    Folders,
+    Dirs,
 }
 
 /// One thing that the word may become.
@@ -85,7 +77,7 @@ impl Shell {
     }
 
     /// What the script's call of this program asks, if it makes sense.
-    pub(crate) fn question(self, mut arguments: Vec<OsString>) -> Option<Question> {
+    pub(crate) fn question(self, mut arguments: Vec<OsString>) -> Option<CompletionRequest> {
         let mut kept = None;
         let current = match self {
             Self::Bash => {
@@ -105,17 +97,17 @@ impl Shell {
             Self::Zsh | Self::Fish | Self::Elvish => arguments.pop()?,
         };
         let current = current.into_string().ok()?;
-        (!arguments.is_empty()).then_some(Question { shell: self, words: arguments, current, kept })
+        (!arguments.is_empty()).then_some(CompletionRequest { shell: self, words: arguments, current, kept })
     }
 }
 
-impl Question {
+impl CompletionRequest {
     /// The answer as the shell's script reads it: what is told on the first line, then one thing a line.
-    pub(crate) fn write(&self, answer: &Answer) -> String {
+    pub(crate) fn write(&self, answer: &Completion) -> String {
         let words = match answer {
-            Answer::Files => return "files\n".to_owned(),
-            Answer::Folders => return "folders\n".to_owned(),
-            Answer::Words(words) => words,
+            Completion::Files => return "files\n".to_owned(),
+            Completion::Dirs => return "directories\n".to_owned(),
+            Completion::Words(words) => words,
         };
         let mut text = "words\n".to_owned();
         for Word { value, help } in words {

@@ -11,7 +11,7 @@
     } < <(INVOKE_PERSIST_COMPLETE=bash @PROGRAM@ "${COMP_LINE:0:COMP_POINT}" "$2" 2>/dev/null)
     case $kind in
         files) compopt -o bashdefault -o default 2>/dev/null ;;
-        folders) compopt -o dirnames 2>/dev/null ;;
+        directories) compopt -o dirnames 2>/dev/null ;;
     esac
 }
 # bash before 4.4 sorts by itself

@@ -13,11 +13,11 @@ function @FUNCTION@
     switch $kind
         case words
             string join \n -- $answer
-        case folders
+        case directories
             set --local token (commandline --current-token --cut-at-cursor)
             set --local option (string match --regex -- '^--[^=]*=' $token)
-            for folder in (__fish_complete_directories (string replace --regex -- '^--[^=]*=' '' $token))
-                echo "$option$folder"
+            for directory in (__fish_complete_directories (string replace --regex -- '^--[^=]*=' '' $token))
+                echo "$option$directory"
             end
     end
 end

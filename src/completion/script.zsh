@@ -10,7 +10,7 @@
     compset -P '--*=' && prefix=$IPREFIX
     case $answer[1] in
         (files) _files ;;
-        (folders) _files -/ ;;
+        (directories) _files -/ ;;
         (words)
             for line in "${(@)answer[2,-1]}"; do
                 value=${line%%$'\t'*}

@@ -12,8 +12,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::folders::candidates;
-use super::{Busy, Folder, Holder, Key, private, read_holder};
+use super::dirs::candidates;
+use super::{Busy, Dir, Holder, Key, private, read_holder};
 use crate::random;
 
 /// Between two looks at the other calls that wait.
@@ -48,7 +48,7 @@ type Began = (u128, String);
 impl Waits {
     /// The wait for `key`, which begins now. `above`: the value of the variable that was handed down.
     pub(super) fn new(key: &Key, above: &str) -> Self {
-        let folders: Vec<Folder> = candidates().filter_map(|folder| folder.open(false).ok().flatten()).collect();
+        let dirs: Vec<Dir> = candidates().filter_map(|dir| dir.open(false).ok().flatten()).collect();
         let above: Vec<(&str, &str)> =
             above.split(',').map(|held| held.split_once(':').unwrap_or((held, ""))).collect();
         let told = above.iter().filter(|(held, _)| *held == key.own).map(|(_, token)| (*token).to_owned()).collect();
@@ -60,15 +60,15 @@ impl Waits {
                     && holder.namespace.as_deref() == pid_namespace()
                     && holder.pid.is_some_and(|pid| ancestors.contains(&pid)))
         };
-        let holders = folders.iter().flat_map(|folder| holders(&folder.path));
+        let holders = dirs.iter().flat_map(|dir| holders(&dir.path));
         let inside: HashSet<String> = holders.filter(is_above).filter_map(|holder| holder.token).collect();
         let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let began = (nanoseconds, random::token().to_owned());
         // without anything above it this wait cannot be a part of a circle
-        let record = |folder: &Folder| Record::write(folder, key.name_in(folder), &began, &inside);
-        let records = if inside.is_empty() { Vec::new() } else { folders.iter().filter_map(record).collect() };
+        let record = |dir: &Dir| Record::write(dir, key.name_in(dir), &began, &inside);
+        let records = if inside.is_empty() { Vec::new() } else { dirs.iter().filter_map(record).collect() };
         Self {
-            directories: folders.into_iter().map(|folder| folder.path).collect(),
+            directories: dirs.into_iter().map(|dir| dir.path).collect(),
             told,
             inside,
             began,
@@ -146,9 +146,9 @@ struct Record {
 
 impl Record {
     /// `None`: it cannot be written, so others do not see this wait.
-    fn write(folder: &Folder, name: &str, began: &Began, inside: &HashSet<String>) -> Option<Self> {
+    fn write(dir: &Dir, name: &str, began: &Began, inside: &HashSet<String>) -> Option<Self> {
         let unique = random::digits();
-        let (unseen, path) = (folder.path.join(&unique), folder.path.join(unique + ENDING));
+        let (unseen, path) = (dir.path.join(&unique), dir.path.join(unique + ENDING));
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         private(&mut options);

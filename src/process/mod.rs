@@ -30,15 +30,15 @@ use std::time::{Duration, Instant};
 
 use streams::{Feeder, Stream};
 
-use crate::stdio;
+use crate::ui::stdio;
 
 /// From the first signal to the kill.
-const GRACE: Duration = Duration::from_secs(5);
+const TERM_GRACE: Duration = Duration::from_secs(5);
 /// How long output may still come after the agent's end from processes that inherited its pipes, and how long we wait
 /// for killed processes to vanish.
-const AFTERWARDS: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two looks at what no event tells us (is the group gone?).
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// A pipe holds at most this much on the systems we know, so this much may be the agent's own last words.
 const PIPE_CAPACITY: u64 = 1 << 20;
 
@@ -83,7 +83,7 @@ pub(crate) fn release_signals() {
 /// Receives a signal that came while there was no agent to hand it to.
 fn signalled_late(signal: i32) {
     if LATE_SIGNAL.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-        platform::end_by(signal);
+        platform::raise_default(signal);
     }
 }
 
@@ -94,8 +94,8 @@ pub(crate) struct Command {
     pub arguments: Vec<OsString>,
     pub set: Vec<(OsString, OsString)>,
     pub unset: Vec<OsString>,
-    /// The folder to run in; `None`: ours.
-    pub folder: Option<PathBuf>,
+    /// The directory to run in; `None`: ours.
+    pub dir: Option<PathBuf>,
     /// What it reads on standard input; `None`: nothing, at once.
     pub stdin: Option<Vec<u8>>,
     /// How long it may be without a line on standard output.
@@ -103,26 +103,26 @@ pub(crate) struct Command {
 }
 
 /// Hears the agent's standard output, in pieces as they come.
-pub(crate) trait Listener: Send + 'static {
-    fn hear(&mut self, chunk: &[u8]);
+pub(crate) trait OutputSink: Send + 'static {
+    fn write(&mut self, chunk: &[u8]);
 
     /// Hears that nothing more comes. It may be told so twice.
-    fn end(&mut self) {}
+    fn finish(&mut self) {}
 
     /// What it has to say to our standard output since it was last asked.
-    fn say(&mut self) -> Vec<u8> {
+    fn drain(&mut self) -> Vec<u8> {
         Vec::new()
     }
 }
 
 /// What goes to our standard output while the agent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Passing {
-    Nothing,
+pub(crate) enum Passthrough {
+    Off,
     /// What the agent says, as it is.
-    Bytes,
+    Raw,
     /// What the listener [says](Listener::say).
-    Words,
+    Rendered,
 }
 
 /// How an agent's run ended.
@@ -188,7 +188,7 @@ impl Runner {
         loop {
             let wake = self.deadline.map_or(until, |deadline| deadline.min(until));
             match self.events.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Ok(Event::Signal(signal)) if platform::ends_us(signal) => return Err(End::Interrupted(signal)),
+                Ok(Event::Signal(signal)) if platform::is_terminating(signal) => return Err(End::Interrupted(signal)),
                 Ok(Event::Signal(signal)) => platform::job_control(signal, None),
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) if self.is_late() => {
@@ -210,18 +210,18 @@ impl Runner {
     ///
     /// `succeeded` judges what was heard, unless the listener was still busy when the run had to end. What a turn leaves
     /// running that ended by itself is ended if the turn did not succeed.
-    pub(crate) fn run<L: Listener>(
+    pub(crate) fn run<L: OutputSink>(
         &self,
         command: Command,
         listener: L,
-        passing: Passing,
+        passing: Passthrough,
         succeeded: impl FnOnce(L) -> bool,
     ) -> io::Result<Run> {
         // what a former run left in the channel is old; a signal that came since is not
         let mut early = None;
         while let Ok(event) = self.events.try_recv() {
             if let Event::Signal(signal) = event
-                && platform::ends_us(signal)
+                && platform::is_terminating(signal)
             {
                 early.get_or_insert(signal);
             }
@@ -239,7 +239,7 @@ impl Runner {
             move || drop(sender.send(Event::StreamEnded)) // the receiver outlives every run
         };
         let mut stdout = Stream::prepare(listener, passing, ended())?;
-        let mut stderr = Stream::prepare(streams::Tail::default(), Passing::Nothing, ended())?;
+        let mut stderr = Stream::prepare(streams::Tail::default(), Passthrough::Off, ended())?;
         let feeder = command.stdin.map(Feeder::prepare).transpose()?;
         let mut builder = process::Command::new(&command.program);
         builder.args(&command.arguments).envs(command.set).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -247,10 +247,10 @@ impl Runner {
         for name in &command.unset {
             builder.env_remove(name);
         }
-        if let Some(folder) = &command.folder {
-            builder.current_dir(folder);
+        if let Some(dir) = &command.dir {
+            builder.current_dir(dir);
         }
-        let mut agent = platform::Agent::start(builder, self.sender.clone())?;
+        let mut agent = platform::AgentProcess::start(builder, self.sender.clone())?;
         let pipes = agent.take_pipes();
         if let (Some(feeder), Some(pipe)) = (feeder, pipes.stdin) {
             feeder.feed(pipe);
@@ -258,7 +258,7 @@ impl Runner {
         stdout.start(pipes.stdout);
         stderr.start(pipes.stderr);
 
-        let mut watch = Watch {
+        let mut watch = Supervisor {
             runner: self,
             agent: &mut agent,
             stdout: &stdout,
@@ -269,13 +269,13 @@ impl Runner {
             stall: command.stall,
             listening_since: Instant::now(),
         };
-        let (mut end, all_read) = watch.until_over();
+        let (mut end, all_read) = watch.wait();
         let copied = if all_read { stdout.copied() } else { Err(io::ErrorKind::TimedOut.into()) };
-        let idle = stdout.handled() == stdout.come_so_far().0;
-        let mut listener = stdout.take_listener(AFTERWARDS);
-        if let (Some(listener), Passing::Words, true) = (&mut listener, passing, idle) {
-            listener.end(); // where something still holds the pipe nobody has told it yet
-            stdio::print_soon(&listener.say());
+        let idle = stdout.handled() == stdout.bytes_read_and_pending().0;
+        let mut listener = stdout.take_listener(DRAIN_TIMEOUT);
+        if let (Some(listener), Passthrough::Rendered, true) = (&mut listener, passing, idle) {
+            listener.finish(); // where something still holds the pipe nobody has told it yet
+            stdio::print_with_timeout(&listener.drain());
         }
         if !listener.is_some_and(succeeded) && end == End::Exited(0) {
             end = watch.end_what_is_left(end);
@@ -286,7 +286,7 @@ impl Runner {
             end,
             started: true,
             survivors,
-            stderr: stderr.take_listener(AFTERWARDS).map(streams::Tail::into_bytes).unwrap_or_default(),
+            stderr: stderr.take_listener(DRAIN_TIMEOUT).map(streams::Tail::into_bytes).unwrap_or_default(),
             copied,
         })
     }
@@ -296,10 +296,10 @@ impl Drop for Runner {
     /// Gives signals their usual meaning back, unless a turn is done. The same goes for one that came after the agent's
     /// end.
     fn drop(&mut self) {
-        platform::let_signals_go();
+        platform::release_signals_to_default();
         while let Ok(event) = self.events.try_recv() {
             if let Event::Signal(signal) = event
-                && platform::ends_us(signal)
+                && platform::is_terminating(signal)
             {
                 signalled_late(signal);
             }
@@ -333,9 +333,9 @@ struct Exit {
 }
 
 /// The main loop of one run.
-struct Watch<'a, L: Listener> {
+struct Supervisor<'a, L: OutputSink> {
     runner: &'a Runner,
-    agent: &'a mut platform::Agent,
+    agent: &'a mut platform::AgentProcess,
     stdout: &'a Stream<L>,
     stderr: &'a Stream<streams::Tail>,
     stop: Option<Stop>,
@@ -348,17 +348,17 @@ struct Watch<'a, L: Listener> {
     listening_since: Instant,
 }
 
-impl<L: Listener> Watch<'_, L> {
+impl<L: OutputSink> Supervisor<'_, L> {
     /// Waits until the run is over. Tells how it ended, and whether all that the agent said was dealt with.
-    fn until_over(&mut self) -> (End, bool) {
+    fn wait(&mut self) -> (End, bool) {
         loop {
             let now = Instant::now();
-            if let (None, Some(why)) = (&self.stop, self.overdue(now)) {
+            if let (None, Some(why)) = (&self.stop, self.stop_reason(now)) {
                 self.agent.terminate();
                 self.stop = Some(Stop { why, since: now, killed: None });
             }
             if let Some(stop) = &mut self.stop
-                && now >= stop.since + GRACE
+                && now >= stop.since + TERM_GRACE
             {
                 // again at every look: what forks all the time can slip through once
                 self.agent.kill();
@@ -369,7 +369,7 @@ impl<L: Listener> Watch<'_, L> {
             }
             match self.runner.events.recv_timeout(self.sleep(now)) {
                 Ok(Event::Exited(end)) => self.exited(end),
-                Ok(Event::Signal(signal)) if platform::ends_us(signal) => self.signal(signal),
+                Ok(Event::Signal(signal)) if platform::is_terminating(signal) => self.signal(signal),
                 Ok(Event::Signal(signal)) => {
                     platform::job_control(signal, Some(self.agent));
                     self.listening_since = Instant::now();
@@ -380,7 +380,7 @@ impl<L: Listener> Watch<'_, L> {
     }
 
     /// Why the agent is to be stopped now, if it is.
-    fn overdue(&self, now: Instant) -> Option<End> {
+    fn stop_reason(&self, now: Instant) -> Option<End> {
         if self.exit.is_some_and(|exit| exit.end == End::Exited(0)) {
             return None; // it is done, and what it left running is to go on
         }
@@ -395,7 +395,7 @@ impl<L: Listener> Watch<'_, L> {
     /// `None`: for ever.
     fn stall_left(&self, now: Instant) -> Option<Duration> {
         let limit = self.stall?;
-        let (read, waiting) = self.stdout.come_so_far();
+        let (read, waiting) = self.stdout.bytes_read_and_pending();
         let busy = self.stdout.handled() < read || waiting.is_some_and(|bytes| bytes > 0);
         let since = if busy { now } else { self.stdout.last_line().max(self.listening_since) };
         Some(since.checked_add(limit)?.saturating_duration_since(now))
@@ -409,7 +409,7 @@ impl<L: Listener> Watch<'_, L> {
         }
         self.agent.terminate();
         self.stop = Some(Stop { why: end, since: Instant::now(), killed: None });
-        self.until_over().0
+        self.wait().0
     }
 
     /// The agent's processes that had to end and are still there.
@@ -427,7 +427,7 @@ impl<L: Listener> Watch<'_, L> {
             let given_up = !drained && self.runner.is_late();
             return (drained || given_up).then_some((exit.end, !given_up));
         };
-        let late = |since: Option<Instant>| since.is_some_and(|since| now >= since + AFTERWARDS);
+        let late = |since: Option<Instant>| since.is_some_and(|since| now >= since + DRAIN_TIMEOUT);
         if late(stop.killed) {
             return Some((stop.why, true)); // what is left cannot be killed
         }
@@ -450,26 +450,26 @@ impl<L: Listener> Watch<'_, L> {
             Some(due) => handled.iter().zip(due).all(|(handled, due)| *handled >= due),
             None => quiet || read - exit.read > 2 * PIPE_CAPACITY,
         };
-        complete && now >= exit.at + AFTERWARDS
+        complete && now >= exit.at + DRAIN_TIMEOUT
     }
 
     /// How many bytes of both outputs were read.
     fn read(&self) -> u64 {
-        self.stdout.come_so_far().0 + self.stderr.come_so_far().0
+        self.stdout.bytes_read_and_pending().0 + self.stderr.bytes_read_and_pending().0
     }
 
     fn sleep(&self, now: Instant) -> Duration {
         if self.exit.is_some() || self.stop.is_some() {
-            return LOOK_AGAIN;
+            return POLL_INTERVAL;
         }
         let deadline = self.runner.deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let stall = self.stall_left(now).map(|left| left.max(LOOK_AGAIN));
+        let stall = self.stall_left(now).map(|left| left.max(POLL_INTERVAL));
         deadline.into_iter().chain(stall).min().unwrap_or(Duration::from_secs(3600))
     }
 
     fn exited(&mut self, end: End) {
         let at = Instant::now();
-        let come = [self.stdout.come_so_far(), self.stderr.come_so_far()];
+        let come = [self.stdout.bytes_read_and_pending(), self.stderr.bytes_read_and_pending()];
         let due = match come {
             [(out, Some(out_left)), (err, Some(err_left))] => Some([out + out_left, err + err_left]),
             _ => None,
@@ -490,11 +490,11 @@ impl<L: Listener> Watch<'_, L> {
                 stop.killed.get_or_insert(now);
             }
             Some(stop) => {
-                self.agent.pass_on(signal);
+                self.agent.forward(signal);
                 stop.why = End::Interrupted(signal);
             }
             None => {
-                self.agent.pass_on(signal);
+                self.agent.forward(signal);
                 self.stop = Some(Stop { why: End::Interrupted(signal), since: now, killed: None });
             }
         }

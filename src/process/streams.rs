@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use memchr::memchr;
 
-use super::{Listener, Passing, platform};
-use crate::stdio;
+use super::{OutputSink, Passthrough, platform};
+use crate::ui::stdio;
 
 /// How much is read at once.
 const CHUNK: usize = 128 << 10;
@@ -59,10 +59,14 @@ struct Shared<L> {
     copied: Mutex<io::Result<()>>,
 }
 
-impl<L: Listener> Stream<L> {
+impl<L: OutputSink> Stream<L> {
     /// Makes ready to read a pipe to its end, for `listener` and, as `passing` says, our standard output. Calls `ended` at
     /// the end.
-    pub(super) fn prepare(listener: L, passing: Passing, ended: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+    pub(super) fn prepare(
+        listener: L,
+        passing: Passthrough,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             listener: Mutex::new(Some(listener)),
             ended: AtomicBool::new(false),
@@ -95,7 +99,7 @@ impl<L: Listener> Stream<L> {
     }
 
     /// How many bytes were read, and how many are in the pipe now, where the system can tell.
-    pub(super) fn come_so_far(&self) -> (u64, Option<u64>) {
+    pub(super) fn bytes_read_and_pending(&self) -> (u64, Option<u64>) {
         let read = lock(&self.shared.read);
         (*read, self.asked.as_ref().and_then(platform::bytes_in))
     }
@@ -131,9 +135,9 @@ impl<L: Listener> Stream<L> {
     }
 }
 
-impl<L: Listener> Shared<L> {
-    fn read_to_end(&self, mut pipe: File, passing: Passing) {
-        let mut out = (passing != Passing::Nothing).then(Copy::new);
+impl<L: OutputSink> Shared<L> {
+    fn read_to_end(&self, mut pipe: File, passing: Passthrough) {
+        let mut out = (passing != Passthrough::Off).then(StdoutWriter::new);
         let mut buffer = vec![0; CHUNK];
         loop {
             let n = match platform::read_counted(&mut pipe, &mut buffer, &self.read) {
@@ -147,14 +151,14 @@ impl<L: Listener> Shared<L> {
                 let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 self.last_line.store(now, Ordering::SeqCst);
             }
-            if passing == Passing::Bytes {
+            if passing == Passthrough::Raw {
                 self.write(out.as_mut(), chunk); // first: nobody is to wait for what we make of it
             }
-            let words = self.listener(|listener| listener.hear(chunk));
+            let words = self.listener(|listener| listener.write(chunk));
             self.write(out.as_mut(), &words);
             self.handled.fetch_add(n as u64, Ordering::SeqCst);
         }
-        let words = self.listener(Listener::end);
+        let words = self.listener(OutputSink::finish);
         self.write(out.as_mut(), &words);
     }
 
@@ -164,10 +168,10 @@ impl<L: Listener> Shared<L> {
         let mut listener = lock(&self.listener);
         let Some(listener) = &mut *listener else { return Vec::new() };
         hand(listener);
-        listener.say()
+        listener.drain()
     }
 
-    fn write(&self, out: Option<&mut Copy>, bytes: &[u8]) {
+    fn write(&self, out: Option<&mut StdoutWriter>, bytes: &[u8]) {
         let Some(out) = out.filter(|_| !bytes.is_empty()) else { return };
         out.write(bytes);
         if out.result.is_err() {
@@ -181,13 +185,13 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Our standard output, unbuffered: what the agent wrote is there at once.
-struct Copy {
+struct StdoutWriter {
     file: io::Result<File>,
     result: io::Result<()>,
     closed: bool,
 }
 
-impl Copy {
+impl StdoutWriter {
     fn new() -> Self {
         Self { file: stdio::stdout(), result: Ok(()), closed: false }
     }
@@ -222,8 +226,8 @@ impl Tail {
     }
 }
 
-impl Listener for Tail {
-    fn hear(&mut self, chunk: &[u8]) {
+impl OutputSink for Tail {
+    fn write(&mut self, chunk: &[u8]) {
         self.0.extend_from_slice(chunk);
         if self.0.len() > 2 * Self::KEPT {
             self.0.drain(..self.0.len() - Self::KEPT);

@@ -22,7 +22,7 @@ use signal_hook::iterator::Signals;
 use super::sentry::Sentry;
 use super::streams::lock;
 use super::{End, Event, Pipes};
-use crate::raw::{self, Ended};
+use crate::sys::{self, Ended};
 
 /// The most that Linux gives an ordinary user (`/proc/sys/fs/pipe-max-size`).
 #[cfg(target_os = "linux")]
@@ -42,7 +42,7 @@ fn ending() -> impl Iterator<Item = i32> {
     all
 }
 
-pub(super) fn ends_us(signal: i32) -> bool {
+pub(super) fn is_terminating(signal: i32) -> bool {
     ![SIGTSTP, SIGCONT].contains(&signal)
 }
 
@@ -52,7 +52,7 @@ static LISTENER: Mutex<Option<Sender<Event>>> = Mutex::new(None);
 /// What signals mean from the start of the program.
 pub(super) fn prepare_signals() {
     // a write beyond the limit for the size of a file then fails, as any write may; an agent has no handler for it
-    if !raw::is_ignored(SIGXFSZ) {
+    if !sys::is_ignored(SIGXFSZ) {
         let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     }
     // no signal without a handler reaches the first process of a container
@@ -73,7 +73,7 @@ fn handle_signals() -> io::Result<()> {
     static HANDLED: OnceLock<Result<(), String>> = OnceLock::new();
     let start = || {
         let all = ending().chain([SIGTSTP, SIGCONT]);
-        let signals = Signals::new(all.filter(|&signal| !raw::is_ignored(signal)))?;
+        let signals = Signals::new(all.filter(|&signal| !sys::is_ignored(signal)))?;
         thread::Builder::new().spawn(move || pass_to_listener(signals))
     };
     let handled = HANDLED.get_or_init(|| start().map(drop).map_err(|error| error.to_string()));
@@ -91,22 +91,22 @@ fn pass_to_listener(mut signals: Signals) {
             let heard = lock(&LISTENER).as_ref().is_some_and(|events| events.send(Event::Signal(signal)).is_ok());
             match signal {
                 _ if heard => {}
-                signal if ends_us(signal) => super::signalled_late(signal),
-                signal => end_by(signal),
+                signal if is_terminating(signal) => super::signalled_late(signal),
+                signal => raise_default(signal),
             }
         }
     }
 }
 
 /// From here on signals that end us go to [`super::signalled_late`]; the others do what they do to any program.
-pub(super) fn let_signals_go() {
+pub(super) fn release_signals_to_default() {
     *lock(&LISTENER) = None;
 }
 
 /// Does what `signal` does to a program that handles none.
-pub(super) fn end_by(signal: i32) {
-    raw::act_by_default(signal);
-    if ends_us(signal) {
+pub(super) fn raise_default(signal: i32) {
+    sys::act_by_default(signal);
+    if is_terminating(signal) {
         std::process::exit(128 + signal); // the first process of a container is still there
     }
 }
@@ -115,27 +115,27 @@ pub(super) fn end_by(signal: i32) {
 /// parent is in another session), and those ignore TSTP (POSIX, "Signal Generation and Delivery"). If our own group is
 /// orphaned too, or we are the first process of a container, we are not stopped, and the agent goes on at once: there is
 /// nobody who could continue us.
-pub(super) fn job_control(signal: i32, agent: Option<&Agent>) {
-    let pass_on = |signal| {
+pub(super) fn job_control(signal: i32, agent: Option<&AgentProcess>) {
+    let forward = |signal| {
         if let Some(agent) = agent {
-            agent.pass_on_signal(signal);
+            agent.send_signal(signal);
         }
     };
     if signal == SIGTSTP {
-        pass_on(Signal::STOP);
-        raw::act_by_default(SIGTSTP);
+        forward(Signal::STOP);
+        sys::act_by_default(SIGTSTP);
     }
-    pass_on(Signal::CONT);
+    forward(Signal::CONT);
 }
 
 /// From here on what we make is ours alone; agents get the caller's umask.
 pub(super) fn keep_files_private() {
-    raw::keep_files_private();
+    sys::keep_files_private();
 }
 
 /// Runs `work` with the caller's umask.
 pub(super) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
-    raw::with_callers_umask(work)
+    sys::with_callers_umask(work)
 }
 
 /// Reads what is there, or waits for it, and counts it together with the reading: who looks at `count` and at the pipe
@@ -155,31 +155,31 @@ pub(super) fn bytes_in(pipe: &File) -> Option<u64> {
 
 /// A running agent. Its process is reaped last of all: as long as it is there, dead or alive, no other process or
 /// group can get its number, and no signal of ours can hit a stranger.
-pub(super) struct Agent {
+pub(super) struct AgentProcess {
     child: Child,
     pid: Pid,
     /// Ends the agent's group should we be killed. `None` if it could not be started, or is no longer needed.
     sentry: Option<Sentry>,
     /// Children of ours that are none of the agent's: the sentry, and those from the program that became us.
-    strangers: Arc<HashSet<i32>>,
+    preexisting_children: Arc<HashSet<i32>>,
     /// Whether this process had no child before it became this program.
     #[cfg(target_os = "linux")]
     alone: bool,
 }
 
-impl Agent {
+impl AgentProcess {
     pub(super) fn start(mut command: Command, events: Sender<Event>) -> io::Result<Self> {
         become_subreaper();
-        raw::expect_children()?;
-        raw::keep_descriptors();
-        let mut strangers = children();
+        sys::expect_children()?;
+        sys::keep_descriptors();
+        let mut preexisting_children = children();
         #[cfg(target_os = "linux")]
-        let alone = strangers.is_empty();
+        let alone = preexisting_children.is_empty();
         let sentry = Sentry::post().ok();
-        raw::lead_a_session(&mut command, sentry.as_ref().and_then(Sentry::input));
-        strangers.extend(sentry.as_ref().map(Sentry::pid));
-        let strangers = Arc::new(strangers);
-        let known = Arc::clone(&strangers);
+        sys::lead_a_session(&mut command, sentry.as_ref().and_then(Sentry::input));
+        preexisting_children.extend(sentry.as_ref().map(Sentry::pid));
+        let preexisting_children = Arc::new(preexisting_children);
+        let known = Arc::clone(&preexisting_children);
         let (sender, pid) = mpsc::channel();
         thread::Builder::new().spawn(move || {
             if let Ok(pid) = pid.recv() {
@@ -193,7 +193,7 @@ impl Agent {
             child,
             pid,
             sentry,
-            strangers,
+            preexisting_children,
             #[cfg(target_os = "linux")]
             alone,
         })
@@ -214,12 +214,12 @@ impl Agent {
 
     /// Asks everything to end.
     pub(super) fn terminate(&self) {
-        self.pass_on_signal(Signal::TERM);
+        self.send_signal(Signal::TERM);
     }
 
     /// Ends everything.
     pub(super) fn kill(&mut self) {
-        self.pass_on_signal(Signal::KILL);
+        self.send_signal(Signal::KILL);
         #[cfg(target_os = "linux")]
         self.kill_children();
     }
@@ -233,7 +233,7 @@ impl Agent {
             if self.is_gone() {
                 return;
             }
-            for pid in listed_children().into_iter().filter(|pid| !self.strangers.contains(pid)) {
+            for pid in listed_children().into_iter().filter(|pid| !self.preexisting_children.contains(pid)) {
                 if let Some(pid) = Pid::from_raw(pid) {
                     let _ = rustix::process::kill_process(pid, Signal::KILL);
                 }
@@ -242,12 +242,12 @@ impl Agent {
     }
 
     /// Hands on a signal that ends us.
-    pub(super) fn pass_on(&self, signal: i32) {
+    pub(super) fn forward(&self, signal: i32) {
         let named = Signal::from_named_raw(signal).filter(|_| HANDED_ON.contains(&signal));
-        self.pass_on_signal(named.unwrap_or(Signal::TERM));
+        self.send_signal(named.unwrap_or(Signal::TERM));
     }
 
-    fn pass_on_signal(&self, signal: Signal) {
+    fn send_signal(&self, signal: Signal) {
         let send = |signal| {
             let _ = rustix::process::kill_process_group(self.pid, signal); // it may be gone
             for pid in self.escaped() {
@@ -271,7 +271,7 @@ impl Agent {
             let living = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
             return rustix::process::waitid(WaitId::All, living).is_err_and(|errno| errno == Errno::CHILD);
         }
-        match members(self.pid, &self.strangers) {
+        match members(self.pid, &self.preexisting_children) {
             Some(members) => members.is_empty(),
             // without a list of processes: a group of zombies alone cannot be signalled
             None => rustix::process::test_kill_process_group(self.pid).is_err(),
@@ -280,12 +280,16 @@ impl Agent {
 
     /// The agent's processes, where the system can tell.
     pub(super) fn processes(&self) -> Vec<i32> {
-        members(self.pid, &self.strangers).unwrap_or_default().into_iter().map(|process| process.pid).collect()
+        members(self.pid, &self.preexisting_children)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|process| process.pid)
+            .collect()
     }
 
     /// Processes of the agent's that have left its group, where the system can tell.
     fn escaped(&self) -> Vec<Pid> {
-        members(self.pid, &self.strangers)
+        members(self.pid, &self.preexisting_children)
             .unwrap_or_default()
             .into_iter()
             .filter(|process| process.group != self.pid.as_raw_nonzero().get())
@@ -309,9 +313,9 @@ impl From<Ended> for End {
 }
 
 /// Waits for the agent's end without reaping it, and meanwhile reaps orphans that were handed to us.
-fn wait_for(agent: Pid, strangers: &HashSet<i32>) -> End {
+fn wait_for(agent: Pid, preexisting_children: &HashSet<i32>) -> End {
     loop {
-        let (pid, end) = match raw::wait_for_any() {
+        let (pid, end) = match sys::wait_for_any() {
             Ok(ended) => ended,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => return End::Exited(1), // there is no child any more: somebody else reaped it
@@ -319,10 +323,10 @@ fn wait_for(agent: Pid, strangers: &HashSet<i32>) -> End {
         if pid == agent {
             return end.into();
         }
-        if strangers.contains(&pid.as_raw_nonzero().get()) {
+        if preexisting_children.contains(&pid.as_raw_nonzero().get()) {
             // not ours to reap, and it would be told again and again
             thread::sleep(std::time::Duration::from_millis(10));
-            if let Some(end) = raw::has_ended(agent) {
+            if let Some(end) = sys::has_ended(agent) {
                 return end.into();
             }
             continue;
@@ -382,14 +386,16 @@ fn processes() -> Option<Vec<Process>> {
 }
 
 /// Everything alive that belongs to the agent: its group, its session, and whatever descends from us but through one of
-/// the `strangers`. `None` where there is no list of processes to read.
-fn members(agent: Pid, strangers: &HashSet<i32>) -> Option<Vec<Process>> {
+/// the `preexisting_children`. `None` where there is no list of processes to read.
+fn members(agent: Pid, preexisting_children: &HashSet<i32>) -> Option<Vec<Process>> {
     let processes = processes()?;
     let (agent, me) = (agent.as_raw_nonzero().get(), me());
     let mut ours: HashSet<i32> = [me].into();
     loop {
         let more = |process: &&Process| {
-            ours.contains(&process.parent) && !ours.contains(&process.pid) && !strangers.contains(&process.pid)
+            ours.contains(&process.parent)
+                && !ours.contains(&process.pid)
+                && !preexisting_children.contains(&process.pid)
         };
         let found: Vec<i32> = processes.iter().filter(more).map(|process| process.pid).collect();
         if found.is_empty() {

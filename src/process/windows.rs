@@ -14,15 +14,15 @@ use std::time::Duration;
 use process_wrap::std::{ChildWrapper, CommandWrap, JobObject};
 
 use super::{End, Event, Pipes};
-use crate::raw;
+use crate::sys;
 
 /// What Ctrl-C, Ctrl-Break or a closed console counts as: the number of SIGINT, as shells on Windows have it.
 const INTERRUPT: i32 = 2;
 
 /// Between two looks whether the agent has ended.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-pub(super) fn ends_us(signal: i32) -> bool {
+pub(super) fn is_terminating(signal: i32) -> bool {
     signal == INTERRUPT
 }
 
@@ -48,23 +48,23 @@ pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
 }
 
 /// From here on Ctrl-C goes to [`super::signalled_late`].
-pub(super) fn let_signals_go() {
+pub(super) fn release_signals_to_default() {
     *lock(&LISTENER) = None;
 }
 
-pub(super) fn end_by(signal: i32) {
+pub(super) fn raise_default(signal: i32) {
     std::process::exit(128 + signal);
 }
 
 /// There is no job control.
-pub(super) fn job_control(_signal: i32, _agent: Option<&Agent>) {}
+pub(super) fn job_control(_signal: i32, _agent: Option<&AgentProcess>) {}
 
 /// There is no umask.
 pub(super) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// There is no umask; the temp folder is the user's own.
+/// There is no umask; the temp directory is the user's own.
 pub(super) fn keep_files_private() {}
 
 /// Reads and counts.
@@ -80,14 +80,14 @@ pub(super) fn bytes_in(_pipe: &File) -> Option<u64> {
 }
 
 /// A running agent.
-pub(super) struct Agent {
+pub(super) struct AgentProcess {
     job: Arc<Mutex<Box<dyn ChildWrapper>>>,
     ended: AtomicBool,
 }
 
-impl Agent {
+impl AgentProcess {
     pub(super) fn start(command: Command, events: Sender<Event>) -> io::Result<Self> {
-        raw::keep_standard_handles();
+        sys::keep_standard_handles();
         let job = CommandWrap::from(command).wrap(JobObject).spawn()?;
         let job = Arc::new(Mutex::new(job));
         let watched = Arc::clone(&job);
@@ -99,7 +99,7 @@ impl Agent {
                     Ok(None) => {}
                     Err(_) => break End::Exited(1),
                 }
-                thread::sleep(LOOK_AGAIN);
+                thread::sleep(POLL_INTERVAL);
             };
             drop(events.send(Event::Exited(end)));
         })?;
@@ -127,7 +127,7 @@ impl Agent {
         self.ended.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn pass_on(&self, _signal: i32) {}
+    pub(super) fn forward(&self, _signal: i32) {}
 
     /// Whether the job was ended. One that was not may still have processes that the agent started.
     pub(super) fn is_gone(&self) -> bool {

@@ -1,5 +1,5 @@
 //! A turn as people read it while it runs: the answer, a line for every call of a tool, what went wrong, and what it
-//! took. Knows no agent: it is told [`Moment`]s.
+//! took. Knows no agent: it is told [`AgentEvent`]s.
 //!
 //! What is printed stays: no line is changed afterwards, so a pipe gets the same as a terminal but for colours and the
 //! width. Colours end where the moment ends that has them, so that a turn may stop anywhere.
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use console::{measure_text_width, truncate_str};
 
-use crate::backend::{Moment, Outcome, Summary, Tokens, Tool, Voice};
-use crate::output::is_obeyed;
+use crate::backend::{AgentEvent, Outcome, Summary, TextKind, Tokens, Tool};
+use crate::ui::terminal::is_terminal_control;
 use wrap::Wrapper;
 
 /// Where lines are not cut to a width, what tools are called for and tell still is, to so many columns.
@@ -30,15 +30,15 @@ const REASONING: &str = "┊ ";
 
 /// Where and how an account is shown.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
-    pub colour: bool,
+pub(crate) struct RenderOptions {
+    pub color: bool,
     /// In columns; `None`: lines are as long as they are.
     pub width: Option<usize>,
 }
 
 /// The codes of "select graphic rendition".
 #[derive(Clone, Copy)]
-enum Paint {
+enum Style {
     Bold = 1,
     Dim = 2,
     Red = 31,
@@ -50,7 +50,7 @@ enum Paint {
 /// What stands last, for what may follow it directly.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    Text(Voice),
+    Text(TextKind),
     Tool,
     Warning,
     Summary,
@@ -66,7 +66,7 @@ enum Open {
 
 /// Makes the account of one turn.
 pub(crate) struct Renderer {
-    look: Look,
+    look: RenderOptions,
     began: Instant,
     out: String,
     last: Option<Part>,
@@ -76,7 +76,7 @@ pub(crate) struct Renderer {
 }
 
 impl Renderer {
-    pub(crate) fn new(look: Look) -> Self {
+    pub(crate) fn new(look: RenderOptions) -> Self {
         Self { look, began: Instant::now(), out: String::new(), last: None, open: None, running: Vec::new() }
     }
 
@@ -99,23 +99,23 @@ impl Renderer {
         }
     }
 
-    pub(crate) fn show(&mut self, moment: &Moment) {
+    pub(crate) fn show(&mut self, moment: &AgentEvent) {
         match moment {
-            Moment::Text { voice, piece, last } => self.text(*voice, piece, *last),
-            Moment::ToolStarted(tool) => self.tool(tool),
-            Moment::ToolEnded(outcome) => self.outcome(outcome),
-            Moment::Warning(text) => {
+            AgentEvent::Text { kind, piece, last } => self.text(*kind, piece, *last),
+            AgentEvent::ToolStarted(tool) => self.tool(tool),
+            AgentEvent::ToolEnded(outcome) => self.outcome(outcome),
+            AgentEvent::Warning(text) => {
                 self.begin(Part::Warning);
                 let text = format!("warning: {}", escape(text));
-                self.paragraph(Paint::Yellow, &text);
+                self.paragraph(Style::Yellow, &text);
             }
-            Moment::Noise(line) => {
+            AgentEvent::Noise(line) => {
                 self.begin(Part::Noise);
                 let line = fit(&escape(line), self.look.width.unwrap_or(LONGEST)).into_owned();
-                self.put(Paint::Dim, &line);
+                self.put(Style::Dim, &line);
                 self.out.push('\n');
             }
-            Moment::Over(summary) => self.summary(summary),
+            AgentEvent::Over(summary) => self.summary(summary),
         }
     }
 
@@ -129,22 +129,22 @@ impl Renderer {
         self.last = Some(part);
     }
 
-    fn text(&mut self, voice: Voice, piece: &str, last: bool) {
-        let goes_on = matches!(self.open, Some(Open::Text(_))) && self.last == Some(Part::Text(voice));
+    fn text(&mut self, kind: TextKind, piece: &str, last: bool) {
+        let goes_on = matches!(self.open, Some(Open::Text(_))) && self.last == Some(Part::Text(kind));
         if !goes_on && piece.trim().is_empty() {
             return; // a text that says nothing does not begin
         }
         if !goes_on {
-            self.begin(Part::Text(voice));
-            let prefix = if voice == Voice::Reasoning { REASONING } else { "" };
+            self.begin(Part::Text(kind));
+            let prefix = if kind == TextKind::Reasoning { REASONING } else { "" };
             self.open = Some(Open::Text(Wrapper::new(self.look.width, prefix)));
         }
         match &mut self.open {
-            Some(Open::Text(wrapper)) if voice == Voice::Answer => wrapper.push(piece, &mut self.out),
+            Some(Open::Text(wrapper)) if kind == TextKind::Answer => wrapper.push(piece, &mut self.out),
             Some(Open::Text(wrapper)) => {
                 let mut shown = String::new();
                 wrapper.push(piece, &mut shown);
-                self.put(Paint::Dim, &shown);
+                self.put(Style::Dim, &shown);
             }
             _ => {}
         }
@@ -166,9 +166,9 @@ impl Renderer {
         let room = self.look.width.map_or(LONGEST, |width| width.saturating_sub(head + FOR_OUTCOME));
         let about = fit(&escape(&tool.about), room).into_owned();
         self.out.push_str(indent);
-        self.put(Paint::Cyan, "▸");
+        self.put(Style::Cyan, "▸");
         self.out.push(' ');
-        self.put(Paint::Bold, &name);
+        self.put(Style::Bold, &name);
         let mut column = head - 2;
         if !about.is_empty() {
             self.out.push_str("  ");
@@ -229,14 +229,14 @@ impl Renderer {
         let (mut wrapper, mut shown) = (Wrapper::new(self.look.width, prefix), String::new());
         wrapper.push(told, &mut shown);
         wrapper.finish(&mut shown);
-        self.put(Paint::Red, &format!("{sign} {}", shown.trim()));
+        self.put(Style::Red, &format!("{sign} {}", shown.trim()));
         self.out.push('\n');
     }
 
     /// The outcome itself, of which `room` columns are shown.
     fn end_tool(&mut self, failed: bool, mark: &str, told: &str, room: usize) {
         let told = fit(told, room.min(LONGEST)).into_owned();
-        let (paint, sign) = if failed { (Paint::Red, "✗") } else { (Paint::Green, "✓") };
+        let (paint, sign) = if failed { (Style::Red, "✗") } else { (Style::Green, "✓") };
         self.put(paint, sign);
         if !mark.is_empty() {
             self.out.push(' ');
@@ -244,7 +244,7 @@ impl Renderer {
         }
         if !told.is_empty() {
             self.out.push_str(if mark.is_empty() { " " } else { " · " });
-            self.put(if failed { Paint::Red } else { Paint::Dim }, &told);
+            self.put(if failed { Style::Red } else { Style::Dim }, &told);
         }
         self.out.push('\n');
     }
@@ -276,12 +276,12 @@ impl Renderer {
             column = if at > 0 && fits { column + 3 + width } else { width };
             text.push_str(part);
         }
-        self.put(if summary.failed { Paint::Red } else { Paint::Dim }, &text);
+        self.put(if summary.failed { Style::Red } else { Style::Dim }, &text);
         self.out.push('\n');
     }
 
     /// A text that came whole.
-    fn paragraph(&mut self, paint: Paint, text: &str) {
+    fn paragraph(&mut self, paint: Style, text: &str) {
         let (mut wrapper, mut shown) = (Wrapper::new(self.look.width, ""), String::new());
         wrapper.push(text, &mut shown);
         wrapper.finish(&mut shown);
@@ -292,13 +292,13 @@ impl Renderer {
     /// A piece of what the model says, which is dimmed where it only thinks.
     fn put_text(&mut self, text: &str) {
         match self.last {
-            Some(Part::Text(Voice::Reasoning)) => self.put(Paint::Dim, text),
+            Some(Part::Text(TextKind::Reasoning)) => self.put(Style::Dim, text),
             _ => self.out.push_str(text),
         }
     }
 
-    fn put(&mut self, paint: Paint, text: &str) {
-        if self.look.colour && !text.is_empty() {
+    fn put(&mut self, paint: Style, text: &str) {
+        if self.look.color && !text.is_empty() {
             let _ = write!(self.out, "\u{1b}[{}m{text}\u{1b}[0m", paint as u8); // a string takes everything
         } else {
             self.out.push_str(text);
@@ -314,7 +314,7 @@ fn indent(tool: &Tool) -> &'static str {
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.trim().chars().take(4 * LONGEST) {
-        if is_obeyed(c) {
+        if is_terminal_control(c) {
             escaped.extend(c.escape_default());
         } else {
             escaped.push(c);

@@ -2,7 +2,7 @@
 
 use console::measure_text_width;
 
-use super::is_obeyed;
+use super::is_terminal_control;
 
 /// As terminals have them.
 const TAB_STOP: usize = 8;
@@ -53,7 +53,7 @@ impl Wrapper {
                     self.put_word(out);
                     self.spaces.push(c);
                 }
-                c if is_obeyed(c) => c.escape_unicode().for_each(|c| self.add(c, out)),
+                c if is_terminal_control(c) => c.escape_unicode().for_each(|c| self.add(c, out)),
                 c => self.add(c, out),
             }
         }
@@ -176,7 +176,7 @@ mod tests {
             prop_assert_eq!(&whole, &wrapped(Some(width), "| ", &[&text[..at], &text[at..]]));
             let widest = whole.lines().map(measure_text_width).max();
             prop_assert!(widest <= Some(width), "{}", whole);
-            let obeyed = whole.chars().any(|c| c != '\n' && is_obeyed(c));
+            let obeyed = whole.chars().any(|c| c != '\n' && is_terminal_control(c));
             prop_assert!(!obeyed);
         }
 

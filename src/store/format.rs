@@ -50,7 +50,7 @@ struct Contents {
 #[derive(Clone, Debug)]
 enum Slice {
     /// A part of the file's text.
-    Source(Range<u32>),
+    PromptSource(Range<u32>),
     New(Box<str>),
 }
 
@@ -62,12 +62,12 @@ impl Slice {
     /// Refers to `part`, which is borrowed from `source`.
     fn part(source: &str, part: &str) -> Self {
         let start = part.as_ptr().addr() - source.as_ptr().addr();
-        Self::Source(offset(start)..offset(start + part.len()))
+        Self::PromptSource(offset(start)..offset(start + part.len()))
     }
 
     fn text<'a>(&'a self, source: &'a str) -> &'a str {
         match self {
-            Self::Source(range) => &source[range.start as usize..range.end as usize],
+            Self::PromptSource(range) => &source[range.start as usize..range.end as usize],
             Self::New(text) => text,
         }
     }
@@ -134,11 +134,11 @@ impl Mapping {
     /// The entries that hold this id, in the order of their names.
     fn holders(&self, id: &AgentSessionId) -> Vec<(&str, Entry)> {
         // most are seen not to without being understood; escapes could spell it in another way
-        let spelled = memchr::memmem::Finder::new(id.as_str()).into_owned();
+        let normalized = memchr::memmem::Finder::new(id.as_str()).into_owned();
         let mut holders: Vec<_> = self
             .raw_entries()
             .filter(move |(_, json)| {
-                spelled.find(json.as_bytes()).is_some() || memchr::memchr(b'\\', json.as_bytes()).is_some()
+                normalized.find(json.as_bytes()).is_some() || memchr::memchr(b'\\', json.as_bytes()).is_some()
             })
             .filter_map(|(name, json)| Some((name, parse_entry(self.backend, json).ok()?)))
             .filter(|(_, entry)| entry.id == *id)

@@ -83,8 +83,8 @@ fn every_shell_is_offered_commands_options_and_values() {
         for (words, kind) in [
             (&["resolve", "--mapping-file", ""][..], "files"),
             (&["resolve", "--mapping-file=a"], "files"),
-            (&["resolve", "--workspace-dir", ""], "folders"),
-            (&["man", ""], "folders"),
+            (&["resolve", "--workspace-dir", ""], "directories"),
+            (&["man", ""], "directories"),
             (&["resume-json", "--prompt", ""], "words"),
         ] {
             assert_eq!(answer(&sandbox, shell, words), (kind.to_owned(), Vec::new()), "{shell} {words:?}");

@@ -175,7 +175,7 @@ fn unwritable_mapping_location_is_an_error() {
         let checks = bound_by_permissions(|| checks(&sandbox, &[]));
         let (status, message, hint) = check(&checks, "mapping.writable");
         assert_eq!(status, "error");
-        assert!(message.contains(&format!("the folder '{}' cannot be written to", names.display())), "{message}");
+        assert!(message.contains(&format!("the directory '{}' cannot be written to", names.display())), "{message}");
         assert!(hint.unwrap().contains("INVOKE_PERSIST_DIR"));
         assert_eq!(check(&checks, "claude.names").0, "ok", "reading works");
     }

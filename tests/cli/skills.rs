@@ -459,7 +459,7 @@ fn warns_about_a_second_copy_that_codex_would_see() {
     assert!(warning.contains(&format!("{CODEX} more than once")) && warning.contains(".bak'"), "{warning}");
     let listed = sandbox.succeeds(&["skill", "list", "--agent", "codex", "--scope", "user", "--json"]).json();
     assert_eq!(listed["seen_twice"][0]["skill"], CODEX);
-    assert_eq!(listed["seen_twice"][0]["folders"].as_array().unwrap().len(), 2);
+    assert_eq!(listed["seen_twice"][0]["directories"].as_array().unwrap().len(), 2);
     fs::remove_dir_all(folder.join(format!("{CODEX}.bak"))).unwrap();
     // for the user and for the project is twice, too
     sandbox.succeeds(&["skill", "install", "--agent", "codex", "--scope", "project"]);

@@ -300,7 +300,7 @@ fn read_stdin() -> Input {
 }
 
 fn folder_of(program: &Path) -> &Path {
-    program.parent().expect("a program lies in a folder")
+    program.parent().expect("a program lies in a directory")
 }
 
 fn calls_file(program: &Path) -> PathBuf {

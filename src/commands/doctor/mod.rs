@@ -7,21 +7,21 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use self::report::Report;
-use super::Context;
-use super::agent::Agent;
-use super::probe;
+use crate::agent::command::AgentCommand;
+use crate::agent::{login_shell, probe};
 use crate::backend::Backend;
 use crate::cli;
+use crate::context::Context;
 use crate::env;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{Key, Lock};
 use crate::random;
 use crate::store::Store;
 use crate::store::format::Mapping;
-use crate::store::location::Place;
+use crate::store::location::MappingLocation;
 
 pub(super) fn run(context: &Context, options: &cli::Doctor) -> Result<()> {
-    let chosen = context.spoken_of_backends()?;
+    let chosen = context.requested_backends()?;
     let mut report = Report::default();
     report.this_program();
     report.agents(&chosen, options)?;
@@ -44,7 +44,7 @@ impl Report {
     fn agents(&mut self, chosen: &[Backend], options: &cli::Doctor) -> Result<()> {
         let mut found = Vec::new();
         for &backend in chosen {
-            let agent = Agent::new(backend, &options.agent, None)?;
+            let agent = AgentCommand::new(backend, &options.agent, None)?;
             let program = agent.program(None);
             found.push((agent, program));
         }
@@ -64,8 +64,8 @@ impl Report {
                     self.error(&what, &error);
                 }
                 Err(error) => {
-                    let hint = error.way_out().unwrap_or_default().to_owned();
-                    self.warning(&what, error.to_sentence(), &hint);
+                    let hint = error.hint().unwrap_or_default().to_owned();
+                    self.warning(&what, error.to_single_line(), &hint);
                 }
             }
         }
@@ -73,7 +73,7 @@ impl Report {
     }
 
     /// Tells whether the agent answered.
-    fn version(&mut self, agent: &Agent, program: &Path) -> Result<bool> {
+    fn version(&mut self, agent: &AgentCommand, program: &Path) -> Result<bool> {
         let what = format!("{}.version", agent.backend);
         let hint = format!("run it by hand: {} --version", agent.launcher.name());
         let answer = match ask(agent, program, &["--version"])? {
@@ -85,7 +85,7 @@ impl Report {
         };
         match (answer.failure(), answer.first_line()) {
             (Some(why), _) => {
-                self.error(&what, &Error::new(Kind::Io, why).hint(hint));
+                self.error(&what, &Error::new(ErrorKind::Io, why).with_hint(hint));
                 return Ok(false);
             }
             (None, Some(version)) => self.ok(&what, version),
@@ -95,7 +95,7 @@ impl Report {
     }
 
     /// Whether the agent's help has every option that we use.
-    fn options(&mut self, agent: &Agent, program: &Path) -> Result<()> {
+    fn options(&mut self, agent: &AgentCommand, program: &Path) -> Result<()> {
         let what = format!("{}.options", agent.backend);
         let mut missing = Vec::new();
         let mut known = 0;
@@ -121,8 +121,8 @@ impl Report {
             }
         }
         if known == 0 {
-            let error = Error::new(Kind::Io, "its help names no option that is used");
-            self.error(&what, &error.hint(format!("is '{}' really {}?", agent.launcher.name(), agent.backend)));
+            let error = Error::new(ErrorKind::Io, "its help names no option that is used");
+            self.error(&what, &error.with_hint(format!("is '{}' really {}?", agent.launcher.name(), agent.backend)));
         } else if missing.is_empty() {
             self.ok(&what, format!("its help has all {known} that are used"));
         } else {
@@ -136,8 +136,8 @@ impl Report {
         let Some(place) = stores.first().map(|store| &store.place) else { return };
         self.lasting(place);
         #[cfg(unix)]
-        if let Place::Default { root, .. } = place {
-            self.shared_folder(&root.join(crate::store::location::FOLDER));
+        if let MappingLocation::Default { root, .. } = place {
+            self.shared_dir(&root.join(crate::store::location::DIR));
         }
         for store in stores {
             let what = format!("{}.names", store.backend);
@@ -157,8 +157,8 @@ impl Report {
         }
         match Lock::try_take(&Key::new(&[b"doctor", random::token().as_bytes()])) {
             Ok(Ok(lock)) => {
-                let folders: Vec<String> = lock.folders().map(|folder| folder.display().to_string()).collect();
-                self.ok("locks", folders.join(", "));
+                let dirs: Vec<String> = lock.dirs().map(|dir| dir.display().to_string()).collect();
+                self.ok("locks", dirs.join(", "));
             }
             Ok(Err(_)) => unreachable!("nobody else has this key"),
             Err(error) => self.error("locks", &no_lock(&error)),
@@ -166,44 +166,44 @@ impl Report {
     }
 
     /// Whether names outlive a reboot.
-    fn lasting(&mut self, place: &Place) {
+    fn lasting(&mut self, place: &MappingLocation) {
         let what = "mapping.place";
-        let folder = match place {
-            Place::Default { root, .. } => root.clone(),
-            Place::Explicit { resolved, .. } => resolved.parent().unwrap_or(resolved).to_owned(),
+        let dir = match place {
+            MappingLocation::Default { root, .. } => root.clone(),
+            MappingLocation::Explicit { resolved, .. } => resolved.parent().unwrap_or(resolved).to_owned(),
         };
-        let temp = env::temp_folders().iter().any(|temp| folder.starts_with(temp));
-        let shown = folder.display();
-        let hint = format!("set {} to a folder that lasts, or keep the ids elsewhere too", env::FOLDER);
-        if is_in_memory(&folder) {
+        let temp = env::temp_dirs().iter().any(|temp| dir.starts_with(temp));
+        let shown = dir.display();
+        let hint = format!("set {} to a directory that lasts, or keep the ids elsewhere too", env::DIR);
+        if is_in_memory(&dir) {
             self.warning(what, format!("{shown} is in memory: names are gone after a reboot"), &hint);
-        } else if temp && !folder.starts_with("/var/tmp") {
-            let message = format!("{shown} is a temp folder: names may be gone after a reboot or a clean-up");
+        } else if temp && !dir.starts_with("/var/tmp") {
+            let message = format!("{shown} is a temp directory: names may be gone after a reboot or a clean-up");
             self.warning(what, message, &hint);
         } else {
             self.ok(what, format!("{shown} outlives a reboot"));
         }
     }
 
-    /// The owner of a sticky folder can still rename and remove what is in it.
+    /// The owner of a sticky directory can still rename and remove what is in it.
     #[cfg(unix)]
-    fn shared_folder(&mut self, folder: &Path) {
+    fn shared_dir(&mut self, dir: &Path) {
         use std::os::unix::fs::MetadataExt;
         let what = "mapping.owner";
         let me = rustix::process::geteuid().as_raw();
-        let shown = folder.display();
-        match std::fs::symlink_metadata(folder) {
+        let shown = dir.display();
+        match std::fs::symlink_metadata(dir) {
             Ok(metadata) if metadata.uid() == me => self.ok(what, format!("{shown} is yours")),
             Ok(metadata) => {
                 let message = format!("{shown} belongs to user {}, who can take your names away", metadata.uid());
-                self.warning(what, message, &format!("set {} to a folder of your own", env::FOLDER));
+                self.warning(what, message, &format!("set {} to a directory of your own", env::DIR));
             }
             Err(_) => self.ok(what, format!("{shown} is not there yet")),
         }
     }
 
     fn login_shell(&mut self) -> Result<()> {
-        match probe::login_shell()?.tell() {
+        match login_shell::login_shell()?.tell() {
             (message, None) => self.ok("login_shell", message),
             (message, Some(hint)) => self.warning("login_shell", message, hint),
         }
@@ -212,12 +212,12 @@ impl Report {
 }
 
 /// Asks the agent something that costs nothing. The error inside: it could not be started.
-fn ask(agent: &Agent, program: &Path, arguments: &[&str]) -> Result<Result<probe::Answer>> {
+fn ask(agent: &AgentCommand, program: &Path, arguments: &[&str]) -> Result<Result<probe::Response>> {
     let arguments = agent.launcher.arguments(arguments.iter().map(OsString::from).collect())?;
     let set = agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
-    let unset = agent.backend.withheld_variables().iter().map(OsString::from).collect();
+    let unset = agent.backend.removed_env().iter().map(OsString::from).collect();
     match probe::ask(program, arguments, set, unset) {
-        Err(error) if matches!(error.kind, Kind::Interrupted(_)) => Err(error),
+        Err(error) if matches!(error.kind, ErrorKind::Interrupted(_)) => Err(error),
         answer => Ok(answer),
     }
 }
@@ -230,9 +230,9 @@ fn has_option(help: &str, option: &str) -> bool {
 }
 
 fn no_lock(error: &std::io::Error) -> Error {
-    Error::new(Kind::Io, "no lock can be taken")
-        .because(error)
-        .hint(format!("set {} to a directory that you can write to", env::FOLDER))
+    Error::new(ErrorKind::Io, "no lock can be taken")
+        .with_io_cause(error)
+        .with_hint(format!("set {} to a directory that you can write to", env::DIR))
 }
 
 #[cfg(unix)]
@@ -246,18 +246,18 @@ fn owner(file: &Path) -> String {
     }
 }
 
-/// Windows has no owner that would matter in a temp folder of the user's own.
+/// Windows has no owner that would matter in a temp directory of the user's own.
 #[cfg(windows)]
 fn owner(_file: &Path) -> String {
     String::new()
 }
 
-/// Whether `folder`, or what there is of its path, lies on a file system that a reboot empties.
+/// Whether `dir`, or what there is of its path, lies on a file system that a reboot empties.
 #[cfg(target_os = "linux")]
-fn is_in_memory(folder: &Path) -> bool {
+fn is_in_memory(dir: &Path) -> bool {
     /// statfs(2): tmpfs and ramfs.
     const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
-    let kind = folder.ancestors().find_map(|folder| rustix::fs::statfs(folder).ok());
+    let kind = dir.ancestors().find_map(|dir| rustix::fs::statfs(dir).ok());
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -268,7 +268,7 @@ fn is_in_memory(folder: &Path) -> bool {
 
 /// Other systems are not asked.
 #[cfg(not(target_os = "linux"))]
-fn is_in_memory(_folder: &Path) -> bool {
+fn is_in_memory(_dir: &Path) -> bool {
     false
 }
 

@@ -2,9 +2,10 @@
 
 use console::style;
 
-use crate::commands::{print, print_object};
-use crate::error::{Error, Kind, Result};
-use crate::output::{Object, escape_control};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ui::json::JsonObject;
+use crate::ui::terminal::escape_control;
+use crate::ui::{print, print_object};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -47,7 +48,7 @@ impl Report {
     }
 
     pub(super) fn error(&mut self, what: &str, error: &Error) {
-        self.add(what, State::Error, error.to_sentence(), error.way_out().map(str::to_owned));
+        self.add(what, State::Error, error.to_single_line(), error.hint().map(str::to_owned));
     }
 
     fn add(&mut self, what: &str, state: State, message: String, hint: Option<String>) {
@@ -59,22 +60,21 @@ impl Report {
         let errors = self.0.iter().filter(|check| check.state == State::Error).count();
         if json {
             let checks = self.0.iter().map(|check| {
-                Object::new()
+                JsonObject::new()
                     .with("check", check.what.as_str())
                     .with("status", check.state.name())
                     .with("message", check.message.as_str())
                     .with("hint", check.hint.as_deref())
             });
-            print_object(&Object::new().with("ok", errors == 0).with_list("checks", checks.collect()))?;
+            print_object(&JsonObject::new().with("ok", errors == 0).with_list("checks", checks.collect()))?;
         } else {
             print(&self.to_text())?;
         }
         match errors {
             0 => Ok(()),
-            1 => Err(Error::new(Kind::Io, "one check failed").hint("see what it says on standard output")),
-            many => {
-                Err(Error::new(Kind::Io, format!("{many} checks failed")).hint("see what they say on standard output"))
-            }
+            1 => Err(Error::new(ErrorKind::Io, "one check failed").with_hint("see what it says on standard output")),
+            many => Err(Error::new(ErrorKind::Io, format!("{many} checks failed"))
+                .with_hint("see what they say on standard output")),
         }
     }
 

@@ -31,7 +31,7 @@ enum Json {
     Word(String),
     Text(Text),
     List(Vec<Json>),
-    Object(Vec<(Text, Json)>),
+    JsonObject(Vec<(Text, Json)>),
 }
 
 /// A text as characters and escapes, each with the UTF-16 that it stands for.
@@ -40,13 +40,13 @@ struct Text(Vec<(String, Vec<u16>)>);
 
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.spelled(" "))
+        f.write_str(&self.normalized(" "))
     }
 }
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.spelled())
+        f.write_str(&self.normalized())
     }
 }
 
@@ -60,8 +60,8 @@ impl Text {
         Self(text.encode_utf16().map(escaped).collect())
     }
 
-    fn spelled(&self) -> String {
-        let characters: String = self.0.iter().map(|(spelled, _)| spelled.as_str()).collect();
+    fn normalized(&self) -> String {
+        let characters: String = self.0.iter().map(|(normalized, _)| normalized.as_str()).collect();
         format!("\"{characters}\"")
     }
 
@@ -74,17 +74,18 @@ impl Text {
 
 impl Json {
     /// As a file has it that puts `space` wherever white space may be.
-    fn spelled(&self, space: &str) -> String {
+    fn normalized(&self, space: &str) -> String {
         let list = |open: &str, items: Vec<String>, close: &str| {
             format!("{open}{space}{}{close}", items.join(&format!("{space},{space}")))
         };
         match self {
             Self::Word(word) => word.clone(),
-            Self::Text(text) => text.spelled(),
-            Self::List(items) => list("[", items.iter().map(|item| item.spelled(space)).collect(), "]"),
-            Self::Object(members) => {
-                let member =
-                    |(key, value): &(Text, Self)| format!("{}{space}:{space}{}", key.spelled(), value.spelled(space));
+            Self::Text(text) => text.normalized(),
+            Self::List(items) => list("[", items.iter().map(|item| item.normalized(space)).collect(), "]"),
+            Self::JsonObject(members) => {
+                let member = |(key, value): &(Text, Self)| {
+                    format!("{}{space}:{space}{}", key.normalized(), value.normalized(space))
+                };
                 list("{", members.iter().map(member).collect(), "}")
             }
         }
@@ -94,13 +95,13 @@ impl Json {
         match self {
             Self::Word(_) | Self::Text(_) => 0,
             Self::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
-            Self::Object(members) => 1 + members.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
+            Self::JsonObject(members) => 1 + members.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
         }
     }
 
     /// Members by their names, the last of each; `None` for what is no object, or has a name that is no Unicode.
     fn members(&self) -> Option<BTreeMap<String, &Self>> {
-        let Self::Object(members) = self else { return None };
+        let Self::JsonObject(members) = self else { return None };
         members.iter().map(|(key, value)| Some((key.decoded()?, value))).collect()
     }
 
@@ -113,19 +114,19 @@ impl Json {
 enum Written {
     Verbatim(String),
     List(Vec<Written>),
-    Object(BTreeMap<String, Written>),
+    JsonObject(BTreeMap<String, Written>),
 }
 
 impl Written {
     fn of(json: &Json, space: &str) -> Self {
         match json {
-            Json::Text(text) => Self::Verbatim(text.decoded().map_or_else(|| text.spelled(), |text| quoted(&text))),
+            Json::Text(text) => Self::Verbatim(text.decoded().map_or_else(|| text.normalized(), |text| quoted(&text))),
             Json::List(items) => Self::List(items.iter().map(|item| Self::of(item, space)).collect()),
-            Json::Object(_) => match json.members() {
+            Json::JsonObject(_) => match json.members() {
                 Some(members) => {
-                    Self::Object(members.into_iter().map(|(key, value)| (key, Self::of(value, space))).collect())
+                    Self::JsonObject(members.into_iter().map(|(key, value)| (key, Self::of(value, space))).collect())
                 }
-                None => Self::Verbatim(json.spelled(space)),
+                None => Self::Verbatim(json.normalized(space)),
             },
             Json::Word(word) => Self::Verbatim(word.clone()),
         }
@@ -141,7 +142,7 @@ impl Written {
         match self {
             Self::Verbatim(text) => text.clone(),
             Self::List(items) => list("[", items.iter().map(|item| item.print(&deeper)).collect(), "]"),
-            Self::Object(members) => {
+            Self::JsonObject(members) => {
                 let member = |(key, value): (&String, &Self)| format!("{}: {}", quoted(key), value.print(&deeper));
                 list("{", members.iter().map(member).collect(), "}")
             }
@@ -178,14 +179,14 @@ impl Expected {
         if file.depth() > DEEPEST {
             return Self::Unsupported;
         }
-        if !matches!(file, Json::Object(_)) {
+        if !matches!(file, Json::JsonObject(_)) {
             return Self::Malformed;
         }
         let Some(mut top) = file.members() else { return Self::Unsupported };
         let aliases = top.remove(ALIASES);
         let (entries, workspace, others) = match aliases {
             Some(Json::Word(null)) if null == "null" => (BTreeMap::new(), top.remove(WORKSPACE), top),
-            Some(aliases @ Json::Object(_)) => {
+            Some(aliases @ Json::JsonObject(_)) => {
                 let Some(entries) = aliases.members() else { return Self::Unsupported };
                 (entries, top.remove(WORKSPACE), top)
             }
@@ -204,7 +205,7 @@ impl Expected {
         let usable: BTreeMap<String, Entry> = entries.iter().filter_map(understood).collect();
         let written = |(name, value): (String, &Json)| {
             let entry = match (value, usable.get(&name)) {
-                (Json::Text(_), Some(entry)) => Written::Object(BTreeMap::from([(
+                (Json::Text(_), Some(entry)) => Written::JsonObject(BTreeMap::from([(
                     backend.id_key().to_owned(),
                     Written::Verbatim(quoted(entry.id.as_str())),
                 )])),
@@ -214,10 +215,10 @@ impl Expected {
         };
         let mut whole: BTreeMap<String, Written> =
             others.into_iter().map(|(key, value)| (key, Written::of(value, space))).collect();
-        whole.insert(ALIASES.to_owned(), Written::Object(entries.into_iter().map(written).collect()));
+        whole.insert(ALIASES.to_owned(), Written::JsonObject(entries.into_iter().map(written).collect()));
         whole.extend(workspace.map(|value| (WORKSPACE.to_owned(), Written::of(value, space))));
         Self::Mapping {
-            text: Written::Object(whole).print("") + "\n",
+            text: Written::JsonObject(whole).print("") + "\n",
             workspace: workspace.and_then(Json::text).unwrap_or_default(),
             entries: usable,
         }
@@ -255,7 +256,7 @@ fn spaces() -> impl Strategy<Value = &'static str> {
 /// A character or an escape, some of which are half a character alone.
 fn characters() -> impl Strategy<Value = (String, Vec<u16>)> {
     let escapes = [("\\n", 10), ("\\\"", 34), ("\\\\", 92), ("\\/", 47), ("\\u0000", 0), ("\\b", 8), ("\\f", 12)];
-    let escape = select(escapes.to_vec()).prop_map(|(spelled, unit)| (spelled.to_owned(), vec![unit]));
+    let escape = select(escapes.to_vec()).prop_map(|(normalized, unit)| (normalized.to_owned(), vec![unit]));
     let half = select(vec![0xd83d_u16, 0xdbff, 0xde00, 0xdc00]).prop_map(|unit| (format!("\\u{unit:04x}"), vec![unit]));
     let plain = prop_oneof![
         select(vec!['a', '-', ' ', '\u{7f}', '\u{9b}', 'é', '\u{2028}', '😀', '{', ']', ',']),
@@ -300,7 +301,7 @@ fn values() -> impl Strategy<Value = Json> {
     leaves.prop_recursive(4, 24, 5, |inner| {
         prop_oneof![
             1 => vec(inner.clone(), 0..4).prop_map(Json::List),
-            3 => vec((texts(), inner), 0..5).prop_map(Json::Object),
+            3 => vec((texts(), inner), 0..5).prop_map(Json::JsonObject),
         ]
     })
 }
@@ -312,7 +313,7 @@ fn entries() -> impl Strategy<Value = Json> {
     let id = (select(vec!["session_id", "thread_id"]), texts());
     let entry = (id, members).prop_map(|((key, id), mut members)| {
         members.push((Text::plain(key), Json::Text(id)));
-        Json::Object(members)
+        Json::JsonObject(members)
     });
     prop_oneof![3 => entry, 1 => texts().prop_map(Json::Text), 1 => values()]
 }
@@ -320,16 +321,16 @@ fn entries() -> impl Strategy<Value = Json> {
 /// Files of today's shape, of older ones, and others.
 fn files() -> impl Strategy<Value = Json> {
     let aliases = prop_oneof![
-        8 => vec((texts(), entries()), 0..5).prop_map(Json::Object),
+        8 => vec((texts(), entries()), 0..5).prop_map(Json::JsonObject),
         1 => Just(Json::Word("null".to_owned())),
         1 => values(),
     ];
     let top = (aliases, vec((texts(), values()), 0..4), any::<Index>());
     let today = top.prop_map(|(aliases, mut members, at)| {
         members.insert(at.index(members.len() + 1), (Text::plain(ALIASES), aliases));
-        Json::Object(members)
+        Json::JsonObject(members)
     });
-    let older = vec((texts(), entries()), 0..5).prop_map(Json::Object);
+    let older = vec((texts(), entries()), 0..5).prop_map(Json::JsonObject);
     prop_oneof![6 => today, 3 => older, 1 => values()]
 }
 
@@ -338,19 +339,19 @@ fn deep_files() -> impl Strategy<Value = Json> {
     let in_what = vec(any::<bool>(), DEEPEST - 6..DEEPEST + 2);
     (in_what, values(), texts(), any::<bool>(), any::<bool>()).prop_map(|(in_what, value, name, older, replaced)| {
         let value = in_what.into_iter().fold(value, |value, list| {
-            if list { Json::List(vec![value]) } else { Json::Object(vec![(Text::plain("x"), value)]) }
+            if list { Json::List(vec![value]) } else { Json::JsonObject(vec![(Text::plain("x"), value)]) }
         });
         let mut entries = vec![(name.clone(), value)];
         if replaced {
             entries.push((name, Json::Word("1".to_owned())));
         }
-        let entries = Json::Object(entries);
-        if older { entries } else { Json::Object(vec![(Text::plain(ALIASES), entries)]) }
+        let entries = Json::JsonObject(entries);
+        if older { entries } else { Json::JsonObject(vec![(Text::plain(ALIASES), entries)]) }
     })
 }
 
 fn is_as_expected(backend: Backend, file: &Json, space: &str) -> Result<(), TestCaseError> {
-    let read = Mapping::parse(backend, file.spelled(space).into_bytes());
+    let read = Mapping::parse(backend, file.normalized(space).into_bytes());
     match (Expected::of(backend, file, space), read) {
         (Expected::Malformed, Err(ParseError::Malformed(_)))
         | (Expected::Unsupported, Err(ParseError::Unsupported(_))) => Ok(()),
@@ -386,7 +387,7 @@ fn no_bytes_make_the_reader_panic_or_disagree_with_another_reader() {
     // a good file with some bytes put in, taken out, or changed
     let changes = vec((any::<Index>(), 0..3_usize, prop_oneof![any::<u8>(), select(b"{}[]\",:\\u0en".to_vec())]), 0..4);
     let spoilt = (files(), spaces(), changes).prop_map(|(file, space, changes)| {
-        let mut bytes = file.spelled(space).into_bytes();
+        let mut bytes = file.normalized(space).into_bytes();
         for (at, taken, byte) in changes {
             let at = at.index(bytes.len() + 1);
             bytes.splice(at..(at + taken).min(bytes.len()), [byte]);
@@ -466,7 +467,7 @@ fn a_change_touches_what_it_is_about_and_nothing_else() {
     let change = select(vec![Insert, Amend, Rename, Remove, Workspace]);
     let cases = (backends(), files(), spaces(), change, any::<Index>(), any::<Index>(), any::<bool>());
     check(&cases, |(backend, file, space, change, from, to, says)| {
-        let Ok(mut mapping) = Mapping::parse(backend, file.spelled(space).into_bytes()) else { return Ok(()) };
+        let Ok(mut mapping) = Mapping::parse(backend, file.normalized(space).into_bytes()) else { return Ok(()) };
         let mut names: Vec<String> = mapping.raw_entries().map(|(name, _)| name.to_owned()).collect();
         names.push("new".to_owned());
         let [from, to] = [from, to].map(|at| SessionName::verbatim(at.get::<String>(&names)));

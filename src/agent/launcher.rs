@@ -1,0 +1,304 @@
+//! From what the caller calls the agent (a program, a wrapper with arguments, a shell function) to the program and
+//! arguments that are started. Starts nothing itself.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use super::shlex::split;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How the agent is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Launcher {
+    /// A program and its first arguments.
+    Program { words: Vec<String> },
+    /// A command in a POSIX shell: functions and aliases of `init` are known to it.
+    Posix { shell: Vec<String>, init: Option<String>, command: String },
+    /// A command in PowerShell.
+    PowerShell { shell: Vec<String>, init: Option<String>, command: String },
+}
+
+/// Which shell `--codex-shell` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShellKind {
+    Posix,
+    PowerShell,
+}
+
+const POSIX_SHELL: &str = "bash -lc";
+const POWERSHELL: &str = "pwsh -NoLogo -Command";
+
+/// What stands for `$0` in the script: `"$@"` begins with the word behind it.
+const SCRIPT_NAME: &str = "__codex_wrapper__";
+
+impl ShellKind {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "posix" => Some(Self::Posix),
+            "powershell" => Some(Self::PowerShell),
+            _ => None,
+        }
+    }
+}
+
+impl Launcher {
+    /// A program with its first arguments. `source` names the option or variable, for the error.
+    pub(crate) fn program(command: &str, source: &str) -> Result<Self> {
+        let words = split(command)
+            .map_err(|why| Error::usage(format!("{source} cannot be split into words: {why}: {command}")))?;
+        match words.first() {
+            Some(first) if !first.is_empty() => Ok(Self::Program { words }),
+            _ => Err(Error::usage(format!("{source} names no program: {command}"))),
+        }
+    }
+
+    /// A command that a shell understands. `shell_command` is the shell with its options.
+    pub(crate) fn shell(
+        kind: ShellKind,
+        shell_command: Option<&str>,
+        init: Option<String>,
+        command: &str,
+    ) -> Result<Self> {
+        let default = match kind {
+            ShellKind::Posix => POSIX_SHELL,
+            ShellKind::PowerShell => POWERSHELL,
+        };
+        let Self::Program { words: shell } = Self::program(shell_command.unwrap_or(default), "--codex-shell-cmd")?
+        else {
+            unreachable!("a program is what was asked for");
+        };
+        Ok(match kind {
+            ShellKind::Posix => Self::Posix { shell, init, command: command.to_owned() },
+            ShellKind::PowerShell => Self::PowerShell { shell, init, command: command.to_owned() },
+        })
+    }
+
+    /// The name of the program, as the caller would recognise it.
+    pub(crate) fn name(&self) -> &str {
+        let (Self::Program { words } | Self::Posix { shell: words, .. } | Self::PowerShell { shell: words, .. }) = self;
+        &words[0]
+    }
+
+    /// Whether a shell stands between us and the agent.
+    pub(crate) fn is_shell(&self) -> bool {
+        !matches!(self, Self::Program { .. })
+    }
+
+    /// Returns whether `stderr` says that the shell could not run the agent's command. An exit status of 126 or 127 alone
+    /// does not: it may come from something that ran after the agent.
+    pub(crate) fn could_not_run_command(&self, stderr: &str) -> bool {
+        let is_in_name = |c: char| c.is_alphanumeric() || "-_./\\".contains(c);
+        let words = |command: &str| -> Vec<String> {
+            let words = command.split(|c: char| c.is_whitespace() || c == '\'' || c == '"');
+            words.filter(|word| word.starts_with(is_in_name) && !word.starts_with('-')).map(str::to_owned).collect()
+        };
+        match self {
+            Self::Program { .. } => false,
+            // the last words name what the shell could not run, after the place where that stands
+            Self::Posix { command, .. } => {
+                let last = stderr.lines().rfind(|line| !line.trim().is_empty());
+                let (_, what) = last.and_then(|line| line.split_once(':')).unwrap_or_default();
+                words(command).iter().any(|word| what.split(|c| !is_in_name(c)).any(|name| name == word))
+            }
+            Self::PowerShell { command, .. } => {
+                words(command).iter().any(|word| stderr.contains(&format!("The term '{word}'")))
+            }
+        }
+    }
+
+    /// How long the argument is that `text` makes. In PowerShell all arguments stand in one script, and quotes are
+    /// doubled there.
+    pub(crate) fn length_of(&self, text: &str) -> usize {
+        /// More than the agent's other arguments take.
+        const OTHER_ARGUMENTS: usize = 2 << 10;
+        match self {
+            Self::Program { .. } | Self::Posix { .. } => text.len(),
+            Self::PowerShell { init, command, .. } => {
+                let rest = init.as_ref().map_or(0, String::len) + command.len() + OTHER_ARGUMENTS;
+                let quotes = text.chars().filter(|&c| is_powershell_quote(c)).map(char::len_utf8).sum::<usize>();
+                text.len() + quotes + rest
+            }
+        }
+    }
+
+    /// All arguments of the program, the agent's `arguments` among them.
+    pub(crate) fn arguments(&self, arguments: Vec<OsString>) -> Result<Vec<OsString>> {
+        let (Self::Program { words } | Self::Posix { shell: words, .. } | Self::PowerShell { shell: words, .. }) = self;
+        let mut all: Vec<OsString> = words[1..].iter().map(OsString::from).collect();
+        match self {
+            Self::Program { .. } => all.extend(arguments),
+            Self::Posix { init, command, .. } => {
+                let init = init.as_ref().map(|init| format!("{init}\n")).unwrap_or_default();
+                all.extend([format!("{init}{command} \"$@\"").into(), SCRIPT_NAME.into()]);
+                all.extend(arguments);
+            }
+            Self::PowerShell { init, command, .. } => {
+                all.push(powershell_script(init.as_deref(), command, &arguments)?.into());
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// One script in which every argument is a literal: data, never code.
+///
+/// Without the last lines a command that is missing or fails would end with status 0 or 1 whatever happened.
+fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) -> Result<String> {
+    let mut script = init.map(|init| format!("{init}\n")).unwrap_or_default();
+    script.push_str(command);
+    for argument in arguments {
+        let argument = argument.to_str().ok_or_else(|| {
+            Error::usage(format!("PowerShell cannot be handed {}: it is not UTF-8", argument.display()))
+        })?;
+        script.push(' ');
+        script.push_str(&powershell_literal(argument));
+    }
+    script.push_str("\n$ok = $?; if ($null -ne $LASTEXITCODE) { exit $LASTEXITCODE }; if (-not $ok) { exit 127 }");
+    Ok(script)
+}
+
+/// `text` as a single-quoted literal.
+///
+/// PowerShell takes the typographic quotes U+2018 to U+201B for the plain one, so they are doubled too (its help topic
+/// "about Quoting Rules").
+pub(crate) fn powershell_literal(text: &str) -> String {
+    let mut literal = String::from("'");
+    for c in text.chars() {
+        if is_powershell_quote(c) {
+            literal.push(c);
+        }
+        literal.push(c);
+    }
+    literal.push('\'');
+    literal
+}
+
+fn is_powershell_quote(c: char) -> bool {
+    matches!(c, '\'' | '\u{2018}'..='\u{201b}')
+}
+
+/// Finds `program` in the directories of `path` (a value of `PATH`), or as a path below `dir`.
+pub(crate) fn find(program: &str, path: Option<&OsStr>, dir: &Path) -> Result<PathBuf> {
+    if let Ok(found) = which::which_in(program, path, dir) {
+        return Ok(dir.join(found)); // absolute even where PATH has a relative directory: the agent may start elsewhere
+    }
+    let candidates: Vec<PathBuf> = if Path::new(program).components().count() > 1 {
+        vec![dir.join(program)]
+    } else {
+        path.map(|path| env::split_paths(path).map(|dir| dir.join(program)).collect()).unwrap_or_default()
+    };
+    if let Some(there) = candidates.iter().find(|candidate| candidate.is_file()) {
+        return Err(Error::new(ErrorKind::AgentNotExecutable, format!("'{}' cannot be executed", there.display()))
+            .caused_by("the file is not marked as a program")
+            .with_hint("make it executable, or name another command"));
+    }
+    let not_found = Error::new(ErrorKind::AgentNotFound, format!("the agent's program '{program}' was not found"));
+    Err(if let Some(dir) = candidates.iter().find(|candidate| candidates.len() == 1 && candidate.is_dir()) {
+        not_found.caused_by(format!("'{}' is a directory", dir.display()))
+    } else {
+        not_found
+    })
+}
+
+/// Whether `text` can be an argument of `program`. Windows runs batch files, as npm's launchers are, by its command
+/// interpreter: that takes no argument of more than one line, and reads these characters in a way of its own however they
+/// are quoted.
+pub(crate) fn takes(program: &Path, text: &str) -> bool {
+    let extension = program.extension().unwrap_or_default();
+    let is_batch = cfg!(windows) && ["cmd", "bat"].iter().any(|batch| extension.eq_ignore_ascii_case(batch));
+    let refused: &[char] = if is_batch { &['\0', '\r', '\n', '"', '%', '!', '^'] } else { &['\0'] };
+    !text.contains(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pairs recorded from Python 3.11's `shlex.split`.
+    #[test]
+    #[cfg(unix)] // on Windows a backslash is literal
+    fn words_are_split_as_python_splits_them() {
+        let table: &[(&str, &[&str])] = &[
+            ("claude", &["claude"]),
+            ("  a\tb\n c ", &["a", "b", "c"]),
+            ("my-wrapper --profile 'two words'", &["my-wrapper", "--profile", "two words"]),
+            ("a #b c", &["a", "#b", "c"]),
+            (r#"a "x\"y\\z\$w\n""#, &["a", r#"x"y\z\$w\n"#]),
+            (r"a\ b c\'d", &["a b", "c'd"]),
+            ("''", &[""]),
+            ("a'' b\"\"c", &["a", "bc"]),
+            (r"'a\'b", &["a\\b"]),
+            ("a\u{a0}b", &["a\u{a0}b"]),
+            ("", &[]),
+        ];
+        for (command, words) in table {
+            assert_eq!(split(command).unwrap(), *words, "{command}");
+        }
+        for bad in ["'", "\"a", "a\\", "\"\\"] {
+            assert!(split(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_posix_shell_gets_the_arguments_as_arguments() {
+        let launcher =
+            Launcher::shell(ShellKind::Posix, None, Some("work() { codex \"$@\"; }".into()), "work").unwrap();
+        assert_eq!(
+            launcher.arguments(vec!["exec".into(), "$(id)".into()]).unwrap(),
+            ["-lc", "work() { codex \"$@\"; }\nwork \"$@\"", "__codex_wrapper__", "exec", "$(id)"]
+        );
+    }
+
+    #[test]
+    fn only_words_about_the_command_itself_say_that_a_shell_could_not_run_it() {
+        let posix = |command: &str| Launcher::shell(ShellKind::Posix, None, None, command).unwrap();
+        // as bash, dash, zsh, ksh and env say it
+        for said in [
+            "__codex_wrapper__: line 1: work: command not found\n",
+            "some noise of a profile\nsh: 1: work: not found\n\n",
+            "zsh:1: command not found: work",
+            "ksh: work: not found",
+            "env: ‘work’: No such file or directory",
+            "zsh:1: permission denied: work",
+        ] {
+            assert!(posix("work").could_not_run_command(said), "{said}");
+            assert!(posix("exec 'work' --profile p").could_not_run_command(said), "{said}");
+        }
+        for said in [
+            "",
+            "work: rate limit\nenvironment: line 2: no-such-notifier: command not found",
+            "environment: line 2: not-work: command not found",
+            "environment: line 2: /opt/work: No such file or directory",
+            "environment: line 2: --profile: command not found",
+            "work:1: command not found: no-such-notifier",
+            "work",
+        ] {
+            assert!(!posix("work --profile p").could_not_run_command(said), "{said}");
+        }
+        assert!(posix("/opt/my-codex").could_not_run_command("sh: 1: /opt/my-codex: not found"));
+        let powershell = Launcher::shell(ShellKind::PowerShell, None, None, "work").unwrap();
+        let said = "work: \nLine |\n   1 |  work 'exec'\n     | The term 'work' is not recognized as a name of a cmdlet.\n     | Check.";
+        assert!(powershell.could_not_run_command(said));
+        let said = said.replace("term 'work'", "term 'no-such'");
+        assert!(!powershell.could_not_run_command(&said));
+        let program = Launcher::program("work", "--codex-cmd").unwrap();
+        assert!(!program.could_not_run_command("work: command not found"));
+    }
+
+    #[test]
+    fn powershell_gets_literals() {
+        let launcher = Launcher::shell(ShellKind::PowerShell, None, None, "codex").unwrap();
+        let all = launcher.arguments(vec!["it's ‘$(x)’ ‚ ‛ \"q\"".into()]).unwrap();
+        let script = all.last().unwrap().to_str().unwrap();
+        assert_eq!(script.lines().next().unwrap(), "codex 'it''s ‘‘$(x)’’ ‚‚ ‛‛ \"q\"'");
+        assert_eq!(launcher.name(), "pwsh");
+    }
+
+    #[test]
+    fn a_command_without_a_program_is_refused() {
+        for command in ["''", " '' x", "'"] {
+            assert_eq!(Launcher::program(command, "--claude-cmd").unwrap_err().kind, ErrorKind::Usage, "{command}");
+        }
+    }
+}

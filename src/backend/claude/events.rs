@@ -1,0 +1,210 @@
+//! What the lines of claude's `--output-format stream-json` tell, with and without pieces of messages.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::Verdict;
+use crate::backend::event::{
+    AgentEvent, Outcome, Summary, TextKind, Tokens, Tool, first_line, lines_of, list, number, object, progress,
+    seen_from, words,
+};
+use crate::json::{self, Members};
+
+/// Members of a tool's input that tell what it is called for, best first.
+const TELLING: &[&str] =
+    &["command", "file_path", "notebook_path", "pattern", "query", "url", "subject", "description", "skill", "prompt"];
+
+/// Reads the events of one turn.
+pub(in crate::backend) struct Reader {
+    /// Where claude runs.
+    dir: String,
+    /// The message whose pieces come.
+    message: Option<String>,
+    /// How many bytes came of each of its texts: the whole texts follow their pieces.
+    pieces: VecDeque<usize>,
+    /// Whether there was an answer before the result, which repeats it.
+    answered: bool,
+}
+
+impl Reader {
+    pub(in crate::backend) fn new(dir: String) -> Self {
+        Self { dir, message: None, pieces: VecDeque::new(), answered: false }
+    }
+
+    /// Takes one event.
+    pub(in crate::backend) fn event(&mut self, event: &Members<'_>, raw: &RawValue, tell: &mut dyn FnMut(AgentEvent)) {
+        let inner = event.text("parent_tool_use_id").is_some();
+        match event.text("type").as_deref() {
+            Some("stream_event") if !inner => self.piece(event, tell),
+            Some("assistant") => self.message(event, inner, tell),
+            Some("user") => results(event, tell),
+            Some("system") => match event.text("subtype").as_deref() {
+                Some("init") => self.dir = event.text("cwd").unwrap_or_else(|| std::mem::take(&mut self.dir)),
+                Some("api_retry") => tell(AgentEvent::Warning(retry(event))),
+                _ => {}
+            },
+            Some("result") => self.result(event, raw, tell),
+            _ => {}
+        }
+    }
+
+    fn piece(&mut self, event: &Members<'_>, tell: &mut dyn FnMut(AgentEvent)) {
+        let Some(event) = event.get("event").and_then(object) else { return };
+        match event.text("type").as_deref() {
+            Some("message_start") => {
+                self.message = event.get("message").and_then(object).and_then(|message| message.text("id"));
+                self.pieces.clear();
+            }
+            Some("content_block_start") => {
+                let kind = event.get("content_block").and_then(object).and_then(|block| block.text("type"));
+                if matches!(kind.as_deref(), Some("text" | "thinking")) {
+                    self.pieces.push_back(0);
+                }
+            }
+            Some("content_block_delta") => {
+                let Some(delta) = event.get("delta").and_then(object) else { return };
+                let (kind, piece) = match delta.text("type").as_deref() {
+                    Some("text_delta") => (TextKind::Answer, delta.text("text")),
+                    Some("thinking_delta") => (TextKind::Reasoning, delta.text("thinking")),
+                    _ => return,
+                };
+                let piece = piece.unwrap_or_default();
+                if let Some(came) = self.pieces.back_mut() {
+                    *came += piece.len();
+                }
+                self.answered |= kind == TextKind::Answer;
+                tell(AgentEvent::Text { kind, piece, last: false });
+            }
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, event: &Members<'_>, inner: bool, tell: &mut dyn FnMut(AgentEvent)) {
+        let Some(message) = event.get("message").and_then(object) else { return };
+        // the reason of a failure, which claude says as if the model had: the error tells it
+        let refused = event.get("error").is_some_and(|raw| raw.get() != "null");
+        let came_in_pieces = self.message.is_some() && message.text("id") == self.message;
+        for block in message.get("content").map(list).unwrap_or_default().into_iter().filter_map(object) {
+            let (kind, text) = match block.text("type").as_deref() {
+                Some("text") => (TextKind::Answer, block.text("text")),
+                Some("thinking") => (TextKind::Reasoning, block.text("thinking")),
+                Some("tool_use" | "server_tool_use" | "mcp_tool_use") => {
+                    tell(AgentEvent::ToolStarted(self.tool(&block, inner)));
+                    continue;
+                }
+                _ => continue,
+            };
+            if inner || refused {
+                continue;
+            }
+            let text = text.unwrap_or_default();
+            let shown = if came_in_pieces { self.pieces.pop_front().unwrap_or_default() } else { 0 };
+            let piece = if shown > 0 { text.get(shown..).unwrap_or_default().to_owned() } else { text };
+            self.answered |= kind == TextKind::Answer;
+            if shown > 0 || !piece.is_empty() {
+                tell(AgentEvent::Text { kind, piece, last: true });
+            }
+        }
+    }
+
+    /// The end of the turn. What claude itself answers (`/context`, say) stands in the result alone.
+    fn result(&mut self, event: &Members<'_>, raw: &RawValue, tell: &mut dyn FnMut(AgentEvent)) {
+        let summary = summary(event, raw);
+        if !self.answered && !summary.failed {
+            tell(AgentEvent::Text { kind: TextKind::Answer, piece: words(event, "result"), last: true });
+        }
+        self.answered = false;
+        tell(AgentEvent::Over(summary));
+    }
+
+    fn tool(&self, block: &Members<'_>, inner: bool) -> Tool {
+        let input = block.get("input").and_then(object).unwrap_or_default();
+        let telling = TELLING.iter().find_map(|name| Some((*name, input.text(name)?)));
+        let about = match (input.get("todos"), telling) {
+            (Some(todos), _) => {
+                let step = |todo: Members<'_>| (words(&todo, "content"), words(&todo, "status") == "completed");
+                progress(&list(todos).into_iter().filter_map(object).map(step).collect::<Vec<_>>())
+            }
+            (None, Some(("file_path" | "notebook_path", path))) => seen_from(&self.dir, &path),
+            (None, Some((_, text))) => text,
+            (None, None) => words(block, "input"),
+        };
+        Tool { id: words(block, "id"), name: words(block, "name"), about, inner }
+    }
+}
+
+fn results(event: &Members<'_>, tell: &mut dyn FnMut(AgentEvent)) {
+    let Some(message) = event.get("message").and_then(object) else { return };
+    for block in message.get("content").map(list).unwrap_or_default().into_iter().filter_map(object) {
+        if block.text("type").as_deref() == Some("tool_result") {
+            let failed = block.get("is_error").is_some_and(|raw| raw.get() == "true");
+            let said = block.get("content").map(said).unwrap_or_default();
+            let told = if failed { why(&said) } else { gist(event.get("tool_use_result"), &said) };
+            tell(AgentEvent::ToolEnded(Outcome { id: words(&block, "tool_use_id"), failed, told }));
+        }
+    }
+}
+
+/// What a tool answered: a text, or the texts of a list of blocks.
+fn said(content: &RawValue) -> String {
+    json::text(content).unwrap_or_else(|| {
+        let texts = list(content).into_iter().filter_map(object).filter_map(|block| block.text("text"));
+        texts.collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// Why a tool failed: `Exit code 3` and the first line of the output, or the first line of an explanation.
+fn why(said: &str) -> Vec<String> {
+    let said = said.trim();
+    let said = said.strip_prefix("<tool_use_error>").map_or(said, |said| said.trim_end_matches("</tool_use_error>"));
+    match said.strip_prefix("Exit code ") {
+        Some(rest) => {
+            let (status, output) = rest.split_once('\n').unwrap_or((rest, ""));
+            [Some(format!("exit {status}")), first_line(output)].into_iter().flatten().collect()
+        }
+        None => first_line(said.strip_prefix("Error: ").unwrap_or(said)).into_iter().collect(),
+    }
+}
+
+/// What is worth knowing of a success, for the tools of which we know what they tell.
+fn gist(result: Option<&RawValue>, said: &str) -> Vec<String> {
+    let Some(result) = result.and_then(object) else { return Vec::new() };
+    if let Some(patch) = result.get("structuredPatch") {
+        let lines = list(patch).into_iter().filter_map(object).filter_map(|hunk| hunk.get("lines"));
+        let lines: Vec<String> = lines.flat_map(list).filter_map(json::text).collect();
+        let count = |sign: char| lines.iter().filter(|line| line.starts_with(sign)).count();
+        let (added, removed) = (count('+'), count('-'));
+        return if added + removed == 0 { Vec::new() } else { vec![format!("+{added} -{removed}")] };
+    }
+    if result.get("stdout").is_some() {
+        return vec![lines_of(said)];
+    }
+    let content = result.get("file").and_then(object).and_then(|file| file.text("content"));
+    content.map(|content| lines_of(&content)).into_iter().collect()
+}
+
+fn retry(event: &Members<'_>) -> String {
+    let part = |name: &str| Some(words(event, name)).filter(|words| !words.is_empty());
+    let reason: Vec<String> = ["error_status", "error"].into_iter().filter_map(part).collect();
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({})", reason.join(" ")) };
+    let tries = part("attempt").zip(part("max_retries")).map(|(attempt, most)| format!(" {attempt} of {most}"));
+    format!("the call of the model failed{reason}; trying again{}", tries.unwrap_or_default())
+}
+
+fn summary(event: &Members<'_>, raw: &RawValue) -> Summary {
+    let tokens = event.get("usage").and_then(object).and_then(|usage| {
+        let count = |name: &str| number::<u64>(&usage, name);
+        let cached = count("cache_read_input_tokens").unwrap_or_default();
+        let written = count("cache_creation_input_tokens").unwrap_or_default();
+        let input = count("input_tokens")?.saturating_add(cached).saturating_add(written);
+        Some(Tokens { input, cached, output: count("output_tokens")?, of_session: false })
+    });
+    Summary {
+        failed: Verdict::of(raw).is_some_and(|verdict| verdict.failure().is_some()),
+        took: number(event, "duration_ms").map(Duration::from_millis),
+        tokens,
+        cost: number(event, "total_cost_usd"),
+    }
+}

@@ -1,0 +1,148 @@
+//! What the lines of `codex exec --json` tell.
+
+use std::collections::HashSet;
+
+use crate::backend::event::{
+    AgentEvent, Outcome, Summary, TextKind, Tokens, Tool, first_line, lines_of, list, number, object, progress,
+    seen_from, words,
+};
+use crate::json::Members;
+
+/// So many calls of tools may be under way at once.
+const MOST_BEGUN: usize = 1000;
+
+/// Reads the events of one turn.
+pub(in crate::backend) struct Reader {
+    /// Where codex runs.
+    dir: String,
+    /// Calls of tools that were told to have begun.
+    begun: HashSet<String>,
+    /// An error that may be the turn's end, whose reason is told elsewhere.
+    error: Option<String>,
+    /// What was told last of the things to do.
+    plan: String,
+}
+
+impl Reader {
+    pub(in crate::backend) fn new(dir: String) -> Self {
+        Self { dir, begun: HashSet::new(), error: None, plan: String::new() }
+    }
+
+    /// Takes one event.
+    pub(in crate::backend) fn event(&mut self, event: &Members<'_>, tell: &mut dyn FnMut(AgentEvent)) {
+        let kind = event.text("type").unwrap_or_default();
+        let survived = self.error.take().filter(|_| kind != "turn.failed");
+        survived.into_iter().map(AgentEvent::Warning).for_each(&mut *tell);
+        match kind.as_str() {
+            "item.started" | "item.updated" | "item.completed" => {
+                if let Some(item) = event.get("item").and_then(object) {
+                    self.item(&item, &kind, tell);
+                }
+            }
+            "error" => {
+                let message = words(event, "message");
+                if message.starts_with("Reconnecting") {
+                    tell(AgentEvent::Warning(message));
+                } else {
+                    self.error = Some(message);
+                }
+            }
+            "turn.completed" => tell(AgentEvent::Over(Summary { tokens: tokens(event), ..Summary::default() })),
+            "turn.failed" => tell(AgentEvent::Over(Summary { failed: true, ..Summary::default() })),
+            _ => {}
+        }
+    }
+
+    fn item(&mut self, item: &Members<'_>, kind: &str, tell: &mut dyn FnMut(AgentEvent)) {
+        let over = kind == "item.completed";
+        let text = |kind| AgentEvent::Text { kind, piece: words(item, "text"), last: true };
+        let (name, about) = match item.text("type").as_deref() {
+            Some("agent_message") if over => return tell(text(TextKind::Answer)),
+            Some("reasoning") if over => return tell(text(TextKind::Reasoning)),
+            Some("error") if over => return tell(AgentEvent::Warning(words(item, "message"))),
+            Some("todo_list") => return self.todo(item, tell),
+            Some("command_execution") => ("Shell".to_owned(), command(&words(item, "command"))),
+            Some("file_change") => ("Edit".to_owned(), self.files(item)),
+            Some("mcp_tool_call") => {
+                (format!("{}.{}", words(item, "server"), words(item, "tool")), words(item, "arguments"))
+            }
+            Some("web_search") => ("Search".to_owned(), words(item, "query")),
+            _ => return,
+        };
+        let id = words(item, "id");
+        // a search begins before it tells for what
+        if !self.begun.contains(&id) && (over || !about.is_empty()) {
+            if self.begun.len() == MOST_BEGUN {
+                self.begun.clear();
+            }
+            self.begun.insert(id.clone());
+            tell(AgentEvent::ToolStarted(Tool { id: id.clone(), name, about, inner: false }));
+        }
+        if over {
+            self.begun.remove(&id);
+            tell(AgentEvent::ToolEnded(outcome(id, item)));
+        }
+    }
+
+    /// codex repeats the list at the end of a turn.
+    fn todo(&mut self, item: &Members<'_>, tell: &mut dyn FnMut(AgentEvent)) {
+        let step = |todo: Members<'_>| {
+            (words(&todo, "text"), todo.get("completed").is_some_and(|completed| completed.get() == "true"))
+        };
+        let steps = item.get("items").map(list).unwrap_or_default().into_iter().filter_map(object).map(step);
+        let about = progress(&steps.collect::<Vec<_>>());
+        if about != self.plan {
+            self.plan.clone_from(&about);
+            let id = words(item, "id");
+            tell(AgentEvent::ToolStarted(Tool { id: id.clone(), name: "Todo".to_owned(), about, inner: false }));
+            tell(AgentEvent::ToolEnded(Outcome { id, failed: false, told: Vec::new() }));
+        }
+    }
+
+    fn files(&self, item: &Members<'_>) -> String {
+        let file = |change: Members<'_>| {
+            let path = seen_from(&self.dir, &words(&change, "path"));
+            match change.text("kind").as_deref() {
+                Some("add") => format!("{path} (new)"),
+                Some("delete") => format!("{path} (deleted)"),
+                _ => path,
+            }
+        };
+        let changes = item.get("changes").map(list).unwrap_or_default();
+        changes.into_iter().filter_map(object).map(file).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The command that codex has a shell run (`/bin/bash -lc 'cargo test'`).
+fn command(line: &str) -> String {
+    match shell_words::split(line).as_deref() {
+        Ok([shell, option, script]) if shell.ends_with("sh") && ["-lc", "-c"].contains(&option.as_str()) => {
+            script.clone()
+        }
+        _ => line.to_owned(),
+    }
+}
+
+fn outcome(id: String, item: &Members<'_>) -> Outcome {
+    let status = item.text("status").unwrap_or_default();
+    let output = item.text("aggregated_output");
+    let exit = number::<i64>(item, "exit_code");
+    let failed = ["failed", "declined"].contains(&status.as_str()) || exit.is_some_and(|exit| exit != 0);
+    let told = if failed {
+        let error = item.get("error").and_then(object).map(|error| words(&error, "message"));
+        let exit = exit.map(|exit| format!("exit {exit}"));
+        let told: Vec<String> = exit.into_iter().chain(error.or(output).as_deref().and_then(first_line)).collect();
+        if told.is_empty() { vec![status] } else { told }
+    } else {
+        output.map(|output| lines_of(&output)).into_iter().collect()
+    };
+    Outcome { id, failed, told }
+}
+
+/// codex counts over the whole thread.
+fn tokens(event: &Members<'_>) -> Option<Tokens> {
+    let usage = event.get("usage").and_then(object)?;
+    let count = |name: &str| number::<u64>(&usage, name);
+    let cached = count("cached_input_tokens").unwrap_or_default();
+    Some(Tokens { input: count("input_tokens")?, cached, output: count("output_tokens")?, of_session: true })
+}

@@ -1,0 +1,135 @@
+//! Which agent a call is for: the first of many places that says something (contract section 1).
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::agent::launcher;
+use crate::backend::Backend;
+use crate::cli;
+use crate::context::Context;
+use crate::env;
+use crate::error::{Error, Result};
+use crate::paths;
+use crate::session::SessionName;
+use crate::sessions::selector::SessionSelector;
+use crate::sessions::suggest::{did_you_mean, similar_names};
+
+/// What the environment says, and then the name this program was started under: a link `claude-sessions` is for claude.
+pub(crate) fn default_backend(program: &OsStr) -> Result<Option<Backend>> {
+    if let Some(backend) = env::backend()? {
+        return Ok(Some(backend));
+    }
+    let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
+    Ok(Backend::ALL.into_iter().find(|backend| name.starts_with(&format!("{backend}-"))))
+}
+
+impl Context {
+    /// The backend that option, environment, link or an option of one backend alone decides.
+    pub(crate) fn selected_backend(&self) -> Result<Option<Backend>> {
+        let owners = self.backends_implied_by_options();
+        match (self.named_backend()?, owners.as_slice()) {
+            (Some(backend), owners) => match owners.iter().find(|(other, _)| *other != backend) {
+                Some((other, option)) => {
+                    Err(Error::usage(format!("--{option} is an option of {other}, and this call is for {backend}"))
+                        .with_hint(format!("leave it out, or call with --backend {other}")))
+                }
+                None => Ok(Some(backend)),
+            },
+            (None, []) => Ok(None),
+            (None, [(only, _)]) => Ok(Some(*only)),
+            (None, [(one, first), (other, second), ..]) => Err(Error::usage(format!(
+                "--{first} is an option of {one} and --{second} one of {other}: a call is for one agent"
+            ))),
+        }
+    }
+
+    /// The backends that options speak of, for what can be about several; all where none does.
+    pub(crate) fn requested_backends(&self) -> Result<Vec<Backend>> {
+        let owners = self.backends_implied_by_options();
+        Ok(match self.named_backend()? {
+            Some(_) => self.selected_backend()?.into_iter().collect(),
+            None if owners.is_empty() => Backend::ALL.to_vec(),
+            None => owners.into_iter().map(|(backend, _)| backend).collect(),
+        })
+    }
+
+    /// The backend that `--backend`, the environment or the program's name says.
+    fn named_backend(&self) -> Result<Option<Backend>> {
+        match self.global.backend {
+            Some(backend) => Ok(Some(backend)),
+            None => default_backend(&self.program),
+        }
+    }
+
+    /// The backends of which an option is used that is theirs alone, each with such an option.
+    fn backends_implied_by_options(&self) -> Vec<(Backend, &str)> {
+        let command = self.normalized.command.as_deref().unwrap_or_default();
+        let owned = |backend: Backend| {
+            let option = self.normalized.options.iter().find(|option| backend.owns_option(command, option))?;
+            Some((backend, option.as_str()))
+        };
+        Backend::ALL.into_iter().filter_map(owned).collect()
+    }
+
+    /// The backend, by everything that may tell it. `subject` is the name or id the command is about.
+    pub(crate) fn backend(&self, place: &cli::LocationArgs, subject: Option<&SessionSelector>) -> Result<Backend> {
+        if let Some(backend) = self.selected_backend()? {
+            return Ok(backend);
+        }
+        let mut holders = Vec::new();
+        if let Some(subject) = subject {
+            for backend in Backend::ALL {
+                if self.holds(backend, place, subject)? {
+                    holders.push(backend);
+                }
+            }
+        }
+        let decides = |candidates: Vec<Backend>| if let [only] = candidates[..] { Some(only) } else { None };
+        let either = "add --backend claude or --backend codex";
+        if holders.len() > 1 {
+            return Err(Error::usage("both claude and codex have a session of that name or id").with_hint(either));
+        }
+        let with_command =
+            || Backend::ALL.into_iter().filter(|backend| matches!(env::var(backend.command_variable()), Ok(Some(_))));
+        let path = env::var_os("PATH");
+        let dir = paths::current_dir().unwrap_or_default();
+        let on_path =
+            || Backend::ALL.into_iter().filter(|backend| launcher::find(backend.name(), path.as_deref(), &dir).is_ok());
+        decides(holders)
+            .or_else(|| decides(with_command().collect()))
+            .or_else(|| decides(on_path().collect()))
+            .ok_or_else(|| {
+                let meant = subject.and_then(|subject| subject.name.as_ref());
+                let meant = meant.map(|name| self.meant_names(place, name)).unwrap_or_default();
+                Error::usage("nothing tells whether this call is for claude or codex")
+                    .with_hint(format!("{meant}{either}, or set {}", env::BACKEND))
+            })
+    }
+
+    /// A question about the names of both backends that look like `name`; nothing where none does.
+    fn meant_names(&self, place: &cli::LocationArgs, name: &SessionName) -> String {
+        let similar = Backend::ALL.into_iter().filter_map(|backend| {
+            let mapping = self.store(backend, place).ok()?.0.read().ok()??;
+            Some(similar_names(&mapping, name).into_iter().map(move |name| format!("{name} ({backend})")))
+        });
+        did_you_mean(&similar.flatten().collect::<Vec<_>>())
+    }
+
+    /// Whether the mapping of `backend` holds what the command is about. A mapping that cannot be read holds nothing
+    /// here; whoever uses it will say so.
+    fn holds(&self, backend: Backend, place: &cli::LocationArgs, subject: &SessionSelector) -> Result<bool> {
+        let Ok(Some(mapping)) = self.store(backend, place)?.0.read() else {
+            return Ok(false);
+        };
+        Ok(match (&subject.id, &subject.name) {
+            // in a file that the caller named the key of the id tells whose an entry is, not the file's name
+            (Some(id), _) if place.mapping_file.is_some() => mapping
+                .entries()
+                .any(|(name, _)| mapping.id_of(&SessionName::verbatim(name), backend).as_ref() == Some(id)),
+            (None, Some(name)) if place.mapping_file.is_some() => mapping.id_of(name, backend).is_some(),
+            (Some(id), _) => mapping.find(id).is_some(),
+            (None, Some(name)) => mapping.get(name).is_some(),
+            (None, None) => false,
+        })
+    }
+}

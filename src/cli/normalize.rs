@@ -1,0 +1,376 @@
+//! Spellings that clap does not know and callers of the original use: shortened options, values that begin with a dash.
+//! What comes out is plain `--option=value`.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+
+use clap::{Arg, ArgAction};
+
+use crate::backend::Backend;
+use crate::error::{Error, ErrorFormat, Result};
+
+/// Options of names and ids. Their values may begin with one dash: an id that does is refused with its own message.
+const NAME_OPTIONS: [&str; 9] = [
+    "session-name",
+    "session-alias",
+    "alias",
+    "to",
+    "session-id",
+    "thread-id",
+    "adopt",
+    "fake-session-id",
+    "fake-thread-id",
+];
+
+/// Options whose value is text that may look like an option.
+const TEXT_OPTIONS: [&str; 3] = ["prompt", "init-prompt", "codex-shell-init"];
+
+/// A command line spelled out.
+#[derive(Debug, Default)]
+pub(crate) struct NormalizedArgs {
+    pub arguments: Vec<OsString>,
+    /// The long options in it, without dashes.
+    pub options: Vec<String>,
+    /// The command, if there is one.
+    pub command: Option<String>,
+}
+
+/// One piece of the command line as it was typed.
+enum Piece {
+    /// Anything that is no long option, and everything behind `--`.
+    Other(OsString),
+    Option {
+        name: String,
+        value: Option<OsString>,
+        raw: OsString,
+    },
+}
+
+/// The original's options that may be shortened, each with the one of ours that it is.
+fn originals(backend: Backend, command: &str) -> Vec<&'static str> {
+    const NAME: [&str; 3] = ["session-name", "session-alias", "alias"];
+    const CALL: [&str; 3] = ["env-file", "model", "deadline-seconds"];
+    const CLAUDE: [&str; 3] = ["claude-cmd", "reasoning-effort", "effort"];
+    const CODEX: [&str; 11] = [
+        "codex-cmd",
+        "codex-shell",
+        "codex-shell-cmd",
+        "codex-shell-init",
+        "config",
+        "enable",
+        "disable",
+        "image",
+        "full-auto",
+        "dangerously-bypass-approvals-and-sandbox",
+        "skip-git-repo-check",
+    ];
+    let claude = backend == Backend::Claude;
+    let mut options = vec!["help", "mapping-file"];
+    let call = |options: &mut Vec<&'static str>| {
+        options.extend(CALL);
+        options.extend(if claude { &CLAUDE[..] } else { &CODEX[..] });
+    };
+    let selector = |options: &mut Vec<&'static str>| {
+        options.extend(NAME);
+        options.extend(if claude { &["session-id"][..] } else { &["thread-id", "session-id"][..] });
+    };
+    let print_id = if claude { &["print-session-id"][..] } else { &["print-thread-id", "print-session-id"][..] };
+    match command {
+        "create-session" => {
+            selector(&mut options);
+            options.extend(["role-definition-md", "init-prompt", "print-mapping-json"]);
+            options.extend(if claude { &["fake-session-id"][..] } else { &["fake-thread-id", "fake-session-id"][..] });
+            options.extend(print_id);
+            call(&mut options);
+        }
+        "resolve" => {
+            selector(&mut options);
+            options.extend(print_id);
+        }
+        "list-sessions" => options.extend(["workspace-dir", "print-aliases"]),
+        "delete-session" => {
+            selector(&mut options);
+            options.extend(["workspace-dir", "print-mapping-json"]);
+            if claude {
+                call(&mut options);
+            }
+        }
+        "delete-all-sessions" => {
+            options.push("workspace-dir");
+            if claude {
+                call(&mut options);
+            }
+        }
+        "resume-json" | "resume-stream" => {
+            selector(&mut options);
+            options.push("prompt");
+            call(&mut options);
+            if command == "resume-json" {
+                options.push("print-result");
+                options.extend(print_id);
+            } else if claude {
+                options.extend(["verbose", "include-partials"]);
+            }
+            if !claude {
+                options.push("role-definition-md");
+            }
+        }
+        _ => options.clear(),
+    }
+    options
+}
+
+/// Spells out `arguments`, the program's name not among them. `backend` is the one that the environment or the
+/// program's name chose; `--backend` goes before it. `cli` is [`super::Cli`] as clap has it.
+pub(crate) fn normalize(
+    cli: &clap::Command,
+    arguments: &[OsString],
+    backend: Option<Backend>,
+) -> (Result<NormalizedArgs>, ErrorFormat) {
+    let speller = Normalizer::new(cli, arguments);
+    let backend_in = |pieces: &[Piece]| value_of(pieces, "backend").map_or(backend, Backend::from_name);
+    let backend = backend_in(&speller.cut(arguments, backend));
+    let pieces = speller.cut(arguments, backend);
+    let format = match value_of(&pieces, "error-format") {
+        Some("json") => ErrorFormat::Json,
+        _ => ErrorFormat::Text,
+    };
+    (speller.join(pieces, backend), format)
+}
+
+fn value_of<'a>(pieces: &'a [Piece], option: &str) -> Option<&'a str> {
+    pieces.iter().rev().find_map(|piece| match piece {
+        Piece::Option { name, value: Some(value), .. } if name == option => value.to_str(),
+        _ => None,
+    })
+}
+
+struct Normalizer<'a> {
+    cli: &'a clap::Command,
+    command: Option<String>,
+    /// The command's own options.
+    own: Option<clap::Command>,
+}
+
+impl<'a> Normalizer<'a> {
+    fn new(cli: &'a clap::Command, arguments: &[OsString]) -> Self {
+        let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
+        // the first word that is a command; a value of a global option is never one
+        let command = arguments.iter().filter_map(|argument| argument.to_str()).find(|word| names.contains(word));
+        Self { command: command.map(str::to_owned), cli, own: command.and_then(super::options_of) }
+    }
+
+    fn argument(&self, name: &str) -> Option<&Arg> {
+        let has = |arg: &&Arg| {
+            arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
+        };
+        let own = self.own.iter().flat_map(clap::Command::get_arguments);
+        own.chain(self.cli.get_arguments()).find(has) // the latter are the global ones
+    }
+
+    /// The original's options that `name` is a beginning of.
+    fn candidates(&self, name: &str, backend: Option<Backend>) -> BTreeSet<&'static str> {
+        let command = self.command.as_deref().unwrap_or_default();
+        let backends = Backend::ALL.into_iter().filter(|each| backend.is_none_or(|backend| backend == *each));
+        let all = backends.flat_map(|backend| originals(backend, command));
+        all.filter(|option| option.starts_with(name)).collect()
+    }
+
+    /// Whether the option takes a value; `None`: there is no such option.
+    fn takes_value(&self, name: &str, backend: Option<Backend>) -> Option<bool> {
+        let candidates = self.candidates(name, backend);
+        let exact = self.argument(name);
+        let argument = exact.or_else(|| candidates.iter().find_map(|option| self.argument(option)))?;
+        Some(matches!(argument.get_action(), ArgAction::Set | ArgAction::Append))
+    }
+
+    fn is_text(&self, name: &str, backend: Option<Backend>) -> bool {
+        self.is_one_of(name, &TEXT_OPTIONS, backend)
+    }
+
+    fn is_name(&self, name: &str, backend: Option<Backend>) -> bool {
+        self.is_one_of(name, &NAME_OPTIONS, backend)
+    }
+
+    /// Whether `name`, or everything it may be short for, is one of `options`.
+    fn is_one_of(&self, name: &str, options: &[&str], backend: Option<Backend>) -> bool {
+        match self.argument(name) {
+            Some(_) => options.contains(&name),
+            None => self.candidates(name, backend).iter().all(|option| options.contains(option)),
+        }
+    }
+
+    fn cut(&self, arguments: &[OsString], backend: Option<Backend>) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let mut rest = arguments.iter().peekable();
+        if self.command.as_deref() == Some("echo-agent") {
+            return arguments.iter().cloned().map(Piece::Other).collect();
+        }
+        while let Some(argument) = rest.next() {
+            if argument == "--" {
+                pieces.push(Piece::Other(argument.clone()));
+                pieces.extend(rest.cloned().map(Piece::Other));
+                break;
+            }
+            let Some((name, inline)) = long_option(argument) else {
+                pieces.push(Piece::Other(argument.clone()));
+                continue;
+            };
+            let wants = inline.is_none() && self.takes_value(&name, backend) == Some(true);
+            let is_value = |value: &OsStr| {
+                let one_dash = self.is_name(&name, backend) && !value.as_encoded_bytes().starts_with(b"--");
+                self.is_text(&name, backend) || one_dash || !looks_like_option(value)
+            };
+            let value = if wants { rest.next_if(|next| is_value(next)).cloned() } else { inline };
+            pieces.push(Piece::Option { name, value, raw: argument.clone() });
+        }
+        pieces
+    }
+
+    fn join(&self, pieces: Vec<Piece>, backend: Option<Backend>) -> Result<NormalizedArgs> {
+        let mut normalized = NormalizedArgs { command: self.command.clone(), ..NormalizedArgs::default() };
+        for piece in pieces {
+            let (name, value, raw) = match piece {
+                Piece::Other(argument) => {
+                    normalized.arguments.push(argument);
+                    continue;
+                }
+                Piece::Option { name, value, raw } => (name, value, raw),
+            };
+            let full = if self.argument(&name).is_some() { None } else { self.only(&name, backend)? };
+            let full = full.unwrap_or(&name);
+            let takes_value = self.takes_value(full, backend) == Some(true);
+            let mut argument = OsString::from(format!("--{full}"));
+            match value {
+                Some(value) if takes_value => {
+                    argument.push("=");
+                    argument.push(value);
+                }
+                Some(_) => argument = raw, // clap says that it takes none
+                None => {}
+            }
+            normalized.arguments.push(argument);
+            normalized.options.push(full.to_owned());
+        }
+        Ok(normalized)
+    }
+
+    /// The one option that `name` is a beginning of; `None` where there is none.
+    fn only(&self, name: &str, backend: Option<Backend>) -> Result<Option<&'static str>> {
+        let candidates = self.candidates(name, backend);
+        // several spellings of one option are one
+        let meanings: BTreeSet<_> =
+            candidates.iter().filter_map(|option| Some(self.argument(option)?.get_id())).collect();
+        if meanings.len() <= 1 {
+            // with the backend open, a spelling that both know does not choose one
+            let common = |option: &&&str| Backend::ALL.into_iter().all(|backend| !backend.owns_option("", option));
+            return Ok(candidates.iter().find(common).or_else(|| candidates.first()).copied());
+        }
+        let list = candidates.iter().map(|option| format!("--{option}")).collect::<Vec<_>>().join(", ");
+        Err(Error::usage(format!("--{name} is short for several options: {list}")).with_hint("write more of it"))
+    }
+}
+
+/// The name of a long option, and the value behind `=`.
+fn long_option(argument: &OsStr) -> Option<(String, Option<OsString>)> {
+    let bytes = argument.as_encoded_bytes().strip_prefix(b"--").filter(|name| !name.is_empty())?;
+    let end = bytes.iter().position(|&byte| byte == b'=').unwrap_or(bytes.len());
+    let name = std::str::from_utf8(&bytes[..end]).ok()?.to_owned();
+    if end == bytes.len() {
+        return Some((name, None));
+    }
+    let value = match argument.to_str() {
+        Some(text) => OsString::from(&text[2 + end + 1..]),
+        None => tail(argument, 2 + end + 1)?,
+    };
+    Some((name, Some(value)))
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it cannot be done")]
+fn tail(argument: &OsStr, from: usize) -> Option<OsString> {
+    use std::os::unix::ffi::OsStrExt;
+    Some(OsStr::from_bytes(&argument.as_bytes()[from..]).to_owned())
+}
+
+/// Text that is no Unicode cannot be cut here; clap takes it as it is, or refuses it.
+#[cfg(windows)]
+fn tail(_argument: &OsStr, _from: usize) -> Option<OsString> {
+    None
+}
+
+/// Whether the original took `value` for an option: it begins with a dash, has no space in it, and is no number
+/// (Python's `argparse`).
+fn looks_like_option(value: &OsStr) -> bool {
+    let Some(text) = value.to_str() else {
+        return value.as_encoded_bytes().starts_with(b"-");
+    };
+    text.len() > 1 && text.starts_with('-') && !text.contains(' ') && text.parse::<f64>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::super::Cli;
+    use super::*;
+
+    fn normalized(line: &[&str]) -> Vec<String> {
+        spelled_for(line, None).unwrap()
+    }
+
+    fn spelled_for(line: &[&str], backend: Option<Backend>) -> Result<Vec<String>> {
+        let arguments: Vec<OsString> = line.iter().map(OsString::from).collect();
+        let arguments = normalize(&Cli::command(), &arguments, backend).0?.arguments;
+        Ok(arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect())
+    }
+
+    #[test]
+    fn options_may_be_shortened_as_before() {
+        let claude = Some(Backend::Claude);
+        assert_eq!(normalized(&["list-sessions", "--print-al"]), ["list-sessions", "--print-aliases"]);
+        assert_eq!(
+            spelled_for(&["create-session", "--fake", "i", "--i=x"], claude).unwrap(),
+            ["create-session", "--fake-session-id=i", "--init-prompt=x"]
+        );
+        assert_eq!(normalized(&["resume-json", "--prom", "x", "--a", "n"]), ["resume-json", "--prompt=x", "--alias=n"]);
+        // options of one agent are told apart by the backend
+        let line = ["--backend", "claude", "resume-json", "--c", "x"];
+        assert_eq!(normalized(&line), ["--backend=claude", "resume-json", "--claude-cmd=x"]);
+    }
+
+    #[test]
+    fn a_shortened_option_that_both_agents_have_chooses_none() {
+        assert_eq!(normalized(&["create-session", "--fake", "i"]), ["create-session", "--fake-session-id=i"]);
+        assert_eq!(normalized(&["create-session", "--fake-t", "i"]), ["create-session", "--fake-thread-id=i"]);
+    }
+
+    #[test]
+    fn a_beginning_of_several_options_is_an_error() {
+        for name in ["--print", "--m", "--session"] {
+            assert!(spelled_for(&["resume-json", name, "x"], Some(Backend::Claude)).is_err(), "{name}");
+        }
+        assert!(spelled_for(&["resume-json", "--e", "x"], None).is_err());
+    }
+
+    #[test]
+    fn text_may_begin_with_a_dash() {
+        assert_eq!(normalized(&["resume-json", "--prompt", "--help"]), ["resume-json", "--prompt=--help"]);
+        assert_eq!(normalized(&["resume-json", "--prompt", "-"]), ["resume-json", "--prompt=-"]);
+        assert_eq!(normalized(&["resolve", "--session-name", "- x"]), ["resolve", "--session-name=- x"]);
+        assert_eq!(normalized(&["resolve", "--session-name", "--quiet"]), ["resolve", "--session-name", "--quiet"]);
+        assert_eq!(normalized(&["resume-json", "--deadline-seconds", "-5"]), ["resume-json", "--deadline-seconds=-5"]);
+    }
+
+    #[test]
+    fn what_is_behind_dashes_is_left_alone() {
+        assert_eq!(normalized(&["resume-json", "--", "--prom", "x"]), ["resume-json", "--", "--prom", "x"]);
+        assert_eq!(normalized(&["echo-agent", "claude", "--fake", "-p"]), ["echo-agent", "claude", "--fake", "-p"]);
+    }
+
+    #[test]
+    fn the_format_of_errors_is_known_before_the_line_is_understood() {
+        let arguments: Vec<OsString> = ["x", "--error-format", "json", "--oops"].iter().map(OsString::from).collect();
+        assert_eq!(normalize(&Cli::command(), &arguments, None).1, ErrorFormat::Json);
+    }
+}

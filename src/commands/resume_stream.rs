@@ -1,0 +1,41 @@
+//! `resume-stream`: one more turn in a session, and the agent's events as they come.
+
+use crate::backend::OutputMode;
+use crate::cli::{self, ColorChoice, StreamFormat};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::render::RenderOptions;
+use crate::turn::outcome::finished;
+use crate::turn::resume::{CompletedTurn, resume};
+use crate::ui::output_file::redirected;
+use crate::ui::{stdio, stdout_error};
+
+pub(super) fn run(context: &Context, options: &cli::ResumeStream) -> Result<()> {
+    redirected(options.resume.output_file.as_deref(), || {
+        let look = look(options)?;
+        let partials = options.include_partials || look.is_some();
+        let prints_id = look.is_none();
+        let (_, done) = resume(context, &options.resume, OutputMode::Stream { partials }, look, prints_id)?;
+        let CompletedTurn { resolved, lost, copied, .. } = done;
+        let copied = copied.map_err(|error| stdout_error(&error));
+        lost.map_or_else(|| finished(copied, &resolved.id), Err)
+    })
+}
+
+/// How the turn is to be shown, where people are to read it.
+fn look(options: &cli::ResumeStream) -> Result<Option<RenderOptions>> {
+    if options.format == StreamFormat::Jsonl {
+        return match options.color {
+            Some(_) => {
+                Err(Error::usage("--color has no meaning for the agent's events").with_hint("add --format text"))
+            }
+            None => Ok(None),
+        };
+    }
+    let color = match options.color.unwrap_or_default() {
+        ColorChoice::Auto => stdio::shows_colors(),
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+    };
+    Ok(Some(RenderOptions { color, width: stdio::terminal_width() }))
+}

@@ -1,0 +1,70 @@
+//! What every command is handed: the global options, where to print, and the mapping that the options name.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::backend::Backend;
+use crate::cli::{self, Global, NormalizedArgs};
+use crate::error::{Error, Result};
+use crate::paths;
+use crate::store::Store;
+use crate::store::location::MappingLocation;
+use crate::ui::Notes;
+
+/// What every verb is handed.
+pub(crate) struct Context {
+    /// When this program started: deadlines count from there.
+    pub(crate) started: Instant,
+    pub(crate) global: Global,
+    pub(crate) notes: Notes,
+    /// The command and the options in use, by name.
+    pub(crate) normalized: NormalizedArgs,
+    /// The name this program was started under.
+    pub(crate) program: OsString,
+}
+
+/// A workspace as the caller named it and as it is.
+pub(crate) struct Workspace {
+    /// As given, or the current directory.
+    pub(crate) shown: String,
+    /// Absolute, without links.
+    pub(crate) resolved: PathBuf,
+    /// Whether the agent has to be sent there.
+    pub(crate) given: bool,
+}
+
+impl Workspace {
+    /// The absolute path as text.
+    pub(crate) fn text(&self) -> &str {
+        self.resolved.to_str().expect("checked when it was resolved")
+    }
+
+    fn of(given: Option<&Path>) -> Result<Self> {
+        let (path, shown) = match given {
+            Some(path) => (path.to_owned(), paths::to_text(path)?.to_owned()),
+            None => (paths::current_dir()?, String::new()),
+        };
+        if given.is_some() && shown.trim().is_empty() {
+            return Err(Error::usage("--workspace-dir is blank").with_hint("name a directory, or leave the option out"));
+        }
+        let resolved = paths::resolve(&path).map_err(|error| {
+            Error::usage(format!("the workspace {} cannot be resolved", path.display())).with_io_cause(&error)
+        })?;
+        let text = paths::to_text(&resolved)?.to_owned();
+        Ok(Self { shown: if given.is_some() { shown } else { text }, resolved, given: given.is_some() })
+    }
+}
+
+impl Context {
+    /// The mapping of `backend` that the options of `place` mean.
+    pub(crate) fn store(&self, backend: Backend, place: &cli::LocationArgs) -> Result<(Store, Workspace)> {
+        let workspace = Workspace::of(place.workspace_dir.as_deref())?;
+        let place = match &place.mapping_file {
+            Some(file) => MappingLocation::explicit(file)?,
+            None => MappingLocation::of_workspace(backend, &workspace.resolved)?,
+        };
+        let text = workspace.text().to_owned();
+        Ok((Store { backend, place, workspace: text, notes: self.notes, deadline: None }, workspace))
+    }
+}

@@ -1,0 +1,7 @@
+//! From a name or an ID on the command line to one stored session, locked for one turn.
+
+pub(crate) mod json;
+pub(crate) mod lock;
+pub(crate) mod lookup;
+pub(crate) mod selector;
+pub(crate) mod suggest;

@@ -1,0 +1,45 @@
+//! Which session a command is about, as the caller says it: a name, an ID, or both.
+
+use crate::cli;
+use crate::error::{Error, Result};
+use crate::session::{AgentSessionId, SessionName};
+
+/// What a command is about: a name, an id, or both.
+pub(crate) struct SessionSelector {
+    pub(crate) name: Option<SessionName>,
+    pub(crate) id: Option<AgentSessionId>,
+}
+
+impl SessionSelector {
+    pub(crate) fn of(selector: &cli::SessionArgs) -> Result<Self> {
+        let id = selector.session_id.as_deref().map(session_id).transpose()?.flatten();
+        Ok(Self { name: name(&selector.name), id })
+    }
+
+    /// Fails where there is neither.
+    pub(crate) fn required(self) -> Result<Self> {
+        if self.name.is_none() && self.id.is_none() {
+            return Err(Error::usage("no session is named").with_hint("add --session-name NAME or --session-id ID"));
+        }
+        Ok(self)
+    }
+}
+
+/// The name in the options; a blank one is none.
+pub(crate) fn name(options: &cli::NameArgs) -> Option<SessionName> {
+    options.session_name.as_deref().and_then(SessionName::new)
+}
+
+pub(crate) fn required_name(options: &cli::NameArgs) -> Result<SessionName> {
+    name(options).ok_or_else(|| Error::usage("the session's name is missing").with_hint("add --session-name NAME"))
+}
+
+/// An id from the command line; a blank one is none.
+pub(crate) fn session_id(text: &str) -> Result<Option<AgentSessionId>> {
+    use crate::session::UnusableId;
+    match AgentSessionId::new(text) {
+        Ok(id) => Ok(Some(id)),
+        Err(UnusableId::Blank) => Ok(None),
+        Err(why) => Err(Error::usage(format!("'{text}' cannot be a session's id: it {why}"))),
+    }
+}

@@ -1,0 +1,11 @@
+//! One turn of an agent: a request in, an outcome out.
+
+pub(crate) mod options;
+pub(crate) mod outcome;
+pub(crate) mod prompt;
+pub(crate) mod recovery_hint;
+pub(crate) mod request;
+pub(crate) mod resume;
+pub(crate) mod runner;
+pub(crate) mod scratch_dir;
+pub(crate) mod start;

@@ -1,0 +1,175 @@
+//! The options of a call, checked before anything is done: what is wrong with them costs no turn.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::agent::command::AgentCommand;
+use crate::backend::codex::{ExecOptions, FullAuto};
+use crate::backend::{Backend, OutputMode};
+use crate::cli;
+use crate::context::{Context, Workspace};
+use crate::env;
+use crate::error::{Error, Result};
+use crate::lock::Key;
+use crate::paths;
+use crate::render::RenderOptions;
+use crate::session::{AgentSessionId, trim};
+use crate::store::Store;
+use crate::store::location::MappingLocation;
+use crate::ui::stdio;
+
+/// How an agent is to be called.
+pub(crate) struct TurnOptions {
+    pub(crate) agent: AgentCommand,
+    pub(crate) model: Option<String>,
+    pub(crate) effort: Option<String>,
+    pub(crate) exec: ExecOptions,
+    pub(crate) extra: Vec<OsString>,
+    pub(crate) deadline: Option<Instant>,
+    /// How long the agent may be silent.
+    pub(crate) stall: Option<Duration>,
+    /// Whether our standard input is added to the prompt.
+    pub(crate) stdin: bool,
+    /// Where the agent is sent; `None`: it runs where we do.
+    pub(crate) dir: Option<PathBuf>,
+    /// The options that say where the mapping is, absolute, for advice.
+    pub(crate) place: Vec<String>,
+    /// How the turn is shown to people while it runs; `None`: it is not.
+    pub(crate) look: Option<RenderOptions>,
+}
+
+impl TurnOptions {
+    pub(crate) fn new(
+        context: &Context,
+        store: &Store,
+        workspace: &Workspace,
+        options: &cli::CallArgs,
+        form: OutputMode,
+    ) -> Result<Self> {
+        let backend = store.backend;
+        let deadline =
+            options.deadline_seconds.as_deref().map(|text| seconds("--deadline-seconds", text)).transpose()?;
+        let stall = options.stall_seconds.as_deref().map(|text| seconds("--stall-seconds", text)).transpose()?;
+        if stall.is_some() && form == OutputMode::Json && !backend.streams_events_in_json_mode() {
+            return Err(Error::usage(format!(
+                "--stall-seconds has no meaning here: {backend} says nothing before its answer"
+            ))
+            .with_hint("use resume-stream, or --deadline-seconds"));
+        }
+        let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // too far off to matter
+        if let Some(deadline) = deadline {
+            stdio::set_deadline(deadline);
+        }
+        let model = not_blank("--model", options.model.as_deref())?;
+        let effort = not_blank("--reasoning-effort", options.reasoning_effort.as_deref())?;
+        refuse_arguments(backend, &options.extra)?;
+        if workspace.given && !workspace.resolved.is_dir() {
+            return Err(Error::usage(format!("--workspace-dir {} is no directory", workspace.shown)));
+        }
+        Ok(Self {
+            agent: AgentCommand::new(backend, &options.agent, deadline)?,
+            model,
+            effort,
+            exec: exec_options(&options.codex, workspace.given)?,
+            extra: options.extra.clone(),
+            deadline,
+            stall,
+            stdin: options.stdin,
+            dir: workspace.given.then(|| workspace.resolved.clone()),
+            place: place_options(store, workspace),
+            look: None,
+        })
+    }
+
+    /// The key of the lock for a session: the same id in another home of the agent's is another session.
+    pub(crate) fn session_key(&self, id: &AgentSessionId) -> Key {
+        let backend = self.agent.backend;
+        let home = backend.home(|name| self.agent.variable(name), env::account_home).unwrap_or_default();
+        let home = self.dir.as_deref().map_or(home.clone(), |dir| dir.join(home));
+        let home = paths::resolve(&home).unwrap_or(home);
+        let id = id.as_str().to_ascii_lowercase(); // a UUID in capitals is the same session
+        Key::new(&[b"session", backend.name().as_bytes(), home.as_os_str().as_encoded_bytes(), id.as_bytes()])
+    }
+}
+
+/// Where the mapping is, in options that mean the same from any directory.
+fn place_options(store: &Store, workspace: &Workspace) -> Vec<String> {
+    let file = match &store.place {
+        MappingLocation::Explicit { resolved, .. } => Some(format!("--mapping-file={}", resolved.display())),
+        MappingLocation::Default { .. } => None,
+    };
+    let dir = workspace.given.then(|| format!("--workspace-dir={}", workspace.text()));
+    file.into_iter().chain(dir).collect()
+}
+
+/// Seconds as the original took them: anything that Python's `float` reads, finite and above 0.
+fn seconds(option: &str, text: &str) -> Result<Duration> {
+    // Python takes single underscores between digits
+    let digits = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+    let separates = |at: usize| at > 0 && digits(at - 1) && digits(at + 1);
+    let plain: String = text.char_indices().filter(|&(at, c)| c != '_' || !separates(at)).map(|(_, c)| c).collect();
+    let number: Option<f64> = trim(&plain).parse().ok();
+    match number {
+        Some(seconds) if seconds.is_finite() && seconds > 0.0 => {
+            Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+        }
+        _ => Err(Error::usage(format!("{option} {text} is no number of seconds above 0"))),
+    }
+}
+
+/// The trimmed value of an option that means nothing when blank.
+fn not_blank(option: &str, value: Option<&str>) -> Result<Option<String>> {
+    match value.map(trim) {
+        Some("") => Err(Error::usage(format!("{option} is blank")).with_hint("give a value, or leave the option out")),
+        value => Ok(value.map(str::to_owned)),
+    }
+}
+
+fn refuse_arguments(backend: Backend, extra: &[OsString]) -> Result<()> {
+    let words: Vec<Option<&str>> = extra.iter().map(|argument| argument.to_str()).collect();
+    let previous = std::iter::once(None).chain(words.iter().copied());
+    let refused = words
+        .iter()
+        .zip(previous)
+        .find(|(word, previous)| word.is_some_and(|word| backend.is_reserved_arg(*previous, word)));
+    match refused.and_then(|(word, _)| *word) {
+        Some(argument) => Err(Error::usage(format!("{argument} cannot be handed to {backend} behind '--'"))
+            .caused_by("it would change which session answers, or in what form")
+            .with_hint("leave it out; this program says it for you where it is needed")),
+        None => Ok(()),
+    }
+}
+
+/// What `codex exec` takes. Relative images are the caller's, so they become absolute where codex runs elsewhere.
+fn exec_options(options: &cli::CodexArgs, elsewhere: bool) -> Result<ExecOptions> {
+    let mut image = options.image.clone();
+    if elsewhere && image.iter().any(|path| path.is_relative()) {
+        let here = paths::current_dir()?;
+        image = image.into_iter().map(|path| here.join(path)).collect();
+    }
+    Ok(ExecOptions {
+        config: options.config.clone(),
+        enable: options.enable.clone(),
+        disable: options.disable.clone(),
+        image,
+        full_auto: if options.full_auto { FullAuto::Flag } else { FullAuto::No },
+        bypass_approvals_and_sandbox: options.dangerously_bypass_approvals_and_sandbox,
+        skip_git_repo_check: options.skip_git_repo_check,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_a_finite_number_above_zero() {
+        assert_eq!(seconds("--x", " 1.5 ").unwrap(), Duration::from_millis(1500));
+        assert_eq!(seconds("--x", "1_0.5").unwrap(), Duration::from_millis(10_500));
+        assert_eq!(seconds("--x", "1e300").unwrap(), Duration::MAX);
+        for bad in ["0", "-1", "nan", "inf", "x", "", "-0", "_1", "1__0", "1_"] {
+            assert!(seconds("--x", bad).is_err(), "{bad}");
+        }
+    }
+}

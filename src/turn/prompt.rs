@@ -1,0 +1,98 @@
+//! The prompt of a turn, and the role before it: where they come from, and how they are read.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::cli;
+use crate::error::{Error, Result};
+use crate::input;
+use crate::session::is_blank;
+
+/// Where a prompt is to come from.
+pub(crate) enum PromptSource<'a> {
+    Text(&'a str),
+    File(&'a Path),
+    StandardInput,
+}
+
+impl<'a> PromptSource<'a> {
+    /// The one that the options name; more than one, or none, is an error. `stdin`: whether something else reads it.
+    pub(crate) fn of(options: &'a cli::PromptArgs, stdin: bool) -> Result<Self> {
+        let source = match (options.prompt.as_deref(), options.prompt_file.as_deref()) {
+            (Some(_), Some(_)) => {
+                return Err(
+                    Error::usage("--prompt and --prompt-file are both given").with_hint("leave one of them out")
+                );
+            }
+            (None, None) => {
+                return Err(Error::usage("there is no prompt")
+                    .with_hint("add --prompt TEXT, or --prompt - to read standard input"));
+            }
+            (Some("-"), None) => Self::StandardInput,
+            (Some(text), None) if is_blank(text) => return Err(empty_prompt()),
+            (Some(text), None) => Self::Text(text),
+            (None, Some(path)) if path == Path::new("-") => Self::StandardInput,
+            (None, Some(path)) => Self::File(path),
+        };
+        if stdin && matches!(source, Self::StandardInput) {
+            return Err(
+                Error::usage("the prompt and --stdin both want standard input").with_hint("leave one of them out")
+            );
+        }
+        Ok(source)
+    }
+
+    /// Reads the prompt.
+    pub(crate) fn read(self, deadline: Option<Instant>) -> Result<Prompt> {
+        let bytes = match self {
+            Self::Text(text) => return Ok(Prompt::text(text)),
+            Self::File(path) => input::file(path, "--prompt-file", deadline)?,
+            Self::StandardInput => input::standard_input(deadline)?,
+        };
+        if std::str::from_utf8(&bytes).is_ok_and(is_blank) {
+            return Err(empty_prompt());
+        }
+        Ok(Prompt { bytes, by_stdin: true })
+    }
+}
+
+fn empty_prompt() -> Error {
+    Error::usage("the prompt is empty").with_hint("say what the agent is to do")
+}
+
+/// A prompt, and whether it came by a way that it is to go on by.
+#[derive(Clone, Debug)]
+pub(crate) struct Prompt {
+    pub(crate) bytes: Vec<u8>,
+    /// From a file or standard input: it may hold any bytes and be of any size.
+    pub(crate) by_stdin: bool,
+}
+
+impl Prompt {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self { bytes: text.into().into_bytes(), by_stdin: false }
+    }
+
+    /// This prompt with our standard input behind it, between tags that say so. An empty input is told as such.
+    pub(crate) fn with_stdin(mut self, deadline: Option<Instant>) -> Result<Self> {
+        let data = input::standard_input(deadline)?;
+        self.bytes.extend_from_slice(b"\n\n<stdin>\n");
+        self.bytes.extend_from_slice(&data);
+        if !data.is_empty() && !data.ends_with(b"\n") {
+            self.bytes.push(b'\n');
+        }
+        self.bytes.extend_from_slice(b"</stdin>\n");
+        self.by_stdin = true;
+        Ok(self)
+    }
+}
+
+/// The text of a role file.
+pub(crate) fn role(path: Option<&Path>, deadline: Option<Instant>) -> Result<Option<String>> {
+    let Some(path) = path else { return Ok(None) };
+    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("md")) {
+        return Err(Error::usage(format!("--role-definition-md {} is no .md file", path.display())));
+    }
+    let text = input::text_file(path, "--role-definition-md", deadline)?;
+    Ok(Some(text.replace("\r\n", "\n").replace('\r', "\n"))) // as Python reads text
+}

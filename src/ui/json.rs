@@ -1,0 +1,134 @@
+//! What goes to standard output and standard error: JSON as the contract writes it, and notes for people.
+
+use std::io::{self, Write};
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::json::whole_characters;
+
+/// A JSON object whose keys keep the order in which they were added.
+#[derive(Default)]
+pub(crate) struct JsonObject(Vec<(String, Node)>);
+
+enum Node {
+    Value(Value),
+    JsonObject(JsonObject),
+    List(Vec<JsonObject>),
+    /// JSON of somebody else's, as it is.
+    Raw(Box<RawValue>),
+}
+
+impl JsonObject {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// This object with one more key.
+    #[must_use]
+    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.0.push((key.to_owned(), Node::Value(value.into())));
+        self
+    }
+
+    /// This object with one more key that holds another object.
+    #[must_use]
+    pub(crate) fn with_object(mut self, key: &str, object: Self) -> Self {
+        self.0.push((key.to_owned(), Node::JsonObject(object)));
+        self
+    }
+
+    /// This object with one more key that holds a list of objects.
+    #[must_use]
+    pub(crate) fn with_list(mut self, key: &str, objects: Vec<Self>) -> Self {
+        self.0.push((key.to_owned(), Node::List(objects)));
+        self
+    }
+
+    /// This object with one more key that holds JSON as somebody else wrote it, but for line ends, which can only stand
+    /// between its parts, and halves of characters.
+    #[must_use]
+    pub(crate) fn with_raw(mut self, key: &str, raw: Option<&RawValue>) -> Self {
+        let text = whole_characters(raw.map_or("null", RawValue::get)).replace(['\n', '\r'], " ");
+        let raw = RawValue::from_string(text).expect("JSON stays JSON where its lines are joined");
+        self.0.push((key.to_owned(), Node::Raw(raw)));
+        self
+    }
+
+    /// This object with one more key where there is a value for it.
+    #[must_use]
+    pub(crate) fn with_some(self, key: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
+            None => self,
+        }
+    }
+
+    /// The object on one line, `", "` and `": "` between, anything but ASCII unescaped: what Python's `json.dumps(…,
+    /// ensure_ascii=False)` prints, which callers of the original compare byte by byte.
+    pub(crate) fn to_line(&self) -> String {
+        to_line(self)
+    }
+}
+
+impl Serialize for JsonObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, node) in &self.0 {
+            match node {
+                Node::Value(value) => map.serialize_entry(key, value)?,
+                Node::JsonObject(object) => map.serialize_entry(key, object)?,
+                Node::List(objects) => map.serialize_entry(key, objects)?,
+                Node::Raw(raw) => map.serialize_entry(key, raw)?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// `value` as JSON on one line, spaced as [`JsonObject::to_line`] says.
+pub(crate) fn to_line(value: &impl Serialize) -> String {
+    let mut line = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut line, PythonJsonFormatter);
+    value.serialize(&mut serializer).expect("values made here have text keys and go to memory");
+    String::from_utf8(line).expect("JSON is UTF-8")
+}
+
+struct PythonJsonFormatter;
+
+impl serde_json::ser::Formatter for PythonJsonFormatter {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_spaced_as_python_spaces_it() {
+        let object = JsonObject::new()
+            .with("b", "é\n\u{1}\u{7f}")
+            .with("a", Value::Null)
+            .with("list", vec!["x", "y"])
+            .with_object("empty", JsonObject::new())
+            .with_list("objects", vec![JsonObject::new().with("c", 1), JsonObject::new()])
+            .with_raw("theirs", serde_json::from_str("{\"b\":\n1e999, \"a\": \"\\ud83d\"}").ok())
+            .with_some("absent", None);
+        assert_eq!(
+            object.to_line(),
+            "{\"b\": \"é\\n\\u0001\u{7f}\", \"a\": null, \"list\": [\"x\", \"y\"], \"empty\": {}, \
+             \"objects\": [{\"c\": 1}, {}], \"theirs\": {\"b\": 1e999, \"a\": \"\\ufffd\"}}"
+        );
+    }
+}
