@@ -65,7 +65,7 @@ impl Context {
     fn backends_implied_by_options(&self) -> Vec<(Backend, &str)> {
         let command = self.normalized.command.as_deref().unwrap_or_default();
         let owned = |backend: Backend| {
-            let option = self.normalized.options.iter().find(|option| backend.owns_option(command, option))?;
+            let option = self.normalized.options.iter().find(|option| (backend.spec().owns_option)(command, option))?;
             Some((backend, option.as_str()))
         };
         Backend::ALL.into_iter().filter_map(owned).collect()
@@ -89,8 +89,9 @@ impl Context {
         if holders.len() > 1 {
             return Err(Error::usage("both claude and codex have a session of that name or id").with_hint(either));
         }
-        let with_command =
-            || Backend::ALL.into_iter().filter(|backend| matches!(env::var(backend.command_variable()), Ok(Some(_))));
+        let with_command = || {
+            Backend::ALL.into_iter().filter(|backend| matches!(env::var(backend.spec().command_variable), Ok(Some(_))))
+        };
         let path = env::var_os("PATH");
         let dir = paths::current_dir().unwrap_or_default();
         let on_path =

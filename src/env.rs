@@ -21,10 +21,6 @@ pub(crate) const COMPLETE: &str = "INVOKE_PERSIST_COMPLETE";
 /// Where the built-in echo agent keeps its sessions.
 pub(crate) const ECHO_DIR: &str = "INVOKE_PERSIST_ECHO_DIR";
 
-pub(crate) const CODEX_SHELL: &str = "CODEX_SHELL";
-pub(crate) const CODEX_SHELL_CMD: &str = "CODEX_SHELL_CMD";
-pub(crate) const CODEX_SHELL_INIT: &str = "CODEX_SHELL_INIT";
-
 /// The temp directory's variables, by the rule of Python's `tempfile.gettempdir`.
 const TEMP_VARIABLES: [&str; 3] = ["TMPDIR", "TEMP", "TMP"];
 

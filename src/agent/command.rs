@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::env_file::variables;
 use super::launcher::{self, Launcher, ShellKind};
-use crate::backend::Backend;
+use crate::backend::{Backend, LaunchArgs, Setting};
 use crate::cli;
 use crate::env as environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,17 +25,19 @@ pub(crate) struct AgentCommand {
     pub(crate) launcher: Launcher,
     /// From `--env-file`.
     pub(crate) variables: Vec<(String, String)>,
+    /// What to do if the program is missing.
+    missing_hint: String,
 }
 
 impl AgentCommand {
     /// Reads the environment file, if there is one, until `deadline`.
     pub(crate) fn new(backend: Backend, options: &cli::AgentArgs, deadline: Option<Instant>) -> Result<Self> {
-        let launcher = launcher(backend, options)?;
+        let (launcher, missing_hint) = launcher(backend, &options.launch)?;
         let variables = match &options.env_file {
             Some(path) => variables(&input::text_file(path, "--env-file", deadline)?)?,
             None => Vec::new(),
         };
-        Ok(Self { backend, launcher, variables })
+        Ok(Self { backend, launcher, variables, missing_hint })
     }
 
     /// A variable as the agent will see it.
@@ -53,63 +55,39 @@ impl AgentCommand {
                 if error.kind == ErrorKind::AgentNotExecutable {
                     return error; // it says what to do
                 }
-                if self.launcher.is_shell() {
-                    return error.with_hint("name another shell with --codex-shell-cmd");
-                }
-                error.with_hint(match self.backend {
-                Backend::Claude => {
-                    "install it, or name a command with --claude-cmd; aliases and functions of a shell are no programs"
-                }
-                Backend::Codex => {
-                    "install it, or name a command with --codex-cmd; for an alias or function add --codex-shell posix"
-                }
-            })
+                error.with_hint(self.missing_hint.as_str())
             },
         )
     }
 }
 
-/// The option's value, else the variable's, and which of both it is; blank is absent.
-fn option_or_variable(option: &str, value: Option<&str>, variable: &str) -> Result<Option<(String, String)>> {
-    if let Some(value) = value.filter(|value| !is_blank(value)) {
-        return Ok(Some((value.to_owned(), option.to_owned())));
+/// The setting's value, from the option or the variable, and which of both it is; blank is absent.
+fn value_of(setting: Setting<'_>) -> Result<Option<(String, &'static str)>> {
+    if let Some(value) = setting.value.filter(|value| !is_blank(value)) {
+        return Ok(Some((value.to_owned(), setting.option)));
     }
-    Ok(environment::var(variable)?.map(|value| (value, variable.to_owned())))
+    Ok(environment::var(setting.variable)?.map(|value| (value, setting.variable)))
 }
 
-fn launcher(backend: Backend, options: &cli::AgentArgs) -> Result<Launcher> {
-    let (option, value) = match backend {
-        Backend::Claude => ("--claude-cmd", &options.claude_cmd),
-        Backend::Codex => ("--codex-cmd", &options.codex_cmd),
-    };
-    let command = option_or_variable(option, value.as_deref(), backend.command_variable())?;
-    let (command, source) = command.unwrap_or_else(|| (backend.name().to_owned(), option.to_owned()));
-    if backend == Backend::Codex {
-        let kind = option_or_variable("--codex-shell", options.codex_shell.as_deref(), environment::CODEX_SHELL)?;
-        if let Some((kind, source)) = kind {
-            let kind = ShellKind::parse(&kind).ok_or_else(|| {
-                Error::usage(format!("{source} {} is no shell we know", trim(&kind)))
-                    .with_hint("use posix or powershell")
-            })?;
-            let shell = option_or_variable(
-                "--codex-shell-cmd",
-                options.codex_shell_cmd.as_deref(),
-                environment::CODEX_SHELL_CMD,
-            )?;
-            let init = option_or_variable(
-                "--codex-shell-init",
-                options.codex_shell_init.as_deref(),
-                environment::CODEX_SHELL_INIT,
-            )?;
-            return Launcher::shell(
-                kind,
-                shell.map(|(shell, _)| shell).as_deref(),
-                init.map(|(init, _)| init),
-                &command,
-            );
-        }
+/// The launcher that the options of `backend` name, and what to do if its program is missing.
+fn launcher(backend: Backend, args: &LaunchArgs) -> Result<(Launcher, String)> {
+    let launch = (backend.spec().launch)(args);
+    let (command, source) =
+        value_of(launch.command)?.unwrap_or_else(|| (backend.name().to_owned(), launch.command.option));
+    if let Some(shell) = launch.shell
+        && let Some((kind, source)) = value_of(shell.kind)?
+    {
+        let kind = ShellKind::parse(&kind).ok_or_else(|| {
+            Error::usage(format!("{source} {} is not a supported shell", trim(&kind)))
+                .with_hint("use posix or powershell")
+        })?;
+        let option = shell.command.option;
+        let shell_command = value_of(shell.command)?.map(|(command, _)| command);
+        let init = value_of(shell.init)?.map(|(init, _)| init);
+        let launcher = Launcher::shell(kind, shell_command.as_deref(), option, init, &command)?;
+        return Ok((launcher, format!("name another shell with {option}")));
     }
-    Launcher::program(&command, &source)
+    Ok((Launcher::program(&command, source)?, backend.spec().missing_hint.to_owned()))
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ impl Launcher {
     pub(crate) fn shell(
         kind: ShellKind,
         shell_command: Option<&str>,
+        shell_option: &str,
         init: Option<String>,
         command: &str,
     ) -> Result<Self> {
@@ -64,8 +65,7 @@ impl Launcher {
             ShellKind::Posix => POSIX_SHELL,
             ShellKind::PowerShell => POWERSHELL,
         };
-        let Self::Program { words: shell } = Self::program(shell_command.unwrap_or(default), "--codex-shell-cmd")?
-        else {
+        let Self::Program { words: shell } = Self::program(shell_command.unwrap_or(default), shell_option)? else {
             unreachable!("a program is what was asked for");
         };
         Ok(match kind {
@@ -243,7 +243,8 @@ mod tests {
     #[test]
     fn a_posix_shell_gets_the_arguments_as_arguments() {
         let launcher =
-            Launcher::shell(ShellKind::Posix, None, Some("work() { codex \"$@\"; }".into()), "work").unwrap();
+            Launcher::shell(ShellKind::Posix, None, "--shell", Some("work() { codex \"$@\"; }".into()), "work")
+                .unwrap();
         assert_eq!(
             launcher.arguments(vec!["exec".into(), "$(id)".into()]).unwrap(),
             ["-lc", "work() { codex \"$@\"; }\nwork \"$@\"", "__codex_wrapper__", "exec", "$(id)"]
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_words_about_the_command_itself_say_that_a_shell_could_not_run_it() {
-        let posix = |command: &str| Launcher::shell(ShellKind::Posix, None, None, command).unwrap();
+        let posix = |command: &str| Launcher::shell(ShellKind::Posix, None, "--shell", None, command).unwrap();
         // as bash, dash, zsh, ksh and env say it
         for said in [
             "__codex_wrapper__: line 1: work: command not found\n",
@@ -277,7 +278,7 @@ mod tests {
             assert!(!posix("work --profile p").could_not_run_command(said), "{said}");
         }
         assert!(posix("/opt/my-codex").could_not_run_command("sh: 1: /opt/my-codex: not found"));
-        let powershell = Launcher::shell(ShellKind::PowerShell, None, None, "work").unwrap();
+        let powershell = Launcher::shell(ShellKind::PowerShell, None, "--shell", None, "work").unwrap();
         let said = "work: \nLine |\n   1 |  work 'exec'\n     | The term 'work' is not recognized as a name of a cmdlet.\n     | Check.";
         assert!(powershell.could_not_run_command(said));
         let said = said.replace("term 'work'", "term 'no-such'");
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn powershell_gets_literals() {
-        let launcher = Launcher::shell(ShellKind::PowerShell, None, None, "codex").unwrap();
+        let launcher = Launcher::shell(ShellKind::PowerShell, None, "--shell", None, "codex").unwrap();
         let all = launcher.arguments(vec!["it's ‘$(x)’ ‚ ‛ \"q\"".into()]).unwrap();
         let script = all.last().unwrap().to_str().unwrap();
         assert_eq!(script.lines().next().unwrap(), "codex 'it''s ‘‘$(x)’’ ‚‚ ‛‛ \"q\"'");

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendArgs, LaunchArgs};
 use crate::error::ErrorFormat;
 pub(crate) use normalize::{NormalizedArgs, normalize};
 pub(crate) use parse::parse;
@@ -204,21 +204,8 @@ pub(crate) struct AgentArgs {
     /// Variables for the agent, as KEY=VALUE lines
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
-    /// Call this instead of 'claude' [env: CLAUDE_CMD]
-    #[arg(long, value_name = "CMD", help_heading = "Call (claude)")]
-    pub claude_cmd: Option<String>,
-    /// Call this instead of 'codex' [env: CODEX_CMD]
-    #[arg(long, value_name = "CMD", help_heading = "Call (codex)")]
-    pub codex_cmd: Option<String>,
-    /// Call it through a shell, posix or powershell: functions and aliases work [env: CODEX_SHELL]
-    #[arg(long, value_name = "KIND", help_heading = "Call (codex)")]
-    pub codex_shell: Option<String>,
-    /// The shell with its options [env: CODEX_SHELL_CMD]
-    #[arg(long, value_name = "CMD", help_heading = "Call (codex)")]
-    pub codex_shell_cmd: Option<String>,
-    /// What the shell runs first [env: CODEX_SHELL_INIT]
-    #[arg(long, value_name = "SCRIPT", allow_hyphen_values = true, help_heading = "Call (codex)")]
-    pub codex_shell_init: Option<String>,
+    #[command(flatten)]
+    pub launch: LaunchArgs,
 }
 
 /// How the agent is called.
@@ -243,37 +230,10 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Call (claude)")]
     pub reasoning_effort: Option<String>,
     #[command(flatten)]
-    pub codex: CodexArgs,
+    pub backend: BackendArgs,
     /// Arguments for the agent, handed on as they are
     #[arg(last = true, value_name = "ARG")]
     pub extra: Vec<OsString>,
-}
-
-/// What codex takes and claude does not.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Call (codex)")]
-pub(crate) struct CodexArgs {
-    /// Set a configuration value; repeatable
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub config: Vec<String>,
-    /// Enable a feature; repeatable
-    #[arg(long, value_name = "FEATURE")]
-    pub enable: Vec<String>,
-    /// Disable a feature; repeatable
-    #[arg(long, value_name = "FEATURE")]
-    pub disable: Vec<String>,
-    /// Attach an image; repeatable
-    #[arg(long, value_name = "FILE")]
-    pub image: Vec<PathBuf>,
-    /// Let it write in the workspace without asking
-    #[arg(long)]
-    pub full_auto: bool,
-    /// No sandbox and no questions
-    #[arg(long)]
-    pub dangerously_bypass_approvals_and_sandbox: bool,
-    /// Work outside of a git repository too
-    #[arg(long)]
-    pub skip_git_repo_check: bool,
 }
 
 /// What to do with a name that is taken.

@@ -46,78 +46,11 @@ enum Piece {
     },
 }
 
-/// The original's options that may be shortened, each with the one of ours that it is.
-fn originals(backend: Backend, command: &str) -> Vec<&'static str> {
-    const NAME: [&str; 3] = ["session-name", "session-alias", "alias"];
-    const CALL: [&str; 3] = ["env-file", "model", "deadline-seconds"];
-    const CLAUDE: [&str; 3] = ["claude-cmd", "reasoning-effort", "effort"];
-    const CODEX: [&str; 11] = [
-        "codex-cmd",
-        "codex-shell",
-        "codex-shell-cmd",
-        "codex-shell-init",
-        "config",
-        "enable",
-        "disable",
-        "image",
-        "full-auto",
-        "dangerously-bypass-approvals-and-sandbox",
-        "skip-git-repo-check",
-    ];
-    let claude = backend == Backend::Claude;
-    let mut options = vec!["help", "mapping-file"];
-    let call = |options: &mut Vec<&'static str>| {
-        options.extend(CALL);
-        options.extend(if claude { &CLAUDE[..] } else { &CODEX[..] });
-    };
-    let selector = |options: &mut Vec<&'static str>| {
-        options.extend(NAME);
-        options.extend(if claude { &["session-id"][..] } else { &["thread-id", "session-id"][..] });
-    };
-    let print_id = if claude { &["print-session-id"][..] } else { &["print-thread-id", "print-session-id"][..] };
-    match command {
-        "create-session" => {
-            selector(&mut options);
-            options.extend(["role-definition-md", "init-prompt", "print-mapping-json"]);
-            options.extend(if claude { &["fake-session-id"][..] } else { &["fake-thread-id", "fake-session-id"][..] });
-            options.extend(print_id);
-            call(&mut options);
-        }
-        "resolve" => {
-            selector(&mut options);
-            options.extend(print_id);
-        }
-        "list-sessions" => options.extend(["workspace-dir", "print-aliases"]),
-        "delete-session" => {
-            selector(&mut options);
-            options.extend(["workspace-dir", "print-mapping-json"]);
-            if claude {
-                call(&mut options);
-            }
-        }
-        "delete-all-sessions" => {
-            options.push("workspace-dir");
-            if claude {
-                call(&mut options);
-            }
-        }
-        "resume-json" | "resume-stream" => {
-            selector(&mut options);
-            options.push("prompt");
-            call(&mut options);
-            if command == "resume-json" {
-                options.push("print-result");
-                options.extend(print_id);
-            } else if claude {
-                options.extend(["verbose", "include-partials"]);
-            }
-            if !claude {
-                options.push("role-definition-md");
-            }
-        }
-        _ => options.clear(),
-    }
-    options
+/// The options of the original that may be shortened, each with the one of this program that it is.
+fn original_options(backend: Backend, command: &str) -> Vec<&'static str> {
+    const EVERYWHERE: [&str; 2] = ["help", "mapping-file"];
+    let own = (backend.spec().original_options)(command);
+    if own.is_empty() { own } else { EVERYWHERE.into_iter().chain(own).collect() }
 }
 
 /// Spells out `arguments`, the program's name not among them. `backend` is the one that the environment or the
@@ -172,7 +105,7 @@ impl<'a> Normalizer<'a> {
     fn candidates(&self, name: &str, backend: Option<Backend>) -> BTreeSet<&'static str> {
         let command = self.command.as_deref().unwrap_or_default();
         let backends = Backend::ALL.into_iter().filter(|each| backend.is_none_or(|backend| backend == *each));
-        let all = backends.flat_map(|backend| originals(backend, command));
+        let all = backends.flat_map(|backend| original_options(backend, command));
         all.filter(|option| option.starts_with(name)).collect()
     }
 
@@ -263,7 +196,8 @@ impl<'a> Normalizer<'a> {
             candidates.iter().filter_map(|option| Some(self.argument(option)?.get_id())).collect();
         if meanings.len() <= 1 {
             // with the backend open, a spelling that both know does not choose one
-            let common = |option: &&&str| Backend::ALL.into_iter().all(|backend| !backend.owns_option("", option));
+            let common =
+                |option: &&&str| Backend::ALL.into_iter().all(|backend| !(backend.spec().owns_option)("", option));
             return Ok(candidates.iter().find(common).or_else(|| candidates.first()).copied());
         }
         let list = candidates.iter().map(|option| format!("--{option}")).collect::<Vec<_>>().join(", ");

@@ -78,8 +78,8 @@ pub(crate) fn refuse_call_options(backend: Backend, ignored: &super::Ignored) ->
         ("--deadline-seconds", ignored.deadline_seconds.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
-        Some((option, _)) if backend == Backend::Codex => {
-            Err(Error::usage(format!("{option} has no meaning here: codex is not called to forget a name"))
+        Some((option, _)) if !backend.capabilities().delete_ignores_call_options => {
+            Err(Error::usage(format!("{option} has no meaning here: {backend} is not called to forget a name"))
                 .with_hint("leave it out"))
         }
         _ => Ok(()),

@@ -85,8 +85,9 @@ impl Creation<'_> {
             };
         }
         let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
-        let request =
-            Prompt::text(prompt.map_or_else(|| self.call.agent.backend.default_prompt(&self.name), str::to_owned));
+        let request = Prompt::text(
+            prompt.map_or_else(|| (self.call.agent.backend.spec().default_prompt)(&self.name), str::to_owned),
+        );
         let request = if self.call.stdin { request.with_stdin(self.call.deadline)? } else { request };
         let caller = TurnRunner::new(&self.call, self.context.notes)?;
         let beginning = NewSession {
@@ -139,8 +140,11 @@ impl Creation<'_> {
             .with("workspace_dir", self.workspace.text())
             .with("created_at", entry.created_at.as_deref())
             .with("last_model", entry.model.as_deref());
-        let object =
-            if backend.has_effort() { object.with("last_reasoning_effort", entry.effort.as_deref()) } else { object };
+        let object = if backend.capabilities().effort {
+            object.with("last_reasoning_effort", entry.effort.as_deref())
+        } else {
+            object
+        };
         print_object(
             &object.with("mapping_file", self.store.path().display().to_string()).with("mapping_file_written", written),
         )

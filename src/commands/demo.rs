@@ -63,7 +63,8 @@ impl Demo<'_> {
         // the program may not be on PATH: the agent's command is this very file
         let here = shell_words::quote(&self.program.to_string_lossy()).into_owned();
         command.args(words.iter().map(|word| word.replace("invoke-persist echo-agent", &format!("{here} echo-agent"))));
-        for variable in [env::BACKEND, env::HELD_LOCKS, env::CODEX_SHELL, "TEMP", "TMP"] {
+        let launch = Backend::ALL.iter().flat_map(|backend| backend.spec().launch_variables);
+        for variable in [env::BACKEND, env::HELD_LOCKS, "TEMP", "TMP"].iter().chain(launch) {
             command.env_remove(variable);
         }
         command.current_dir(self.workspace()).env(env::DIR, self.dir).env(env::ECHO_DIR, self.dir.join("echo"));

@@ -104,7 +104,7 @@ impl Line {
         let (Some(decided), Some(option)) = (self.decided, option.filter(|_| is_option(candidate))) else {
             return false;
         };
-        Backend::ALL.into_iter().any(|backend| backend != decided && backend.owns_option(command, option))
+        Backend::ALL.into_iter().any(|backend| backend != decided && (backend.spec().owns_option)(command, option))
     }
 
     /// The sessions that are meant here: name, backend, entry.

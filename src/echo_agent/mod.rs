@@ -40,7 +40,7 @@ fn about(backend: Backend, arguments: &[String]) -> Option<String> {
     if asked == "--version" {
         return Some(format!("{} (echo agent)\n", env!("CARGO_PKG_VERSION")));
     }
-    let page = backend.help_pages().iter().find(|page| page.arguments == arguments)?;
+    let page = backend.spec().help_pages.iter().find(|page| page.arguments == arguments)?;
     Some(format!("Options:\n  {}\n", page.options.join("\n  ")))
 }
 

@@ -51,7 +51,8 @@ impl Resolved {
             .with("alias", name)
             .with("mapping_file", file)
             .with("last_model", model);
-        let object = if store.backend.has_effort() { object.with("last_reasoning_effort", effort) } else { object };
+        let object =
+            if store.backend.capabilities().effort { object.with("last_reasoning_effort", effort) } else { object };
         object.with("source", self.source.as_str())
     }
 }

@@ -76,7 +76,7 @@ impl Original {
 
     /// The agent whose mapping the script keeps. Both originals have the same name, so their text has to tell.
     pub(crate) fn backend(&self) -> Option<Backend> {
-        let names = |backend: &Backend| memchr::memmem::find(&self.content, backend.mapping_file_name().as_bytes());
+        let names = |backend: &Backend| memchr::memmem::find(&self.content, backend.spec().mapping_file.as_bytes());
         match Backend::ALL.into_iter().filter(|backend| names(backend).is_some()).collect::<Vec<_>>()[..] {
             [only] => Some(only),
             _ => None,

@@ -383,7 +383,7 @@ fn parse_entry(backend: Backend, json: &str) -> Result<Entry, UnusableId> {
         id: id_field(backend, &members)?,
         created_at: field(&members, CREATED_AT),
         model: field(&members, LAST_MODEL),
-        effort: field(&members, LAST_EFFORT).filter(|_| backend.has_effort()),
+        effort: field(&members, LAST_EFFORT).filter(|_| backend.capabilities().effort),
     })
 }
 
@@ -403,7 +403,7 @@ fn entry_text(backend: Backend, Members(members): Members<'_>, entry: &Entry) ->
         (backend.id_key(), Some(entry.id.as_str())),
         (CREATED_AT, entry.created_at.as_deref()),
         (LAST_MODEL, entry.model.as_deref()),
-        (LAST_EFFORT, entry.effort.as_deref().filter(|_| backend.has_effort())),
+        (LAST_EFFORT, entry.effort.as_deref().filter(|_| backend.capabilities().effort)),
     ];
     for (key, content) in fields {
         let Some(json) = content.map(json_text) else { continue };

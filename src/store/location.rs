@@ -96,7 +96,7 @@ impl Root {
     /// The place of `backend`'s mapping for the workspace with this key.
     pub(crate) fn place(&self, backend: Backend, key: &str) -> MappingLocation {
         let (root, key, private_root) = (self.dir.clone(), key.to_owned(), self.private);
-        let file = root.join(DIR).join(&key).join(backend.mapping_file_name());
+        let file = root.join(DIR).join(&key).join(backend.spec().mapping_file);
         MappingLocation::Default { root, key, file, private_root }
     }
 }

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::agent::command::AgentCommand;
-use crate::backend::codex::{ExecOptions, FullAuto};
-use crate::backend::{Backend, OutputMode};
+use crate::backend::{Backend, BackendArgs, OutputMode};
 use crate::cli;
 use crate::context::{Context, Workspace};
 use crate::env;
@@ -24,7 +23,7 @@ pub(crate) struct TurnOptions {
     pub(crate) agent: AgentCommand,
     pub(crate) model: Option<String>,
     pub(crate) effort: Option<String>,
-    pub(crate) exec: ExecOptions,
+    pub(crate) args: BackendArgs,
     pub(crate) extra: Vec<OsString>,
     pub(crate) deadline: Option<Instant>,
     /// How long the agent may be silent.
@@ -51,7 +50,7 @@ impl TurnOptions {
         let deadline =
             options.deadline_seconds.as_deref().map(|text| seconds("--deadline-seconds", text)).transpose()?;
         let stall = options.stall_seconds.as_deref().map(|text| seconds("--stall-seconds", text)).transpose()?;
-        if stall.is_some() && form == OutputMode::Json && !backend.streams_events_in_json_mode() {
+        if stall.is_some() && form == OutputMode::Json && !backend.capabilities().events_in_json_mode {
             return Err(Error::usage(format!(
                 "--stall-seconds has no meaning here: {backend} says nothing before its answer"
             ))
@@ -67,11 +66,15 @@ impl TurnOptions {
         if workspace.given && !workspace.resolved.is_dir() {
             return Err(Error::usage(format!("--workspace-dir {} is no directory", workspace.shown)));
         }
+        let mut args = options.backend.clone();
+        if workspace.given {
+            args.make_absolute(&paths::current_dir()?); // the caller's paths, while the agent runs elsewhere
+        }
         Ok(Self {
             agent: AgentCommand::new(backend, &options.agent, deadline)?,
             model,
             effort,
-            exec: exec_options(&options.codex, workspace.given)?,
+            args,
             extra: options.extra.clone(),
             deadline,
             stall,
@@ -85,7 +88,7 @@ impl TurnOptions {
     /// The key of the lock for a session: the same id in another home of the agent's is another session.
     pub(crate) fn session_key(&self, id: &AgentSessionId) -> Key {
         let backend = self.agent.backend;
-        let home = backend.home(|name| self.agent.variable(name), env::account_home).unwrap_or_default();
+        let home = backend.spec().home.find(|name| self.agent.variable(name), env::account_home).unwrap_or_default();
         let home = self.dir.as_deref().map_or(home.clone(), |dir| dir.join(home));
         let home = paths::resolve(&home).unwrap_or(home);
         let id = id.as_str().to_ascii_lowercase(); // a UUID in capitals is the same session
@@ -139,24 +142,6 @@ fn refuse_arguments(backend: Backend, extra: &[OsString]) -> Result<()> {
             .with_hint("leave it out; this program says it for you where it is needed")),
         None => Ok(()),
     }
-}
-
-/// What `codex exec` takes. Relative images are the caller's, so they become absolute where codex runs elsewhere.
-fn exec_options(options: &cli::CodexArgs, elsewhere: bool) -> Result<ExecOptions> {
-    let mut image = options.image.clone();
-    if elsewhere && image.iter().any(|path| path.is_relative()) {
-        let here = paths::current_dir()?;
-        image = image.into_iter().map(|path| here.join(path)).collect();
-    }
-    Ok(ExecOptions {
-        config: options.config.clone(),
-        enable: options.enable.clone(),
-        disable: options.disable.clone(),
-        image,
-        full_auto: if options.full_auto { FullAuto::Flag } else { FullAuto::No },
-        bypass_approvals_and_sandbox: options.dangerously_bypass_approvals_and_sandbox,
-        skip_git_repo_check: options.skip_git_repo_check,
-    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use std::io;
 use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
 use super::runner::TurnRunner;
-use crate::backend::codex;
-use crate::backend::{Backend, SessionMode, TurnReport};
+use crate::backend::{Backend, SessionMode, StderrLine, TurnReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::{self, End};
 use crate::session::AgentSessionId;
@@ -46,9 +45,9 @@ impl CompletedRun {
 }
 
 /// A session that a program which is not ours has open.
-pub(crate) fn busy_elsewhere(id: &AgentSessionId, stderr: &[u8]) -> Error {
+pub(crate) fn busy_elsewhere(backend: Backend, id: &AgentSessionId, stderr: &[u8]) -> Error {
     Error::new(ErrorKind::SessionBusy, format!("another program has the session {id} open"))
-        .caused_by(last_words(stderr))
+        .caused_by(last_words(backend, stderr))
         .agent_exit_status(Some(1))
         .session_id(Some(id.clone()))
         .with_hint("try again later, or wait for it with --if-busy wait")
@@ -70,13 +69,14 @@ pub(crate) fn still_running(pids: &[i32]) -> String {
     }
 }
 
-/// The end of an agent's standard error, blank lines left out.
-fn last_words(stderr: &[u8]) -> String {
+/// The end of an agent's standard error, without blank lines and what explains nothing.
+fn last_words(backend: Backend, stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let said = |line: &&str| !line.is_empty() && !codex::is_chatter(line);
-    let all: Vec<&str> = text.lines().map(str::trim_end).filter(said).collect();
-    let plain: Vec<&str> = all.iter().copied().filter(|line| !codex::is_log(line)).collect();
-    let lines = if plain.is_empty() { all } else { plain };
+    let kind = |line: &str| (backend.spec().stderr_line)(line);
+    let all: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let all = all.into_iter().filter(|line| !line.is_empty() && kind(line) != StderrLine::Noise);
+    let (messages, log): (Vec<&str>, Vec<&str>) = all.partition(|line| kind(line) == StderrLine::Message);
+    let lines = if messages.is_empty() { log } else { messages };
     let from = lines.len().saturating_sub(8);
     shorten(&lines[from..].join("\n"))
 }
@@ -119,7 +119,8 @@ impl TurnRunner<'_> {
                         .with_hint("define it with --codex-shell-init, or in a file that the shell reads"),
                 };
                 // a shell ran, and what its initialization did with the prompt cannot be known
-                let told = told.caused_by(last_words(&done.stderr)).agent_exit_status(Some(status)).turn_started();
+                let told =
+                    told.caused_by(last_words(backend, &done.stderr)).agent_exit_status(Some(status)).turn_started();
                 return Err(told.session_id(ask.session.known().cloned()));
             }
             End::Exited(status) => {
@@ -144,11 +145,12 @@ impl TurnRunner<'_> {
 
     /// Adds to an error what the agent told: its reason, its verdict, its session.
     fn with_agent_details(&self, ask: &TurnRequest<'_>, done: CompletedRun, error: Error) -> Error {
+        let backend = self.call.agent.backend;
         let account = done.account;
         // what an agent says when it is stopped is no reason of its own
         let stopped = matches!(done.end, End::Deadline | End::Stalled | End::Interrupted(_));
         let reason = account.failure.and_then(|failure| failure.reason).or(account.last_words);
-        let reason = reason.unwrap_or_else(|| last_words(&done.stderr));
+        let reason = reason.unwrap_or_else(|| last_words(backend, &done.stderr));
         let mut error = match shorten(&reason) {
             _ if stopped => error,
             reason if !reason.is_empty() => error.caused_by(reason),

@@ -1,7 +1,7 @@
 //! What is asked of the agent in one turn.
 
 use super::prompt::Prompt;
-use crate::backend::{Backend, Model, OutputMode, SessionMode, TurnReport};
+use crate::backend::{Backend, Model, OnNewId, OutputMode, SessionMode, TurnReport};
 use crate::session::{AgentSessionId, SessionName};
 
 /// What is asked of the agent in one turn.
@@ -28,8 +28,9 @@ impl TurnRequest<'_> {
         let in_its_session = match self.session {
             SessionMode::New => new.is_some(),
             SessionMode::Fork(history) => new.is_some_and(|new| !history.is_told_as(new.as_str())),
-            // claude goes on under another id
-            SessionMode::Resume(id) => backend == Backend::Claude || told.is_none_or(|told| id.is_told_as(told)),
+            SessionMode::Resume(id) => {
+                backend.capabilities().on_new_id == OnNewId::Follow || told.is_none_or(|told| id.is_told_as(told))
+            }
         };
         account.failure.is_none() && account.malformed.is_none() && in_its_session
     }

@@ -7,7 +7,7 @@ use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
 use super::runner::TurnRunner;
 use super::start::{NewSession, StartedSession, start_session};
-use crate::backend::{Backend, Model, OutputMode, SessionMode, TurnReport};
+use crate::backend::{JsonOutput, Model, OnNewId, OutputMode, SessionMode, TurnReport};
 use crate::cli::{self, IfBusy, IfMissing};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -130,7 +130,7 @@ impl Resuming {
         let told = account.reported_id.as_deref().filter(|told| !is_blank(told));
         let as_told = told.and_then(|told| AgentSessionId::new(told).ok()); // printed, also if only its spelling differs
         let told = told.filter(|told| !resolved.id.is_told_as(told));
-        if let (Some(told), Backend::Codex) = (told, self.call.agent.backend) {
+        if let (Some(told), OnNewId::Lost) = (told, self.call.agent.backend.capabilities().on_new_id) {
             let lost = Some(self.lost(&resolved, told, account.verdict.clone()));
             return Ok(CompletedTurn { resolved: resolved.answered_as(as_told), account, copied, model, effort, lost });
         }
@@ -304,10 +304,10 @@ pub(crate) fn print_answer(store: &Store, done: &CompletedTurn, result: bool, se
     let CompletedTurn { resolved, account, model, effort, .. } = done;
     let answer = account.answer.as_deref().unwrap_or_default();
     if result || session_id {
-        let answer = result.then(|| store.backend.printed_answer(answer));
+        let answer = result.then(|| (store.backend.spec().printed_answer)(answer));
         let id = session_id.then(|| format!("{}\n", resolved.id));
         print(&[answer, id].into_iter().flatten().collect::<String>())
-    } else if store.backend == Backend::Claude {
+    } else if store.backend.capabilities().json_output == JsonOutput::PassThrough {
         stdio::print(&account.whole).map_err(|error| stdout_error(&error))
     } else {
         let described = resolved.describe(store, model.as_deref(), effort.as_deref());

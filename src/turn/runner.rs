@@ -9,8 +9,9 @@ use super::outcome::{CompletedRun, TurnOutput, busy_elsewhere, still_running};
 use super::request::TurnRequest;
 use super::scratch_dir::ScratchDir;
 use crate::agent::launcher;
-use crate::backend::codex::{self, FullAuto};
-use crate::backend::{AgentOutput, Backend, Invocation, OutputMode, PromptChannel, Role, TurnReport};
+use crate::backend::{
+    AgentEvent, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
+};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::input;
@@ -18,7 +19,7 @@ use crate::paths;
 use crate::process::{self, End, Passthrough, Runner};
 use crate::render::Renderer;
 use crate::ui::Notes;
-use crate::ui::spinner::Progress;
+use crate::ui::spinner::{Progress, ProgressHandle};
 
 /// A prompt, or a role, longer than this does not go into the arguments: Linux allows 128 KiB for one of them, Windows
 /// 32 KiB for all (8 KiB where a batch file is started).
@@ -35,19 +36,37 @@ pub(crate) struct TurnRunner<'a> {
     pub(crate) runner: Runner,
 }
 
-/// Listens to an agent, and makes an account of the turn where one is wanted.
+/// Parses an agent's output, and shows its events to whoever watches.
 struct TurnSink {
-    output: AgentOutput,
+    parser: Box<dyn OutputParser>,
     renderer: Option<Renderer>,
+    progress: Option<ProgressHandle>,
+}
+
+impl TurnSink {
+    /// What is done with each event.
+    fn show<'a>(
+        renderer: &'a mut Option<Renderer>,
+        progress: &'a Option<ProgressHandle>,
+    ) -> impl FnMut(AgentEvent) + 'a {
+        move |event| {
+            if let Some(renderer) = renderer {
+                renderer.show(&event);
+            }
+            if let (Some(progress), AgentEvent::ToolStarted(tool)) = (progress, &event) {
+                progress.set(&format!("{} {}", tool.name, tool.about));
+            }
+        }
+    }
 }
 
 impl process::OutputSink for TurnSink {
     fn write(&mut self, chunk: &[u8]) {
-        self.output.hear(chunk, &mut |moment| self.renderer.iter_mut().for_each(|renderer| renderer.show(&moment)));
+        self.parser.feed(chunk, &mut Self::show(&mut self.renderer, &self.progress));
     }
 
     fn finish(&mut self) {
-        self.output.end(&mut |moment| self.renderer.iter_mut().for_each(|renderer| renderer.show(&moment)));
+        self.parser.end(&mut Self::show(&mut self.renderer, &self.progress));
         self.renderer.iter_mut().for_each(Renderer::settle);
     }
 
@@ -67,67 +86,72 @@ impl<'a> TurnRunner<'a> {
 
     /// One turn. What comes back is a success.
     pub(crate) fn ask(&self, ask: &TurnRequest<'_>) -> Result<TurnOutput> {
-        let mut full_auto = self.call.exec.full_auto;
-        let mut told = false;
+        let mut fallback = false;
+        let mut noted = false;
         loop {
-            let done = self.run(ask, full_auto)?;
-            let status = if let End::Exited(status) = done.end { Some(status) } else { None };
-            if full_auto == FullAuto::Flag && codex::does_not_know_full_auto(status, &done.stderr) {
-                self.notes
-                    .note("this codex no longer knows --full-auto; calling it with sandbox_mode=\"workspace-write\"");
-                full_auto = FullAuto::Setting;
-                continue;
+            let done = self.run(ask, fallback)?;
+            match self.retry(ask, &done, fallback) {
+                Retry::No => {
+                    self.runner.turn_is_done();
+                    return self.classify(ask, done);
+                }
+                Retry::WithFallback(note) => {
+                    self.notes.note(note);
+                    fallback = true;
+                }
+                Retry::SessionInUse => {
+                    let id = ask.session.known().expect("only a session that exists can be in use");
+                    let is_shell = self.call.agent.launcher.is_shell(); // it may have run more than the agent
+                    if !ask.wait {
+                        let busy = busy_elsewhere(self.call.agent.backend, id, &done.stderr);
+                        return Err(if is_shell { busy.turn_started() } else { busy });
+                    }
+                    if !noted {
+                        self.notes.note(&format!("waiting for the session {id}, which another program has open"));
+                        noted = true;
+                    }
+                    if let Err(end) = self.runner.pause(BETWEEN_TRIES) {
+                        return self.classify(ask, CompletedRun { end, started: is_shell, ..done });
+                    }
+                }
             }
-            if let (Some(id), Some(1..)) = (ask.session.known(), status)
-                && self.call.agent.backend == Backend::Codex
-                && done.account.lines == 0 // no turn began, so asking again asks once
-                && codex::is_active_writer(&done.stderr)
-            {
-                let is_shell = self.call.agent.launcher.is_shell(); // it may have run more than the agent
-                if !ask.wait {
-                    let busy = busy_elsewhere(id, &done.stderr);
-                    return Err(if is_shell { busy.turn_started() } else { busy });
-                }
-                if !told {
-                    self.notes.note(&format!("waiting for the session {id}, which another program has open"));
-                    told = true;
-                }
-                if let Err(end) = self.runner.pause(BETWEEN_TRIES) {
-                    return self.classify(ask, CompletedRun { end, started: is_shell, ..done });
-                }
-                continue;
-            }
-            self.runner.turn_is_done();
-            return self.classify(ask, done);
         }
     }
 
-    fn run(&self, ask: &TurnRequest<'_>, full_auto: FullAuto) -> Result<CompletedRun> {
+    /// Whether the agent says that another try helps.
+    fn retry(&self, ask: &TurnRequest<'_>, done: &CompletedRun, fallback: bool) -> Retry {
+        let End::Exited(exit_status) = done.end else { return Retry::No };
+        let (lines, resumes) = (done.account.lines, ask.session.known().is_some());
+        let run = FailedRun { exit_status, stderr: &done.stderr, lines, resumes, fallback };
+        (self.call.agent.backend.spec().retry)(&self.call.args, &run)
+    }
+
+    fn run(&self, ask: &TurnRequest<'_>, fallback: bool) -> Result<CompletedRun> {
         let backend = self.call.agent.backend;
         let dir = ScratchDir::default();
-        let composed = backend.prompt_with_role(ask.role, &ask.request.bytes);
+        let composed = (backend.spec().prompt_with_role)(ask.role, &ask.request.bytes);
         let as_argument = match std::str::from_utf8(&composed) {
             Ok(text) if !ask.request.by_stdin && self.fits(text) => Some(text),
             _ => None,
         };
-        let role_file = match ask.role.filter(|_| backend.supports_system_prompt()) {
+        let role_file = match ask.role.filter(|_| backend.capabilities().system_prompt) {
             Some(role) if !self.fits(role) => Some(dir.file("role.md", role.as_bytes())?),
             _ => None,
         };
-        let role = ask.role.filter(|role| backend.supports_system_prompt() && !role.is_empty());
+        let role = ask.role.filter(|role| backend.capabilities().system_prompt && !role.is_empty());
         let answer_file = match ask.form {
-            OutputMode::Json if backend.writes_answer_file() => Some(dir.path("answer")?),
+            OutputMode::Json if backend.capabilities().answer_file => Some(dir.path("answer")?),
             _ => None,
         };
-        let exec = codex::ExecOptions { full_auto, ..self.call.exec.clone() };
-        let arguments = backend.arguments(&Invocation {
+        let arguments = (backend.spec().arguments)(&Invocation {
             session: ask.session,
             form: ask.form,
             prompt: as_argument.map_or(PromptChannel::StandardInput, PromptChannel::Argument),
             role: role.map(|role| role_file.as_deref().map_or(Role::Text(role), Role::File)),
             model: ask.model,
             effort: ask.effort,
-            exec: &exec,
+            args: &self.call.args,
+            fallback,
             answer_file: answer_file.as_deref(),
             extra: &self.call.extra,
         });
@@ -136,7 +160,7 @@ impl<'a> TurnRunner<'a> {
             program: self.program.clone(),
             arguments: self.call.agent.launcher.arguments(arguments)?,
             set: self.variables(ask.held),
-            unset: backend.removed_env().iter().map(OsString::from).collect(),
+            unset: backend.spec().removed_env.iter().map(OsString::from).collect(),
             dir: self.call.dir.clone(),
             stdin,
             stall: self.call.stall,
@@ -146,20 +170,17 @@ impl<'a> TurnRunner<'a> {
             (OutputMode::Stream { .. }, None) => Passthrough::Raw,
             (OutputMode::Stream { .. }, Some(_)) => Passthrough::Rendered,
         };
-        let progress = if passing == Passthrough::Off { Progress::start(backend, self.notes.quiet) } else { None };
-        let output = AgentOutput::new(backend, ask.form);
-        let output = match &progress {
-            Some(progress) => output.watched_by(progress.watcher()),
-            None => output,
+        let progress =
+            if passing == Passthrough::Off { Progress::start(backend.name(), self.notes.quiet) } else { None };
+        let wants_events = progress.is_some() || self.call.look.is_some();
+        let sink = TurnSink {
+            parser: (backend.spec().parser)(ask.form, wants_events.then(|| self.dir())),
+            renderer: self.call.look.map(Renderer::new),
+            progress: progress.as_ref().map(Progress::handle),
         };
-        let output = if self.call.look.is_some() { output.telling(self.dir()) } else { output };
-        let listener = TurnSink { output, renderer: self.call.look.map(Renderer::new) };
         let mut account = None;
-        let succeeded = |listener: TurnSink| {
-            let heard = account.insert(listener.output.conclude());
-            ask.is_answered_by(backend, heard)
-        };
-        let run = self.runner.run(command, listener, passing, succeeded).map_err(|error| self.not_started(&error))?;
+        let succeeded = |sink: TurnSink| ask.is_answered_by(backend, account.insert(sink.parser.into_report()));
+        let run = self.runner.run(command, sink, passing, succeeded).map_err(|error| self.not_started(&error))?;
         let account = account.unwrap_or_else(|| TurnReport {
             malformed: Some("its output could not be taken in time".to_owned()),
             ..TurnReport::default()

@@ -11,7 +11,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::stdio;
 use super::terminal::escape_control;
-use crate::backend::Backend;
 use crate::env;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -21,12 +20,12 @@ pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     /// `None` where nobody watches.
-    pub(crate) fn start(backend: Backend, quiet: bool) -> Option<Self> {
+    pub(crate) fn start(prefix: &'static str, quiet: bool) -> Option<Self> {
         if quiet || !io::stderr().is_terminal() || env::var_os("TERM").is_none_or(|terminal| terminal == "dumb") {
             return None;
         }
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), 20);
-        let bar = ProgressBar::with_draw_target(None, target).with_prefix(backend.name());
+        let bar = ProgressBar::with_draw_target(None, target).with_prefix(prefix);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}") {
             bar.set_style(style);
         }
@@ -34,10 +33,19 @@ impl Progress {
         Some(Self(bar))
     }
 
-    /// Takes what the agent says that it is doing.
-    pub(crate) fn watcher(&self) -> impl Fn(&str) + Send + 'static {
-        let bar = self.0.clone();
-        move |doing| bar.set_message(escape_control(doing))
+    /// Returns what sets the text of the line from another thread.
+    pub(crate) fn handle(&self) -> ProgressHandle {
+        ProgressHandle(self.0.clone())
+    }
+}
+
+/// Sets the text of a [`Progress`] line.
+pub(crate) struct ProgressHandle(ProgressBar);
+
+impl ProgressHandle {
+    /// Shows what the agent is doing.
+    pub(crate) fn set(&self, text: &str) {
+        self.0.set_message(escape_control(text));
     }
 }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::Verdict;
+use super::output::ResultEvent;
 use crate::backend::event::{
     AgentEvent, Outcome, Summary, TextKind, Tokens, Tool, first_line, lines_of, list, number, object, progress,
     seen_from, words,
 };
+use crate::backend::output::EventReader;
 use crate::json::{self, Members};
 
 /// Members of a tool's input that tell what it is called for, best first.
@@ -17,7 +18,7 @@ const TELLING: &[&str] =
     &["command", "file_path", "notebook_path", "pattern", "query", "url", "subject", "description", "skill", "prompt"];
 
 /// Reads the events of one turn.
-pub(in crate::backend) struct Reader {
+pub(super) struct Reader {
     /// Where claude runs.
     dir: String,
     /// The message whose pieces come.
@@ -28,13 +29,8 @@ pub(in crate::backend) struct Reader {
     answered: bool,
 }
 
-impl Reader {
-    pub(in crate::backend) fn new(dir: String) -> Self {
-        Self { dir, message: None, pieces: VecDeque::new(), answered: false }
-    }
-
-    /// Takes one event.
-    pub(in crate::backend) fn event(&mut self, event: &Members<'_>, raw: &RawValue, tell: &mut dyn FnMut(AgentEvent)) {
+impl EventReader for Reader {
+    fn event(&mut self, event: &Members<'_>, raw: &RawValue, tell: &mut dyn FnMut(AgentEvent)) {
         let inner = event.text("parent_tool_use_id").is_some();
         match event.text("type").as_deref() {
             Some("stream_event") if !inner => self.piece(event, tell),
@@ -48,6 +44,12 @@ impl Reader {
             Some("result") => self.result(event, raw, tell),
             _ => {}
         }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(dir: String) -> Self {
+        Self { dir, message: None, pieces: VecDeque::new(), answered: false }
     }
 
     fn piece(&mut self, event: &Members<'_>, tell: &mut dyn FnMut(AgentEvent)) {
@@ -202,7 +204,7 @@ fn summary(event: &Members<'_>, raw: &RawValue) -> Summary {
         Some(Tokens { input, cached, output: count("output_tokens")?, of_session: false })
     });
     Summary {
-        failed: Verdict::of(raw).is_some_and(|verdict| verdict.failure().is_some()),
+        failed: ResultEvent::of(raw).is_some_and(|verdict| verdict.failure().is_some()),
         took: number(event, "duration_ms").map(Duration::from_millis),
         tokens,
         cost: number(event, "total_cost_usd"),

@@ -2,17 +2,20 @@
 
 use std::collections::HashSet;
 
+use serde_json::value::RawValue;
+
 use crate::backend::event::{
     AgentEvent, Outcome, Summary, TextKind, Tokens, Tool, first_line, lines_of, list, number, object, progress,
     seen_from, words,
 };
+use crate::backend::output::EventReader;
 use crate::json::Members;
 
 /// So many calls of tools may be under way at once.
 const MOST_BEGUN: usize = 1000;
 
 /// Reads the events of one turn.
-pub(in crate::backend) struct Reader {
+pub(super) struct Reader {
     /// Where codex runs.
     dir: String,
     /// Calls of tools that were told to have begun.
@@ -23,13 +26,8 @@ pub(in crate::backend) struct Reader {
     plan: String,
 }
 
-impl Reader {
-    pub(in crate::backend) fn new(dir: String) -> Self {
-        Self { dir, begun: HashSet::new(), error: None, plan: String::new() }
-    }
-
-    /// Takes one event.
-    pub(in crate::backend) fn event(&mut self, event: &Members<'_>, tell: &mut dyn FnMut(AgentEvent)) {
+impl EventReader for Reader {
+    fn event(&mut self, event: &Members<'_>, _raw: &RawValue, tell: &mut dyn FnMut(AgentEvent)) {
         let kind = event.text("type").unwrap_or_default();
         let survived = self.error.take().filter(|_| kind != "turn.failed");
         survived.into_iter().map(AgentEvent::Warning).for_each(&mut *tell);
@@ -51,6 +49,12 @@ impl Reader {
             "turn.failed" => tell(AgentEvent::Over(Summary { failed: true, ..Summary::default() })),
             _ => {}
         }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(dir: String) -> Self {
+        Self { dir, begun: HashSet::new(), error: None, plan: String::new() }
     }
 
     fn item(&mut self, item: &Members<'_>, kind: &str, tell: &mut dyn FnMut(AgentEvent)) {

@@ -99,7 +99,7 @@ impl Report {
         let what = format!("{}.options", agent.backend);
         let mut missing = Vec::new();
         let mut known = 0;
-        for page in agent.backend.help_pages() {
+        for page in agent.backend.spec().help_pages {
             let answer = match ask(agent, program, page.arguments)? {
                 Ok(answer) if answer.failure().is_none() => answer,
                 Ok(answer) => {
@@ -215,7 +215,7 @@ impl Report {
 fn ask(agent: &AgentCommand, program: &Path, arguments: &[&str]) -> Result<Result<probe::Response>> {
     let arguments = agent.launcher.arguments(arguments.iter().map(OsString::from).collect())?;
     let set = agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
-    let unset = agent.backend.removed_env().iter().map(OsString::from).collect();
+    let unset = agent.backend.spec().removed_env.iter().map(OsString::from).collect();
     match probe::ask(program, arguments, set, unset) {
         Err(error) if matches!(error.kind, ErrorKind::Interrupted(_)) => Err(error),
         answer => Ok(answer),

@@ -476,7 +476,7 @@ fn a_change_touches_what_it_is_about_and_nothing_else() {
             id: AgentSessionId::new("id").unwrap(),
             created_at: said.clone(),
             model: said.clone(),
-            effort: said.filter(|_| backend.has_effort()),
+            effort: said.filter(|_| backend.capabilities().effort),
         };
         let before = parts(&mapping.to_text());
         match change {

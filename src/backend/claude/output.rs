@@ -1,0 +1,220 @@
+//! What claude writes: one JSON answer, or a stream of events that ends in a result.
+
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+use super::events::Reader;
+use crate::backend::lines::Line;
+use crate::backend::output::{Failure, LineOutput, LineParser, OutputParser, TurnReport};
+use crate::backend::{AgentEvent, OutputMode};
+use crate::json::{self, Members};
+
+/// The most of an answer that is kept, since it is printed only at the end.
+const LONGEST_ANSWER: usize = 512 << 20;
+
+pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser> {
+    match mode {
+        OutputMode::Json => Box::<WholeAnswer>::default(),
+        OutputMode::Stream { .. } => Box::new(LineOutput::new(StreamParser::default(), events_from.map(Reader::new))),
+    }
+}
+
+/// The answer of `--output-format json`, which is parsed at the end.
+#[derive(Default)]
+struct WholeAnswer {
+    bytes: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl OutputParser for WholeAnswer {
+    fn feed(&mut self, chunk: &[u8], _emit: &mut dyn FnMut(AgentEvent)) {
+        if self.bytes.len() + chunk.len() > LONGEST_ANSWER {
+            self.is_too_long = true;
+        } else {
+            self.bytes.extend_from_slice(chunk);
+        }
+    }
+
+    fn end(&mut self, _emit: &mut dyn FnMut(AgentEvent)) {}
+
+    fn into_report(self: Box<Self>) -> TurnReport {
+        if self.is_too_long {
+            let malformed = Some(format!("it wrote more than {} MiB", LONGEST_ANSWER >> 20));
+            return TurnReport { malformed, ..TurnReport::default() };
+        }
+        parse_answer(self.bytes)
+    }
+}
+
+/// What the answer of `--output-format json` means: an object, or an array whose last element is the result.
+fn parse_answer(whole: Vec<u8>) -> TurnReport {
+    let account = find_result(&whole).unwrap_or_else(|malformed| TurnReport {
+        malformed: Some(malformed.to_owned()),
+        last_words: Some(String::from_utf8_lossy(&whole).trim().to_owned()).filter(|words| !words.is_empty()),
+        ..TurnReport::default()
+    });
+    TurnReport { whole, ..account }
+}
+
+fn find_result(whole: &[u8]) -> Result<TurnReport, &'static str> {
+    if whole.trim_ascii().is_empty() {
+        return Err("it wrote nothing to standard output");
+    }
+    let text = json::readable(whole);
+    let raw: &RawValue = serde_json::from_str(&text).map_err(|_| "its standard output is no JSON")?;
+    let last = if raw.get().starts_with('[') {
+        let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| "its standard output is no JSON")?;
+        elements.into_iter().next_back().ok_or("its standard output is an empty array")?
+    } else {
+        raw
+    };
+    let verdict = ResultEvent::of(last).ok_or("its standard output is no JSON object")?;
+    if raw.get().starts_with('[') && !verdict.is_result() {
+        return Err("its standard output is an array that does not end in a result");
+    }
+    Ok(verdict.into_report())
+}
+
+/// The last word of a turn. Every field may be missing or of another type in other releases.
+pub(super) struct ResultEvent<'a> {
+    members: Members<'a>,
+    raw: &'a RawValue,
+}
+
+impl<'a> ResultEvent<'a> {
+    /// The verdict in `raw`, which is one wherever it is an object.
+    pub(super) fn of(raw: &'a RawValue) -> Option<Self> {
+        Some(Self { members: serde_json::from_str(raw.get()).ok()?, raw })
+    }
+
+    pub(super) fn is_result(&self) -> bool {
+        self.members.text("type").as_deref() == Some("result")
+    }
+
+    fn session_id(&self) -> Option<String> {
+        self.members.text("session_id")
+    }
+
+    /// A failed call to the API has `is_error` true and still the subtype `success`; other failures have a subtype
+    /// that tells which.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let is_error = self.members.get("is_error").is_some_and(|raw| raw.get() == "true");
+        let subtype = self.members.text("subtype");
+        if !is_error && subtype.as_deref().is_none_or(|subtype| subtype == "success") {
+            return None;
+        }
+        let errors = self.members.get("errors").map(|raw| match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
+            Ok(errors) => errors.into_iter().map(words).collect::<Vec<_>>().join("; "),
+            Err(_) => words(raw),
+        });
+        let told = [self.members.get("result").map(words), errors, subtype];
+        Some(Failure { reason: told.into_iter().flatten().find(|words| !words.is_empty()) })
+    }
+
+    fn into_report(self) -> TurnReport {
+        TurnReport {
+            reported_id: self.session_id(),
+            failure: self.failure(),
+            verdict: Some(self.raw.to_owned()),
+            answer: self.members.get("result").filter(|raw| raw.get() != "null").map(words),
+            ..TurnReport::default()
+        }
+    }
+}
+
+/// A JSON value as words: a text as it is, nothing for null, anything else as claude wrote it.
+fn words(raw: &RawValue) -> String {
+    json::text(raw).unwrap_or_else(|| if raw.get() == "null" { String::new() } else { raw.get().to_owned() })
+}
+
+/// Finds the session ID and the result in `--output-format stream-json`.
+struct StreamParser {
+    first_id: Option<String>,
+    result: Option<TurnReport>,
+    id_key: memmem::Finder<'static>,
+    result_word: memmem::Finder<'static>,
+}
+
+impl Default for StreamParser {
+    fn default() -> Self {
+        let (id_key, result_word) = (memmem::Finder::new("\"session_id\""), memmem::Finder::new("\"result\""));
+        Self { first_id: None, result: None, id_key, result_word }
+    }
+}
+
+impl LineParser for StreamParser {
+    /// Takes one line. Only lines that may hold an ID that is still wanted, or the result, are parsed.
+    fn line(&mut self, line: Line<'_>) {
+        let wants_id = self.first_id.is_none() && self.id_key.find(line.bytes).is_some();
+        if !wants_id && self.result_word.find(line.bytes).is_none() {
+            return;
+        }
+        let text = json::readable(line.bytes);
+        let Ok(raw) = serde_json::from_str::<&RawValue>(&text) else {
+            return;
+        };
+        let Some(event) = ResultEvent::of(raw) else { return };
+        if self.first_id.is_none() {
+            self.first_id = event.session_id();
+        }
+        if event.is_result() {
+            self.result = Some(event.into_report());
+        }
+    }
+
+    fn into_report(self) -> TurnReport {
+        let report = self.result.unwrap_or_default();
+        TurnReport { reported_id: report.reported_id.or(self.first_id), ..report }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_tells_failure_in_claudes_words() {
+        let failed = |text: &str| parse_answer(text.as_bytes().to_vec()).failure.map(|failure| failure.reason);
+        assert_eq!(failed(r#"{"type":"result","subtype":"success","is_error":false,"result":"x"}"#), None);
+        assert_eq!(failed("{}"), None);
+        assert_eq!(
+            failed(r#"{"subtype":"success","is_error":true,"result":"no key"}"#),
+            Some(Some("no key".to_owned()))
+        );
+        assert_eq!(
+            failed(r#"{"subtype":"error_during_execution","is_error":false,"errors":["a",{"b":1}]}"#),
+            Some(Some("a; {\"b\":1}".to_owned()))
+        );
+        assert_eq!(failed(r#"{"subtype":"error_max_turns"}"#), Some(Some("error_max_turns".to_owned())));
+    }
+
+    #[test]
+    fn output_that_is_no_answer_is_told_apart() {
+        let malformed = |text: &str| parse_answer(text.as_bytes().to_vec()).malformed.is_some();
+        let cut = parse_answer(br#"{"result":"x\ud83d","is_error":true,"type":"a","type":"result"}"#.to_vec());
+        assert_eq!(cut.malformed, None);
+        assert!(cut.failure.unwrap().reason.unwrap().starts_with('x'));
+        for bad in ["", " \n", "hello", "{\"a\": 1", "[]", "[1]", "7", "[{\"type\":\"assistant\"}]", "{} {}"] {
+            assert!(malformed(bad), "{bad}");
+        }
+        let account = parse_answer(br#"[{"type":"system"},{"type":"result","result":"R","session_id":"i"}]"#.to_vec());
+        assert_eq!(
+            (account.malformed, account.answer, account.reported_id),
+            (None, Some("R".into()), Some("i".into()))
+        );
+    }
+
+    #[test]
+    fn a_stream_tells_the_id_of_its_result_before_that_of_its_beginning() {
+        let mut listener = StreamParser::default();
+        listener.line(Line { bytes: br#"{"type":"system","subtype":"init","session_id":"a"}"#, whole: true });
+        listener.line(Line { bytes: b"not JSON with \"result\"", whole: true });
+        listener.line(Line { bytes: br#"{"type":"user","session_id":"c","text":"\"result\""}"#, whole: true });
+        assert_eq!(listener.first_id.as_deref(), Some("a"));
+        listener
+            .line(Line { bytes: br#"{"is_error":true,"result":"why","session_id":"b","type":"result"}"#, whole: true });
+        let account = listener.into_report();
+        assert_eq!(account.reported_id.as_deref(), Some("b"));
+        assert_eq!(account.failure.unwrap().reason.as_deref(), Some("why"));
+    }
+}
