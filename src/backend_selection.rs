@@ -23,6 +23,11 @@ pub(crate) fn default_backend(program: &OsStr) -> Result<Option<Backend>> {
     Ok(Backend::ALL.into_iter().find(|backend| name.starts_with(&format!("{backend}-"))))
 }
 
+/// The names of several backends, as a sentence lists them.
+fn list(backends: &[Backend]) -> String {
+    backends.iter().map(|backend| backend.name()).collect::<Vec<_>>().join(" and ")
+}
+
 impl Context {
     /// The backend that option, environment, link or an option of one backend alone decides.
     pub(crate) fn selected_backend(&self) -> Result<Option<Backend>> {
@@ -85,9 +90,9 @@ impl Context {
             }
         }
         let decides = |candidates: Vec<Backend>| if let [only] = candidates[..] { Some(only) } else { None };
-        let either = "add --backend claude or --backend codex";
+        let either = format!("add {}", Backend::ALL.map(|backend| format!("--backend {backend}")).join(" or "));
         if holders.len() > 1 {
-            return Err(Error::usage("both claude and codex have a session of that name or id").with_hint(either));
+            return Err(Error::usage(format!("{} have a session of that name or ID", list(&holders))).with_hint(either));
         }
         let with_command = || {
             Backend::ALL.into_iter().filter(|backend| matches!(env::var(backend.spec().command_variable), Ok(Some(_))))
@@ -102,7 +107,7 @@ impl Context {
             .ok_or_else(|| {
                 let meant = subject.and_then(|subject| subject.name.as_ref());
                 let meant = meant.map(|name| self.meant_names(place, name)).unwrap_or_default();
-                Error::usage("nothing tells whether this call is for claude or codex")
+                Error::usage(format!("cannot tell which agent to use, {}", Backend::names()))
                     .with_hint(format!("{meant}{either}, or set {}", env::BACKEND))
             })
     }

@@ -51,7 +51,7 @@ pub(crate) fn backend() -> Result<Option<Backend>> {
     let Some(value) = var(BACKEND)? else { return Ok(None) };
     Backend::from_name(trim(&value)).map(Some).ok_or_else(|| {
         Error::usage(format!("{BACKEND} is '{}', which is no backend", trim(&value)))
-            .with_hint(format!("set {BACKEND} to claude or codex, or unset it"))
+            .with_hint(format!("set {BACKEND} to {}, or unset it", Backend::names()))
     })
 }
 

@@ -6,6 +6,7 @@
 mod claude;
 mod codex;
 mod condensed;
+pub(crate) mod echo;
 mod event;
 mod lines;
 mod output;
@@ -17,7 +18,9 @@ use std::path::Path;
 
 pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tokens, Tool};
 pub(crate) use self::output::{OutputParser, TurnReport};
-pub(crate) use self::spec::{Capabilities, FailedRun, JsonOutput, OnNewId, Retry, Setting, Spec, StderrLine};
+pub(crate) use self::spec::{
+    Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, Setting, Spec, StderrLine, UserDir,
+};
 use crate::session::AgentSessionId;
 
 /// The options that say how an agent is started.

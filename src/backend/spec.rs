@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::echo::EchoProtocol;
 use super::output::OutputParser;
 use super::{BackendArgs, Invocation, LaunchArgs, OutputMode};
 use crate::session::SessionName;
@@ -27,6 +28,12 @@ pub(crate) struct Spec {
     /// Where the agent keeps its sessions.
     pub home: Home,
     pub capabilities: Capabilities,
+    /// The skill by which agents use sessions of this one.
+    pub skill: SkillTexts,
+    /// Where this agent looks for skills.
+    pub skill_dirs: SkillDirs,
+    /// How the echo agent plays this agent.
+    pub echo: EchoProtocol,
     /// The pages of its help that name the options this program uses.
     pub help_pages: &'static [HelpPage],
     /// Options of this program that only this agent has, on the commands that have them.
@@ -78,6 +85,51 @@ impl Home {
         let home = variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from).or_else(account_home)?;
         Some(home.join(self.default_dir))
     }
+}
+
+/// The texts of a skill that are about one agent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SkillTexts {
+    /// The skill's name, which is also its directory's.
+    pub name: &'static str,
+    /// The agent's name in prose.
+    pub agent: &'static str,
+    /// The option of this program that takes a session ID, in the agent's words.
+    pub id_option: &'static str,
+    pub main: &'static str,
+    pub creation: &'static str,
+    pub invocation: &'static str,
+}
+
+/// Where an agent looks for skills.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SkillDirs {
+    /// The user's skills.
+    pub user: UserDir,
+    /// The skills of a project, below its root.
+    pub project: &'static str,
+    /// Further directories in which the agent looks, if it takes none of two skills that have one name.
+    pub duplicates: Option<DuplicateDirs>,
+}
+
+/// A directory of the user's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum UserDir {
+    /// In the agent's [`Home`].
+    Agent(&'static str),
+    /// In the user's home directory.
+    Home(&'static str),
+}
+
+/// Directories besides the usual ones in which an agent finds skills, beginning with those of the project.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DuplicateDirs {
+    /// Below every directory from the current one up to the project's root.
+    pub up_to_root: &'static str,
+    /// Below the project's root.
+    pub root: &'static str,
+    /// The user's.
+    pub user: &'static [UserDir],
 }
 
 /// What an agent can do.

@@ -1,9 +1,12 @@
 //! The command line of `skill`.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
+use crate::backend::Backend;
 use crate::skills::host::Scope;
 use crate::skills::{Reference, Skill as Which};
 
@@ -53,15 +56,27 @@ pub(crate) enum SkillAction {
     },
 }
 
-/// The programs that read skills.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// The programs that read skills: one, or all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SkillHosts {
-    /// Claude Code
-    Claude,
-    /// Codex CLI
-    Codex,
-    /// Both, there or not
+    One(Backend),
+    /// All, installed or not
     All,
+}
+
+impl ValueEnum for SkillHosts {
+    fn value_variants<'a>() -> &'a [Self] {
+        static VARIANTS: LazyLock<Vec<SkillHosts>> =
+            LazyLock::new(|| Backend::ALL.into_iter().map(SkillHosts::One).chain([SkillHosts::All]).collect());
+        &VARIANTS
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::One(backend) => Some(PossibleValue::new(backend.name()).help(backend.spec().skill.agent)),
+            Self::All => Some(PossibleValue::new("all").help("All, installed or not")),
+        }
+    }
 }
 
 /// Which skills, and where.

@@ -8,9 +8,9 @@ use crate::ui::json::JsonObject;
 use crate::ui::print_object;
 
 pub(super) fn run(context: &Context, options: &cli::DeleteAllSessions) -> Result<()> {
-    // a file that the caller named is removed whichever agent's it is
+    // a file that the caller named is removed whichever agent's it is, so any will do
     let backend = match context.selected_backend()? {
-        None if options.place.mapping_file.is_some() => Backend::Claude,
+        None if options.place.mapping_file.is_some() => Backend::ALL[0],
         _ => context.backend(&options.place, None)?,
     };
     cli::parse::refuse_call_options(backend, &options.ignored)?;

@@ -114,7 +114,7 @@ fn change(context: &Context, options: &SkillChange, verb: Operation) -> Result<(
             return Err(refused(target));
         }
     }
-    let mut changes = Changes { dry_run: options.dry_run, done: Vec::new(), twice: Vec::new(), shell: None };
+    let mut changes = Changes { dry_run: options.dry_run, done: Vec::new(), duplicates: Vec::new(), shell: None };
     for target in targets {
         let deed = Action::of(verb, &target.state);
         let kept = if options.dry_run { None } else { process::with_callers_umask(|| deed.perform(&target))? };
@@ -122,7 +122,7 @@ fn change(context: &Context, options: &SkillChange, verb: Operation) -> Result<(
     }
     drop(locks);
     if verb != Operation::Uninstall {
-        changes.twice = copies(changes.done.iter().map(|change| &change.target), &here);
+        changes.duplicates = Duplicates::find(changes.done.iter().map(|change| &change.target), &here);
     }
     if verb == Operation::Install && !options.dry_run {
         changes.shell = Some(login_shell::login_shell()?.tell());
@@ -142,7 +142,7 @@ struct Change {
 struct Changes {
     dry_run: bool,
     done: Vec<Change>,
-    twice: Vec<(Skill, Vec<PathBuf>)>,
+    duplicates: Vec<Duplicates>,
     /// What a login shell finds, and if that is not good, what to do.
     shell: Option<(String, Option<&'static str>)>,
 }
@@ -156,7 +156,7 @@ impl Changes {
         let object = JsonObject::new()
             .with("dry_run", self.dry_run)
             .with_list("skills", skills.collect())
-            .with_list("seen_twice", self.twice.iter().map(describe_twice).collect());
+            .with_list("seen_twice", self.duplicates.iter().map(Duplicates::describe).collect());
         let Some((message, hint)) = &self.shell else { return object };
         let shell =
             JsonObject::new().with("found", hint.is_none()).with("message", message.as_str()).with("hint", *hint);
@@ -181,8 +181,8 @@ impl Changes {
         if self.done.is_empty() {
             context.notes.note("no skill of this program is there");
         }
-        for copies in &self.twice {
-            context.notes.warning(&told_twice(copies));
+        for duplicates in &self.duplicates {
+            context.notes.warning(&duplicates.warning());
         }
         if let Some((message, Some(hint))) = &self.shell {
             context.notes.warning(&format!("{}; {hint}", login_shell(message)));
@@ -212,11 +212,11 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
     let here = paths::current_dir()?;
     let dirs = dirs(places, &here, &[Scope::User, Scope::Project], Wanted::All)?;
     let targets = targets(places, dirs, Wanted::All)?;
-    let twice = copies(targets.iter(), &here);
+    let duplicates = Duplicates::find(targets.iter(), &here);
     if places.json {
         let skills = targets.iter().map(Target::describe).collect();
-        let twice = twice.iter().map(describe_twice).collect();
-        return print_object(&JsonObject::new().with_list("skills", skills).with_list("seen_twice", twice));
+        let duplicates = duplicates.iter().map(Duplicates::describe).collect();
+        return print_object(&JsonObject::new().with_list("skills", skills).with_list("seen_twice", duplicates));
     }
     let mut columns: Vec<Column> = ["SKILL", "HOST", "SCOPE", "STATE"].map(Column::new).into();
     columns.push(Column::new("FOLDER").at_least(20).keeping_its_end());
@@ -227,8 +227,8 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
     }
     print(&table::draw(columns, stdio::terminal_width()))?;
-    for copies in &twice {
-        context.notes.warning(&told_twice(copies));
+    for duplicates in &duplicates {
+        context.notes.warning(&duplicates.warning());
     }
     Ok(())
 }
@@ -281,8 +281,7 @@ fn dirs(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Wanted) -> Res
         dirs.push((None, here.join(dir)));
     } else {
         let hosts = match options.agent {
-            Some(SkillHosts::Claude) => vec![Backend::Claude],
-            Some(SkillHosts::Codex) => vec![Backend::Codex],
+            Some(SkillHosts::One(host)) => vec![host],
             None if of == Wanted::Available => {
                 Backend::ALL.into_iter().filter(|host| host::is_available(*host, here)).collect()
             }
@@ -316,7 +315,7 @@ fn lock(dirs: &[Dir], notes: Notes) -> Result<Vec<Lock>> {
 /// The places in these directories that the options mean.
 fn targets(options: &SkillPlaces, dirs: Vec<Dir>, of: Wanted) -> Result<Vec<Target>> {
     let wanted = |skill: &Skill| options.skill.is_empty() || options.skill.contains(skill);
-    let skills: Vec<Skill> = Skill::ALL.into_iter().filter(wanted).collect();
+    let skills: Vec<Skill> = Skill::all().filter(wanted).collect();
     let mut targets = Vec::new();
     let mut seen = Vec::new();
     for (host, skills_dir) in dirs {
@@ -355,27 +354,37 @@ impl Target {
     }
 }
 
-/// Skills that codex sees more than once, with the directories.
-fn copies<'a>(targets: impl Iterator<Item = &'a Target>, here: &Path) -> Vec<(Skill, Vec<PathBuf>)> {
-    let mut skills: Vec<Skill> = Vec::new();
-    for target in targets.filter(|target| target.host.is_some_and(|(host, _)| host == Backend::Codex)) {
-        if !skills.contains(&target.place.skill) {
-            skills.push(target.place.skill);
+/// A skill that a host finds in several directories, and therefore takes none of.
+struct Duplicates {
+    host: Backend,
+    skill: Skill,
+    dirs: Vec<PathBuf>,
+}
+
+impl Duplicates {
+    /// Those of the skills in `targets`.
+    fn find<'a>(targets: impl Iterator<Item = &'a Target>, here: &Path) -> Vec<Self> {
+        let mut found: Vec<Self> = Vec::new();
+        for target in targets {
+            let (Some((host, _)), skill) = (target.host, target.place.skill) else { continue };
+            if !found.iter().any(|other| (other.host, other.skill) == (host, skill)) {
+                found.push(Self { host, skill, dirs: host::duplicate_skill_dirs(host, skill, here) });
+            }
         }
+        found.retain(|duplicates| duplicates.dirs.len() > 1);
+        found
     }
-    let copies = skills.into_iter().map(|skill| (skill, host::duplicate_skill_dirs(skill, here)));
-    copies.filter(|(_, dirs)| dirs.len() > 1).collect()
-}
 
-fn told_twice((skill, dirs): &(Skill, Vec<PathBuf>)) -> String {
-    let dirs: Vec<String> = dirs.iter().map(|dir| format!("'{}'", dir.display())).collect();
-    let (name, dirs) = (skill.name(), dirs.join(" and "));
-    format!("codex sees {name} more than once and then finds none of them: {dirs}; leave one")
-}
+    fn warning(&self) -> String {
+        let dirs: Vec<String> = self.dirs.iter().map(|dir| format!("'{}'", dir.display())).collect();
+        let (host, name, dirs) = (self.host, self.skill.name(), dirs.join(" and "));
+        format!("{host} finds {name} in several directories and therefore uses none: {dirs}; keep one")
+    }
 
-fn describe_twice((skill, dirs): &(Skill, Vec<PathBuf>)) -> JsonObject {
-    let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-    JsonObject::new().with("skill", skill.name()).with("folders", dirs)
+    fn describe(&self) -> JsonObject {
+        let dirs: Vec<String> = self.dirs.iter().map(|dir| dir.display().to_string()).collect();
+        JsonObject::new().with("skill", self.skill.name()).with("folders", dirs)
+    }
 }
 
 #[cfg(test)]
@@ -409,7 +418,7 @@ mod tests {
     fn texts() -> Vec<String> {
         use Reference::{Creation, Deletion, Invocation, Listing};
         let parts = [None, Some(Creation), Some(Invocation), Some(Listing), Some(Deletion)];
-        Skill::ALL.into_iter().flat_map(|skill| parts.map(|part| skill.text(part))).collect()
+        Skill::all().flat_map(|skill| parts.map(|part| skill.text(part))).collect()
     }
 
     #[test]

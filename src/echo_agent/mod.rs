@@ -8,13 +8,13 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use crate::backend::Backend;
+use crate::backend::echo::{EchoCall, EchoTurn};
 use crate::cli;
 use crate::digest;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::ui;
-use crate::ui::json::JsonObject;
 
 pub(crate) fn run(options: &cli::EchoAgent) -> Result<()> {
     let arguments: Vec<String> =
@@ -25,11 +25,22 @@ pub(crate) fn run(options: &cli::EchoAgent) -> Result<()> {
     if let Some(about) = about(backend, &arguments[1..]) {
         return ui::print(&about);
     }
-    let call = Call::parse(backend, &arguments[1..]);
+    let echo = &backend.spec().echo;
+    let call = (echo.parse)(&arguments[1..]);
     let sessions = Sessions::open()?;
-    match backend {
-        Backend::Claude => claude(&call, &sessions),
-        Backend::Codex => codex(&call, &sessions),
+    let id = sessions.of(&call)?;
+    let Some(number) = sessions.turn(&id) else {
+        return Err(Error::new(ErrorKind::Io, (echo.unknown_session)(&id)));
+    };
+    let answer = call.answer(number);
+    for event in (echo.events)(&call, EchoTurn { id: &id, number, answer: &answer }) {
+        ui::print(&(event.to_line() + "\n"))?;
+    }
+    match &call.answer_file {
+        Some(path) => fs::write(path, answer).map_err(|error| {
+            Error::new(ErrorKind::Io, format!("'{}' cannot be written", path.display())).with_io_cause(&error)
+        }),
+        None => Ok(()),
     }
 }
 
@@ -44,57 +55,8 @@ fn about(backend: Backend, arguments: &[String]) -> Option<String> {
     Some(format!("Options:\n  {}\n", page.options.join("\n  ")))
 }
 
-/// What the arguments ask for, read as the real programs read them.
-#[derive(Default)]
-struct Call {
-    session: Option<String>,
-    fork: bool,
-    prompt: Option<String>,
-    model: Option<String>,
-    effort: Option<String>,
-    role: Option<String>,
-    answer_file: Option<PathBuf>,
-    stream: bool,
-}
-
-impl Call {
-    fn parse(backend: Backend, arguments: &[String]) -> Self {
-        let mut call = Self::default();
-        let mut words = Vec::new();
-        let mut rest = arguments.iter();
-        while let Some(argument) = rest.next() {
-            let mut value = || rest.next().cloned();
-            match argument.as_str() {
-                "--resume" => call.session = value(),
-                "--fork-session" => call.fork = true,
-                "--model" => call.model = value(),
-                "--effort" => call.effort = value(),
-                "--append-system-prompt" => call.role = value(),
-                "--append-system-prompt-file" => call.role = value().and_then(|path| fs::read_to_string(path).ok()),
-                "--output-format" => call.stream = value().as_deref() == Some("stream-json"),
-                "-o" => call.answer_file = value().map(PathBuf::from),
-                "--config" | "--enable" | "--disable" | "--image" => drop(value()),
-                "--" => words.extend(rest.by_ref().cloned()),
-                flag if flag.starts_with("--") || flag == "-p" => {}
-                _ => words.push(argument.clone()),
-            }
-        }
-        let mut words = words.into_iter();
-        if backend == Backend::Codex {
-            words.next(); // exec
-            let mut next = words.next();
-            if let Some("resume" | "fork") = next.as_deref() {
-                call.fork = next.as_deref() == Some("fork");
-                call.session = words.next();
-                next = words.next();
-            }
-            call.prompt = next.filter(|prompt| prompt != "-");
-        } else {
-            call.prompt = words.next();
-        }
-        call
-    }
-
+/// The prompt of a call and the answer to it.
+impl EchoCall {
     /// The prompt, from standard input where no argument has it.
     fn prompt(&self) -> String {
         self.prompt.clone().unwrap_or_else(|| {
@@ -147,7 +109,7 @@ impl Sessions {
     }
 
     /// The session that a call is about: the one it names, one with the same turns, or a new one.
-    fn of(&self, call: &Call) -> Result<String> {
+    fn of(&self, call: &EchoCall) -> Result<String> {
         match &call.session {
             Some(id) => match self.file(id).filter(|_| call.fork) {
                 Some(file) => self.start(&fs::read(file).unwrap_or_default()),
@@ -169,52 +131,4 @@ impl Sessions {
 
 fn cannot_save(error: &std::io::Error) -> Error {
     Error::new(ErrorKind::Io, "the echo agent cannot save a session").with_io_cause(error)
-}
-
-fn claude(call: &Call, sessions: &Sessions) -> Result<()> {
-    let id = sessions.of(call)?;
-    let Some(turn) = sessions.turn(&id) else {
-        return Err(Error::new(ErrorKind::Io, format!("No conversation found with session ID: {id}")));
-    };
-    let answer = call.answer(turn);
-    if call.stream {
-        say(&JsonObject::new().with("type", "system").with("subtype", "init").with("session_id", id.as_str()))?;
-        let text = serde_json::json!([{ "type": "text", "text": answer }]);
-        let message = JsonObject::new().with("role", "assistant").with("content", text);
-        say(&JsonObject::new()
-            .with("type", "assistant")
-            .with_object("message", message)
-            .with("session_id", id.as_str()))?;
-    }
-    say(&JsonObject::new()
-        .with("type", "result")
-        .with("subtype", "success")
-        .with("is_error", false)
-        .with("num_turns", turn)
-        .with("result", answer)
-        .with("session_id", id))
-}
-
-fn codex(call: &Call, sessions: &Sessions) -> Result<()> {
-    let id = sessions.of(call)?;
-    let Some(turn) = sessions.turn(&id) else {
-        return Err(Error::new(ErrorKind::Io, format!("no rollout found for thread id {id}")));
-    };
-    let answer = call.answer(turn);
-    say(&JsonObject::new().with("type", "thread.started").with("thread_id", id))?;
-    say(&JsonObject::new().with("type", "turn.started"))?;
-    let item = JsonObject::new().with("id", "item_0").with("type", "agent_message").with("text", answer.as_str());
-    say(&JsonObject::new().with("type", "item.completed").with_object("item", item))?;
-    let usage = JsonObject::new().with("input_tokens", 0).with("output_tokens", 0);
-    say(&JsonObject::new().with("type", "turn.completed").with_object("usage", usage))?;
-    match &call.answer_file {
-        Some(path) => fs::write(path, answer).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("'{}' cannot be written", path.display())).with_io_cause(&error)
-        }),
-        None => Ok(()),
-    }
-}
-
-fn say(event: &JsonObject) -> Result<()> {
-    ui::print(&(event.to_line() + "\n"))
 }

@@ -4,7 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{MAIN_FILE, Skill, name_in};
-use crate::backend::Backend;
+use crate::agent::launcher;
+use crate::backend::{Backend, Home, UserDir};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -28,32 +29,27 @@ impl Scope {
 
 /// The directory in which `host` looks for skills of this scope. `here` is the current directory.
 pub(crate) fn skills_dir(host: Backend, scope: Scope, here: &Path) -> Result<PathBuf> {
-    Ok(match (host, scope) {
-        (Backend::Claude, Scope::User) => claude_home()?.join("skills"),
-        (Backend::Codex, Scope::User) => home()?.join(".agents").join("skills"),
-        (Backend::Claude, Scope::Project) => project_root(here).join(".claude").join("skills"),
-        (Backend::Codex, Scope::Project) => project_root(here).join(".agents").join("skills"),
-    })
+    let dirs = &host.spec().skill_dirs;
+    match scope {
+        Scope::User => user_dir(host, dirs.user),
+        Scope::Project => Ok(project_root(here).join(dirs.project)),
+    }
 }
 
 /// Whether the user seems to have this host: its program on PATH, or its directory at home.
 pub(crate) fn is_available(host: Backend, here: &Path) -> bool {
     let path = env::var_os("PATH");
-    let dir = match host {
-        Backend::Claude => claude_home(),
-        Backend::Codex => codex_home(),
-    };
-    crate::agent::launcher::find(host.name(), path.as_deref(), here).is_ok() || dir.is_ok_and(|dir| dir.is_dir())
+    launcher::find(host.name(), path.as_deref(), here).is_ok() || agent_home(host).is_ok_and(|dir| dir.is_dir())
 }
 
-/// Every directory in which codex, started in `here`, sees a skill of this name. Of more than one it takes none.
-pub(crate) fn duplicate_skill_dirs(skill: Skill, here: &Path) -> Vec<PathBuf> {
+/// Every directory in which `host`, started in `here`, finds a skill of this name, for a host that takes none of several.
+pub(crate) fn duplicate_skill_dirs(host: Backend, skill: Skill, here: &Path) -> Vec<PathBuf> {
+    let Some(dirs) = host.spec().skill_dirs.duplicates else { return Vec::new() };
     let root = project_root(here);
     let up = here.ancestors().take_while(|dir| dir.starts_with(root));
-    let mut places: Vec<PathBuf> = up.map(|dir| dir.join(".agents").join("skills")).collect();
-    places.push(root.join(".codex").join("skills"));
-    places.extend(home().map(|home| home.join(".agents").join("skills")));
-    places.extend(codex_home().map(|home| home.join("skills")));
+    let mut places: Vec<PathBuf> = up.map(|dir| dir.join(dirs.up_to_root)).collect();
+    places.push(root.join(dirs.root));
+    places.extend(dirs.user.iter().filter_map(|dir| user_dir(host, *dir).ok()));
     let mut seen = Vec::new();
     let mut copies = Vec::new();
     for place in places {
@@ -89,12 +85,17 @@ fn project_root(here: &Path) -> &Path {
     here.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(here)
 }
 
-fn claude_home() -> Result<PathBuf> {
-    env::var_os("CLAUDE_CONFIG_DIR").map_or_else(|| Ok(home()?.join(".claude")), |dir| Ok(PathBuf::from(dir)))
+fn user_dir(host: Backend, dir: UserDir) -> Result<PathBuf> {
+    Ok(match dir {
+        UserDir::Agent(below) => agent_home(host)?.join(below),
+        UserDir::Home(below) => home()?.join(below),
+    })
 }
 
-fn codex_home() -> Result<PathBuf> {
-    env::var_os("CODEX_HOME").map_or_else(|| Ok(home()?.join(".codex")), |dir| Ok(PathBuf::from(dir)))
+/// The directory in which an agent keeps what is its own.
+fn agent_home(host: Backend) -> Result<PathBuf> {
+    let Home { variable, default_dir } = host.spec().home;
+    env::var_os(variable).map_or_else(|| Ok(home()?.join(default_dir)), |dir| Ok(PathBuf::from(dir)))
 }
 
 fn home() -> Result<PathBuf> {

@@ -10,7 +10,10 @@ pub(crate) mod shim;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+use clap::builder::PossibleValue;
 
 use crate::backend::Backend;
 use crate::digest;
@@ -19,13 +22,19 @@ use crate::lock::{self, Key, Lock};
 use crate::paths;
 use crate::ui::Notes;
 
-/// A skill, by the agent whose sessions it is about. Either host can have both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Skill {
-    #[value(name = "claude-code-invoke-persist", alias = "claude")]
-    Claude,
-    #[value(name = "codex-cli-invoke-persist", alias = "codex")]
-    Codex,
+/// A skill, by the agent whose sessions it is about. Every host can have all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Skill(Backend);
+
+impl clap::ValueEnum for Skill {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Skill>> = LazyLock::new(|| Skill::all().collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()).alias(self.0.name()))
+    }
 }
 
 /// How long a call waits for another one that changes the same directory. A change takes milliseconds.
@@ -84,50 +93,38 @@ impl Reference {
 }
 
 impl Skill {
-    pub(crate) const ALL: [Self; 2] = [Self::Claude, Self::Codex];
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Backend::ALL.into_iter().map(Self)
+    }
 
     /// Its name, which is also its directory's.
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Claude => "claude-code-invoke-persist",
-            Self::Codex => "codex-cli-invoke-persist",
-        }
+        self.0.spec().skill.name
     }
 
     fn backend(self) -> Backend {
-        match self {
-            Self::Claude => Backend::Claude,
-            Self::Codex => Backend::Codex,
-        }
+        self.0
     }
 
     /// One of its texts: a reference, or `SKILL.md` itself.
     pub(crate) fn text(self, reference: Option<Reference>) -> String {
-        use Reference::{Creation, Deletion, Invocation, Listing};
-        let text = match (self, reference) {
-            (Self::Claude, None) => include_str!("claude-code-invoke-persist/SKILL.md"),
-            (Self::Codex, None) => include_str!("codex-cli-invoke-persist/SKILL.md"),
-            (Self::Claude, Some(Creation)) => include_str!("claude-code-invoke-persist/references/creation.md"),
-            (Self::Codex, Some(Creation)) => include_str!("codex-cli-invoke-persist/references/creation.md"),
-            (Self::Claude, Some(Invocation)) => include_str!("claude-code-invoke-persist/references/invocation.md"),
-            (Self::Codex, Some(Invocation)) => include_str!("codex-cli-invoke-persist/references/invocation.md"),
-            (_, Some(Listing)) => include_str!("common/listing.md"),
-            (_, Some(Deletion)) => include_str!("common/deletion.md"),
-        };
-        self.fill(text)
+        let own = &self.0.spec().skill;
+        self.fill(match reference {
+            None => own.main,
+            Some(Reference::Creation) => own.creation,
+            Some(Reference::Invocation) => own.invocation,
+            Some(Reference::Listing) => include_str!("common/listing.md"),
+            Some(Reference::Deletion) => include_str!("common/deletion.md"),
+        })
     }
 
-    /// A text that both skills share, with this one's words in it.
+    /// A text that the skills share, with the words of this one in it.
     fn fill(self, text: &str) -> String {
-        let (agent, id_option) = match self {
-            Self::Claude => ("Claude Code", "--session-id"),
-            Self::Codex => ("Codex", "--thread-id"),
-        };
-        let backend = self.backend();
+        let spec = self.0.spec();
         let text = text.replace("{outcomes}\n", include_str!("common/outcomes.md"));
         let text = text.replace("{sandbox}\n", include_str!("common/sandbox.md"));
-        let text = text.replace("{Agent}", agent).replace("{id_option}", id_option);
-        text.replace("{backend}", backend.name()).replace("{id_key}", backend.id_key())
+        let text = text.replace("{Agent}", spec.skill.agent).replace("{id_option}", spec.skill.id_option);
+        text.replace("{backend}", spec.name).replace("{id_key}", spec.id_key)
     }
 
     /// All its files as they are installed, with the release and the digest by which they are known again.
@@ -213,7 +210,7 @@ mod tests {
     /// agentskills.io/specification, and what the hosts add to it.
     #[test]
     fn the_rules_of_the_format_hold() {
-        for skill in Skill::ALL {
+        for skill in Skill::all() {
             let main = main_text(skill);
             let front = front(&main);
             let value = |key: &str| front.iter().find(|(name, _)| *name == key).unwrap().1;
@@ -240,7 +237,7 @@ mod tests {
 
     #[test]
     fn every_file_is_plain_text() {
-        for skill in Skill::ALL {
+        for skill in Skill::all() {
             for (path, content) in skill.files() {
                 let text = String::from_utf8(content).unwrap();
                 assert!(!text.starts_with('\u{feff}') && !text.contains('\r'), "{path}");
@@ -261,7 +258,7 @@ mod tests {
 
     #[test]
     fn references_exist_and_are_named() {
-        for skill in Skill::ALL {
+        for skill in Skill::all() {
             let (main, files) = (main_text(skill), skill.files());
             for reference in Reference::ALL {
                 assert!(main.contains(reference.file()) && files.contains_key(reference.file()));
@@ -275,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_digest_tells_whether_anything_changed() {
-        for skill in Skill::ALL {
+        for skill in Skill::all() {
             let files = skill.files();
             let stamp = Stamp::of(&files[MAIN_FILE]).unwrap();
             assert_eq!((stamp.version.as_str(), &stamp.digest), (env!("CARGO_PKG_VERSION"), &digest_of(&files)));

@@ -90,7 +90,7 @@ impl Original {
 
     /// Puts the stand-in for `backend` in the script's place and keeps the script beside it. `None`: its text tells.
     pub(crate) fn replace(&self, backend: Option<Backend>) -> Result<Done> {
-        let skill = |backend| Skill::ALL.into_iter().find(|skill| skill.backend() == backend);
+        let skill = |backend| Skill::all().find(|skill| skill.backend() == backend);
         if self.is_ours() {
             let says = |backend| memchr::memmem::find(&self.content, format!("\"{backend}\"").as_bytes()).is_some();
             if backend.is_none_or(says) {

@@ -1,6 +1,7 @@
 //! Claude Code: the program `claude`, tried with 2.1.329.
 
 mod args;
+mod echo;
 mod events;
 mod output;
 
@@ -8,7 +9,9 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 pub(crate) use self::args::ClaudeLaunchArgs;
-use super::spec::{Capabilities, HelpPage, Home, JsonOutput, OnNewId, Retry, Spec, StderrLine};
+use super::spec::{
+    Capabilities, HelpPage, Home, JsonOutput, OnNewId, Retry, SkillDirs, SkillTexts, Spec, StderrLine, UserDir,
+};
 use super::{Arguments, Invocation, OutputMode, PromptChannel, Role, SessionMode};
 use crate::session::SessionName;
 
@@ -33,6 +36,16 @@ pub(super) static SPEC: Spec = Spec {
         on_new_id: OnNewId::Follow,
         delete_ignores_call_options: true,
     },
+    skill: SkillTexts {
+        name: "claude-code-invoke-persist",
+        agent: "Claude Code",
+        id_option: "--session-id",
+        main: include_str!("skill/SKILL.md"),
+        creation: include_str!("skill/references/creation.md"),
+        invocation: include_str!("skill/references/invocation.md"),
+    },
+    skill_dirs: SkillDirs { user: UserDir::Agent("skills"), project: ".claude/skills", duplicates: None },
+    echo: echo::PROTOCOL,
     help_pages: HELP_PAGES,
     owns_option: args::owns_option,
     original_options: args::original_options,

@@ -1,6 +1,7 @@
 //! Codex CLI: the program `codex`, tried with 0.169.0.
 
 mod args;
+mod echo;
 mod events;
 mod output;
 mod quirks;
@@ -9,7 +10,9 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 pub(crate) use self::args::{CodexArgs, CodexLaunchArgs};
-use super::spec::{Capabilities, HelpPage, Home, JsonOutput, OnNewId, Spec};
+use super::spec::{
+    Capabilities, DuplicateDirs, HelpPage, Home, JsonOutput, OnNewId, SkillDirs, SkillTexts, Spec, UserDir,
+};
 use super::{Arguments, Invocation, PromptChannel, SessionMode};
 use crate::session::{SessionName, trim};
 
@@ -33,6 +36,24 @@ pub(super) static SPEC: Spec = Spec {
         on_new_id: OnNewId::Lost,
         delete_ignores_call_options: false,
     },
+    skill: SkillTexts {
+        name: "codex-cli-invoke-persist",
+        agent: "Codex",
+        id_option: "--thread-id",
+        main: include_str!("skill/SKILL.md"),
+        creation: include_str!("skill/references/creation.md"),
+        invocation: include_str!("skill/references/invocation.md"),
+    },
+    skill_dirs: SkillDirs {
+        user: UserDir::Home(".agents/skills"),
+        project: ".agents/skills",
+        duplicates: Some(DuplicateDirs {
+            up_to_root: ".agents/skills",
+            root: ".codex/skills",
+            user: &[UserDir::Home(".agents/skills"), UserDir::Agent("skills")],
+        }),
+    },
+    echo: echo::PROTOCOL,
     help_pages: HELP_PAGES,
     owns_option: args::owns_option,
     original_options: args::original_options,
