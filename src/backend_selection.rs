@@ -3,24 +3,33 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::agent::launcher;
 use crate::backend::Backend;
 use crate::cli;
 use crate::context::Context;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::paths;
-use crate::session::SessionName;
+use crate::session::{SessionName, trim};
 use crate::sessions::selector::SessionSelector;
 use crate::sessions::suggest::{did_you_mean, similar_names};
 
 /// What the environment says, and then the name this program was started under: a link `claude-sessions` is for claude.
 pub(crate) fn default_backend(program: &OsStr) -> Result<Option<Backend>> {
-    if let Some(backend) = env::backend()? {
+    if let Some(backend) = backend_in_environment()? {
         return Ok(Some(backend));
     }
     let name = Path::new(program).file_name().and_then(OsStr::to_str).unwrap_or_default();
     Ok(Backend::ALL.into_iter().find(|backend| name.starts_with(&format!("{backend}-"))))
+}
+
+/// The backend that `INVOKE_PERSIST_BACKEND` names.
+fn backend_in_environment() -> Result<Option<Backend>> {
+    let name = env::BACKEND;
+    let Some(value) = env::var(name)? else { return Ok(None) };
+    Backend::from_name(trim(&value)).map(Some).ok_or_else(|| {
+        Error::usage(format!("{name} is '{}', which is not a backend", trim(&value)))
+            .with_hint(format!("set {name} to {}, or unset it", Backend::names()))
+    })
 }
 
 /// The names of several backends, as a sentence lists them.
@@ -99,8 +108,11 @@ impl Context {
         };
         let path = env::var_os("PATH");
         let dir = paths::current_dir().unwrap_or_default();
-        let on_path =
-            || Backend::ALL.into_iter().filter(|backend| launcher::find(backend.name(), path.as_deref(), &dir).is_ok());
+        let on_path = || {
+            Backend::ALL
+                .into_iter()
+                .filter(|backend| paths::find_program(backend.name(), path.as_deref(), &dir).is_ok())
+        };
         decides(holders)
             .or_else(|| decides(with_command().collect()))
             .or_else(|| decides(on_path().collect()))

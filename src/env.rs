@@ -4,7 +4,6 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::session::trim;
 
@@ -44,15 +43,6 @@ pub(crate) fn var(name: &str) -> Result<Option<String>> {
 /// The variable's value as the system has it, `None` where it is unset or empty.
 pub(crate) fn var_os(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
-}
-
-/// `INVOKE_PERSIST_BACKEND`.
-pub(crate) fn backend() -> Result<Option<Backend>> {
-    let Some(value) = var(BACKEND)? else { return Ok(None) };
-    Backend::from_name(trim(&value)).map(Some).ok_or_else(|| {
-        Error::usage(format!("{BACKEND} is '{}', which is no backend", trim(&value)))
-            .with_hint(format!("set {BACKEND} to {}, or unset it", Backend::names()))
-    })
 }
 
 /// Directories that may be the temp directory, best first (contract section 3).

@@ -7,9 +7,6 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use crate::session::AgentSessionId;
-use crate::ui::json::{JsonObject, to_line};
-use crate::ui::stdio;
-use crate::ui::terminal::escape_control;
 
 /// Whether errors are told to people or to programs (`--error-format`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -106,19 +103,19 @@ impl ErrorKind {
 #[derive(Debug)]
 pub(crate) struct Error {
     pub kind: ErrorKind,
-    message: String,
-    causes: Vec<String>,
-    hint: Option<String>,
-    turn: Box<Turn>,
+    pub message: String,
+    pub causes: Vec<String>,
+    pub hint: Option<String>,
+    pub turn: Box<FailedTurn>,
 }
 
 /// What is known of the turn that failed.
 #[derive(Debug, Default)]
-struct Turn {
-    started: bool,
-    agent_exit_status: Option<i32>,
-    session_id: Option<AgentSessionId>,
-    verdict: Option<Box<RawValue>>,
+pub(crate) struct FailedTurn {
+    pub started: bool,
+    pub agent_exit_status: Option<i32>,
+    pub session_id: Option<AgentSessionId>,
+    pub verdict: Option<Box<RawValue>>,
 }
 
 /// The result of everything that can end a call.
@@ -192,41 +189,7 @@ impl Error {
             sentence.push_str(": ");
             sentence.push_str(cause);
         }
-        escape_control(&sentence)
-    }
-
-    /// The hint.
-    pub(crate) fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
-    }
-
-    /// Tells standard error. There is nobody to tell where that is closed.
-    pub(crate) fn report(&self, format: ErrorFormat) {
-        let text = match format {
-            ErrorFormat::Text => self.to_text(),
-            ErrorFormat::Json => self.to_json(),
-        };
-        stdio::write_stderr(&text);
-    }
-
-    fn to_text(&self) -> String {
-        let line = |what: &str, text: &String| format!("{what}: {}\n", escape_control(text));
-        let causes = self.causes.iter().map(|cause| line("caused by", cause));
-        let hint = self.hint.iter().map(|hint| line("hint", hint));
-        std::iter::once(line("error", &self.message)).chain(causes).chain(hint).collect()
-    }
-
-    fn to_json(&self) -> String {
-        let error = JsonObject::new()
-            .with("kind", self.kind.name())
-            .with("message", self.to_single_line())
-            .with("hint", self.hint.as_deref().map(escape_control))
-            .with("exit_code", self.kind.exit_status())
-            .with("agent_exit_code", self.turn.agent_exit_status)
-            .with("session_id", self.turn.session_id.as_ref().map(AgentSessionId::as_str))
-            .with("turn_started", self.turn.started)
-            .with_raw("agent", self.turn.verdict.as_deref());
-        format!("{}\n", to_line(&JsonObject::new().with_object("error", error)))
+        sentence
     }
 }
 
@@ -236,27 +199,5 @@ pub(crate) fn io_message(error: &std::io::Error) -> String {
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
         None => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_names_the_thing_the_cause_and_the_way_out() {
-        let error = Error::usage("cannot read\nx").caused_by("gone").with_hint("look");
-        assert_eq!(error.to_text(), "error: cannot read\\nx\ncaused by: gone\nhint: look\n");
-    }
-
-    #[test]
-    fn json_has_every_key_on_one_line() {
-        let error = Error::new(ErrorKind::Interrupted(15), "stopped").caused_by("by hand").turn_started();
-        assert_eq!(
-            error.to_json(),
-            "{\"error\": {\"kind\": \"interrupted\", \"message\": \"stopped: by hand\", \"hint\": null, \
-             \"exit_code\": 143, \"agent_exit_code\": null, \"session_id\": null, \"turn_started\": true, \
-             \"agent\": null}}\n"
-        );
     }
 }

@@ -13,6 +13,7 @@ mod env;
 mod error;
 mod input;
 mod json;
+mod late_signal;
 mod lock;
 mod paths;
 mod process;
@@ -39,9 +40,9 @@ use ui::Notes;
 fn main() {
     let started = Instant::now();
     let (format, outcome) = run(started);
-    process::release_signals();
+    late_signal::release();
     let kind = outcome.err().map(|error| {
-        error.report(format);
+        ui::report::report(&error, format);
         error.kind
     });
     ui::stdio::finish_stderr(matches!(kind, Some(ErrorKind::Interrupted(_))));

@@ -2,6 +2,7 @@
 //! same file.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -214,4 +215,27 @@ fn follow(path: &Path, read_link: impl Fn(&Path) -> io::Result<Option<PathBuf>>)
         }
     }
     Ok(resolved)
+}
+
+/// Finds `program` in the directories of `path` (a value of `PATH`), or as a path below `dir`.
+pub(crate) fn find_program(program: &str, path: Option<&OsStr>, dir: &Path) -> Result<PathBuf> {
+    if let Ok(found) = which::which_in(program, path, dir) {
+        return Ok(dir.join(found)); // absolute even where PATH has a relative directory: the agent may start elsewhere
+    }
+    let candidates: Vec<PathBuf> = if Path::new(program).components().count() > 1 {
+        vec![dir.join(program)]
+    } else {
+        path.map(|path| env::split_paths(path).map(|dir| dir.join(program)).collect()).unwrap_or_default()
+    };
+    if let Some(there) = candidates.iter().find(|candidate| candidate.is_file()) {
+        return Err(Error::new(ErrorKind::AgentNotExecutable, format!("'{}' cannot be executed", there.display()))
+            .caused_by("the file is not marked as a program")
+            .with_hint("make it executable, or name another command"));
+    }
+    let not_found = Error::new(ErrorKind::AgentNotFound, format!("the agent's program '{program}' was not found"));
+    Err(if let Some(dir) = candidates.iter().find(|candidate| candidates.len() == 1 && candidate.is_dir()) {
+        not_found.caused_by(format!("'{}' is a directory", dir.display()))
+    } else {
+        not_found
+    })
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::env_file::variables;
-use super::launcher::{self, Launcher, ShellKind};
+use super::launcher::{Launcher, ShellKind};
 use crate::backend::{Backend, LaunchArgs, Setting};
 use crate::cli;
 use crate::env as environment;
@@ -50,7 +50,7 @@ impl AgentCommand {
     pub(crate) fn program(&self, elsewhere: Option<&Path>) -> Result<PathBuf> {
         let name = self.launcher.name();
         let dir = paths::current_dir().or_else(|error| elsewhere.map(Path::to_owned).ok_or(error))?;
-        launcher::find(name, Some(&self.variable("PATH").unwrap_or_else(|| DEFAULT_PATH.into())), &dir).map_err(
+        paths::find_program(name, Some(&self.variable("PATH").unwrap_or_else(|| DEFAULT_PATH.into())), &dir).map_err(
             |error| {
                 if error.kind == ErrorKind::AgentNotExecutable {
                     return error; // it says what to do

@@ -1,12 +1,11 @@
 //! From what the caller calls the agent (a program, a wrapper with arguments, a shell function) to the program and
 //! arguments that are started. Starts nothing itself.
 
-use std::env;
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 
 use super::shlex::split;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// How the agent is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,29 +177,6 @@ fn is_powershell_quote(c: char) -> bool {
     matches!(c, '\'' | '\u{2018}'..='\u{201b}')
 }
 
-/// Finds `program` in the directories of `path` (a value of `PATH`), or as a path below `dir`.
-pub(crate) fn find(program: &str, path: Option<&OsStr>, dir: &Path) -> Result<PathBuf> {
-    if let Ok(found) = which::which_in(program, path, dir) {
-        return Ok(dir.join(found)); // absolute even where PATH has a relative directory: the agent may start elsewhere
-    }
-    let candidates: Vec<PathBuf> = if Path::new(program).components().count() > 1 {
-        vec![dir.join(program)]
-    } else {
-        path.map(|path| env::split_paths(path).map(|dir| dir.join(program)).collect()).unwrap_or_default()
-    };
-    if let Some(there) = candidates.iter().find(|candidate| candidate.is_file()) {
-        return Err(Error::new(ErrorKind::AgentNotExecutable, format!("'{}' cannot be executed", there.display()))
-            .caused_by("the file is not marked as a program")
-            .with_hint("make it executable, or name another command"));
-    }
-    let not_found = Error::new(ErrorKind::AgentNotFound, format!("the agent's program '{program}' was not found"));
-    Err(if let Some(dir) = candidates.iter().find(|candidate| candidates.len() == 1 && candidate.is_dir()) {
-        not_found.caused_by(format!("'{}' is a directory", dir.display()))
-    } else {
-        not_found
-    })
-}
-
 /// Whether `text` can be an argument of `program`. Windows runs batch files, as npm's launchers are, by its command
 /// interpreter: that takes no argument of more than one line, and reads these characters in a way of its own however they
 /// are quoted.
@@ -214,6 +190,7 @@ pub(crate) fn takes(program: &Path, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     /// Pairs recorded from Python 3.11's `shlex.split`.
     #[test]

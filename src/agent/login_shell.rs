@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::launcher;
 use super::probe::{PROGRAM, ask};
 use crate::error::{ErrorKind, Result};
+use crate::paths;
 use crate::process::End;
 
 /// What somebody finds who calls this program by its name.
@@ -46,7 +46,7 @@ impl LookupResult {
 #[cfg(unix)]
 pub(crate) fn login_shell() -> Result<LookupResult> {
     let path = std::env::var_os("PATH");
-    let Ok(bash) = launcher::find("bash", path.as_deref(), Path::new("/")) else {
+    let Ok(bash) = paths::find_program("bash", path.as_deref(), Path::new("/")) else {
         return Ok(LookupResult::Unknown("there is no bash on PATH".to_owned()));
     };
     let question = format!("command -v {PROGRAM}");
@@ -67,7 +67,7 @@ pub(crate) fn login_shell() -> Result<LookupResult> {
 #[expect(clippy::unnecessary_wraps, reason = "on Unix a shell is asked")]
 pub(crate) fn login_shell() -> Result<LookupResult> {
     let path = std::env::var_os("PATH");
-    Ok(launcher::find(PROGRAM, path.as_deref(), Path::new(".")).map_or(LookupResult::Nothing, same_or_another))
+    Ok(paths::find_program(PROGRAM, path.as_deref(), Path::new(".")).map_or(LookupResult::Nothing, same_or_another))
 }
 
 fn same_or_another(path: PathBuf) -> LookupResult {

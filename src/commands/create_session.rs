@@ -74,7 +74,7 @@ impl Creation<'_> {
 
     fn start(&self) -> Result<()> {
         let role = prompt::role(self.options.role_definition_md.as_deref(), self.call.deadline)?;
-        let _name = lock_name(&self.store, &self.name, &self.call, true)?;
+        let _name = lock_name(&self.store, &self.name, true)?;
         self.store.prepare()?;
         let mapping =
             if self.options.if_exists == IfExists::Overwrite { None } else { self.store.read().ok().flatten() };

@@ -36,9 +36,9 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let request = if call.stdin { request.with_stdin(call.deadline)? } else { request };
 
     let wait = options.if_busy == IfBusy::Wait;
-    let _name = lock_name(&store, &to, &call, wait)?;
+    let _name = lock_name(&store, &to, wait)?;
     // a turn that is under way would be in the fork by half
-    let (history, _held) = lock_session(&store, &subject, &call, context.notes, wait)?;
+    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), context.notes, wait)?;
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
     let caller = TurnRunner::new(&call, context.notes)?;

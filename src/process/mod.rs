@@ -24,12 +24,12 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::process::{self, Stdio};
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use streams::{Feeder, Stream};
 
+use crate::late_signal;
 use crate::ui::stdio;
 
 /// From the first signal to the kill.
@@ -58,31 +58,9 @@ pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
     platform::with_callers_umask(work)
 }
 
-/// The first signal that came after a turn was done; 0 if none did, [`USUAL`] if signals have their usual meaning.
-static LATE_SIGNAL: AtomicI32 = AtomicI32::new(USUAL);
-
-/// Signals have their usual meaning.
-const USUAL: i32 = -1;
-
-/// Whether the next signal is kept for [`late_signal`].
-pub(crate) fn catches_signals() -> bool {
-    LATE_SIGNAL.load(Ordering::SeqCst) != USUAL
-}
-
-/// The first signal that came after a turn was done (see [`Runner::turn_is_done`]). The answer is still to be printed
-/// then and the session to be saved, so that signal ends nothing. A second one ends the program immediately.
-pub(crate) fn late_signal() -> Option<i32> {
-    Some(LATE_SIGNAL.load(Ordering::SeqCst)).filter(|signal| *signal > 0)
-}
-
-/// Gives signals their usual meaning back: what is left to do may be cut off.
-pub(crate) fn release_signals() {
-    LATE_SIGNAL.store(USUAL, Ordering::SeqCst);
-}
-
 /// Receives a signal that came while there was no agent to hand it to.
 fn signalled_late(signal: i32) {
-    if LATE_SIGNAL.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+    if !late_signal::receive(signal) {
         platform::raise_default(signal);
     }
 }
@@ -176,10 +154,10 @@ impl Runner {
         Ok(Self { events, sender, deadline })
     }
 
-    /// Keeps the first signal from here on for [`late_signal`]: what the turn gave must not be lost.
+    /// Keeps the first signal from here on ([`late_signal`]): what the turn gave must not be lost.
     #[expect(clippy::unused_self, reason = "only who runs agents has turns to keep")]
     pub(crate) fn turn_is_done(&self) {
-        LATE_SIGNAL.store(0, Ordering::SeqCst);
+        late_signal::hold();
     }
 
     /// Waits for `pause` unless a signal or the deadline comes first.

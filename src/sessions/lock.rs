@@ -8,23 +8,22 @@ use super::selector::SessionSelector;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{self, Busy, Key, Lock};
-use crate::session::SessionName;
+use crate::session::{AgentSessionId, SessionName};
 use crate::store::Store;
-use crate::turn::options::TurnOptions;
 use crate::ui::Notes;
 
 /// Holds a name while it is being created, so that several calls that want it make one session.
-pub(crate) fn lock_name(store: &Store, name: &SessionName, call: &TurnOptions, wait: bool) -> Result<Lock> {
+pub(crate) fn lock_name(store: &Store, name: &SessionName, wait: bool) -> Result<Lock> {
     let key = store.name_key(name);
     let what = format!("the name '{name}'");
-    hold(&key, &what, call, store.notes, wait)
+    hold(&key, &what, store.deadline, store.notes, wait)
 }
 
 /// The session that `subject` means, held. While we waited for it another turn may have changed what the name means.
 pub(crate) fn lock_session(
     store: &Store,
     subject: &SessionSelector,
-    call: &TurnOptions,
+    session_key: impl Fn(&AgentSessionId) -> Key,
     notes: Notes,
     wait: bool,
 ) -> Result<(Resolved, Lock)> {
@@ -32,9 +31,9 @@ pub(crate) fn lock_session(
     let quiet = store.with_notes(Notes { quiet: true });
     loop {
         let resolved = look_up(&quiet, subject)?;
-        let key = call.session_key(&resolved.id);
+        let key = session_key(&resolved.id);
         let what = format!("the session {}", resolved.id);
-        let held = hold(&key, &what, call, notes, wait);
+        let held = hold(&key, &what, store.deadline, notes, wait);
         let held = held.map_err(|error| error.session_id(Some(resolved.id.clone())))?;
         let again = look_up(&quiet, subject)?;
         if again.id == resolved.id {
@@ -44,13 +43,13 @@ pub(crate) fn lock_session(
 }
 
 /// Takes a lock, waiting for it unless `wait` is false, or waiting would never end.
-fn hold(key: &Key, what: &str, call: &TurnOptions, notes: Notes, wait: bool) -> Result<Lock> {
+fn hold(key: &Key, what: &str, deadline: Option<Instant>, notes: Notes, wait: bool) -> Result<Lock> {
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Io, format!("{what} cannot be locked"))
             .with_io_cause(&error)
             .with_hint(format!("set {} to a directory that you can write to", env::DIR))
     };
-    let limit = if wait { call.deadline } else { Some(Instant::now()) };
+    let limit = if wait { deadline } else { Some(Instant::now()) };
     let above = env::var(env::HELD_LOCKS)?.unwrap_or_default();
     lock::make_shared();
     let waited = Lock::wait_in_turn(key, limit, &above, |holder| notes.note(&lock::waiting_for(what, holder)));

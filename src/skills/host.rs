@@ -4,10 +4,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{MAIN_FILE, Skill, name_in};
-use crate::agent::launcher;
 use crate::backend::{Backend, Home, UserDir};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::paths;
 
 /// For whom a skill is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -39,7 +39,7 @@ pub(crate) fn skills_dir(host: Backend, scope: Scope, here: &Path) -> Result<Pat
 /// Whether the user seems to have this host: its program on PATH, or its directory at home.
 pub(crate) fn is_available(host: Backend, here: &Path) -> bool {
     let path = env::var_os("PATH");
-    launcher::find(host.name(), path.as_deref(), here).is_ok() || agent_home(host).is_ok_and(|dir| dir.is_dir())
+    paths::find_program(host.name(), path.as_deref(), here).is_ok() || agent_home(host).is_ok_and(|dir| dir.is_dir())
 }
 
 /// Every directory in which `host`, started in `here`, finds a skill of this name, for a host that takes none of several.

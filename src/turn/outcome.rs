@@ -7,7 +7,8 @@ use super::request::TurnRequest;
 use super::runner::TurnRunner;
 use crate::backend::{Backend, SessionMode, StderrLine, TurnReport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::{self, End};
+use crate::late_signal;
+use crate::process::End;
 use crate::session::AgentSessionId;
 
 /// What the system says of a file that is no program (`ENOEXEC`; on Windows `ERROR_BAD_EXE_FORMAT`).
@@ -201,7 +202,7 @@ impl TurnRunner<'_> {
 
 /// The end of a call whose turn in the session `id` is done: what printing gave, unless a signal came meanwhile.
 pub(crate) fn finished(printed: Result<()>, id: &AgentSessionId) -> Result<()> {
-    let Some(signal) = process::late_signal() else { return printed.map_err(|error| error.after_turn(id)) };
+    let Some(signal) = late_signal::get() else { return printed.map_err(|error| error.after_turn(id)) };
     let answer = if printed.is_ok() { "its answer is printed" } else { "its answer was not read" };
     Err(Error::new(ErrorKind::Interrupted(signal), format!("signal {signal} came after the turn was done; {answer}"))
         .with_hint("do not send the prompt again: the session has it in its history")

@@ -105,7 +105,7 @@ impl Resuming {
             {
                 return Ok(created);
             }
-            match lock_session(&self.store, &self.subject, &self.call, self.notes, self.wait) {
+            match lock_session(&self.store, &self.subject, |id| self.call.session_key(id), self.notes, self.wait) {
                 // the name went while this call waited
                 Err(error) if error.kind == ErrorKind::SessionNotFound && missing.is_some() => {}
                 held => break held?,
@@ -158,7 +158,7 @@ impl Resuming {
         if look_up_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }
-        let _name = lock_name(&self.store, name, &self.call, self.wait)?;
+        let _name = lock_name(&self.store, name, self.wait)?;
         if look_up_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod json;
 pub(crate) mod output_file;
+pub(crate) mod report;
 pub(crate) mod spinner;
 pub(crate) mod stdio;
 pub(crate) mod table;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process;
+use crate::late_signal;
 
 /// When writing to standard output has to be over.
 static DEADLINE: OnceLock<Instant> = OnceLock::new();
@@ -66,7 +66,7 @@ pub(crate) fn set_deadline(deadline: Instant) {
 /// came since the turn ended.
 pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = stdout()?;
-    if DEADLINE.get().is_none() && !process::catches_signals() {
+    if DEADLINE.get().is_none() && !late_signal::is_held() {
         return ignore_broken_pipe(write_all(&mut stdout, bytes));
     }
     let (sender, receiver) = mpsc::channel();
@@ -76,7 +76,7 @@ pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
     let mut signalled = false;
     loop {
         let now = Instant::now();
-        if !signalled && process::late_signal().is_some() {
+        if !signalled && late_signal::get().is_some() {
             signalled = true;
             limit = Some(limit.map_or(now + FINAL_WRITE_TIMEOUT, |limit| limit.min(now + FINAL_WRITE_TIMEOUT)));
         }

@@ -64,7 +64,7 @@ impl Report {
                     self.error(&what, &error);
                 }
                 Err(error) => {
-                    let hint = error.hint().unwrap_or_default().to_owned();
+                    let hint = error.hint.clone().unwrap_or_default();
                     self.warning(&what, error.to_single_line(), &hint);
                 }
             }

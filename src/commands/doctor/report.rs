@@ -48,7 +48,7 @@ impl Report {
     }
 
     pub(super) fn error(&mut self, what: &str, error: &Error) {
-        self.add(what, State::Error, error.to_single_line(), error.hint().map(str::to_owned));
+        self.add(what, State::Error, error.to_single_line(), error.hint.as_deref().map(str::to_owned));
     }
 
     fn add(&mut self, what: &str, state: State, message: String, hint: Option<String>) {
