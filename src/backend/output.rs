@@ -78,7 +78,9 @@ impl<P: LineParser, E: EventReader> OutputParser for LineOutput<P, E> {
         let Self { parser, events, lines } = self;
         lines.feed(chunk, |line| {
             parser.line(line);
-            events.iter_mut().for_each(|events| read_event(events, line.bytes, emit));
+            if let Some(events) = events {
+                read_event(events, line.bytes, emit);
+            }
         });
     }
 
@@ -86,7 +88,9 @@ impl<P: LineParser, E: EventReader> OutputParser for LineOutput<P, E> {
         let Self { parser, events, lines } = self;
         lines.end(|line| {
             parser.line(line);
-            events.iter_mut().for_each(|events| read_event(events, line.bytes, emit));
+            if let Some(events) = events {
+                read_event(events, line.bytes, emit);
+            }
         });
     }
 

@@ -34,7 +34,7 @@ pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()>
         .with("alias_count_before", done.before)
         .with("alias_count_after", done.left.len())
         .with("mapping_file_written", done.written)
-        .with("mapping_recreated_from_invalid_json", done.replaced_invalid);
+        .with("mapping_recreated_from_invalid_json", done.recreated);
     print_object(&match left {
         Some(left) => object.with_object("mapping", left),
         None => object.with("mapping", serde_json::Value::Null),
@@ -49,7 +49,7 @@ struct Deletion {
     before: usize,
     left: Mapping,
     written: bool,
-    replaced_invalid: bool,
+    recreated: bool,
 }
 
 fn delete(store: &Store, workspace: &Workspace, subject: &SessionSelector) -> Result<Deletion> {
@@ -65,14 +65,14 @@ fn delete(store: &Store, workspace: &Workspace, subject: &SessionSelector) -> Re
                 before: 0,
                 left,
                 written: false,
-                replaced_invalid: false,
+                recreated: false,
             });
         }
         // the update reads it again and says what is wrong with it
         Ok(Some(_)) | Err(_) => true,
     };
-    let updated = store.update(true, |mapping, replaced_invalid| {
-        if replaced_invalid {
+    let updated = store.update(true, |mapping, recreated| {
+        if recreated {
             mapping.set_workspace(&workspace.shown); // as the caller gave it, like the original
         }
         let before = mapping.len();
@@ -97,6 +97,6 @@ fn delete(store: &Store, workspace: &Workspace, subject: &SessionSelector) -> Re
         before,
         left,
         written: updated.written,
-        replaced_invalid: updated.replaced_invalid,
+        recreated: updated.recreated,
     })
 }

@@ -97,7 +97,7 @@ pub(crate) struct Updated<T> {
     pub value: T,
     pub written: bool,
     /// The file was no JSON object and was moved aside.
-    pub replaced_invalid: bool,
+    pub recreated: bool,
 }
 
 impl Store {
@@ -169,7 +169,7 @@ impl Store {
         }
         let _lock = self.lock()?;
         let dir = Dir::create(&self.place)?;
-        let mut replaced_invalid = false;
+        let mut recreated = false;
         let mut mapping = match self.parse(dir.read()?) {
             Ok(mapping) => mapping.unwrap_or_else(|| Mapping::new(self.backend)),
             Err(Error::Invalid { why, .. }) if replace_invalid => {
@@ -179,14 +179,14 @@ impl Store {
                     "the mapping '{path}' was no JSON object ({why}); it is now '{aside}', and a new one begins"
                 );
                 self.notes.warning(&what);
-                replaced_invalid = true;
+                recreated = true;
                 Mapping::new(self.backend)
             }
             Err(error) => return Err(error),
         };
-        let (value, changed) = change(&mut mapping, replaced_invalid);
+        let (value, changed) = change(&mut mapping, recreated);
         let text = mapping.to_text();
-        let written = replaced_invalid || (changed && !mapping.was_read_from(&text));
+        let written = recreated || (changed && !mapping.was_read_from(&text));
         if written {
             if text.len() as u64 > dir::LARGEST {
                 // indented, a file of somebody else's may become one that we would not read again
@@ -194,7 +194,7 @@ impl Store {
             }
             dir.replace(text.as_bytes())?;
         }
-        Ok(Updated { value, written, replaced_invalid })
+        Ok(Updated { value, written, recreated })
     }
 
     /// Removes the file, and its directory where that is then empty. Tells what was removed: file, directory.

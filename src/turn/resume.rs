@@ -198,8 +198,8 @@ impl Resuming {
             }
             return;
         }
-        let updated = self.store.update(true, |mapping, replaced_invalid| {
-            let lost = turn.entry().filter(|_| replaced_invalid);
+        let updated = self.store.update(true, |mapping, recreated| {
+            let lost = turn.entry().filter(|_| recreated);
             if let Some((name, entry)) = lost {
                 mapping.insert(name, &entry);
                 mapping.set_workspace(&self.store.workspace);
@@ -228,9 +228,9 @@ impl Resuming {
     /// else. `saved`: whether the mapping holds that ID.
     fn say(&self, turn: &MappingUpdate<'_>, saved: bool, note: &str) {
         if turn.new_id.is_some() && !saved && !self.prints_id {
-            Notes::warn_always(note)
+            Notes::warn_always(note);
         } else {
-            self.notes.note(note)
+            self.notes.note(note);
         }
     }
 }

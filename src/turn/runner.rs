@@ -46,11 +46,11 @@ struct TurnSink {
 impl TurnSink {
     /// What is done with each event.
     fn show<'a>(
-        renderer: &'a mut Option<Renderer>,
-        progress: &'a Option<ProgressHandle>,
+        mut renderer: Option<&'a mut Renderer>,
+        progress: Option<&'a ProgressHandle>,
     ) -> impl FnMut(AgentEvent) + 'a {
         move |event| {
-            if let Some(renderer) = renderer {
+            if let Some(renderer) = &mut renderer {
                 renderer.show(&event);
             }
             if let (Some(progress), AgentEvent::ToolStarted(tool)) = (progress, &event) {
@@ -62,11 +62,11 @@ impl TurnSink {
 
 impl process::OutputSink for TurnSink {
     fn write(&mut self, chunk: &[u8]) {
-        self.parser.feed(chunk, &mut Self::show(&mut self.renderer, &self.progress));
+        self.parser.feed(chunk, &mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
     }
 
     fn finish(&mut self) {
-        self.parser.end(&mut Self::show(&mut self.renderer, &self.progress));
+        self.parser.end(&mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
         self.renderer.iter_mut().for_each(Renderer::settle);
     }
 

@@ -16,6 +16,7 @@ mod doctor;
 mod forks;
 mod from_the_scripts;
 mod hostile_places;
+mod layers;
 mod lists;
 #[cfg(target_os = "linux")] // processes above a call, and mount namespaces
 mod locks;

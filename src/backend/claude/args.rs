@@ -1,5 +1,7 @@
 //! The options of this program that only claude has.
 
+#![allow(clippy::doc_markdown, reason = "the comments are help, in which backticks would be shown")]
+
 use clap::Args;
 
 use crate::backend::LaunchArgs;

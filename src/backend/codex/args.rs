@@ -1,5 +1,7 @@
 //! The options of this program that only codex has.
 
+#![allow(clippy::doc_markdown, reason = "the comments are help, in which backticks would be shown")]
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,6 +10,7 @@ use crate::backend::LaunchArgs;
 use crate::backend::spec::{Launch, Setting, ShellLaunch};
 
 /// How codex is started.
+#[expect(clippy::struct_field_names, reason = "the options have the prefix")]
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Call (codex)")]
 pub(crate) struct CodexLaunchArgs {

@@ -31,7 +31,7 @@ enum Json {
     Word(String),
     Text(Text),
     List(Vec<Json>),
-    JsonObject(Vec<(Text, Json)>),
+    Object(Vec<(Text, Json)>),
 }
 
 /// A text as characters and escapes, each with the UTF-16 that it stands for.
@@ -82,7 +82,7 @@ impl Json {
             Self::Word(word) => word.clone(),
             Self::Text(text) => text.normalized(),
             Self::List(items) => list("[", items.iter().map(|item| item.normalized(space)).collect(), "]"),
-            Self::JsonObject(members) => {
+            Self::Object(members) => {
                 let member = |(key, value): &(Text, Self)| {
                     format!("{}{space}:{space}{}", key.normalized(), value.normalized(space))
                 };
@@ -95,13 +95,13 @@ impl Json {
         match self {
             Self::Word(_) | Self::Text(_) => 0,
             Self::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
-            Self::JsonObject(members) => 1 + members.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
+            Self::Object(members) => 1 + members.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
         }
     }
 
     /// Members by their names, the last of each; `None` for what is no object, or has a name that is no Unicode.
     fn members(&self) -> Option<BTreeMap<String, &Self>> {
-        let Self::JsonObject(members) = self else { return None };
+        let Self::Object(members) = self else { return None };
         members.iter().map(|(key, value)| Some((key.decoded()?, value))).collect()
     }
 
@@ -114,7 +114,7 @@ impl Json {
 enum Written {
     Verbatim(String),
     List(Vec<Written>),
-    JsonObject(BTreeMap<String, Written>),
+    Object(BTreeMap<String, Written>),
 }
 
 impl Written {
@@ -122,9 +122,9 @@ impl Written {
         match json {
             Json::Text(text) => Self::Verbatim(text.decoded().map_or_else(|| text.normalized(), |text| quoted(&text))),
             Json::List(items) => Self::List(items.iter().map(|item| Self::of(item, space)).collect()),
-            Json::JsonObject(_) => match json.members() {
+            Json::Object(_) => match json.members() {
                 Some(members) => {
-                    Self::JsonObject(members.into_iter().map(|(key, value)| (key, Self::of(value, space))).collect())
+                    Self::Object(members.into_iter().map(|(key, value)| (key, Self::of(value, space))).collect())
                 }
                 None => Self::Verbatim(json.normalized(space)),
             },
@@ -142,7 +142,7 @@ impl Written {
         match self {
             Self::Verbatim(text) => text.clone(),
             Self::List(items) => list("[", items.iter().map(|item| item.print(&deeper)).collect(), "]"),
-            Self::JsonObject(members) => {
+            Self::Object(members) => {
                 let member = |(key, value): (&String, &Self)| format!("{}: {}", quoted(key), value.print(&deeper));
                 list("{", members.iter().map(member).collect(), "}")
             }
@@ -179,14 +179,14 @@ impl Expected {
         if file.depth() > DEEPEST {
             return Self::Unsupported;
         }
-        if !matches!(file, Json::JsonObject(_)) {
+        if !matches!(file, Json::Object(_)) {
             return Self::Malformed;
         }
         let Some(mut top) = file.members() else { return Self::Unsupported };
         let aliases = top.remove(ALIASES);
         let (entries, workspace, others) = match aliases {
             Some(Json::Word(null)) if null == "null" => (BTreeMap::new(), top.remove(WORKSPACE), top),
-            Some(aliases @ Json::JsonObject(_)) => {
+            Some(aliases @ Json::Object(_)) => {
                 let Some(entries) = aliases.members() else { return Self::Unsupported };
                 (entries, top.remove(WORKSPACE), top)
             }
@@ -205,7 +205,7 @@ impl Expected {
         let usable: BTreeMap<String, Entry> = entries.iter().filter_map(understood).collect();
         let written = |(name, value): (String, &Json)| {
             let entry = match (value, usable.get(&name)) {
-                (Json::Text(_), Some(entry)) => Written::JsonObject(BTreeMap::from([(
+                (Json::Text(_), Some(entry)) => Written::Object(BTreeMap::from([(
                     backend.id_key().to_owned(),
                     Written::Verbatim(quoted(entry.id.as_str())),
                 )])),
@@ -215,10 +215,10 @@ impl Expected {
         };
         let mut whole: BTreeMap<String, Written> =
             others.into_iter().map(|(key, value)| (key, Written::of(value, space))).collect();
-        whole.insert(ALIASES.to_owned(), Written::JsonObject(entries.into_iter().map(written).collect()));
+        whole.insert(ALIASES.to_owned(), Written::Object(entries.into_iter().map(written).collect()));
         whole.extend(workspace.map(|value| (WORKSPACE.to_owned(), Written::of(value, space))));
         Self::Mapping {
-            text: Written::JsonObject(whole).print("") + "\n",
+            text: Written::Object(whole).print("") + "\n",
             workspace: workspace.and_then(Json::text).unwrap_or_default(),
             entries: usable,
         }
@@ -301,7 +301,7 @@ fn values() -> impl Strategy<Value = Json> {
     leaves.prop_recursive(4, 24, 5, |inner| {
         prop_oneof![
             1 => vec(inner.clone(), 0..4).prop_map(Json::List),
-            3 => vec((texts(), inner), 0..5).prop_map(Json::JsonObject),
+            3 => vec((texts(), inner), 0..5).prop_map(Json::Object),
         ]
     })
 }
@@ -313,7 +313,7 @@ fn entries() -> impl Strategy<Value = Json> {
     let id = (select(vec!["session_id", "thread_id"]), texts());
     let entry = (id, members).prop_map(|((key, id), mut members)| {
         members.push((Text::plain(key), Json::Text(id)));
-        Json::JsonObject(members)
+        Json::Object(members)
     });
     prop_oneof![3 => entry, 1 => texts().prop_map(Json::Text), 1 => values()]
 }
@@ -321,16 +321,16 @@ fn entries() -> impl Strategy<Value = Json> {
 /// Files of today's shape, of older ones, and others.
 fn files() -> impl Strategy<Value = Json> {
     let aliases = prop_oneof![
-        8 => vec((texts(), entries()), 0..5).prop_map(Json::JsonObject),
+        8 => vec((texts(), entries()), 0..5).prop_map(Json::Object),
         1 => Just(Json::Word("null".to_owned())),
         1 => values(),
     ];
     let top = (aliases, vec((texts(), values()), 0..4), any::<Index>());
     let today = top.prop_map(|(aliases, mut members, at)| {
         members.insert(at.index(members.len() + 1), (Text::plain(ALIASES), aliases));
-        Json::JsonObject(members)
+        Json::Object(members)
     });
-    let older = vec((texts(), entries()), 0..5).prop_map(Json::JsonObject);
+    let older = vec((texts(), entries()), 0..5).prop_map(Json::Object);
     prop_oneof![6 => today, 3 => older, 1 => values()]
 }
 
@@ -339,14 +339,14 @@ fn deep_files() -> impl Strategy<Value = Json> {
     let in_what = vec(any::<bool>(), DEEPEST - 6..DEEPEST + 2);
     (in_what, values(), texts(), any::<bool>(), any::<bool>()).prop_map(|(in_what, value, name, older, replaced)| {
         let value = in_what.into_iter().fold(value, |value, list| {
-            if list { Json::List(vec![value]) } else { Json::JsonObject(vec![(Text::plain("x"), value)]) }
+            if list { Json::List(vec![value]) } else { Json::Object(vec![(Text::plain("x"), value)]) }
         });
         let mut entries = vec![(name.clone(), value)];
         if replaced {
             entries.push((name, Json::Word("1".to_owned())));
         }
-        let entries = Json::JsonObject(entries);
-        if older { entries } else { Json::JsonObject(vec![(Text::plain(ALIASES), entries)]) }
+        let entries = Json::Object(entries);
+        if older { entries } else { Json::Object(vec![(Text::plain(ALIASES), entries)]) }
     })
 }
 
