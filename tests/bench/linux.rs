@@ -83,7 +83,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a directory can be made");
+        let folder = tempfile::tempdir().expect("a folder can be made");
         let myself = env::current_exe().expect("this program is somewhere");
         let bench = Self { folder, myself, exceeded: Cell::new(0) };
         for backend in ["claude", "codex"] {

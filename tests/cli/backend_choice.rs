@@ -41,7 +41,7 @@ fn undecided_backend_is_a_usage_error_with_a_hint() {
     sandbox.fails(&["resolve", "--session-name", "a"], 2, "usage").hint(contains("--backend claude"));
     sandbox.save(Backend::Claude, "a", "i");
     sandbox.save(Backend::Codex, "a", "j");
-    sandbox.fails(&["resolve", "--session-name", "a"], 2, "usage").message(contains("both"));
+    sandbox.fails(&["resolve", "--session-name", "a"], 2, "usage").message(contains("claude and codex"));
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl Killer {
     /// The names of the files beside the mapping.
     fn beside(&self) -> Vec<String> {
         let file = self.sandbox.mapping_path(Backend::Claude);
-        let entries = fs::read_dir(file.parent().expect("a file lies in a directory")).expect("it can be listed");
+        let entries = fs::read_dir(file.parent().expect("a file lies in a folder")).expect("it can be listed");
         let names = entries.map(|entry| entry.expect("it can be listed").file_name().into_string().expect("UTF-8"));
         names.filter(|name| name != Backend::Claude.mapping_file_name()).collect()
     }
@@ -216,7 +216,7 @@ mod flushed {
             let flushed = find("its flush", &|call| is_flush(call) && call.contains(&temp));
             let renamed = find("the rename", &is_rename);
             let folder_flushed =
-                find("the directory's flush", &|call| is_flush(call) && call.contains(&format!("<{folder}>")));
+                find("the folder's flush", &|call| is_flush(call) && call.contains(&format!("<{folder}>")));
             let writes: Vec<usize> = (0..calls.len()).filter(|&at| is_write(&calls[at])).collect();
             // under --quiet it writes but one thing, which goes to a pipe that the test holds
             let is_told = |call: &String| call.starts_with("write(") && call.contains("<pipe:");
@@ -227,7 +227,7 @@ mod flushed {
             assert!(calls[opened].contains("O_EXCL"), "{}", calls[opened]);
             // what a name leads through is there too
             for (at, call) in calls.iter().enumerate().filter(|(_, call)| call.starts_with("mkdirat(")) {
-                let parent = call.split(['<', '>']).nth(1).expect("strace -y names the directory");
+                let parent = call.split(['<', '>']).nth(1).expect("strace -y names the folder");
                 let parent_flushed =
                     calls[at..].iter().any(|call| is_flush(call) && call.contains(&format!("<{parent}>")));
                 assert!(parent_flushed, "{call} stays in memory:\n{}", calls.join("\n"));

@@ -95,7 +95,7 @@ fn with_session(backend: Backend) -> Sandbox {
 fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Output) {
     let folder = file.parent().unwrap();
     let before = snapshot(folder);
-    assert_eq!(before.len(), 2, "the directory and the mapping");
+    assert_eq!(before.len(), 2, "the folder and the mapping");
     for args in CHANGING {
         run(&of(backend, args)).failed(6, "mapping_unwritable").hint(contains("--mapping-file")).before_the_turn();
         assert_eq!(snapshot(folder), before, "{args:?}: no temp file is left, and the old file is whole");
@@ -190,7 +190,7 @@ type Lay = fn(&Path);
 
 /// What can stand in the file's place and is none that we read.
 const NO_MAPPINGS: [(&str, Lay); 4] = [
-    ("a directory", |file| fs::create_dir(file).unwrap()),
+    ("a folder", |file| fs::create_dir(file).unwrap()),
     ("a pipe", |file| {
         assert!(Command::new("mkfifo").arg(file).status().unwrap().success());
         set_mode(file, 0o600);
@@ -241,12 +241,12 @@ fn obstacles_that_appear_during_a_turn_cost_no_answer() {
         fs::rename(&file, sandbox.temp().join("target")).unwrap();
         symlink(sandbox.temp().join("target"), &file).unwrap();
     });
-    assert_answer_survives("a link to a directory", &|sandbox| {
+    assert_answer_survives("a link to a folder", &|sandbox| {
         let folder = sandbox.mapping_path(Backend::Claude).parent().unwrap().to_owned();
         fs::rename(&folder, sandbox.temp().join("target")).unwrap();
         symlink(sandbox.temp().join("target"), &folder).unwrap();
     });
-    assert_answer_survives("a directory for everybody", &|sandbox| {
+    assert_answer_survives("a folder for everybody", &|sandbox| {
         set_mode(sandbox.mapping_path(Backend::Claude).parent().unwrap(), 0o777);
     });
 }

@@ -84,10 +84,10 @@ fn with_different_spellings(rounds: usize) {
     #[cfg(unix)] // making links takes a privilege elsewhere
     {
         use std::os::unix::fs::symlink;
-        symlink("shared", sandbox.workspace().join("directory-link")).unwrap();
-        symlink("../ws/directory-link/map.json", other_folder.join("file-link.json")).unwrap();
+        symlink("shared", sandbox.workspace().join("folder-link")).unwrap();
+        symlink("../ws/folder-link/map.json", other_folder.join("file-link.json")).unwrap();
         spellings.extend([
-            (sandbox.workspace().to_owned(), "directory-link/map.json".to_owned()),
+            (sandbox.workspace().to_owned(), "folder-link/map.json".to_owned()),
             (other_folder.clone(), "file-link.json".to_owned()),
         ]);
     }
@@ -553,7 +553,7 @@ fn mapping_is_removed_repeatedly_while_others_fill_and_list_it() {
     }
     let folder = sandbox.temp().join("agent-sessions");
     let left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(left, Vec::<PathBuf>::new(), "the directory went with the last mapping in it");
+    assert_eq!(left, Vec::<PathBuf>::new(), "the folder went with the last mapping in it");
 }
 
 /// Counts a thread out, also one that fails: the others end then.

@@ -209,7 +209,7 @@ fn answer_goes_to_stdout_if_its_file_cannot_be_written() {
     fs::create_dir(&folder).unwrap();
     sandbox.agent(Backend::Claude.answers("i", "paid for").after([Step::create("up"), Step::wait_for("go")]));
     let line = ["--error-format", "json", "resume-json", "--session-name", "a", "--prompt", "p", "--print-result"];
-    let running = sandbox.start(&[&line[..], &["--output-file", "directory/out"]].concat());
+    let running = sandbox.start(&[&line[..], &["--output-file", "folder/out"]].concat());
     wait_until(SOON, || sandbox.has_reached("up"));
     fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     fs::create_dir(folder.join("out")).unwrap(); // in its place now

@@ -511,7 +511,7 @@ fn terminal_shows_progress() {
     let mut terminal = terminal.into_ours();
     let mut buffer = [0; 1024];
     let mut text = String::new();
-    while !(text.contains("codex") && text.contains(r"runs ls \u{1b}[31m")) {
+    while !(text.contains("codex") && text.contains(r"Shell ls \u{1b}[31m")) {
         let n = terminal.read(&mut buffer).expect("the line is drawn before the program ends");
         shown.extend_from_slice(&buffer[..n]);
         text = String::from_utf8_lossy(&shown).into_owned();

@@ -455,11 +455,11 @@ fn warns_about_a_second_copy_that_codex_would_see() {
     sandbox.write(folder.join(format!("{CODEX}.bak/SKILL.md")), format!("---\nname: {CODEX}\n---\n"));
     let output = sandbox.run(&["skill", "install", "--agent", "codex"]).success();
     let stderr = output.stderr_text();
-    let warning = stderr.lines().find(|line| line.starts_with("warning: codex sees")).unwrap();
-    assert!(warning.contains(&format!("{CODEX} more than once")) && warning.contains(".bak'"), "{warning}");
+    let warning = stderr.lines().find(|line| line.starts_with("warning: codex finds")).unwrap();
+    assert!(warning.contains(&format!("{CODEX} in several directories")) && warning.contains(".bak'"), "{warning}");
     let listed = sandbox.succeeds(&["skill", "list", "--agent", "codex", "--scope", "user", "--json"]).json();
     assert_eq!(listed["seen_twice"][0]["skill"], CODEX);
-    assert_eq!(listed["seen_twice"][0]["directories"].as_array().unwrap().len(), 2);
+    assert_eq!(listed["seen_twice"][0]["folders"].as_array().unwrap().len(), 2);
     fs::remove_dir_all(folder.join(format!("{CODEX}.bak"))).unwrap();
     // for the user and for the project is twice, too
     sandbox.succeeds(&["skill", "install", "--agent", "codex", "--scope", "project"]);

@@ -300,7 +300,7 @@ fn read_stdin() -> Input {
 }
 
 fn folder_of(program: &Path) -> &Path {
-    program.parent().expect("a program lies in a directory")
+    program.parent().expect("a program lies in a folder")
 }
 
 fn calls_file(program: &Path) -> PathBuf {

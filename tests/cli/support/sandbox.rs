@@ -41,12 +41,12 @@ impl Sandbox {
         let folder = tempfile::Builder::new()
             .prefix("sandbox-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-            .expect("a directory can be created");
+            .expect("a folder can be created");
         // The program sees through links, so what it is compared with must name the real place too.
         let root = real_path(folder.path());
         let mut sandbox = Self { workspace: root.join(name), root, env: BTreeMap::new(), _removed_on_drop: folder };
         for folder in [&sandbox.workspace, &sandbox.temp(), &sandbox.home(), &sandbox.bin()] {
-            fs::create_dir(folder).expect("a directory can be created");
+            fs::create_dir(folder).expect("a folder can be created");
         }
         for agent in AGENTS {
             link(&stand_in(), &sandbox.agent_program(agent));
@@ -71,7 +71,7 @@ impl Sandbox {
         } else {
             path.extend(["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from));
         }
-        self.env("PATH", env::join_paths(path).expect("no directory of ours has a separator in its name"));
+        self.env("PATH", env::join_paths(path).expect("no folder of ours has a separator in its name"));
         self.env("HOME", self.home());
         self.env("TMPDIR", self.temp());
         self.env("LANG", "C.UTF-8");
@@ -117,7 +117,7 @@ impl Sandbox {
     /// Writes a file, and the folders on the way to it. A relative path begins in the workspace.
     pub(crate) fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.workspace.join(path);
-        fs::create_dir_all(path.parent().expect("a file lies in a directory")).expect("a directory can be created");
+        fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder can be created");
         fs::write(&path, content).expect("a file can be written");
         path
     }
@@ -156,13 +156,13 @@ impl Sandbox {
     /// A value of PATH on which the only programs are those of `folder`.
     pub(crate) fn path_of(folder: &Path) -> OsString {
         let folders = [folder.to_owned()].into_iter().chain(library_folders());
-        env::join_paths(folders).expect("no directory of ours has a separator in its name")
+        env::join_paths(folders).expect("no folder of ours has a separator in its name")
     }
 
     /// Another name for the program, in a folder that is not on PATH.
     pub(crate) fn program_named(&self, name: &str) -> PathBuf {
         let folder = self.root.join("links");
-        fs::create_dir_all(&folder).expect("a directory can be created");
+        fs::create_dir_all(&folder).expect("a folder can be created");
         let program = folder.join(format!("{name}{}", env::consts::EXE_SUFFIX));
         link(Path::new(PROGRAM), &program);
         program
@@ -286,7 +286,7 @@ impl Sandbox {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            let folder = path.parent().expect("a file lies in a directory");
+            let folder = path.parent().expect("a file lies in a folder");
             for (path, mode) in
                 [(path.as_path(), 0o600), (folder, 0o700), (&self.temp().join("agent-sessions"), 0o1777)]
             {
