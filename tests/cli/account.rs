@@ -341,7 +341,7 @@ fn pieces_are_printed_while_the_agent_runs() {
     let running = sandbox.start(&TEXT);
     wait_until(LIMIT, || running.stdout_so_far() == "one pie");
     sandbox.allow("go");
-    running.wait(LIMIT).success().stdout("one piece\n");
+    running.wait(LIMIT).assert.success().stdout("one piece\n");
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn assert_stopped_turn_ends_with(line: &str, end: &str) {
         wait_until(LIMIT, || !running.stdout_so_far().is_empty());
     }
     running.signal(rustix::process::Signal::TERM);
-    let output = running.wait(LIMIT);
+    let output = running.wait(LIMIT).assert;
     output.failed(143, "interrupted");
     output.stdout(ends_with(end));
 }

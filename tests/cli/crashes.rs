@@ -106,7 +106,7 @@ impl Killer {
         let running = self.sandbox.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         thread::sleep(delay);
         running.signal(Signal::KILL);
-        let output = running.wait(SOON);
+        let output = running.wait(SOON).assert;
         // so that some come to their end and most do not, however busy the machine is
         self.longest = self.longest.mul_f64(if output.exit_code().is_some() { 0.9 } else { 1.03 });
 

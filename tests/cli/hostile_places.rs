@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use assert_cmd::assert::Assert;
 use serde_json::json;
 
 use crate::support::*;
@@ -92,7 +93,7 @@ fn with_session(backend: Backend) -> Sandbox {
 
 /// Changes fail and say how to go on, paid turns end well with a warning, and the mapping, seen at `file`, stays as it
 /// is.
-fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Output) {
+fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Assert) {
     let folder = file.parent().unwrap();
     let before = snapshot(folder);
     assert_eq!(before.len(), 2, "the folder and the mapping");
@@ -147,7 +148,7 @@ fn read_only_directory_is_reported_before_a_turn() {
 }
 
 /// Names that would not be saved are not paid for; sessions that are there can be used, and the mapping can be read.
-fn assert_unwritable(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Output) {
+fn assert_unwritable(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Assert) {
     let before = snapshot(file.parent().unwrap());
     for args in CHANGING.into_iter().chain([PAYING[0], PAYING[3]]) {
         run(&of(Backend::Claude, args))
@@ -263,7 +264,7 @@ fn assert_answer_survives(what: &str, spoil: &dyn Fn(&Sandbox)) {
         spoil(&sandbox);
         let before = snapshot(&sandbox.temp());
         sandbox.allow("go");
-        running.wait(LIMIT).success().stdout(contains(answer_of(args))).stderr(starts_with("warning: "));
+        running.wait(LIMIT).assert.success().stdout(contains(answer_of(args))).stderr(starts_with("warning: "));
         assert_eq!(snapshot(&sandbox.temp()), before, "{what}: {args:?}");
     }
 }

@@ -21,7 +21,7 @@ fn prompt_argument_is_passed_on_with_closed_stdin() {
         let sandbox = with_session(backend);
         // ours stays open and silent for as long as the call runs
         let running = sandbox.cmd(&resume(backend, &["--prompt", "it's \"x\" $HOME\n"])).start_with_open_input();
-        running.wait(std::time::Duration::from_secs(30)).success();
+        running.wait(std::time::Duration::from_secs(30)).assert.success();
         let call = sandbox.only_call();
         assert!(call.has("it's \"x\" $HOME\n"), "{:?}", call.argv);
         assert_eq!(call.stdin.unwrap().length, 0);

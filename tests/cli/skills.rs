@@ -394,7 +394,7 @@ mod unix {
         let update = ["skill", "update", "--force", "--agent", "claude"];
         write_older(&sandbox, &place);
         let old = tree(&place);
-        let Finished { assert, took: whole, .. } = sandbox.start(&update).wait(SOON);
+        let Finished { assert, took: whole } = sandbox.start(&update).wait(SOON);
         assert.success();
         let mut ends = [0, 0];
         for round in 0..ROUNDS {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use assert_cmd::assert::Assert;
 use serde_json::json;
 
 use crate::support::*;
@@ -133,7 +134,7 @@ fn fifty_megabyte_answer_is_passed_through(backend: Backend) {
     const LENGTH: u64 = 50 << 20;
     let sandbox = with_session(backend);
     sandbox.agent(backend.answers_at_length("i", LENGTH));
-    let length = |run: &Finished| run.get_output().stdout.len() as u64;
+    let length = |run: &Assert| run.get_output().stdout.len() as u64;
     let result = sandbox.succeeds(&[&resume(backend, "resume-json")[..], &["--print-result"]].concat());
     assert_eq!(length(&result), LENGTH + 1);
     sandbox.agent(backend.answers_at_length("i", 0));
@@ -260,7 +261,7 @@ fn unwritable_mapping_after_a_turn_is_a_warning() {
         std::fs::remove_dir(file.parent().unwrap()).unwrap();
         sandbox.write("deep", "in the way");
         sandbox.allow("go");
-        let output = running.wait(Duration::from_secs(60)).success();
+        let output = running.wait(Duration::from_secs(60)).assert.success();
         assert_eq!(output.json()["mapping_file_written"], false);
         assert_eq!(output.json()[backend.id_key()], "paid");
         output.stderr(starts_with("warning: ").and(contains("--adopt=paid")));

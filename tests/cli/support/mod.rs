@@ -39,7 +39,7 @@ pub(crate) use self::{
     agent::{Backend, Plan},
     calls::Call,
     digest::md5_hex,
-    outcome::{AssertExt, Failure, Finished, Output},
+    outcome::{AssertExt, Failure, Finished},
     plan::{SignalName, Sink, Size, Step, Turn},
     random::Random,
     record::Input,

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use assert_cmd::assert::Assert;
+
 use super::outcome::Finished;
 use super::wait::POLL_INTERVAL;
 
@@ -14,28 +16,27 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a command to its end, with `input` in a pipe on its standard input.
 #[track_caller]
-pub(super) fn finish(command: Command, input: Option<&[u8]>) -> Finished {
+pub(super) fn run_to_end(command: Command, input: Option<&[u8]>) -> Assert {
     let mut command = assert_cmd::Command::from_std(command);
     command.timeout(LIMIT);
     if let Some(input) = input {
         command.write_stdin(input);
     }
-    let began = Instant::now();
     let output = retry_on_wine(|| command.output());
-    Finished::new(format!("{command:?}"), output, began.elapsed())
+    Assert::new(output).append_context("command", format!("{command:?}"))
 }
 
 /// What a test does with a command of [`super::Sandbox::cmd`] after it has changed something about it.
 pub(crate) trait RunCommand {
     /// Runs it to its end with an empty standard input, `/dev/null`.
     #[track_caller]
-    fn run(&mut self) -> Finished {
-        self.start().wait(LIMIT)
+    fn run(&mut self) -> Assert {
+        self.start().wait(LIMIT).assert
     }
 
     #[track_caller]
-    fn run_with_input(&mut self, input: impl AsRef<[u8]>) -> Finished {
-        self.start_with_input(input).wait(LIMIT)
+    fn run_with_input(&mut self, input: impl AsRef<[u8]>) -> Assert {
+        self.start_with_input(input).wait(LIMIT).assert
     }
 
     /// Starts it with an empty standard input, `/dev/null`, and does not wait.
@@ -174,7 +175,8 @@ impl Running {
             thread::sleep(POLL_INTERVAL);
         }
         let output = Output { status, stdout: self.stdout.so_far(), stderr: self.stderr.so_far() };
-        Finished::new(std::mem::take(&mut self.command), output, took)
+        let assert = Assert::new(output).append_context("command", std::mem::take(&mut self.command));
+        Finished { assert, took }
     }
 
     #[track_caller]

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
+use assert_cmd::assert::Assert;
 use tempfile::TempDir;
 
 use super::agent::{Backend, Plan};
 use super::calls::{self, Call};
 use super::digest::md5_hex;
-use super::outcome::{AssertExt as _, Failure, Finished};
-use super::running::{RunCommand, Running, finish, reset_ignored_signals};
+use super::outcome::{AssertExt as _, Failure};
+use super::running::{RunCommand, Running, reset_ignored_signals, run_to_end};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_invoke-persist");
 
@@ -212,13 +213,13 @@ impl Sandbox {
 
     /// Runs the program to its end with an empty standard input.
     #[track_caller]
-    pub(crate) fn run(&self, args: &[&str]) -> Finished {
-        finish(self.cmd(args), None)
+    pub(crate) fn run(&self, args: &[&str]) -> Assert {
+        run_to_end(self.cmd(args), None)
     }
 
     #[track_caller]
-    pub(crate) fn run_with_input(&self, args: &[&str], input: impl AsRef<[u8]>) -> Finished {
-        finish(self.cmd(args), Some(input.as_ref()))
+    pub(crate) fn run_with_input(&self, args: &[&str], input: impl AsRef<[u8]>) -> Assert {
+        run_to_end(self.cmd(args), Some(input.as_ref()))
     }
 
     /// Starts the program with an empty standard input and does not wait for it.
@@ -228,8 +229,8 @@ impl Sandbox {
     }
 
     #[track_caller]
-    pub(crate) fn succeeds(&self, args: &[&str]) -> Finished {
-        self.run(args).succeeded()
+    pub(crate) fn succeeds(&self, args: &[&str]) -> Assert {
+        self.run(args).success()
     }
 
     /// Runs with `--error-format json` in front; see [`AssertExt::failed`](super::AssertExt::failed).
