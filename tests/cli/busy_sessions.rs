@@ -1,4 +1,4 @@
-//! Two turns in one session at once do harm, so they wait for each other (contract section 8).
+//! Concurrent turns in one session do harm, so they wait for each other (contract section 8).
 
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ fn agent_without_a_home_variable_keeps_its_sessions_in_one_place() {
 }
 
 #[test]
-#[cfg(unix)] // Windows lets nobody read who holds a lock, so there the variable alone decides
+#[cfg(unix)] // on Windows a locked file cannot be read, so the variable alone decides
 fn program_that_an_ended_turn_left_waits_for_later_turns() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();

@@ -16,7 +16,8 @@ struct Askers {
     agent: String,
 }
 
-/// Answers a prompt `inner` at once. Otherwise it says that it is up, waits for `$HOME/go-ID`, and runs what it is to ask.
+/// Answers a prompt `inner` at once. Otherwise it says that it is up, waits for `$HOME/go-ID`, and runs what it is to
+/// ask.
 const AGENT: &str = r#"
 for word; do
     [ "$before" = --resume ] && id=$word

@@ -1,4 +1,4 @@
-//! `--output-file`: what would go to standard output, in a file that is whole or not there.
+//! `--output-file`: writes stdout to a file, which is complete or absent.
 
 use std::fs;
 use std::time::Duration;
@@ -188,7 +188,7 @@ fn file_is_private_and_symlinks_are_followed() {
     assert!(!fs::metadata("/dev/null").unwrap().is_file(), "the device is still one");
 }
 
-/// A rename would leave whoever redirected it with the old file.
+/// A rename would leave the process that redirected it with the old file.
 #[cfg(unix)]
 #[test]
 fn redirected_stdout_is_not_replaced() {

@@ -34,8 +34,8 @@ fn with_turn(turn: Turn) -> Sandbox {
     sandbox
 }
 
-/// Runs a call that a limit (`--deadline-seconds`, `--stall-seconds`) ends, but not before its agent has created the file
-/// `up`. Returns the limit too.
+/// Runs a call that a limit (`--deadline-seconds`, `--stall-seconds`) ends, but not before its agent has created the
+/// file `up`. Returns the limit too.
 #[track_caller]
 fn run_past_limit(sandbox: impl Fn() -> Sandbox, call: &[&str], option: &str) -> (Sandbox, Finished, Duration) {
     for seconds in LIMITS {
@@ -158,7 +158,7 @@ fn signals_are_forwarded_and_the_agent_is_waited_for() {
         let running = sandbox.start(&resume(&[]));
         wait_until(SOON, || sandbox.has_reached("up"));
         running.signal(signal);
-        // claude ends a stream with exit status 0 on INT: that is no success
+        // claude ends a stream with exit status 0 after INT, which is not a success
         running.wait(SOON).assert.failed(code, "interrupted").after_the_turn();
         let call = sandbox.only_call();
         assert_eq!(call.signals, [name]);
@@ -198,7 +198,7 @@ fn signal_ignored_at_start_stays_ignored() {
 #[cfg(unix)] // signals
 fn agent_ends_if_the_program_is_killed() {
     if !cfg!(target_os = "linux") {
-        return; // no other system tells a child of its parent's death
+        return; // no other system notifies a child of its parent's death
     }
     let polite = Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::Exit(0)] };
     let sandbox = with_turn(Turn::doing([polite, Step::create("up"), Step::wait_for("never")]));
@@ -235,7 +235,7 @@ fn failed_turn_ends_background_processes() {
 #[test]
 #[cfg(unix)] // signals
 fn background_processes_of_a_killed_agent_are_ended() {
-    // as npm's launcher of codex, killed: the real program would go on and keep its thread locked
+    // as if npm's launcher of codex was killed: the real program would continue and keep its thread locked
     let sandbox = with_turn(Turn::doing([
         Step::grandchild([Step::create("real"), Step::wait_for("never")]),
         Step::wait_for("real"),
@@ -413,7 +413,7 @@ fn chatty_grandchild_does_not_delay_the_end() {
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
-/// A call whose agent has answered with more than a pipe takes, and nobody reads it.
+/// A call whose agent has answered with more than a pipe takes, while nobody reads it.
 #[cfg(unix)]
 fn start_unread(sandbox: &Sandbox, options: &[&str]) -> std::process::Child {
     use std::process::Stdio;
@@ -452,8 +452,9 @@ fn unread_stdout_does_not_delay_the_deadline() {
 #[test]
 fn deadline_after_the_agent_has_ended_changes_nothing() {
     const DEADLINE: Duration = Duration::from_secs(3);
-    // The agent ends shortly before the deadline. A process that it leaves holds the outputs open, and they are watched for
-    // another second, in which the deadline passes. A busy machine may end the agent too late, so there are more attempts.
+    // The agent ends shortly before the deadline. A process that it leaves holds the outputs open, and they are watched
+    // for another second, in which the deadline passes. A busy machine may end the agent too late, so there are more
+    // attempts.
     let is_unchanged = (0..5).any(|_| {
         let server = Step::grandchild([Step::lock("server"), Step::create("up"), Step::wait_for("stop")]);
         let steps = [server, Step::wait_for("up"), Step::wait_for("end")];
@@ -518,11 +519,11 @@ fn terminal_shows_progress() {
     sandbox.allow("go");
     assert!(child.wait().unwrap().success());
 
-    // nobody watches: nothing is drawn
+    // without a terminal nothing is drawn
     with_turn(Backend::Codex.answers("i", "OK")).succeeds(&resume(&[])[2..]).stderr("");
 }
 
-/// The program behind a shell that does something first. `script` ends with `exec "$@"`.
+/// The program after a shell that does something first. `script` ends with `exec "$@"`.
 #[cfg(unix)]
 fn in_shell(script: &str, sandbox: &Sandbox, args: &[&str]) -> std::process::Command {
     let mut shell = std::process::Command::new("sh");
@@ -542,7 +543,7 @@ fn good_turn_with_server() -> Turn {
 #[cfg(unix)] // descriptors
 fn agent_inherits_only_its_three_streams() {
     let sandbox = with_turn(good_turn_with_server());
-    // whoever reads 3 or 9 to the end would wait for the server
+    // a reader of 3 or 9 would wait for the server
     let mut command = in_shell("exec 3>&1 9>&2 >/dev/null 2>&1; exec \"$@\"", &sandbox, &resume(&[]));
     command.start().wait(SOON).assert.code(0);
     assert!(sandbox.is_locked("server"));
@@ -640,7 +641,7 @@ fn limit_that_never_comes_changes_nothing() {
 }
 
 #[test]
-#[cfg(target_os = "linux")] // signals that are ignored are told in /proc
+#[cfg(target_os = "linux")] // ignored signals are listed in /proc
 fn agent_meets_a_file_size_limit_as_the_caller_does() {
     const XFSZ: u32 = 25;
     for (caller, ignored) in [("exec \"$@\"", false), ("trap '' XFSZ; exec \"$@\"", true)] {
@@ -688,7 +689,7 @@ fn error_names_an_agent_that_cannot_be_stopped() {
         sandbox.env("CLAUDE_CMD", format!("sh '{}'", script.display()));
         let call = ["--error-format", "json", "--backend", "claude", "resume-stream", "--session-name", "a"];
         let call = [&call[..], &["--prompt", "p", stop, "1"]].concat();
-        // root that may not signal others, as an ordinary user may not signal what became root
+        // root without the right to signal others, as an ordinary user cannot signal a process that became root
         let script = "exec setpriv --bounding-set=-kill --inh-caps=-kill \"$@\"";
         let output = in_shell(script, &sandbox, &call).run();
         let agent = Escaped::of(&sandbox);
@@ -735,7 +736,7 @@ fn process_that_cannot_be_found_does_not_count_as_stopped() {
 }
 
 #[test]
-#[cfg(unix)] // a folder's time can be set
+#[cfg(unix)] // the time of a directory can be set
 fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
     let folders = |sandbox: &Sandbox| -> Vec<std::path::PathBuf> {
         let entries = std::fs::read_dir(sandbox.temp()).unwrap().map(|entry| entry.unwrap().path());
@@ -755,7 +756,7 @@ fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
     let pid = sandbox.only_call().pid;
     wait_until(SOON, || !is_alive(pid));
 
-    // a young one stays, and so does an old one that is in use, and what only has a similar name
+    // a new one stays, and so do an old one that is in use and one with a similar name
     let similar = sandbox.temp().join("invoke-persist-100000");
     std::fs::create_dir(&similar).unwrap();
     make_old(&similar);

@@ -205,7 +205,7 @@ fn a_batch_launcher_takes_every_prompt() {
         sandbox.succeeds(&resume(backend, &["--prompt", short]));
         let call = sandbox.last_call();
         assert!(call.has(short), "{:?}", call.argv);
-        // what a batch file cannot take goes to standard input
+        // a prompt that a batch file cannot take goes to stdin
         for prompt in ["two\nlines", "100 %PATH% \"q\"", &"x".repeat(LONG_ARGUMENT)] {
             sandbox.succeeds(&resume(backend, &["--prompt", prompt]));
             assert_eq!(sandbox.last_call().stdin.unwrap().length, prompt.len() as u64);

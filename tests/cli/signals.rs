@@ -63,8 +63,8 @@ fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Lets an agent and what it started go on at the end of a test, also of one that failed: what is stopped never sees that
-/// its folder is gone.
+/// Lets an agent and what it started go on at the end of a test, also of one that failed: what is stopped never sees
+/// that its directory is gone.
 #[cfg(target_os = "linux")]
 struct GoesOn(u32);
 

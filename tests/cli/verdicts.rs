@@ -1,4 +1,4 @@
-//! When a call is a success, and what is told of one that is not (contract sections 6 and 7).
+//! When a call succeeds, and what is reported if it does not (contract sections 6 and 7).
 
 use std::time::Duration;
 
@@ -243,7 +243,7 @@ fn session_started_before_a_failure_can_be_adopted() {
 fn unwritable_mapping_after_a_turn_is_a_warning() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
-        // the mapping's folder turns into a file while the agent works
+        // the mapping's directory becomes a file while the agent works
         sandbox.agent(backend.answers("paid", "OK").after([Step::create("up"), Step::wait_for("go")]));
         let file = sandbox.workspace().join("deep/m.json");
         let create = [
@@ -270,7 +270,7 @@ fn unwritable_mapping_after_a_turn_is_a_warning() {
 
 #[test]
 fn lone_surrogates_in_an_answer_are_passed_through() {
-    // JavaScript writes such a thing where it cuts an emoji in two
+    // JavaScript writes one when it cuts an emoji in two
     let sandbox = with_session(Backend::Claude);
     let answer = "{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"result\":\"cut \\ud83d\",\"session_id\":\"i\"}\n";
     sandbox.agent(Turn::default().stdout(answer));

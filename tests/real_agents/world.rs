@@ -1,4 +1,4 @@
-//! The small world of one test: a home, a workspace, a temp folder, a PATH and a model, all its own.
+//! The small world of one test: a home, a workspace, a temp directory, a PATH and a model, all its own.
 //!
 //! Nothing of the user's reaches the agents, not even a variable, and nothing they write outlives the test.
 
@@ -38,11 +38,11 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(agent: Agent) -> Self {
         let installation = installation();
-        // Below the build folder, as codex dislikes a home below the system's temp folder. The prefix is short for the
-        // sake of the sockets that claude makes in its temp folder: their paths end at some 100 bytes.
+        // Below the build directory, as codex dislikes a home below the system's temp directory. The prefix is short
+        // for the sake of the sockets that claude makes in its temp directory: their paths end at some 100 bytes.
         let root = tempfile::Builder::new().prefix("ra-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        let world = Self { agent, api: ModelApi::start(), root: root.expect("the build folder can be written") };
-        world.furnish(installation).expect("a fresh folder can be furnished");
+        let world = Self { agent, api: ModelApi::start(), root: root.expect("the build directory can be written") };
+        world.furnish(installation).expect("a fresh directory can be furnished");
         world
     }
 
@@ -129,7 +129,7 @@ impl World {
         let url = self.api.url();
         let folders = [&self.path("bin"), &installation().node_folder, Path::new("/usr/bin"), Path::new("/bin")];
         vec![
-            ("PATH", std::env::join_paths(folders).expect("no folder on PATH has a colon in its name")),
+            ("PATH", std::env::join_paths(folders).expect("no directory on PATH has a colon in its name")),
             ("HOME", self.path("home").into()),
             ("CODEX_HOME", self.path("codex").into()),
             ("TMPDIR", self.path("tmp").into()),
