@@ -1,5 +1,5 @@
-//! JSON read piece by piece. Everything that is not looked at stays the text it was, whatever is in it: numbers of any
-//! size, texts that are no Unicode, nesting of any depth.
+//! JSON that is read one object at a time. Unread parts keep their text, whatever it is: numbers of any size, lone
+//! surrogates, nesting of any depth.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,6 +13,25 @@ use serde_json::value::RawValue;
 pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
+    /// Keeps the last of the members with one name, in the position of the first.
+    pub(crate) fn new(members: Vec<(Cow<'a, str>, &'a RawValue)>) -> Self {
+        // sorted names, as in our own files, cannot repeat one unseen
+        if members.is_sorted_by(|(a, _), (b, _)| a < b) {
+            return Self(members);
+        }
+        let mut positions: HashMap<Cow<'_, str>, usize> = HashMap::new();
+        let mut unique: Vec<(Cow<'_, str>, &RawValue)> = Vec::with_capacity(members.len());
+        for (name, raw) in members {
+            if let Some(&position) = positions.get(&name) {
+                unique[position].1 = raw;
+            } else {
+                positions.insert(name.clone(), unique.len());
+                unique.push((name, raw));
+            }
+        }
+        Self(unique)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw)
     }
@@ -95,6 +114,15 @@ fn unit(text: &str) -> Option<u16> {
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Pairs::deserialize(deserializer).map(|Pairs(pairs)| Self::new(pairs))
+    }
+}
+
+/// The keys and values of an object as they are written, including repeated keys.
+pub(crate) struct Pairs<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InOrder;
         impl<'de> Visitor<'de> for InOrder {
             type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
@@ -109,22 +137,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 Ok(members)
             }
         }
-        let members = deserializer.deserialize_map(InOrder)?;
-        // files of ours are sorted, and sorted ones cannot repeat a name unseen
-        if members.windows(2).all(|pair| pair[0].0 < pair[1].0) {
-            return Ok(Self(members));
-        }
-        let mut places: HashMap<Cow<'_, str>, usize> = HashMap::new();
-        let mut unique: Vec<(Cow<'_, str>, &RawValue)> = Vec::with_capacity(members.len());
-        for (key, raw) in members {
-            if let Some(&at) = places.get(&key) {
-                unique[at].1 = raw;
-            } else {
-                places.insert(key.clone(), unique.len());
-                unique.push((key, raw));
-            }
-        }
-        Ok(Self(unique))
+        deserializer.deserialize_map(InOrder).map(Self)
     }
 }
 

@@ -15,6 +15,8 @@
             for line in "${(@)answer[2,-1]}"; do
                 value=${line%%$'\t'*}
                 value=${value#"$prefix"}
+                # at the next Tab zsh takes $' for a quote, also within double quotes
+                [[ $compstate[quote] == \" && $value == *\$\'* ]] && continue
                 help=${line#*$'\t'}
                 values+=("$value")
                 shown+=("$value${help:+  -- $help}")

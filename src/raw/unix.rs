@@ -1,8 +1,5 @@
-//! What runs between fork and exec, questions to the kernel that no safe call asks, and memory in large pieces.
-#![expect(
-    unsafe_code,
-    reason = "pre_exec, sigaction, close_range, madvise, getpwuid and waitid's pid have no safe form"
-)]
+//! What runs between fork and exec, and questions to the kernel that no safe call asks.
+#![expect(unsafe_code, reason = "pre_exec, sigaction, close_range, getpwuid and waitid's pid have no safe form")]
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
@@ -190,27 +187,4 @@ fn wait(which: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<(Pid,
     };
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::Interrupted)?;
     Ok((pid, if code == libc::CLD_EXITED { Ended::Exited(status) } else { Ended::Killed(status) }))
-}
-
-/// An empty buffer for `length` bytes. The system is asked to give a large one in pieces of 2 MiB: each page of 4 KiB
-/// would be a fault of its own, and for 20 MiB they take longer than reading a file into them.
-#[cfg(target_os = "linux")]
-pub(crate) fn large_buffer(length: usize) -> Vec<u8> {
-    use rustix::mm::{Advice, madvise};
-    const WORTH_IT: usize = 4 << 20;
-    let mut buffer: Vec<u8> = Vec::with_capacity(length);
-    if length >= WORTH_IT {
-        let page = rustix::param::page_size();
-        let start = buffer.as_mut_ptr();
-        let skipped = start.align_offset(page);
-        let whole = (buffer.capacity() - skipped) / page * page;
-        // SAFETY: the range lies within the buffer, and the advice changes nothing but how memory is laid out
-        let _ = unsafe { madvise(start.add(skipped).cast(), whole, Advice::LinuxHugepage) }; // without it, it is slower
-    }
-    buffer
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn large_buffer(length: usize) -> Vec<u8> {
-    Vec::with_capacity(length)
 }

@@ -1,21 +1,24 @@
-//! What is in a mapping file. Nothing here touches a file system.
+//! The content of a mapping file. Nothing here touches a file system.
 //!
-//! Only the parts we know are understood; everything else is kept as the text it was, however large or odd its numbers
-//! are, and comes back in every rewrite.
+//! Only known parts are parsed. All others keep their text, however large or odd their numbers are, and survive every
+//! rewrite.
 
 #[cfg(test)]
 mod properties;
+mod writer;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::rc::Rc;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::backend::Backend;
-use crate::json::{Key, Members};
+use crate::json::{Key, Members, Pairs};
 use crate::session::{AgentSessionId, SessionName, UnusableId};
+use writer::{Writer, json_text, string_end};
 
 const ALIASES: &str = "aliases";
 const WORKSPACE: &str = "workspace_dir";
@@ -23,66 +26,58 @@ const CREATED_AT: &str = "created_at";
 const LAST_MODEL: &str = "last_model";
 const LAST_EFFORT: &str = "last_reasoning_effort";
 
-/// Deeper nesting than this is not followed; `serde_json` has the same bound.
+/// The deepest nesting of a file, before and after a rewrite. `serde_json` has the same limit.
 const DEEPEST: usize = 128;
 
-/// We write a file with one key beside its entries, others may have added some. More than that is an older file.
-const MOST_OTHERS: usize = 16;
-
-/// A mapping as it stands in memory: entries in the order of the file, each as the text it was.
+/// A mapping in memory: entries in the order of the file, each with its text.
 #[derive(Clone, Debug)]
 pub(crate) struct Mapping {
     backend: Backend,
-    /// The file's text, which is not copied piece by piece.
+    /// The file's text, which slices refer to.
     source: Rc<String>,
-    workspace: Option<Piece>,
-    entries: Vec<(Piece, Piece)>,
-    /// Keys beside `aliases` and `workspace_dir`.
-    others: Vec<(Piece, Piece)>,
+    contents: Contents,
 }
 
-/// A name, or the JSON it stands for. Small: there may be many, and memory that is touched for the first time is dear.
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    workspace: Option<Slice>,
+    entries: Vec<(Slice, Slice)>,
+    /// Keys beside `aliases` and `workspace_dir`.
+    unknown_keys: Vec<(Slice, Slice)>,
+}
+
+/// A name, or the JSON of a value. Small, because there may be many, and memory is slow when it is first touched.
 #[derive(Clone, Debug)]
-enum Piece {
-    /// A part of the text that was read, which is no longer than a mapping may be.
-    Read {
-        start: u32,
-        length: u32,
-    },
+enum Slice {
+    /// A part of the file's text.
+    Source(Range<u32>),
     New(Box<str>),
 }
 
-impl Piece {
+impl Slice {
     fn new(text: impl Into<Box<str>>) -> Self {
         Self::New(text.into())
     }
 
-    /// `part` is a slice of `source`.
+    /// Refers to `part`, which is borrowed from `source`.
     fn part(source: &str, part: &str) -> Self {
         let start = part.as_ptr().addr() - source.as_ptr().addr();
-        match (u32::try_from(start), u32::try_from(part.len())) {
-            (Ok(start), Ok(length)) => Self::Read { start, length },
-            _ => Self::new(part),
-        }
-    }
-
-    fn parts(source: &str, members: Vec<(Cow<'_, str>, &RawValue)>) -> Vec<(Self, Self)> {
-        let key = |key| match key {
-            Cow::Borrowed(key) => Self::part(source, key),
-            Cow::Owned(key) => Self::new(key),
-        };
-        members.into_iter().map(|(name, raw)| (key(name), Self::part(source, raw.get()))).collect()
+        Self::Source(offset(start)..offset(start + part.len()))
     }
 
     fn text<'a>(&'a self, source: &'a str) -> &'a str {
         match self {
-            Self::Read { start, length } => &source[*start as usize..][..*length as usize],
+            Self::Source(range) => &source[range.start as usize..range.end as usize],
             Self::New(text) => text,
         }
     }
 }
 
-/// What an entry says that we can use.
+fn offset(position: usize) -> u32 {
+    u32::try_from(position).expect("a mapping is shorter than 4 GiB")
+}
+
+/// The fields of an entry that we use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub id: AgentSessionId,
@@ -91,41 +86,38 @@ pub(crate) struct Entry {
     pub effort: Option<String>,
 }
 
-/// Why a file is no mapping.
+/// Why a file is not a mapping.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ParseError {
-    /// It is broken, and can be moved aside.
-    NoObject(String),
-    /// It is well-formed, but not in a way we can read and write back.
-    CannotHold(String),
+    /// It is not a JSON object, and can be moved aside.
+    Malformed(String),
+    /// It may be well-formed, but cannot be read and written back.
+    Unsupported(String),
 }
 
 impl Mapping {
     pub(crate) fn new(backend: Backend) -> Self {
-        Self { backend, source: Rc::default(), workspace: None, entries: Vec::new(), others: Vec::new() }
+        Self { backend, source: Rc::default(), contents: Contents::default() }
     }
 
     pub(crate) fn parse(backend: Backend, bytes: Vec<u8>) -> Result<Self, ParseError> {
-        let source = String::from_utf8(bytes).map_err(|error| ParseError::NoObject(error.utf8_error().to_string()))?;
-        let (workspace, entries, others) = match Today::read(&source) {
-            Some(today) => today,
-            None => read_any(&source)?,
-        };
-        Ok(Self { backend, source: Rc::new(source), workspace, entries, others })
+        let source = String::from_utf8(bytes).map_err(|error| ParseError::Malformed(error.utf8_error().to_string()))?;
+        let contents = Contents::parse(&source)?;
+        Ok(Self { backend, source: Rc::new(source), contents })
     }
 
-    /// Whether this is what was read.
+    /// Whether the mapping was parsed from `text`.
     pub(crate) fn was_read_from(&self, text: &str) -> bool {
         *self.source == text
     }
 
-    /// The workspace the file names; empty where it names none.
+    /// Returns the workspace in the file, or an empty string.
     pub(crate) fn workspace(&self) -> String {
-        self.workspace.as_ref().and_then(|piece| text(self.text(piece))).unwrap_or_default()
+        self.contents.workspace.as_ref().and_then(|slice| text(self.text(slice))).unwrap_or_default()
     }
 
     pub(crate) fn set_workspace(&mut self, workspace: &str) {
-        self.workspace = Some(Piece::new(json_text(workspace)));
+        self.contents.workspace = Some(Slice::new(json_text(workspace)));
     }
 
     pub(crate) fn set_workspace_if_empty(&mut self, workspace: &str) {
@@ -134,9 +126,9 @@ impl Mapping {
         }
     }
 
-    /// The entries we can use, in the order of the file.
+    /// Returns the usable entries, in the order of the file.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Entry)> {
-        self.pieces().filter_map(|(name, json)| Some((name, understand(self.backend, json).ok()?)))
+        self.raw_entries().filter_map(|(name, json)| Some((name, parse_entry(self.backend, json).ok()?)))
     }
 
     /// The entries that hold this id, in the order of their names.
@@ -144,11 +136,11 @@ impl Mapping {
         // most are seen not to without being understood; escapes could spell it in another way
         let spelled = memchr::memmem::Finder::new(id.as_str()).into_owned();
         let mut holders: Vec<_> = self
-            .pieces()
+            .raw_entries()
             .filter(move |(_, json)| {
                 spelled.find(json.as_bytes()).is_some() || memchr::memchr(b'\\', json.as_bytes()).is_some()
             })
-            .filter_map(|(name, json)| Some((name, understand(self.backend, json).ok()?)))
+            .filter_map(|(name, json)| Some((name, parse_entry(self.backend, json).ok()?)))
             .filter(|(_, entry)| entry.id == *id)
             .collect();
         holders.sort_by_key(|(name, _)| *name);
@@ -156,24 +148,23 @@ impl Mapping {
     }
 
     pub(crate) fn get(&self, name: &SessionName) -> Option<Entry> {
-        understand(self.backend, self.raw(name)?).ok()
+        parse_entry(self.backend, self.raw(name)?).ok()
     }
 
-    /// Whether the name is taken, by whatever entry.
+    /// Whether the name has an entry, usable or not.
     pub(crate) fn contains(&self, name: &SessionName) -> bool {
         self.raw(name).is_some()
     }
 
-    /// Why an entry of this name is none we can use, if there is one.
+    /// Returns why the entry of this name is not usable; `None` if it is usable or missing.
     pub(crate) fn why_unusable(&self, name: &SessionName) -> Option<UnusableId> {
-        understand(self.backend, self.raw(name)?).err()
+        parse_entry(self.backend, self.raw(name)?).err()
     }
 
-    /// The id that an entry of this name holds for `backend`, whichever backend's mapping this is. `None` for an entry
-    /// that is just an id: it does not say whose.
+    /// Returns the session ID in the entry of this name, if it is an ID of `backend`. The mapping may be another
+    /// backend's. An entry that is just an ID does not say which backend it belongs to.
     pub(crate) fn id_of(&self, name: &SessionName, backend: Backend) -> Option<AgentSessionId> {
-        let Members(members) = serde_json::from_str(self.raw(name)?).ok()?;
-        id_in(backend, &members).ok()
+        id_field(backend, &serde_json::from_str(self.raw(name)?).ok()?).ok()
     }
 
     /// Returns the entry that holds this id and whose name sorts first, with that name.
@@ -191,344 +182,269 @@ impl Mapping {
         self.entries().count()
     }
 
-    /// Puts `entry` in the place of whatever the name holds.
+    /// Adds an entry, or replaces the one of this name.
     pub(crate) fn insert(&mut self, name: &SessionName, entry: &Entry) {
-        self.put(name.as_str(), Piece::new(write(self.backend, Vec::new(), entry)));
+        self.put(name.as_str(), Slice::new(entry_text(self.backend, Members::default(), entry)));
     }
 
-    /// Changes what the name's entry says and keeps what else is in it.
+    /// Updates the fields of an entry. Other fields are kept, and so are fields that `entry` does not have.
     pub(crate) fn amend(&mut self, name: &str, entry: &Entry) {
         if let Some(at) = self.position(name) {
-            let old = self.text(&self.entries[at].1);
-            let members = serde_json::from_str(old).map(|Members(members)| members).unwrap_or_default();
-            self.entries[at].1 = Piece::new(write(self.backend, members, entry));
+            let old = self.text(&self.contents.entries[at].1);
+            let members = serde_json::from_str(old).unwrap_or_default();
+            self.contents.entries[at].1 = Slice::new(entry_text(self.backend, members, entry));
         }
     }
 
     pub(crate) fn remove(&mut self, name: &str) {
-        let source = Rc::clone(&self.source);
-        self.entries.retain(|(key, _)| key.text(&source) != name);
+        self.contents.entries.retain(|(key, _)| key.text(&self.source) != name);
     }
 
-    /// Gives an entry another name, in the place of whatever that holds. Nothing of the entry changes.
+    /// Renames an entry, and replaces the one that has the new name. The entry itself does not change.
     pub(crate) fn rename(&mut self, name: &SessionName, to: &SessionName) {
         if let Some(at) = self.position(name.as_str()) {
-            let (_, entry) = self.entries.remove(at);
+            let (_, entry) = self.contents.entries.remove(at);
             self.put(to.as_str(), entry);
         }
     }
 
-    /// The file's text: keys sorted, indented by two, anything but ASCII unescaped, one newline at the end.
+    /// Returns the text of the file: keys sorted, indented by two spaces, non-ASCII characters unescaped, and one line
+    /// break at the end.
     pub(crate) fn to_text(&self) -> String {
         let mut top: Vec<(&str, Option<&str>)> =
-            self.others.iter().map(|(key, json)| (self.text(key), Some(self.text(json)))).collect();
+            self.contents.unknown_keys.iter().map(|(key, json)| (self.text(key), Some(self.text(json)))).collect();
         top.push((ALIASES, None));
-        if let Some(workspace) = &self.workspace {
+        if let Some(workspace) = &self.contents.workspace {
             top.push((WORKSPACE, Some(self.text(workspace))));
         }
-        top.sort_by_key(|(key, _)| *key);
-        let mut text = String::with_capacity(self.source.len() + 1024);
-        write_object(&mut text, 0, top.iter(), |text, value| match value {
-            Some(json) => write_sorted(text, 1, json),
-            None => self.write_entries(text),
+        let mut writer = Writer::with_capacity(self.source.len() + 1024);
+        writer.object(top, |writer, value| match value {
+            Some(json) => writer.json(json),
+            None => writer.object(self.raw_entries().collect(), |writer, json| self.write_entry(writer, json)),
         });
+        let mut text = writer.into_text();
         text.push('\n');
         text
     }
 
-    fn write_entries(&self, text: &mut String) {
-        let mut entries: Vec<(&str, Cow<'_, str>)> = self
-            .pieces()
-            .map(|(name, json)| {
-                // an id alone becomes an entry like the others
-                let entry = if json.starts_with('"') { understand(self.backend, json).ok() } else { None };
-                (name, entry.map_or(Cow::Borrowed(json), |entry| Cow::Owned(write(self.backend, vec![], &entry))))
-            })
-            .collect();
-        entries.sort_by_key(|(name, _)| *name);
-        write_object(text, 1, entries.iter(), |text, json| write_sorted(text, 2, json));
+    fn write_entry(&self, writer: &mut Writer, json: &str) {
+        // an ID alone becomes an entry like the others
+        let id = if json.starts_with('"') { parse_entry(self.backend, json).ok() } else { None };
+        let entry =
+            id.map_or(Cow::Borrowed(json), |entry| Cow::Owned(entry_text(self.backend, Members::default(), &entry)));
+        writer.json(&entry);
     }
 
-    fn text<'a>(&'a self, piece: &'a Piece) -> &'a str {
-        piece.text(&self.source)
+    fn text<'a>(&'a self, slice: &'a Slice) -> &'a str {
+        slice.text(&self.source)
     }
 
-    /// All entries: names and JSON.
-    fn pieces(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().map(|(name, json)| (self.text(name), self.text(json)))
+    /// Returns the names and the JSON of all entries.
+    fn raw_entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.contents.entries.iter().map(|(name, json)| (self.text(name), self.text(json)))
     }
 
     fn position(&self, name: &str) -> Option<usize> {
-        self.entries.iter().position(|(key, _)| self.text(key) == name)
+        self.contents.entries.iter().position(|(key, _)| self.text(key) == name)
     }
 
     fn raw(&self, name: &SessionName) -> Option<&str> {
-        self.position(name.as_str()).map(|at| self.text(&self.entries[at].1))
+        self.position(name.as_str()).map(|at| self.text(&self.contents.entries[at].1))
     }
 
-    fn put(&mut self, name: &str, entry: Piece) {
+    fn put(&mut self, name: &str, entry: Slice) {
         match self.position(name) {
-            Some(at) => self.entries[at].1 = entry,
-            None => self.entries.push((Piece::new(name), entry)),
+            Some(at) => self.contents.entries[at].1 = entry,
+            None => self.contents.entries.push((Slice::new(name), entry)),
         }
     }
 }
 
-/// What a file says: the workspace, the entries, the rest.
-type Contents = (Option<Piece>, Vec<(Piece, Piece)>, Vec<(Piece, Piece)>);
-
-/// A file as we write it, read in one go. Every other is an error, and left to [`read_any`].
-struct Today<'a> {
-    aliases: Members<'a>,
-    rest: Members<'a>,
-}
-
-impl Today<'_> {
-    fn read(source: &str) -> Option<Contents> {
-        let Today { aliases: Members(aliases), rest: Members(mut rest) } = serde_json::from_str(source).ok()?;
-        let deep = |members: &[(Cow<'_, str>, &RawValue)], above| {
-            members.iter().any(|(_, raw)| is_deeper(raw.get().as_bytes(), DEEPEST - above))
+impl Contents {
+    fn parse(source: &str) -> Result<Self, ParseError> {
+        // the aliases are usually an object, which can be parsed in the same pass
+        let top = TopLevel::parse(source, true).or_else(|_| TopLevel::parse(source, false));
+        let TopLevel { aliases, members: Members(mut members) } = top.map_err(|error| refusal(source, &error))?;
+        let mut take = |key, is_wanted: fn(&str) -> bool| {
+            let position = members.iter().position(|(name, raw)| name == key && is_wanted(raw.get()))?;
+            Some(members.remove(position).1.get())
         };
-        if deep(&aliases, 2) || deep(&rest, 1) {
-            return None;
-        }
-        let workspace = rest.iter().position(|(key, _)| key == WORKSPACE).map(|at| rest.remove(at).1);
-        let workspace = workspace.map(|raw| Piece::part(source, raw.get()));
-        Some((workspace, Piece::parts(source, aliases), Piece::parts(source, rest)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Today<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOneGo;
-        impl<'de> Visitor<'de> for InOneGo {
-            type Value = Today<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let (mut aliases, mut rest) = (None, Vec::new());
-                while let Some(Key(key)) = map.next_key()? {
-                    let repeated = rest.iter().any(|(other, _)| *other == key) || (key == ALIASES && aliases.is_some());
-                    if repeated || rest.len() > MOST_OTHERS {
-                        return Err(A::Error::custom("this is not how we write it"));
-                    }
-                    if key == ALIASES {
-                        aliases = Some(map.next_value()?);
-                    } else {
-                        rest.push((key, map.next_value()?));
-                    }
-                }
-                let aliases = aliases.ok_or_else(|| A::Error::missing_field(ALIASES))?;
-                Ok(Today { aliases, rest: Members(rest) })
-            }
-        }
-        deserializer.deserialize_map(InOneGo)
-    }
-}
-
-/// Reads a file of any form there has been, or tells what is wrong with it.
-fn read_any(source: &str) -> Result<Contents, ParseError> {
-    let no_object = |why: &dyn fmt::Display| ParseError::NoObject(why.to_string());
-    let cannot_hold = |why: &dyn fmt::Display| ParseError::CannotHold(why.to_string());
-    let too_deep = || cannot_hold(&format_args!("it is nested deeper than {DEEPEST} levels"));
-    if is_deeper(source.as_bytes(), DEEPEST) {
-        return Err(too_deep());
-    }
-    let whole: &RawValue = serde_json::from_str(source).map_err(|error| no_object(&error))?;
-    if !whole.get().starts_with('{') {
-        return Err(ParseError::NoObject("its top level is something else".to_owned()));
-    }
-    let Members(mut top) = serde_json::from_str(whole.get()).map_err(|error| cannot_hold(&error))?;
-    let mut take = |key, wanted: fn(&RawValue) -> bool| {
-        top.iter().position(|(name, raw)| name == key && wanted(raw)).map(|at| top.remove(at).1)
-    };
-    let workspace = take(WORKSPACE, |_| true);
-    let part = |raw: &RawValue| Piece::part(source, raw.get());
-    let Some(aliases) = take(ALIASES, |raw| raw.get().starts_with(['{', 'n'])) else {
-        // an older file: the top level is the map of names. Written anew everything is one level deeper, which must be
-        // read again.
-        if is_deeper(source.as_bytes(), DEEPEST - 1) {
-            return Err(too_deep());
-        }
-        // what is no text cannot be its workspace
-        let (workspace, name) = match workspace {
-            Some(raw) if raw.get().starts_with('"') => (Some(raw), None),
-            other => (None, other),
+        let aliases = match take(ALIASES, |raw| raw.starts_with('{') || raw == "null") {
+            Some("null") => Some(Members::default()),
+            Some(object) => Some(serde_json::from_str(object).map_err(|error| unsupported(&error))?),
+            None => aliases,
         };
-        let mut entries = Piece::parts(source, top);
-        entries.extend(name.map(|raw| (Piece::new(WORKSPACE), part(raw))));
-        return Ok((workspace.map(part), entries, Vec::new()));
-    };
-    // null is no entry at all
-    let Members(aliases) = match aliases.get() {
-        "null" => Members::default(),
-        object => serde_json::from_str(object).map_err(|error| cannot_hold(&error))?,
-    };
-    Ok((workspace.map(part), Piece::parts(source, aliases), Piece::parts(source, top)))
+        let slice = |raw| Slice::part(source, raw);
+        match aliases {
+            Some(Members(entries)) => Ok(Self {
+                workspace: take(WORKSPACE, |_| true).map(slice),
+                entries: slices(source, entries),
+                unknown_keys: slices(source, members),
+            }),
+            // the top level of an older file is the map of names, and a rewrite makes everything one level deeper
+            None if is_deeper(source, DEEPEST - 1) => Err(too_deep()),
+            None => Ok(Self {
+                workspace: take(WORKSPACE, |raw| raw.starts_with('"')).map(slice),
+                entries: slices(source, members),
+                unknown_keys: Vec::new(),
+            }),
+        }
+    }
 }
 
-/// The text in `json`, if it is one that is not empty.
+fn slices(source: &str, members: Vec<(Cow<'_, str>, &RawValue)>) -> Vec<(Slice, Slice)> {
+    let name_slice = |name| match name {
+        Cow::Borrowed(name) => Slice::part(source, name),
+        Cow::Owned(name) => Slice::new(name),
+    };
+    members.into_iter().map(|(name, raw)| (name_slice(name), Slice::part(source, raw.get()))).collect()
+}
+
+/// The members of a file, with `aliases` apart if it was parsed in the same pass.
+struct TopLevel<'a> {
+    aliases: Option<Members<'a>>,
+    members: Members<'a>,
+}
+
+impl<'a> TopLevel<'a> {
+    /// Parses a file whose nesting is not too deep. `with_aliases` also parses `aliases`, which must be an object then.
+    fn parse(source: &'a str, with_aliases: bool) -> serde_json::Result<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(source);
+        let top = deserializer.deserialize_map(TopLevelVisitor { with_aliases })?;
+        deserializer.end()?;
+        Ok(top)
+    }
+}
+
+struct TopLevelVisitor {
+    with_aliases: bool,
+}
+
+impl<'de> Visitor<'de> for TopLevelVisitor {
+    type Value = TopLevel<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let check = |raw: &RawValue, above| {
+            if is_deeper(raw.get(), DEEPEST - above) { Err(A::Error::custom("nested too deep")) } else { Ok(()) }
+        };
+        let (mut aliases, mut members) = (None, Vec::new());
+        while let Some(Key(key)) = map.next_key()? {
+            if self.with_aliases && key == ALIASES {
+                let Pairs(entries) = map.next_value()?;
+                entries.iter().try_for_each(|(_, raw)| check(raw, 2))?;
+                aliases = Some(Members::new(entries));
+            } else {
+                let raw = map.next_value()?;
+                check(raw, 1)?;
+                members.push((key, raw));
+            }
+        }
+        Ok(TopLevel { aliases, members: Members::new(members) })
+    }
+}
+
+/// Returns why a file is not a mapping, if its top level cannot be parsed because of `error`.
+fn refusal(source: &str, error: &serde_json::Error) -> ParseError {
+    if is_deeper(source, DEEPEST) {
+        return too_deep();
+    }
+    match serde_json::from_str::<&RawValue>(source) {
+        Err(error) => ParseError::Malformed(error.to_string()),
+        Ok(raw) if !raw.get().starts_with('{') => ParseError::Malformed("its top level is not an object".to_owned()),
+        Ok(_) => unsupported(error),
+    }
+}
+
+fn too_deep() -> ParseError {
+    ParseError::Unsupported(format!("it is nested deeper than {DEEPEST} levels"))
+}
+
+fn unsupported(error: &serde_json::Error) -> ParseError {
+    ParseError::Unsupported(error.to_string())
+}
+
+/// Returns the content of a string that is not empty.
 fn text(json: &str) -> Option<String> {
     serde_json::from_str(json).ok().filter(|text: &String| !text.is_empty())
 }
 
-fn json_text(text: &str) -> String {
-    serde_json::to_string(text).expect("a text is JSON")
-}
-
-/// What an entry says: an object, or just the id.
-fn understand(backend: Backend, json: &str) -> Result<Entry, UnusableId> {
+/// Parses an entry, which is an object or just an ID.
+fn parse_entry(backend: Backend, json: &str) -> Result<Entry, UnusableId> {
     if json.starts_with('"') {
         let id = AgentSessionId::new(&text(json).unwrap_or_default())?;
         return Ok(Entry { id, created_at: None, model: None, effort: None });
     }
-    let Ok(Members(members)) = serde_json::from_str(json) else {
-        return Err(UnusableId::Blank);
-    };
-    let says = |key| members.iter().find(|(name, _)| name == key).and_then(|(_, raw)| text(raw.get()));
+    let members: Members<'_> = serde_json::from_str(json).map_err(|_| UnusableId::Blank)?;
     Ok(Entry {
-        id: id_in(backend, &members)?,
-        created_at: says(CREATED_AT),
-        model: says(LAST_MODEL),
-        effort: says(LAST_EFFORT).filter(|_| backend.has_effort()),
+        id: id_field(backend, &members)?,
+        created_at: field(&members, CREATED_AT),
+        model: field(&members, LAST_MODEL),
+        effort: field(&members, LAST_EFFORT).filter(|_| backend.has_effort()),
     })
 }
 
-fn id_in(backend: Backend, members: &[(Cow<'_, str>, &RawValue)]) -> Result<AgentSessionId, UnusableId> {
-    let id = members.iter().find(|(name, _)| name == backend.id_key()).and_then(|(_, raw)| text(raw.get()));
-    AgentSessionId::new(&id.unwrap_or_default())
+fn field(members: &Members<'_>, name: &str) -> Option<String> {
+    text(members.get(name)?.get())
 }
 
-/// An entry's text: `members` with what `entry` says in their place.
-fn write(backend: Backend, members: Vec<(Cow<'_, str>, &RawValue)>, entry: &Entry) -> String {
+fn id_field(backend: Backend, members: &Members<'_>) -> Result<AgentSessionId, UnusableId> {
+    AgentSessionId::new(&field(members, backend.id_key()).unwrap_or_default())
+}
+
+/// Returns the text of an object: `members`, with the fields of `entry` in their place.
+fn entry_text(backend: Backend, Members(members): Members<'_>, entry: &Entry) -> String {
     let mut members: Vec<(Cow<'_, str>, Cow<'_, str>)> =
-        members.into_iter().map(|(key, raw)| (key, Cow::Borrowed(raw.get()))).collect();
-    let mut said = vec![
+        members.into_iter().map(|(name, raw)| (name, Cow::Borrowed(raw.get()))).collect();
+    let fields = [
         (backend.id_key(), Some(entry.id.as_str())),
         (CREATED_AT, entry.created_at.as_deref()),
         (LAST_MODEL, entry.model.as_deref()),
+        (LAST_EFFORT, entry.effort.as_deref().filter(|_| backend.has_effort())),
     ];
-    if backend.has_effort() {
-        said.push((LAST_EFFORT, entry.effort.as_deref()));
-    }
-    for (key, text) in said {
-        let Some(json) = text.map(json_text) else { continue };
+    for (key, content) in fields {
+        let Some(json) = content.map(json_text) else { continue };
         match members.iter_mut().find(|(name, _)| name == key) {
             Some((_, old)) => *old = json.into(),
             None => members.push((Cow::Borrowed(key), json.into())),
         }
     }
-    let mut text = String::new();
-    write_object(&mut text, 0, members.iter(), |text, json| text.push_str(json));
-    text
+    let mut writer = Writer::with_capacity(0);
+    writer.object(members, |writer, json| writer.verbatim(&json));
+    writer.into_text()
 }
 
-/// Whether brackets nest deeper than this. Where there are no more than so many, they are not looked at one by one.
-fn is_deeper(json: &[u8], limit: usize) -> bool {
-    memchr::memchr2_iter(b'{', b'[', json).nth(limit).is_some() && depth(json) > limit
+/// Whether brackets nest deeper than `limit`. They are only followed if there are more of them.
+fn is_deeper(json: &str, limit: usize) -> bool {
+    memchr::memchr2_iter(b'{', b'[', json.as_bytes()).nth(limit).is_some() && depth(json.as_bytes()) > limit
 }
 
-/// How deep brackets nest, outside of texts.
-fn depth(bytes: &[u8]) -> usize {
+/// How deep brackets nest, outside of strings.
+fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
-    let mut rest = bytes.iter();
-    while let Some(byte) = rest.next() {
+    let mut position = 0;
+    while let Some(byte) = json.get(position) {
+        position += 1;
         match byte {
             b'{' | b'[' => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => {
-                while let Some(byte) = rest.next() {
-                    match byte {
-                        b'"' => break,
-                        b'\\' => drop(rest.next()),
-                        _ => {}
-                    }
-                }
-            }
+            b'"' => position = string_end(json, position),
             _ => {}
         }
     }
     deepest
 }
 
-/// Writes any JSON as the file has it. Numbers stay as they were written, and so do texts that are no Unicode.
-fn write_sorted(text: &mut String, level: usize, json: &str) {
-    match json.as_bytes().first() {
-        Some(b'{') => {
-            let Ok(Members(mut members)) = serde_json::from_str(json) else {
-                return text.push_str(json); // a key that is no Unicode
-            };
-            members.sort_by(|(a, _), (b, _)| a.cmp(b));
-            write_object(text, level, members.iter(), |text, raw| {
-                write_sorted(text, level + 1, raw.get());
-            });
-        }
-        Some(b'[') => {
-            let elements: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
-            write_list(text, level, '[', ']', elements.iter(), |text, raw| {
-                write_sorted(text, level + 1, raw.get());
-            });
-        }
-        Some(b'"') => match serde_json::from_str(json) {
-            Ok(Key(decoded)) => write_text(text, &decoded),
-            Err(_) => text.push_str(json),
-        },
-        _ => text.push_str(json),
-    }
-}
-
-/// Writes a text as JSON.
-fn write_text(text: &mut String, content: &str) {
-    if content.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
-        return text.push_str(&json_text(content));
-    }
-    text.push('"');
-    text.push_str(content);
-    text.push('"');
-}
-
-fn write_object<'a, K: AsRef<str> + 'a, V: 'a>(
-    text: &mut String,
-    level: usize,
-    members: impl ExactSizeIterator<Item = &'a (K, V)>,
-    mut value: impl FnMut(&mut String, &'a V),
-) {
-    write_list(text, level, '{', '}', members, |text, (key, member)| {
-        write_text(text, key.as_ref());
-        text.push_str(": ");
-        value(text, member);
-    });
-}
-
-fn write_list<'a, T: 'a>(
-    text: &mut String,
-    level: usize,
-    open: char,
-    close: char,
-    items: impl ExactSizeIterator<Item = &'a T>,
-    mut item: impl FnMut(&mut String, &'a T),
-) {
-    const INDENT: &str = "  ";
-    text.push(open);
-    let empty = items.len() == 0;
-    for (at, each) in items.enumerate() {
-        text.push_str(if at == 0 { "\n" } else { ",\n" });
-        text.extend(std::iter::repeat_n(INDENT, level + 1));
-        item(text, each);
-    }
-    if !empty {
-        text.push('\n');
-        text.extend(std::iter::repeat_n(INDENT, level));
-    }
-    text.push(close);
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn parse(text: &str) -> Mapping {
@@ -540,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_comes_back_in_every_rewrite() {
+    fn unknown_content_survives_every_rewrite() {
         let odd = r#"{"zz": {"b": [1.50, 1e400, "\ud800", "\u00e9"], "a": {}}, "aliases": {
             "other": {"thread_id": "t", "n": 123456789012345678901234567890}, "none": null, "dash": {"session_id": "-x"},
             "mine": {"session_id": "i", "tags": ["x"], "last_model": ""}, "bare": "b"}, "workspace_dir": 5}"#;
@@ -588,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_file_is_the_map_of_names_itself() {
+    fn top_level_of_an_older_file_is_the_map_of_names() {
         let mapping = parse(r#"{"d": {"session_id": "id-d"}, "s": "id-s", "workspace_dir": "/w"}"#);
         assert_eq!(mapping.workspace(), "/w");
         assert_eq!(mapping.entries().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), ["d", "s"]);
@@ -598,15 +514,15 @@ mod tests {
     }
 
     #[test]
-    fn broken_files_are_told_from_those_we_cannot_hold() {
+    fn malformed_files_differ_from_unsupported_ones() {
         let error = |text: &[u8]| Mapping::parse(Backend::Claude, text.to_vec()).unwrap_err();
         for broken in [&b""[..], b"{oops", b"[1, 2]", b"7", b"{} {}", b"{\"a\": \xff}", b"{\"a\": NaN}"] {
-            assert!(matches!(error(broken), ParseError::NoObject(_)), "{}", String::from_utf8_lossy(broken));
+            assert!(matches!(error(broken), ParseError::Malformed(_)), "{}", String::from_utf8_lossy(broken));
         }
         let deep = format!("{{\"a\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         for cannot in [&b"{\"aliases\": {\"\\ud800\": 1}}"[..], deep.as_bytes()] {
             assert!(
-                matches!(error(cannot), ParseError::CannotHold(_)),
+                matches!(error(cannot), ParseError::Unsupported(_)),
                 "{}",
                 String::from_utf8_lossy(&cannot[..30.min(cannot.len())])
             );
@@ -617,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_reading_know_the_same_depth_and_the_last_of_a_key() {
+    fn every_shape_has_the_same_depth_limit_and_the_last_of_a_key_counts() {
         // an older file is one level deeper when it is written anew
         let older = ("{\"x\": ", 1, DEEPEST - 1);
         let today = [("{\"aliases\": {\"a\": ", 2, DEEPEST), ("{\"aliases\": {}, \"x\": ", 1, DEEPEST)];
@@ -627,7 +543,7 @@ mod tests {
                 let json = format!("{before}{}{}{}", "[".repeat(inner), "]".repeat(inner), "}".repeat(brackets));
                 let parsed = Mapping::parse(Backend::Claude, json.into_bytes());
                 assert_eq!(parsed.is_ok(), fits, "{before} {depth}");
-                assert!(fits || matches!(parsed, Err(ParseError::CannotHold(_))), "{before} {depth}");
+                assert!(fits || matches!(parsed, Err(ParseError::Unsupported(_))), "{before} {depth}");
             }
         }
         let twice = parse(r#"{"x": 1, "aliases": {"a": "1"}, "x": 2, "aliases": {"b": "2"}}"#).to_text();
@@ -640,7 +556,34 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_found_however_it_is_spelled() {
+    fn cost_of_a_rewrite_does_not_grow_with_depth() {
+        let numbers = format!("[{}0]", "0,".repeat(50_000));
+        let texts = format!("[{}0]", format!("\"{}\",", "x".repeat(100)).repeat(1000));
+        for (open, close) in [("[", "]"), ("{\"b\": ", ", \"a\": 0}")] {
+            for items in [&numbers, &texts] {
+                let [shallow, deep] = [1, 60].map(|depth| {
+                    let [open, close] = [open, close].map(|bracket| bracket.repeat(depth));
+                    format!("{{\"aliases\": {{}}, \"mine\": {open}{items}{close}}}")
+                });
+                let took = |file: &str| {
+                    let start = Instant::now();
+                    assert!(parse(file).to_text().len() > file.len());
+                    start.elapsed()
+                };
+                // both minima approach the true costs, however busy the machine is
+                let (mut least_shallow, mut least_deep) = (Duration::MAX, Duration::MAX);
+                let is_bounded = (0..25).any(|_| {
+                    least_shallow = least_shallow.min(took(&shallow));
+                    least_deep = least_deep.min(took(&deep));
+                    least_deep <= least_shallow * 2
+                });
+                assert!(is_bounded, "{open}: {least_shallow:?} at depth 1, {least_deep:?} at depth 60");
+            }
+        }
+    }
+
+    #[test]
+    fn escaped_id_is_found() {
         let mapping = parse(
             r#"{"aliases": {"a": {"session_id": "i\u0064"}, "b": "id", "c": {"session_id": "other", "x": "id"}}}"#,
         );
@@ -648,14 +591,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_entries_with_one_name_the_last_counts() {
+    fn last_of_two_entries_with_one_name_counts() {
         let mapping = parse(r#"{"aliases": {"b": "1", "a": "2", "b": "3"}}"#);
         let ids: Vec<_> = mapping.entries().map(|(name, entry)| format!("{name}={}", entry.id)).collect();
         assert_eq!(ids, ["b=3", "a=2"]);
     }
 
     #[test]
-    fn the_id_key_tells_whose_an_entry_is() {
+    fn id_key_names_the_backend_of_an_entry() {
         let mapping = parse(r#"{"aliases": {"a": {"thread_id": "t"}, "b": "x"}}"#);
         assert_eq!(mapping.id_of(&name("a"), Backend::Codex).unwrap().as_str(), "t");
         assert_eq!(mapping.id_of(&name("a"), Backend::Claude), None);
@@ -663,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn renaming_moves_an_entry_whole() {
+    fn rename_keeps_the_whole_entry() {
         let mut mapping = parse(r#"{"aliases": {"a": {"session_id": "i", "x": 1}, "b": "j"}}"#);
         mapping.rename(&name("a"), &name("b"));
         assert_eq!(mapping.get(&name("a")), None);

@@ -257,8 +257,8 @@ fn read(backend: Backend, place: &Place) -> Result<Option<Mapping>, Error> {
 fn parse(backend: Backend, path: &Path, bytes: Option<Vec<u8>>) -> Result<Option<Mapping>, Error> {
     match bytes.map(|bytes| Mapping::parse(backend, bytes)).transpose() {
         Ok(mapping) => Ok(mapping),
-        Err(ParseError::NoObject(why)) => Err(Error::Invalid { path: path.to_owned(), why }),
-        Err(ParseError::CannotHold(why)) => Err(Error::Unreadable { path: path.to_owned(), why }),
+        Err(ParseError::Malformed(why)) => Err(Error::Invalid { path: path.to_owned(), why }),
+        Err(ParseError::Unsupported(why)) => Err(Error::Unreadable { path: path.to_owned(), why }),
     }
 }
 

@@ -280,6 +280,8 @@ fn script_is_printed_in_a_deleted_directory() {
 #[cfg(target_os = "linux")]
 mod at_a_terminal {
     use std::process::Command;
+    use std::thread;
+    use std::time::Duration;
 
     use crate::support::*;
 
@@ -366,7 +368,27 @@ mod at_a_terminal {
             }
             assert!(!self.sandbox.workspace().join("pwn").exists(), "{name}: {typed}");
             self.dialogue.sees("the prompt", |screen| screen.before_cursor() == PROMPT);
-            self.dialogue.types("\u{c}"); // a screen without an answer for the next line
+            self.has_an_empty_screen(); // without an answer to the next line
+        }
+
+        /// Leaves a line that may still be open, and has an empty screen.
+        #[track_caller]
+        fn gives_up(&mut self) {
+            let is_ready = |screen: &Screen| screen.before_cursor() == PROMPT;
+            for _ in 0..100 {
+                thread::sleep(Duration::from_millis(100));
+                if self.dialogue.shows(is_ready) {
+                    break;
+                }
+                self.dialogue.types("\u{3}");
+            }
+            self.dialogue.sees("the prompt", is_ready);
+            self.has_an_empty_screen();
+        }
+
+        #[track_caller]
+        fn has_an_empty_screen(&mut self) {
+            self.dialogue.types("\u{c}");
             self.dialogue.sees("an empty screen", |screen| screen.lines() == [PROMPT.trim_end()]);
         }
 
@@ -479,6 +501,25 @@ mod at_a_terminal {
         }
     }
 
+    /// Of several names Tab puts in what they have in common, and reads that itself at the next Tab.
+    fn hostile_names_with_one_beginning_are_data(shell: &Shell) {
+        for begin in [r"$'\';touch pwn #", ";touch pwn;", "a';touch pwn;'", r#"a"!;touch pwn #"#, r"a\\';touch pwn #"] {
+            let sandbox = Sandbox::new();
+            for end in ["", "1", "2"] {
+                sandbox.save(Backend::Claude, &format!("{begin}{end}"), "the-id");
+            }
+            let mut person = Person::in_sandbox(shell, sandbox);
+            for quote in ["", "'", "\""] {
+                for tabs in ["\t", "\t\t", "\t\t\t"] {
+                    person.types(&format!("invoke-persist resolve --session-name {quote}"));
+                    person.dialogue.types(&format!("{tabs}\r"));
+                    person.gives_up();
+                    assert!(!person.sandbox.workspace().join("pwn").exists(), "{quote}{begin}");
+                }
+            }
+        }
+    }
+
     /// Alt-* puts in all that Tab would offer, and takes away a quote that is open before it.
     #[test]
     #[ignore = "needs bash, zsh and fish"]
@@ -494,11 +535,9 @@ mod at_a_terminal {
                 // the shell sees other quotes here than readline does
                 for before in [r"$'\'", "\"$(echo '", "\"`echo ", "${x#", "`echo", "`"] {
                     person.types(&format!("{LINE} --workspace-dir {before} --session-name {quote}"));
-                    person.dialogue.types("\t\r\u{3}\u{3}");
-                    person.dialogue.sees("the prompt", |screen| screen.before_cursor() == PROMPT);
+                    person.dialogue.types("\t\r");
+                    person.gives_up();
                     assert!(!person.sandbox.workspace().join("pwn").exists(), "{name}: {before} {quote}");
-                    person.dialogue.types("\u{c}");
-                    person.dialogue.sees("an empty screen", |screen| screen.lines() == [PROMPT.trim_end()]);
                 }
             }
         }
@@ -543,6 +582,7 @@ mod at_a_terminal {
         completes_names_of_the_chosen_backend_and_workspace
         name_with_spaces_and_quotes_reaches_the_program_unchanged
         a_hostile_name_is_data
+        hostile_names_with_one_beginning_are_data
         completes_commands_options_and_paths
     }
 }

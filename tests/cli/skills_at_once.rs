@@ -1,7 +1,7 @@
 //! `skill` several times at once: nothing of the user's is lost, and every call succeeds.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use assert_cmd::assert::Assert;
 
@@ -89,6 +89,7 @@ fn link_to_the_script_is_not_a_second_name_for_it() {
 
 #[cfg(target_os = "linux")]
 mod slowed {
+    use std::path::Path;
     use std::process::Command;
     use std::thread;
     use std::time::Duration;

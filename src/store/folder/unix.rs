@@ -12,7 +12,6 @@ use rustix::io::Errno;
 
 use super::super::location::{FOLDER, Place, Root};
 use super::{Error, LARGEST};
-use crate::raw;
 
 /// A folder is only gone through, never listed by this handle: one that we may enter and not list will do.
 #[cfg(target_os = "linux")]
@@ -165,7 +164,7 @@ impl Folder {
         if metadata.len() > LARGEST {
             return Err(super::too_large(&self.path));
         }
-        let mut bytes = raw::large_buffer(usize::try_from(metadata.len()).unwrap_or_default() + 1);
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(fail)?;
         if bytes.len() as u64 > LARGEST { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
     }

@@ -5,6 +5,7 @@
 //! `PROPTEST_RNG_SEED=7` others.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -16,13 +17,7 @@ use serde_json::Value;
 use super::*;
 
 fn check<S: Strategy>(strategy: &S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
-    check_each(1, strategy, property);
-}
-
-/// Checks one case where [`check`] would check so many.
-fn check_each<S: Strategy>(instead_of: u32, strategy: &S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let mut config = Config { failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
-    config.cases = config.cases.div_ceil(instead_of);
     if config.rng_seed == RngSeed::Random {
         config.rng_seed = RngSeed::Fixed(2026);
     }
@@ -173,31 +168,31 @@ fn quoted(text: &str) -> String {
 
 /// What the contract says of a file (section 3).
 enum Expected {
-    NoObject,
-    CannotHold,
+    Malformed,
+    Unsupported,
     Mapping { text: String, workspace: String, entries: BTreeMap<String, Entry> },
 }
 
 impl Expected {
     fn of(backend: Backend, file: &Json, space: &str) -> Self {
         if file.depth() > DEEPEST {
-            return Self::CannotHold;
+            return Self::Unsupported;
         }
         if !matches!(file, Json::Object(_)) {
-            return Self::NoObject;
+            return Self::Malformed;
         }
-        let Some(mut top) = file.members() else { return Self::CannotHold };
+        let Some(mut top) = file.members() else { return Self::Unsupported };
         let aliases = top.remove(ALIASES);
         let (entries, workspace, others) = match aliases {
             Some(Json::Word(null)) if null == "null" => (BTreeMap::new(), top.remove(WORKSPACE), top),
             Some(aliases @ Json::Object(_)) => {
-                let Some(entries) = aliases.members() else { return Self::CannotHold };
+                let Some(entries) = aliases.members() else { return Self::Unsupported };
                 (entries, top.remove(WORKSPACE), top)
             }
             _ => {
                 // the older shape: written anew, everything is one level deeper
                 if file.depth() == DEEPEST {
-                    return Self::CannotHold;
+                    return Self::Unsupported;
                 }
                 let is_text = matches!(top.get(WORKSPACE), Some(Json::Text(_)));
                 let workspace = if is_text { top.remove(WORKSPACE) } else { None };
@@ -239,12 +234,12 @@ fn understood(backend: Backend, value: &Json) -> Option<Entry> {
         return Some(Entry { id: id(text)?, created_at: None, model: None, effort: None });
     }
     let members = value.members()?;
-    let says = |key: &str| members.get(key).and_then(|value| value.text()).filter(|text| !text.is_empty());
+    let field = |key: &str| members.get(key).and_then(|value| value.text()).filter(|text| !text.is_empty());
     Some(Entry {
-        id: id(says(backend.id_key())?)?,
-        created_at: says(CREATED_AT),
-        model: says(LAST_MODEL),
-        effort: says(LAST_EFFORT).filter(|_| backend == Backend::Claude),
+        id: id(field(backend.id_key())?)?,
+        created_at: field(CREATED_AT),
+        model: field(LAST_MODEL),
+        effort: field(LAST_EFFORT).filter(|_| backend == Backend::Claude),
     })
 }
 
@@ -338,14 +333,18 @@ fn files() -> impl Strategy<Value = Json> {
     prop_oneof![6 => today, 3 => older, 1 => values()]
 }
 
-/// A file whose deepest place is about as deep as we follow.
+/// A file whose deepest place is near the limit, and may be in a value that a repeated name replaces.
 fn deep_files() -> impl Strategy<Value = Json> {
     let in_what = vec(any::<bool>(), DEEPEST - 6..DEEPEST + 2);
-    (in_what, values(), texts(), any::<bool>()).prop_map(|(in_what, value, name, older)| {
+    (in_what, values(), texts(), any::<bool>(), any::<bool>()).prop_map(|(in_what, value, name, older, replaced)| {
         let value = in_what.into_iter().fold(value, |value, list| {
             if list { Json::List(vec![value]) } else { Json::Object(vec![(Text::plain("x"), value)]) }
         });
-        let entries = Json::Object(vec![(name, value)]);
+        let mut entries = vec![(name.clone(), value)];
+        if replaced {
+            entries.push((name, Json::Word("1".to_owned())));
+        }
+        let entries = Json::Object(entries);
         if older { entries } else { Json::Object(vec![(Text::plain(ALIASES), entries)]) }
     })
 }
@@ -353,9 +352,8 @@ fn deep_files() -> impl Strategy<Value = Json> {
 fn is_as_expected(backend: Backend, file: &Json, space: &str) -> Result<(), TestCaseError> {
     let read = Mapping::parse(backend, file.spelled(space).into_bytes());
     match (Expected::of(backend, file, space), read) {
-        (Expected::NoObject, Err(ParseError::NoObject(_))) | (Expected::CannotHold, Err(ParseError::CannotHold(_))) => {
-            Ok(())
-        }
+        (Expected::Malformed, Err(ParseError::Malformed(_)))
+        | (Expected::Unsupported, Err(ParseError::Unsupported(_))) => Ok(()),
         (Expected::Mapping { text, workspace, entries }, Ok(mapping)) => {
             prop_assert_eq!(mapping.to_text(), &*text);
             let again = Mapping::parse(backend, text.clone().into_bytes());
@@ -380,8 +378,7 @@ fn every_file_is_understood_and_written_as_the_contract_says() {
 
 #[test]
 fn what_is_written_can_be_read_however_deep_it_is() {
-    // every level is read and written several times over, which takes its time
-    check_each(8, &(backends(), deep_files()), |(backend, file)| is_as_expected(backend, &file, ""));
+    check(&(backends(), deep_files()), |(backend, file)| is_as_expected(backend, &file, ""));
 }
 
 #[test]
@@ -409,9 +406,9 @@ fn no_bytes_make_the_reader_panic_or_disagree_with_another_reader() {
                     prop_assert_eq!(in_todays_shape(backend, value), serde_json::from_str::<Value>(&text).unwrap());
                 }
             }
-            (Err(ParseError::NoObject(_)), Some(value)) => prop_assert!(!value.is_object()),
+            (Err(ParseError::Malformed(_)), Some(value)) => prop_assert!(!value.is_object()),
             // the other reader takes neither, so there is nothing to be compared with
-            (Err(ParseError::CannotHold(_)), Some(_)) => prop_assert!(false, "refused for no reason"),
+            (Err(ParseError::Unsupported(_)), Some(_)) => prop_assert!(false, "refused for no reason"),
             (Err(_), None) => {}
         }
         Ok(())
@@ -470,7 +467,7 @@ fn a_change_touches_what_it_is_about_and_nothing_else() {
     let cases = (backends(), files(), spaces(), change, any::<Index>(), any::<Index>(), any::<bool>());
     check(&cases, |(backend, file, space, change, from, to, says)| {
         let Ok(mut mapping) = Mapping::parse(backend, file.spelled(space).into_bytes()) else { return Ok(()) };
-        let mut names: Vec<String> = mapping.pieces().map(|(name, _)| name.to_owned()).collect();
+        let mut names: Vec<String> = mapping.raw_entries().map(|(name, _)| name.to_owned()).collect();
         names.push("new".to_owned());
         let [from, to] = [from, to].map(|at| SessionName::verbatim(at.get::<String>(&names)));
         let said = says.then(|| "said".to_owned());
