@@ -2,8 +2,8 @@
 
 /// Calls `run` so that the programs it starts are bound by permissions, even if root runs the tests.
 ///
-/// Root stays root and keeps its files, but what it starts may no longer overrule permissions: a limit of the thread
-/// that starts it, so it needs a separate thread, and no other test feels it.
+/// Root stays root and keeps its files, but its programs cannot override permissions. This is a limit of the thread that
+/// starts them, so a separate thread keeps it from other tests.
 #[track_caller]
 pub(crate) fn bound_by_permissions<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
