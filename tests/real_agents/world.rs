@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -19,8 +19,8 @@ use crate::{
     agents::{Agent, Installation, installation},
     call::{Call, Outcome},
     model_api::ModelApi,
-    poll,
     processes::{self, Process},
+    shared::wait::POLL_INTERVAL,
 };
 
 /// The session that most tests are about.
@@ -186,10 +186,13 @@ impl World {
 
     /// Waits until nothing that was started in this world runs any more, and gives what still does.
     pub(crate) fn left_running(&self) -> Vec<Process> {
-        let none = || processes::of_world(self.root.path()).is_empty().then_some(());
-        match poll::until(GONE_LIMIT, none) {
-            Some(()) => Vec::new(),
-            None => processes::of_world(self.root.path()),
+        let begin = Instant::now();
+        loop {
+            let left = processes::of_world(self.root.path());
+            if left.is_empty() || begin.elapsed() >= GONE_LIMIT {
+                return left;
+            }
+            thread::sleep(POLL_INTERVAL);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Returns as soon as `condition` holds. Panics if it does not within `limit`.
 #[track_caller]
