@@ -1,8 +1,9 @@
 //! `resume-stream --format text`: the account of a turn that people read while it runs.
 //!
-//! The streams below `streams/` come from the published agents; `tests/real_agents/cases/streams.rs` records them. Beside
-//! each lie the accounts of it: piped, and at terminals of two widths with and without colors. If `INVOKE_PERSIST_RECORD`
-//! is set, the tests write these files and fail, so that a recording is reviewed and never taken for a comparison.
+//! The streams below `streams/` come from the published agents; `tests/real_agents/cases/streams.rs` records them.
+//! Beside each lie the accounts of it: piped, and at terminals of two widths with and without colors. If
+//! `INVOKE_PERSIST_RECORD` is set, the tests write these files and fail, so that a recording is reviewed and never
+//! taken for a comparison.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -31,7 +32,7 @@ fn json_lines(events: &[Value]) -> String {
     events.iter().map(|event| format!("{event}\n")).collect::<Vec<_>>().concat()
 }
 
-/// A sandbox in which the agent says this.
+/// A sandbox in which the agent prints this.
 fn saying(backend: Backend, stdout: &str, exit: i32) -> Sandbox {
     let sandbox = Sandbox::new();
     let id = |line: &str| Some(serde_json::from_str::<Value>(line).ok()?[backend.id_key()].as_str()?.to_owned());
@@ -43,7 +44,7 @@ fn saying(backend: Backend, stdout: &str, exit: i32) -> Sandbox {
 /// A sandbox in which a recorded turn can be had again.
 fn playing(name: &str, backend: Backend, exit: i32) -> Sandbox {
     let stream = std::fs::read_to_string(stored(&format!("{name}.jsonl"))).expect("the stream is there");
-    // codex does not tell where it runs
+    // codex does not report its directory
     let sandbox = saying(backend, &stream, exit);
     if backend == Backend::Codex {
         let here = json!(sandbox.workspace()).to_string(); // Windows' separators are escaped in JSON
@@ -59,7 +60,7 @@ fn account(backend: Backend, events: &[Value]) -> String {
     saying(backend, &json_lines(events), 0).succeeds(&TEXT).stdout_text()
 }
 
-/// An account of codex's without the time, which is measured where the agent does not tell it.
+/// An account by codex without the duration, which is measured because codex does not report it.
 fn without_time(backend: Backend, account: &str) -> String {
     let begins = ["turn failed after ", "turn "].map(|words| account.rfind(words).map(|at| at + words.len()));
     let (Backend::Codex, Some(begin)) = (backend, begins.into_iter().flatten().next()) else {
@@ -111,7 +112,7 @@ fn claude_streams_pieces_that_are_not_repeated() {
     let call = sandbox.only_call();
     assert_eq!(call.argv.iter().filter(|arg| *arg == "--include-partial-messages").count(), 1);
     assert_eq!((shown.matches("run the checks.").count(), shown.matches("cat notes.txt\n```").count()), (1, 1));
-    // asked for twice it is handed on once, and where the events themselves are wanted it is not handed on
+    // requested twice, it is passed once; if the events themselves are printed, it is not passed
     sandbox.succeeds(&[&TEXT[..], &["--include-partials"]].concat());
     assert_eq!(sandbox.last_call().argv.iter().filter(|arg| *arg == "--include-partial-messages").count(), 1);
     sandbox.succeeds(&TEXT[..5]);
@@ -341,7 +342,7 @@ fn pieces_are_printed_while_the_agent_runs() {
     let running = sandbox.start(&TEXT);
     wait_until(LIMIT, || running.stdout_so_far() == "one pie");
     sandbox.allow("go");
-    running.wait(LIMIT).success().stdout("one piece\n");
+    running.wait(LIMIT).assert.success().stdout("one piece\n");
 }
 
 #[test]
@@ -378,7 +379,7 @@ fn assert_stopped_turn_ends_with(line: &str, end: &str) {
         wait_until(LIMIT, || !running.stdout_so_far().is_empty());
     }
     running.signal(rustix::process::Signal::TERM);
-    let output = running.wait(LIMIT);
+    let output = running.wait(LIMIT).assert;
     output.failed(143, "interrupted");
     output.stdout(ends_with(end));
 }

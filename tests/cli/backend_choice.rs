@@ -1,8 +1,8 @@
-//! Which agent a call is for: the first of many places that says something (contract section 1).
+//! How the backend of a call is decided: the first of several sources that decides it (contract section 1).
 
 use crate::support::*;
 
-/// What `resolve` prints for an id that is in no mapping tells which agent the call was for.
+/// The backend of a call, read from what `resolve` prints for an ID that no mapping has.
 fn resolves_for(sandbox: &Sandbox, args: &[&str]) -> &'static str {
     let answer = sandbox.succeeds(&[&["resolve", "--session-id", "unknown"], args].concat()).json();
     if answer.get("session_id").is_some() { "claude" } else { "codex" }
@@ -83,7 +83,7 @@ fn id_key_selects_the_backend_in_an_explicit_mapping_file() {
     let resolve = |name| sandbox.run(&["resolve", "--session-name", name, "--mapping-file", "m.json"]);
     assert_eq!(resolve("a").success().json()["thread_id"], "t");
     assert_eq!(resolve("b").success().json()["session_id"], "s");
-    // one that is just an id does not say whose it is
+    // a bare ID belongs to either backend
     sandbox.fails(&["resolve", "--session-name", "c", "--mapping-file", "m.json"], 2, "usage");
 }
 

@@ -4,7 +4,7 @@ use crate::support::*;
 
 const RESUME: [&str; 5] = ["--backend", "claude", "resume-json", "--session-id", "i"];
 
-/// Every call here is refused before an agent is called, and what is said names what is wrong.
+/// Checks that a call is refused before the agent runs, with a message that names the fault.
 #[track_caller]
 fn refuses(sandbox: &Sandbox, args: &[&str], names: &str) {
     sandbox.fails(args, 2, "usage").message(contains(names)).message(contains('\n').not()).before_the_turn();
@@ -151,7 +151,7 @@ fn reports_missing_and_non_executable_agents() {
         let args = [&RESUME[..], &["--prompt", "p", "--claude-cmd", command]].concat();
         sandbox.fails(&args, exit, kind).message(contains(command.trim_start_matches("./"))).before_the_turn()
     };
-    // an alias of a shell is no program
+    // a shell alias is not a program
     call("my-alias", 127, "agent_not_found").hint(contains("--claude-cmd"));
     call("./none", 127, "agent_not_found");
     call("./folder", 127, "agent_not_found");

@@ -92,7 +92,7 @@ fn deadline_holds_while_a_note_about_waiting_is_not_read() {
     let mut second = start(sandbox.cmd(&resume(&["--deadline-seconds", "2"])), &pipe, false);
     assert_eq!(status_of(&mut second), Some(124));
     sandbox.allow("go");
-    first.wait(SOON).success();
+    first.wait(SOON).assert.success();
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn answer_is_printed_if_a_signal_comes_before_it_is() {
         wait_until(SOON, || std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(is_temp)));
         let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).unwrap();
         signal_process(children.trim().parse().unwrap(), Signal::TERM);
-        let output = running.wait(SOON);
+        let output = running.wait(SOON).assert;
         let failure = output.failed(143, "interrupted");
         output.stdout(contains(if verb == "resume-json" { "OK" } else { "i\n" }));
         assert_eq!((failure.turn_started, failure.session_id.as_deref()), (Some(true), Some("i")));

@@ -1,4 +1,4 @@
-//! Two turns in one session at once do harm, so they wait for each other (contract section 8).
+//! Concurrent turns in one session do harm, so they wait for each other (contract section 8).
 
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ fn second_turn_waits_for_the_first() {
         wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
         assert_eq!(sandbox.calls().len(), 1, "the second one has not begun");
         sandbox.allow("go");
-        first.wait(SOON).success();
-        second.wait(SOON).success();
+        first.wait(SOON).assert.success();
+        second.wait(SOON).assert.success();
         assert_eq!(sandbox.calls().len(), 2);
     }
 }
@@ -59,7 +59,7 @@ fn same_id_in_another_agent_home_is_another_session() {
     sandbox.write("vars", format!("CODEX_HOME={}", sandbox.root().display()));
     sandbox.succeeds(&[&resume(Backend::Codex)[..], &["--if-busy", "fail", "--env-file", "vars"]].concat());
     sandbox.allow("go");
-    first.wait(SOON).success();
+    first.wait(SOON).assert.success();
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn default_home_of_an_agent_is_one_place_whether_it_is_named_or_not() {
         sandbox.env(variable, sandbox.home().join(folder));
         sandbox.fails(&[&resume(backend)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
         sandbox.allow("go");
-        first.wait(SOON).success();
+        first.wait(SOON).assert.success();
     }
 }
 
@@ -96,11 +96,11 @@ fn agent_without_a_home_variable_keeps_its_sessions_in_one_place() {
     let mut elsewhere = sandbox.cmd(&call);
     elsewhere.env_remove("HOME").current_dir(sandbox.root()).run().failed(5, "session_busy");
     sandbox.allow("go");
-    first.wait(SOON).success();
+    first.wait(SOON).assert.success();
 }
 
 #[test]
-#[cfg(unix)] // Windows lets nobody read who holds a lock, so there the variable alone decides
+#[cfg(unix)] // on Windows a locked file cannot be read, so the variable alone decides
 fn program_that_an_ended_turn_left_waits_for_later_turns() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
@@ -114,8 +114,8 @@ fn program_that_an_ended_turn_left_waits_for_later_turns() {
         let left = sandbox.cmd(&resume(backend)).env("INVOKE_PERSIST_HELD", held).start();
         wait_until(SOON, || left.stderr_so_far().starts_with("note: waiting for the session i"));
         sandbox.allow("go");
-        later.wait(SOON).success();
-        left.wait(SOON).success();
+        later.wait(SOON).assert.success();
+        left.wait(SOON).assert.success();
         assert_eq!(sandbox.calls().len(), 3);
     }
 }
@@ -135,8 +135,8 @@ fn name_that_goes_while_a_call_waits_is_created_again() {
         wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
         sandbox.succeeds(&["--backend", backend.name(), "delete-session", "--session-name", "a"]);
         sandbox.allow("go");
-        first.wait(SOON).success();
-        second.wait(SOON).success();
+        first.wait(SOON).assert.success();
+        second.wait(SOON).assert.success();
         let list = sandbox.succeeds(&["--backend", backend.name(), "list-sessions"]).json();
         assert_eq!(list["aliases"]["a"][backend.id_key()], "new");
     }
@@ -155,7 +155,7 @@ fn concurrent_calls_for_a_missing_name_create_one_session() {
         wait_until(SOON, || sandbox.has_reached("up"));
         sandbox.allow("go");
         for run in running {
-            run.wait(SOON).success();
+            run.wait(SOON).assert.success();
         }
         let calls = sandbox.calls();
         assert_eq!(calls.len(), 5);
@@ -181,7 +181,7 @@ fn call_from_inside_its_own_session_is_refused() {
         sandbox.env("INVOKE_PERSIST_HELD", format!("0123,{held}"));
         sandbox.fails(&resume(backend), 5, "session_busy").message(contains("inside"));
         sandbox.allow("go");
-        outer.wait(SOON).success();
+        outer.wait(SOON).assert.success();
         // the variable counts only while the session is held
         sandbox.agent(backend.answers("i", "OK").watching(&["INVOKE_PERSIST_HELD"]));
         sandbox.succeeds(&resume(backend));
@@ -218,7 +218,7 @@ fn name_changes_during_a_turn_are_respected() {
             wait_until(SOON, || sandbox.has_reached("up"));
             change(&sandbox);
             sandbox.allow("go");
-            let output = running.wait(SOON).success();
+            let output = running.wait(SOON).assert.success();
             let list = sandbox.succeeds(&["--backend", backend.name(), "list-sessions"]).json();
             (list["aliases"].clone(), output.stderr_text())
         };
@@ -267,7 +267,7 @@ fn name_is_busy_while_its_session_is_created() {
         .fails(&[&args[..], &["--if-busy", "fail"]].concat(), 5, "session_busy")
         .message(contains(format!("process {}", first.pid())));
     sandbox.allow("go");
-    first.wait(SOON).success();
+    first.wait(SOON).assert.success();
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn renamed_name_is_updated_after_the_turn() {
     sandbox.succeeds(&["--backend", "claude", "rename-session", "--session-name", "a", "--to", "b"]);
     sandbox.save(Backend::Claude, "a", "other");
     sandbox.allow("go");
-    running.wait(SOON).success();
+    running.wait(SOON).assert.success();
     let aliases = sandbox.succeeds(&["--backend", "claude", "list-sessions"]).json()["aliases"].clone();
     assert_eq!((&aliases["b"]["last_model"], aliases["a"].get("last_model")), (&"m".into(), None));
 }
@@ -294,6 +294,6 @@ fn mapping_deleted_during_a_turn_stays_deleted() {
     wait_until(SOON, || sandbox.has_reached("up"));
     sandbox.succeeds(&["--backend", "claude", "delete-all-sessions"]);
     sandbox.allow("go");
-    running.wait(SOON).success();
+    running.wait(SOON).assert.success();
     assert!(!sandbox.mapping_path(Backend::Claude).exists());
 }

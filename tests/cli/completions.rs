@@ -1,5 +1,4 @@
-//! Tab: what a word on the command line may become. First as the shells' scripts ask it, then by real shells in a
-//! terminal.
+//! Shell completion: first as the shells' scripts request it, then by real shells in a terminal.
 
 use crate::support::*;
 
@@ -20,8 +19,8 @@ fn question(shell: &str, words: &[&str]) -> Vec<String> {
     }
 }
 
-/// What the program answers when it is asked by the script of `shell` what the last word may become: the first line,
-/// and what comes first on the others.
+/// The completions that the program prints for the script of `shell`: the first line, and the first field of the
+/// others.
 #[track_caller]
 fn answer(sandbox: &Sandbox, shell: &str, words: &[&str]) -> (String, Vec<String>) {
     let mut command = sandbox.cmd(&[]);
@@ -65,7 +64,7 @@ fn every_shell_is_offered_the_names_of_the_workspace() {
         let begun = answer(&sandbox, shell, &["resolve", "--session-name", "rev"]).1;
         assert_eq!(begun, ["review-src"], "{shell}");
         let behind = answer(&sandbox, shell, &["resolve", "--session-name=rev"]).1;
-        // bash takes what is behind the = for the word
+        // bash treats the part after = as the word
         let want = if shell == "bash" { "review-src" } else { "--session-name=review-src" };
         assert_eq!(behind, [want], "{shell}");
     }
@@ -185,7 +184,7 @@ fn inserted_names_are_quoted_for_the_shell() {
         // the rest of a word within quotes that are still open
         ("bash", &["resolve", "--session-name", "'it"], r#"it'\''s "mine" $HOME"#),
         ("powershell", &["resolve", "--session-name", ""], r#"'it''s "mine" $HOME'"#),
-        // these three quote what they put in
+        // these three shells quote the names themselves
         ("zsh", &["resolve", "--session-name", ""], r#"it's "mine" $HOME"#),
         ("fish", &["resolve", "--session-name", ""], r#"it's "mine" $HOME"#),
         ("elvish", &["resolve", "--session-name", ""], r#"it's "mine" $HOME"#),
@@ -210,7 +209,7 @@ fn names_that_cannot_be_typed_are_not_offered() {
             "--two": "i", "größe": "i"}}"#,
     );
     assert_eq!(offered(&sandbox, &["resolve", "--session-name", ""]), ["-one", "größe"]);
-    // two dashes are an option, but not behind the =
+    // two dashes are an option, but not after =
     let behind = ["--session-name=--two", "--session-name=-one"];
     assert_eq!(offered(&sandbox, &["resolve", "--session-name=-"]), behind);
     sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name=--two"]);
@@ -288,7 +287,7 @@ mod at_a_terminal {
 
     const PROMPT: &str = "ready> ";
 
-    /// A shell, how it is made to say [`PROMPT`], and the README's line for it.
+    /// A shell, how it is made to print [`PROMPT`], and the README's line for it.
     struct Shell {
         start: &'static [&'static str],
         install: &'static str,
@@ -298,7 +297,7 @@ mod at_a_terminal {
         Shell { start: &["bash", "--norc", "--noprofile", "-i"], install: "source <(invoke-persist completions bash)" };
     const ZSH: Shell = Shell {
         start: &["zsh", "-f", "-i"],
-        // -D: without a file of its own
+        // -D: without a dump file
         install: "autoload -U compinit && compinit -u -D && source <(invoke-persist completions zsh)",
     };
     const FISH: Shell = Shell {
@@ -328,7 +327,7 @@ mod at_a_terminal {
             person
         }
 
-        /// Types behind the prompt.
+        /// Types after the prompt.
         #[track_caller]
         fn types(&mut self, text: &str) {
             self.dialogue.sees("the prompt", |screen| screen.before_cursor() == PROMPT);
@@ -430,7 +429,7 @@ mod at_a_terminal {
 
     fn name_with_spaces_and_quotes_reaches_the_program_unchanged(shell: &Shell) {
         for name in [r#"it's "mine" $HOME * \ {a,b};&|<>()~#?["#, "-it's mine", "it's:a=b mine", "größe `mine`"] {
-            // as it is, behind a =, and within quotes that are open
+            // unquoted, after =, and inside an open quote
             for before in ["--session-name ", "--session-name=", "--session-name '", "--session-name \""] {
                 let sandbox = Sandbox::new();
                 sandbox.save(Backend::Claude, name, "the-id");
@@ -483,7 +482,7 @@ mod at_a_terminal {
         "~root",
     ];
 
-    /// Nothing runs, and what Tab puts in is read as the whole name.
+    /// Nothing runs, and the text that Tab inserts is read as the whole name.
     fn a_hostile_name_is_data(shell: &Shell) {
         for name in HOSTILE {
             let sandbox = Sandbox::new();
@@ -554,7 +553,7 @@ mod at_a_terminal {
         let line = r"invoke-persist rename-session --force --mapping-file fold\ er/file.json ";
         person.dialogue.sees(line, |screen| screen.before_cursor() == format!("{PROMPT}{line}"));
         person.dialogue.types("--workspace-dir=fo\t");
-        // some end a folder with a slash when the word goes on
+        // some shells end a directory with a slash when the word can continue
         let line = format!(r"{PROMPT}{line}--workspace-dir=fold\ er");
         person.dialogue.sees(&line, |screen| screen.before_cursor().trim_end_matches('/') == line);
     }

@@ -1,7 +1,7 @@
-//! The recorded cases: what the program that this one replaces did, and was meant to do.
+//! The recorded cases: what the original program did and was meant to do.
 //!
-//! Compared are, for each step, whether it succeeded, the standard output of one that should, and the calls that the agents
-//! got; and in the end every mapping file that is left. Standard error is free: it is for people.
+//! Compared are, for each step, whether it succeeded, the standard output of one that should, and the calls that the
+//! agents got; and in the end every mapping file that is left. Standard error is free: it is for people.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
@@ -26,7 +26,7 @@ const NUMBER_OF_CASES: usize = 224;
 struct Case {
     id: String,
     backend: String,
-    /// The name of the workspace folder.
+    /// The name of the workspace directory.
     workspace: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
@@ -50,7 +50,7 @@ struct Case {
 #[serde(deny_unknown_fields)]
 struct Step {
     argv: Vec<String>,
-    /// The current folder, where it is not the workspace.
+    /// The current directory, if it is not the workspace.
     cwd: Option<String>,
 }
 
@@ -86,7 +86,7 @@ fn recorded_cases_hold() {
     all_hold(&cases, |sandbox, case| sandbox.cmd(&["--backend", &case.backend]));
 }
 
-/// A skill's script as the skill is installed, in a folder with a space in its name; and in the place of an original.
+/// A skill's script as it is installed, in a directory with a space in its name, or in the place of an original.
 #[cfg(unix)]
 #[test]
 #[ignore = "needs python3"]
@@ -124,7 +124,7 @@ fn cases() -> Vec<Case> {
     serde_json::from_str(CASES).expect("cases.json holds cases")
 }
 
-/// Plays all cases, each step with what `program` starts.
+/// Plays all cases. `program` starts each step.
 fn all_hold(cases: &[Case], program: impl Fn(&Sandbox, &Case) -> Command + Sync) {
     let cases: Vec<_> = cases.iter().filter(|case| cfg!(unix) || !case.needs_unix()).collect();
     let next = AtomicUsize::new(0);
@@ -157,7 +157,7 @@ impl Case {
         self.env.values().any(names_bash) || self.steps.iter().any(|step| step.argv.iter().any(names_bash))
     }
 
-    /// Plays the steps and tells what was otherwise than recorded.
+    /// Plays the steps and returns every difference from the record.
     fn play(&self, program: impl Fn(&Sandbox, &Self) -> Command) -> Vec<String> {
         assert_eq!(self.steps.len(), self.want.steps.len(), "{}: a result for each step", self.id);
         let sandbox = self.prepare();
@@ -204,7 +204,7 @@ impl Case {
         sandbox
     }
 
-    /// As the agent's own parser would see them, where the case says that this is enough.
+    /// In any order, if the case allows that.
     fn in_order(&self, calls: &[SeenCall]) -> Vec<SeenCall> {
         let mut calls = calls.to_vec();
         if self.any_order {
@@ -247,8 +247,8 @@ fn is_uuid(text: &str) -> bool {
     lengths == [8, 4, 4, 4, 12] && groups.concat().bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Every file in the sandbox that is a mapping, was one, or was on the way to become one: a forgotten temp or lock file is
-/// a fault.
+/// Every file in the sandbox that is a mapping, was one, or was on the way to become one: a forgotten temp or lock file
+/// is a fault.
 fn mappings(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     collect_mappings(sandbox, sandbox.root(), &mut found);
@@ -272,7 +272,7 @@ fn collect_mappings(sandbox: &Sandbox, folder: &Path, found: &mut BTreeMap<Strin
     }
 }
 
-/// Nothing where both are the same.
+/// `None` if both are equal.
 fn difference<T: Debug + PartialEq + ?Sized>(of: &str, want: &T, got: &T) -> Option<String> {
     (want != got).then(|| format!("{of}\n    want {want:?}\n    got  {got:?}"))
 }

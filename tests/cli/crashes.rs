@@ -1,4 +1,5 @@
-//! Writers that are killed: a mapping is the old one or the new one, whole, and nothing is left behind (contract section 9).
+//! Writers that are killed: the mapping is the old or the new one, whole, and nothing else is left (contract section
+//! 9).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// For what is about to happen. No machine is so slow that it takes this long.
+/// Longer than any machine takes for something that is about to happen.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Each with a mapping of its own, so that what one finds there is its own doing.
+/// Each has its own mapping, so that nobody else changes what it finds there.
 const KILLERS: usize = 4;
 const KILLS_EACH: usize = 125;
 
@@ -26,7 +27,7 @@ const NAMES: usize = 300;
 struct Tally {
     acknowledged: usize,
     killed: usize,
-    /// Of the killed ones: the change was made, but not yet told.
+    /// Of the killed ones: the change was made, but not yet reported.
     changed: usize,
     /// Of the killed ones: in the middle of writing.
     writing: usize,
@@ -64,7 +65,7 @@ struct Killer {
     started: usize,
     /// The longest that one is let live.
     longest: Duration,
-    /// What was left beside the mapping when we last looked.
+    /// The files beside the mapping at the last check.
     left: Vec<String>,
 }
 
@@ -80,7 +81,7 @@ impl Killer {
 
     fn run(mut self) -> Tally {
         let mut tally = Tally::default();
-        // how long one lives that nobody kills; the wait alone is as coarse as its polling
+        // the lifetime of a writer that is not killed; the wait alone is as coarse as its polling
         self.longest = self.write_undisturbed();
         while tally.killed < KILLS_EACH {
             tally += self.start_and_kill();
@@ -106,7 +107,7 @@ impl Killer {
         let running = self.sandbox.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         thread::sleep(delay);
         running.signal(Signal::KILL);
-        let output = running.wait(SOON);
+        let output = running.wait(SOON).assert;
         // so that some come to their end and most do not, however busy the machine is
         self.longest = self.longest.mul_f64(if output.exit_code().is_some() { 0.9 } else { 1.03 });
 
@@ -158,7 +159,7 @@ impl Killer {
         ([&["--backend".to_owned(), "claude".to_owned()], &arguments[..]].concat(), after)
     }
 
-    /// What the mapping says. It must be whole.
+    /// The names in the mapping, which must be whole.
     fn in_the_file(&self) -> BTreeMap<String, String> {
         let text = self.sandbox.mapping(Backend::Claude);
         let mapping: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -169,13 +170,13 @@ impl Killer {
     /// The names of the files beside the mapping.
     fn beside(&self) -> Vec<String> {
         let file = self.sandbox.mapping_path(Backend::Claude);
-        let entries = fs::read_dir(file.parent().expect("a file lies in a folder")).expect("it can be listed");
+        let entries = fs::read_dir(file.parent().expect("a file lies in a directory")).expect("it can be listed");
         let names = entries.map(|entry| entry.expect("it can be listed").file_name().into_string().expect("UTF-8"));
         names.filter(|name| name != Backend::Claude.mapping_file_name()).collect()
     }
 }
 
-/// Kills show what the system keeps, not what a disk keeps: for that the order of the calls is asked.
+/// A kill shows what the system keeps and not what a disk keeps. The order of the system calls shows that.
 #[cfg(target_os = "linux")]
 mod flushed {
     use std::path::Path;
@@ -225,9 +226,9 @@ mod flushed {
             let order = [opened, first, last, flushed, renamed, folder_flushed, told];
             assert!(order.is_sorted(), "{arguments:?}: {order:?}\n{}", calls.join("\n"));
             assert!(calls[opened].contains("O_EXCL"), "{}", calls[opened]);
-            // what a name leads through is there too
+            // new parent directories are synced too
             for (at, call) in calls.iter().enumerate().filter(|(_, call)| call.starts_with("mkdirat(")) {
-                let parent = call.split(['<', '>']).nth(1).expect("strace -y names the folder");
+                let parent = call.split(['<', '>']).nth(1).expect("strace -y names the directory");
                 let parent_flushed =
                     calls[at..].iter().any(|call| is_flush(call) && call.contains(&format!("<{parent}>")));
                 assert!(parent_flushed, "{call} stays in memory:\n{}", calls.join("\n"));
@@ -235,11 +236,11 @@ mod flushed {
         }
     }
 
-    /// The calls that the program itself made, in the order in which they ended, with the paths of what they were about.
+    /// The system calls of the program itself, in the order in which they ended, with the paths of their files.
     fn traced(sandbox: &Sandbox, arguments: &[&str]) -> Vec<String> {
         let trace = sandbox.root().join("trace");
         let mut command = sandbox.cmd_of(Path::new("strace"), &["-f", "-y", "-s", "16", "-o"]);
-        // what is marked with ? not every processor's system has
+        // calls marked with ? do not exist on every processor
         command.arg(&trace).args(["-e", "trace=openat,fsync,fdatasync,?rename,renameat,renameat2,write,mkdirat", "--"]);
         let program = sandbox.cmd(&["--quiet", "--backend", "claude"]);
         command.arg(program.get_program()).args(program.get_args()).args(arguments);

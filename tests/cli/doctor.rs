@@ -1,10 +1,10 @@
-//! `doctor`: what a call needs, looked at before one is paid for.
+//! `doctor`: checks the setup without calling a model.
 
 use serde_json::Value;
 
 use crate::support::*;
 
-/// A sandbox in which everything is as it should be, but for what `HOME/.bash_profile` may say.
+/// A sandbox in which every check passes, except for what `HOME/.bash_profile` decides.
 fn healthy() -> Sandbox {
     let mut sandbox = Sandbox::new();
     let program = env!("CARGO_BIN_EXE_invoke-persist").replace('\\', "/");
@@ -32,7 +32,7 @@ fn check(checks: &[Value], what: &str) -> (String, String, Option<String>) {
     (text("status").unwrap(), text("message").unwrap(), text("hint"))
 }
 
-/// A program that says this whatever it is asked.
+/// A program that prints this text for any arguments.
 fn says(text: &str) -> Turn {
     Turn::default().stdout(text)
 }
@@ -87,7 +87,7 @@ fn missing_agent_is_an_error_only_if_requested() {
     assert_eq!((status.as_str(), message.as_str()), ("warning", missing));
     assert!(hint.unwrap().contains("--codex-cmd"));
     assert_eq!(check(&checks(&sandbox, &["--backend", "codex"]), "codex.command").0, "error");
-    // somebody wants this very command
+    // this command was requested explicitly
     assert_eq!(check(&checks(&sandbox, &["--codex-cmd", "my-codex"]), "codex.command").0, "error");
     let mut sandbox = Sandbox::new();
     sandbox.only_agents(&[]);

@@ -130,5 +130,5 @@ fn fork_is_busy_while_a_turn_runs() {
     wait_until(std::time::Duration::from_secs(30), || sandbox.has_reached("up"));
     sandbox.fails(&fork(&["--if-busy", "fail"]), 5, "session_busy").message(contains(running.pid().to_string()));
     sandbox.allow("go");
-    running.wait(std::time::Duration::from_secs(30)).success();
+    running.wait(std::time::Duration::from_secs(30)).assert.success();
 }

@@ -1,7 +1,7 @@
-//! Places that cannot be written, cannot be read, hold something else, or belong to somebody else: told clearly, and with
-//! a way on; what is there stays as it is; and what was paid for is never lost (contract sections 3 and 9).
+//! Locations that cannot be written or read, hold something else, or belong to another user. The error has a hint,
+//! existing files stay, and a completed turn is never lost (contract sections 3 and 9).
 //!
-//! Tests run as root, too, to whom permissions say nothing: see [`bound_by_permissions`].
+//! Permissions do not bind root, who may run these tests: see [`bound_by_permissions`].
 
 #![cfg(unix)] // owners, modes, links and pipes as Unix has them
 
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use assert_cmd::assert::Assert;
 use serde_json::json;
 
 use crate::support::*;
@@ -21,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What reads the mapping by name.
 const READING: [&[&str]; 2] = [&["list-sessions"], &["resolve", "--session-name", "a"]];
 
-/// What changes the mapping, with nothing paid.
+/// Commands that change the mapping without a turn.
 const CHANGING: [&[&str]; 3] = [
     &["create-session", "--session-name", "b", "--adopt", "j"],
     &["rename-session", "--session-name", "a", "--to", "b"],
@@ -90,9 +91,8 @@ fn with_session(backend: Backend) -> Sandbox {
     sandbox
 }
 
-/// Changes fail and say how to go on, paid turns end well with a warning, and the mapping, seen at `file`, stays as it
-/// is.
-fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Output) {
+/// Checks that changes fail with a hint, that turns succeed with a warning, and that the mapping at `file` stays.
+fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Assert) {
     let folder = file.parent().unwrap();
     let before = snapshot(folder);
     assert_eq!(before.len(), 2, "the folder and the mapping");
@@ -146,8 +146,8 @@ fn read_only_directory_is_reported_before_a_turn() {
     set_mode(file.parent().unwrap(), 0o700);
 }
 
-/// Names that would not be saved are not paid for; sessions that are there can be used, and the mapping can be read.
-fn assert_unwritable(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Output) {
+/// Checks that no turn runs for a name that cannot be saved, and that existing sessions and the mapping can be used.
+fn assert_unwritable(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Assert) {
     let before = snapshot(file.parent().unwrap());
     for args in CHANGING.into_iter().chain([PAYING[0], PAYING[3]]) {
         run(&of(Backend::Claude, args))
@@ -168,8 +168,9 @@ fn assert_unwritable(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Ou
     assert_eq!(snapshot(file.parent().unwrap()), before);
 }
 
-/// All that wants the mapping fails with this kind, before an agent is called, and says how to go on; nothing in the
-/// sandbox's temp folder changes. An id needs no mapping, and still says what is wrong with it.
+/// Checks that every call that needs the mapping fails with this kind and a hint before the agent runs, and that
+/// nothing in the sandbox's temp directory changes. A call with an ID needs no mapping, but prints the fault as a
+/// warning.
 fn assert_refused(sandbox: &Sandbox, kind: &str, way_on: &str) {
     let before = snapshot(&sandbox.temp());
     for args in READING.into_iter().chain(CHANGING).chain(PAYING) {
@@ -188,7 +189,7 @@ fn assert_refused(sandbox: &Sandbox, kind: &str, way_on: &str) {
 /// Puts something in a file's place.
 type Lay = fn(&Path);
 
-/// What can stand in the file's place and is none that we read.
+/// Things in the file's place that are not mappings.
 const NO_MAPPINGS: [(&str, Lay); 4] = [
     ("a folder", |file| fs::create_dir(file).unwrap()),
     ("a pipe", |file| {
@@ -251,8 +252,8 @@ fn obstacles_that_appear_during_a_turn_cost_no_answer() {
     });
 }
 
-/// The mapping's place is spoilt while the agent works. The answer is printed, a warning says what is wrong, and what is
-/// in the way stays.
+/// Puts an obstacle in place of the mapping while the agent works. The answer is printed with a warning, and the
+/// obstacle stays.
 fn assert_answer_survives(what: &str, spoil: &dyn Fn(&Sandbox)) {
     for args in PAYING {
         let sandbox = with_session(Backend::Claude);
@@ -263,14 +264,14 @@ fn assert_answer_survives(what: &str, spoil: &dyn Fn(&Sandbox)) {
         spoil(&sandbox);
         let before = snapshot(&sandbox.temp());
         sandbox.allow("go");
-        running.wait(LIMIT).success().stdout(contains(answer_of(args))).stderr(starts_with("warning: "));
+        running.wait(LIMIT).assert.success().stdout(contains(answer_of(args))).stderr(starts_with("warning: "));
         assert_eq!(snapshot(&sandbox.temp()), before, "{what}: {args:?}");
     }
 }
 
 #[test]
 fn mapping_does_not_grow_beyond_the_readable_size() {
-    // read it is 1 MB; written, every number is on a line of its own and far indented, and all are more than we read
+    // 1 MB as it is read; written, each number is on a separate, indented line, which exceeds the readable size
     let numbers = "0,".repeat(600_000) + "0";
     let numbers = "[".repeat(60) + &numbers + &"]".repeat(60);
     let text = format!("{{\"aliases\": {{\"a\": {{\"session_id\": \"i\"}}}}, \"mine\": {numbers}}}");
@@ -297,7 +298,7 @@ fn planted_symlinks_are_not_followed() {
     let shared = |sandbox: &Sandbox| folder(sandbox).parent().unwrap().to_owned();
     let places: [&dyn Fn(&Sandbox) -> PathBuf; 3] = [&file, &folder, &shared];
     for place in places {
-        // to what was there, inside the temp folder, so that a change of it would be seen
+        // to the old content, inside the temp directory, so that a change of it would be noticed
         let sandbox = with_session(Backend::Claude);
         fs::rename(place(&sandbox), sandbox.temp().join("target")).unwrap();
         symlink("target", sandbox.temp().join("same")).unwrap();

@@ -61,7 +61,7 @@ fn unreadable_mapping_is_listed_among_the_others() {
     sandbox.save(Backend::Claude, "kept", "i");
     let folder = sandbox.temp().join("agent-sessions").join(sandbox.key_of(&broken));
     let file = sandbox.write(folder.join(Backend::Claude.mapping_file_name()), "{");
-    // no mapping of anybody's: a file, a folder without one
+    // not mappings: a file, and a directory without one
     sandbox.write(sandbox.temp().join("agent-sessions/file"), "");
     std::fs::create_dir(sandbox.temp().join("agent-sessions/empty")).unwrap();
     let listed = all(&sandbox, &[]);
@@ -171,7 +171,7 @@ tests          codex   01a1fbcf-26f1-7251-a3d0-b644aaf2dc59  gpt-5   -       9d
         "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   {}\n",
         sandbox.workspace().display()
     )));
-    // codex's file does not say for which workspace it is
+    // codex's file does not name its workspace
     assert!(all.ends_with("gpt-5   -       9d   -\n"), "{all}");
 }
 

@@ -16,7 +16,8 @@ struct Askers {
     agent: String,
 }
 
-/// Answers a prompt `inner` at once. Otherwise it says that it is up, waits for `$HOME/go-ID`, and runs what it is to ask.
+/// Answers a prompt `inner` at once. Otherwise it says that it is up, waits for `$HOME/go-ID`, and runs what it is to
+/// ask.
 const AGENT: &str = r#"
 for word; do
     [ "$before" = --resume ] && id=$word
@@ -83,7 +84,7 @@ impl Askers {
 
 fn succeed(turns: impl IntoIterator<Item = Running>) {
     for turn in turns {
-        turn.wait(SOON).success();
+        turn.wait(SOON).assert.success();
     }
 }
 
@@ -273,7 +274,7 @@ fn exclude_each_other(first: &Container<'_>, second: &Container<'_>) {
         .failed(5, "session_busy")
         .message(contains("in another container"));
     first.sandbox.allow("go");
-    running.wait(SOON).success();
+    running.wait(SOON).assert.success();
     fs::remove_file(first.sandbox.bin().join("up")).unwrap();
     fs::remove_file(first.sandbox.bin().join("go")).unwrap();
 }
@@ -375,5 +376,5 @@ fn containers_exclude_each_other_from_the_first_call_on() {
     wait_until(SOON, || sandbox.has_reached("up"));
     container.cmd(&[&call[..], &["--if-busy", "fail"]].concat()).run().failed(5, "session_busy");
     sandbox.allow("go");
-    first.wait(SOON).success();
+    first.wait(SOON).assert.success();
 }

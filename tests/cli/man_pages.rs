@@ -5,12 +5,12 @@ use std::fs;
 
 use crate::support::*;
 
-/// The visible commands, as the page of each is called without what comes before them all.
+/// The visible commands, by the last word of each.
 fn commands(sandbox: &Sandbox, of: &[&str]) -> Vec<String> {
     let help = sandbox.succeeds(&[of, &["--help"]].concat()).stdout_text();
     let Some((_, commands)) = help.split_once("Commands:\n") else { return Vec::new() };
     let commands = commands.lines().take_while(|line| !line.is_empty());
-    // what is further in goes on with the line before
+    // deeper lines continue the one before
     let names = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
@@ -50,7 +50,7 @@ fn every_command_has_a_page_with_every_option() {
         assert!(options.contains(&"--help"), "{help}");
         for option in options.into_iter().filter(|option| option.len() > 2) {
             let named = text.split(|c| !is_option(c)).any(|word| word == option);
-            // in the source a font's name stands before
+            // in the source the name of a font comes first
             assert!(named || text.contains(&format!("fB{option}\\fR")), "{page:?} {option}: {text}");
         }
         assert!(!text.contains("echo-agent\\fR") && !text.contains("session-alias"), "{text}");

@@ -1,4 +1,4 @@
-//! Many processes that change one mapping at once: it holds what their exit statuses promised, and nothing else
+//! Many processes that change one mapping concurrently: it holds what their exit statuses promised, and nothing else
 //! (contract section 8).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// For what is about to happen. No machine is so slow that it takes this long.
+/// Longer than any machine takes for something that is about to happen.
 const SOON: Duration = Duration::from_secs(120);
 
 const PROCESSES: usize = 64;
@@ -51,7 +51,7 @@ fn with_different_temp_directories(rounds: usize) {
     let root = sandbox.root().join("mine");
     let file = root.join("agent-sessions").join(sandbox.key_of(sandbox.workspace()));
     let file = file.join(Backend::Claude.mapping_file_name());
-    // the mapping stays where it is wherever temporary files go, and so must what guards it
+    // the mapping stays in one place wherever temporary files go, and so must its lock
     let ways = ["tmp", "tmp-1", "tmp-2", "none"].map(|temp| Way {
         variables: ["TMPDIR", "TEMP", "TMP"]
             .map(|name| (name, sandbox.root().join(temp)))
@@ -143,7 +143,7 @@ enum Task {
 struct Meaning {
     id: String,
     model: Option<String>,
-    /// `None`: created in this round, so we do not know yet.
+    /// `None`: created in this round, so it is not known yet.
     created_at: Option<String>,
 }
 
@@ -200,8 +200,7 @@ impl Crowd {
         groups
     }
 
-    /// Has all tasks done at once. Each group must have ended as if its tasks had come one after the other, in some
-    /// order: which one, nobody promised.
+    /// Runs all tasks concurrently. Each group must have ended as if its tasks had run one after another, in any order.
     fn round(&mut self, round: usize, groups: Vec<Vec<Task>>) {
         let mut tasks: Vec<(usize, Task)> = groups
             .into_iter()
@@ -263,7 +262,7 @@ impl Crowd {
         command
     }
 
-    /// What the mapping says. That there is nothing else in it is checked on the way.
+    /// The names in the mapping. Checks that it holds nothing else.
     fn in_the_file(&self) -> Names {
         let text = fs::read_to_string(&self.file).unwrap();
         let mut mapping: Value = serde_json::from_str(&text).unwrap();
@@ -283,7 +282,7 @@ impl Crowd {
         entries.into_iter().map(understand).collect()
     }
 
-    /// The stand-in tells every new session another id, so that one saved under the wrong name is seen.
+    /// The stand-in gives every new session another ID, so that one saved under the wrong name is noticed.
     fn check_who_was_started(&self, tasks: &[(usize, Task)], outputs: &[Assert]) {
         let calls = self.sandbox.calls();
         for ((_, task), output) in tasks.iter().zip(outputs) {
@@ -309,7 +308,7 @@ impl Task {
         }
     }
 
-    /// Does to `names` what this task does when it comes alone. `None`: then it would have ended in another way.
+    /// Applies this task to `names` as if it ran alone. `None` if it would have ended differently.
     fn alone(&self, names: &mut Names, output: &Assert) -> Option<()> {
         let notes = notes(output);
         let succeeded = output.exit_code() == Some(0);
@@ -346,7 +345,7 @@ impl Task {
     }
 }
 
-/// What it told people, but that it had to wait, which a slow machine brings about.
+/// The notes that were printed, without those about waiting, which depend on the machine.
 fn notes(output: &Assert) -> Vec<String> {
     let stderr = output.stderr_text();
     stderr.lines().filter(|line| !line.starts_with("note: waiting for ")).map(str::to_owned).collect()
@@ -419,7 +418,7 @@ mod gate {
             gated
         }
 
-        /// Lets all through, also those who come late, as long as the file is open.
+        /// Lets all through, including late ones, as long as the file is open.
         pub(super) fn open(&self) -> fs::File {
             fs::OpenOptions::new().read(true).write(true).open(&self.0).unwrap()
         }
@@ -445,7 +444,7 @@ mod gate {
     }
 }
 
-/// Does something while a reader looks at the mapping all the time, who must never see half of it, nor none once there
+/// Runs `act` while a reader checks the mapping all the time. It must never see an incomplete one, nor none after there
 /// was one.
 fn watched<T>(file: &Path, act: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
@@ -521,7 +520,7 @@ fn mapping_is_removed_repeatedly_while_others_fill_and_list_it() {
 
     let creators = [
         (Backend::Claude, "x", 60, &["--adopt", "i"][..]),
-        (Backend::Claude, "y", 20, &[]), // before it calls the agent it looks whether it could save
+        (Backend::Claude, "y", 20, &[]), // before it calls the agent it checks whether it could save
         (Backend::Codex, "x", 60, &["--adopt", "i"]),
         (Backend::Codex, "y", 60, &["--adopt", "j"]),
     ];
@@ -565,7 +564,7 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Whether everything that was told can be true: of what overlaps in time, either may have come first.
+/// Checks that all reports can be true. Of events that overlap in time, either may have come first.
 fn check_history(events: &[&Event]) {
     let created: Vec<(&Event, &str)> = events
         .iter()

@@ -1,4 +1,4 @@
-//! The mapping file: every shape it has had, what is kept, what is refused (contract sections 3 and 9).
+//! The mapping file: every format it has had, what is kept, and what is refused (contract sections 3 and 9).
 
 use serde_json::{Value, json};
 
@@ -140,7 +140,7 @@ fn waiting_for_a_locked_mapping_times_out() {
     output.failed(6, "mapping_unwritable").message(ends_with("process 4242 is changing it and does not end"));
     output.stderr(starts_with(note));
     assert_eq!(sandbox.mapping(Backend::Claude), before);
-    // reading waits for nobody
+    // reading does not wait
     sandbox.succeeds(&["resolve", "--session-name", "a"]);
     drop(held);
     sandbox.succeeds(&create);
@@ -173,7 +173,7 @@ mod unix {
         let file = sandbox.mapping_path(Backend::Claude);
         let folder = file.parent().unwrap();
         assert_eq!((mode(&file), mode(folder), mode(folder.parent().unwrap())), (0o600, 0o700, 0o1777));
-        // what the original left is used, and tightened by the next write
+        // files of the original are used, and the next write tightens their permissions
         set_mode(&file, 0o664);
         set_mode(folder, 0o775);
         sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "a"]);
@@ -195,7 +195,7 @@ mod unix {
         assert_eq!(mode(&file), 0o640);
         assert!(fs::read_to_string(&file).unwrap().contains("\"i\""));
         assert!(fs::symlink_metadata(sandbox.workspace().join("link.json")).unwrap().is_symlink());
-        // removed is what was named
+        // the named link is removed, not its target
         let removed =
             sandbox.succeeds(&["--backend", "claude", "delete-all-sessions", "--mapping-file", "link.json"]).json();
         assert_eq!(removed["mapping_file_deleted"], true);
@@ -249,7 +249,7 @@ mod unix {
             made
         };
         drop((make("0123456789abcdef", 1), make("4194305", 4000), make("fedcba9876543210", 4000)));
-        // another writer's, whatever its number is in its own container, and what is not ours to judge
+        // another writer's file, whatever its number is in its own container, and files that are not temporary ones
         let written = make("00000000000000ff", 1);
         written.try_lock().unwrap();
         drop((make("7", 1), make(&std::process::id().to_string(), 1), make("x", 4000), make("cafe", 4000)));
@@ -273,7 +273,7 @@ mod unix {
         assert_eq!(mode(&shared), 0o700, "what only reads changes nothing");
         sandbox.save(Backend::Claude, "a", "i");
         assert_eq!(mode(&shared), 0o1777);
-        // a mode that somebody chose stays
+        // a mode that was chosen on purpose stays
         set_mode(&shared, 0o755);
         sandbox.save(Backend::Claude, "b", "i");
         assert_eq!(mode(&shared), 0o755);

@@ -72,7 +72,7 @@ fn answer_that_is_not_utf_8_is_printed_unchanged() {
     let answer = b"{\"type\":\"result\",\"is_error\":false,\"result\":\"caf\xe9\",\"session_id\":\"i\"}\n";
     sandbox.agent(says(answer));
     for verb in ["resume-json", "resume-stream"] {
-        assert_eq!(sandbox.succeeds(&resume(Backend::Claude, verb)).stdout_bytes, answer);
+        sandbox.succeeds(&resume(Backend::Claude, verb)).stdout(&answer[..]);
     }
     let result = [&resume(Backend::Claude, "resume-json")[..], &["--print-result"]].concat();
     sandbox.succeeds(&result).stdout("caf\u{fffd}\n");
@@ -101,7 +101,7 @@ fn failure_in_a_line_that_is_too_long_to_keep_is_a_failure() {
         let failure = output.failed(1, "agent_failed").message(ends_with("xxx…"));
         assert!(failure.agent.unwrap().to_string().contains("why xxx"));
         assert_eq!(failure.session_id.as_deref(), Some(if backend == Backend::Claude { "new" } else { "i" }));
-        assert_eq!(output.stdout_bytes.len() as u64, (before.len() + after.len()) as u64 + TOO_LONG);
+        assert_eq!(output.get_output().stdout.len() as u64, (before.len() + after.len()) as u64 + TOO_LONG);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `--output-file`: what would go to standard output, in a file that is whole or not there.
+//! `--output-file`: writes stdout to a file, which is complete or absent.
 
 use std::fs;
 use std::time::Duration;
@@ -80,7 +80,7 @@ fn old_file_stays_until_the_end() {
     wait_until(SOON, || sandbox.has_reached("up"));
     assert_eq!(fs::read(sandbox.workspace().join("out")).unwrap(), b"before");
     sandbox.allow("go");
-    running.wait(SOON).success();
+    running.wait(SOON).assert.success();
     assert!(fs::read_to_string(sandbox.workspace().join("out")).unwrap().starts_with(line));
 }
 
@@ -188,7 +188,7 @@ fn file_is_private_and_symlinks_are_followed() {
     assert!(!fs::metadata("/dev/null").unwrap().is_file(), "the device is still one");
 }
 
-/// A rename would leave whoever redirected it with the old file.
+/// A rename would leave the process that redirected it with the old file.
 #[cfg(unix)]
 #[test]
 fn redirected_stdout_is_not_replaced() {
@@ -214,7 +214,7 @@ fn answer_goes_to_stdout_if_its_file_cannot_be_written() {
     fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     fs::create_dir(folder.join("out")).unwrap(); // in its place now
     sandbox.allow("go");
-    let output = running.wait(SOON).stdout("paid for\n");
+    let output = running.wait(SOON).assert.stdout("paid for\n");
     let failure = output.failed(1, "io").after_the_turn();
     assert_eq!(failure.hint.unwrap(), "what belongs there went to standard output");
 }

@@ -1,9 +1,9 @@
-//! The place of a mapping is the one that the original computes, whatever the variables and the workspace: both programs
-//! meet in one file (contract section 3).
+//! The place of a mapping is the one that the original computes, whatever the variables and the workspace: both
+//! programs meet in one file (contract section 3).
 //!
-//! `path_parity/cases.json` holds what Python 3.11 answered. `{S}` in it is a folder of the sandbox's. An MD5 over a path in
-//! there would be another one in every run; those of paths that need not exist are recorded as they are, and prove the
-//! digest that the others are compared with. All is escaped that is not ASCII: an editor might compose it.
+//! `path_parity/cases.json` holds what Python 3.11 answered. `{S}` in it is a directory of the sandbox's. An MD5 over a
+//! path in there would be another one in every run; those of paths that need not exist are recorded as they are, and
+//! prove the digest that the others are compared with. All is escaped that is not ASCII: an editor might compose it.
 
 #![cfg(unix)] // paths as Unix has them
 
@@ -56,10 +56,10 @@ struct Workspace {
     cwd: String,
     /// The value of `--workspace-dir`; `None` for none.
     given: Option<String>,
-    /// `None`: a circle of links, which the original refuses as we do.
+    /// `None`: a cycle of symlinks, which the original refuses too.
     resolved: Option<String>,
     name: Option<String>,
-    /// `None` for what lies in the sandbox.
+    /// `None` for paths inside the sandbox.
     md5: Option<String>,
 }
 
@@ -84,7 +84,7 @@ fn laid_out() -> Sandbox {
     sandbox
 }
 
-/// What `{S}` stands for: a folder whose own name is the same in every run, since names are part of the answers.
+/// The value of `{S}`: a directory whose name is the same in every run, because names are part of the answers.
 fn root_of(sandbox: &Sandbox) -> String {
     sandbox.root().join("here").to_str().expect("the paths of a sandbox are UTF-8").to_owned()
 }
@@ -93,7 +93,7 @@ fn filled(sandbox: &Sandbox, text: &str) -> String {
     text.replace("{S}", &root_of(sandbox))
 }
 
-/// Where both mappings are for this workspace, told without writing anything.
+/// The directory of both mappings for this workspace. Writes nothing.
 #[track_caller]
 fn folder_of_mappings(command: &mut Command, about: &dyn std::fmt::Debug) -> String {
     let output = command.run().code(0);
@@ -128,7 +128,7 @@ fn temp_directory_is_the_one_python_selects() {
 #[test]
 fn workspace_is_resolved_as_python_does() {
     let mut sandbox = laid_out();
-    // a shell says here by which links it came; Python does not listen, so neither may we
+    // a shell records the symlinks it followed here; Python ignores that, and so must this program
     sandbox.env("PWD", filled(&sandbox, "{S}/link"));
     for case in table().workspaces {
         let mut command = sandbox.cmd(&["--error-format", "json", "list-sessions"]);
@@ -176,7 +176,7 @@ fn paths_that_are_not_utf_8_are_refused() {
     // a link is a fine name for a place that has none
     let folder = folder_of_mappings(sandbox.cmd(&["list-sessions"]).env("TMPDIR", &good), &"a link to it");
     assert!(Path::new(&folder).starts_with(&good), "{folder}");
-    // and where there is nothing of that name, the next is taken
+    // and if nothing has that name, the next one is selected
     let mut command = sandbox.cmd(&["list-sessions"]);
     let folder = folder_of_mappings(command.env("TMPDIR", bad.join("none")).env("TMP", sandbox.temp()), &"not there");
     assert!(Path::new(&folder).starts_with(sandbox.temp()), "{folder}");

@@ -34,8 +34,8 @@ fn with_turn(turn: Turn) -> Sandbox {
     sandbox
 }
 
-/// Runs a call that a limit (`--deadline-seconds`, `--stall-seconds`) ends, but not before its agent has created the file
-/// `up`. Returns the limit too.
+/// Runs a call that a limit (`--deadline-seconds`, `--stall-seconds`) ends, but not before its agent has created the
+/// file `up`. Returns the limit too.
 #[track_caller]
 fn run_past_limit(sandbox: impl Fn() -> Sandbox, call: &[&str], option: &str) -> (Sandbox, Finished, Duration) {
     for seconds in LIMITS {
@@ -44,7 +44,7 @@ fn run_past_limit(sandbox: impl Fn() -> Sandbox, call: &[&str], option: &str) ->
         if sandbox.has_reached("up") {
             return (sandbox, finished, Duration::from_secs(seconds));
         }
-        finished.code(124); // before the agent was up
+        finished.assert.code(124); // before the agent was up
     }
     panic!("the agent needs more than {LIMITS:?} s to start");
 }
@@ -92,8 +92,7 @@ fn deadline_kills_a_group_that_ignores_signals() {
     let grandchild = Step::grandchild([ignore.clone(), Step::create("grandchild"), Step::wait_for("never")]);
     let agent = [grandchild, ignore, Step::wait_for("grandchild"), Step::create("up"), Step::wait_for("never")];
     let sandbox = || with_turn(Turn::doing(agent.clone()));
-    let (sandbox, Finished { assert, took, .. }, deadline) =
-        run_past_limit(sandbox, &resume(&[]), "--deadline-seconds");
+    let (sandbox, Finished { assert, took }, deadline) = run_past_limit(sandbox, &resume(&[]), "--deadline-seconds");
     let failure = assert.failed(124, "deadline").after_the_turn();
     assert_eq!(failure.session_id.as_deref(), Some("i"));
     let call = sandbox.only_call();
@@ -110,7 +109,7 @@ fn deadline_ends_the_agent_and_its_children(backend: Backend, verb: &str) {
         sandbox.agent(Turn::doing([Step::lock("agent"), grandchild, Step::wait_for("never")]));
         sandbox
     };
-    let (sandbox, Finished { assert, took, .. }, deadline) =
+    let (sandbox, Finished { assert, took }, deadline) =
         run_past_limit(sandbox, &turn_call(backend, verb), "--deadline-seconds");
     assert.failed(124, "deadline").after_the_turn();
     assert!(!sandbox.is_locked("agent") && !sandbox.is_locked("grandchild"), "both have ended before the call returns");
@@ -136,7 +135,7 @@ fn deadline_ends_processes_that_left_the_group() {
     };
     let sandbox = || with_turn(Turn::doing([grandchild.clone(), Step::wait_for("never")]));
     let (sandbox, finished, _) = run_past_limit(sandbox, &resume(&[]), "--deadline-seconds");
-    finished.failed(124, "deadline");
+    finished.assert.failed(124, "deadline");
     assert!(!is_alive(sandbox.only_call().grandchildren[0]));
 }
 
@@ -145,7 +144,7 @@ fn deadline_includes_reading_the_prompt() {
     let sandbox = with_turn(endless());
     let args = ["--error-format", "json", "--backend", "codex", "resume-json", "--session-name", "a", "--prompt", "-"];
     let running = sandbox.cmd(&[&args[..], &["--deadline-seconds", "0.2"]].concat()).start_with_open_input();
-    running.wait(SOON).failed(124, "deadline").before_the_turn();
+    running.wait(SOON).assert.failed(124, "deadline").before_the_turn();
     assert!(sandbox.calls().is_empty());
 }
 
@@ -159,8 +158,8 @@ fn signals_are_forwarded_and_the_agent_is_waited_for() {
         let running = sandbox.start(&resume(&[]));
         wait_until(SOON, || sandbox.has_reached("up"));
         running.signal(signal);
-        // claude ends a stream with exit status 0 on INT: that is no success
-        running.wait(SOON).failed(code, "interrupted").after_the_turn();
+        // claude ends a stream with exit status 0 after INT, which is not a success
+        running.wait(SOON).assert.failed(code, "interrupted").after_the_turn();
         let call = sandbox.only_call();
         assert_eq!(call.signals, [name]);
         assert!(!is_alive(call.pid));
@@ -177,7 +176,7 @@ fn second_signal_kills_the_agent() {
     running.signal(Signal::INT);
     wait_until(SOON, || sandbox.has_reached("heard"));
     running.signal(Signal::TERM);
-    running.wait(SOON).failed(130, "interrupted"); // the first one counts
+    running.wait(SOON).assert.failed(130, "interrupted"); // the first one counts
     assert!(!is_alive(sandbox.only_call().pid));
 }
 
@@ -192,14 +191,14 @@ fn signal_ignored_at_start_stays_ignored() {
     wait_until(SOON, || sandbox.has_reached("up"));
     running.signal(Signal::HUP);
     sandbox.allow("go");
-    running.wait(SOON).success();
+    running.wait(SOON).assert.success();
 }
 
 #[test]
 #[cfg(unix)] // signals
 fn agent_ends_if_the_program_is_killed() {
     if !cfg!(target_os = "linux") {
-        return; // no other system tells a child of its parent's death
+        return; // no other system notifies a child of its parent's death
     }
     let polite = Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::Exit(0)] };
     let sandbox = with_turn(Turn::doing([polite, Step::create("up"), Step::wait_for("never")]));
@@ -236,7 +235,7 @@ fn failed_turn_ends_background_processes() {
 #[test]
 #[cfg(unix)] // signals
 fn background_processes_of_a_killed_agent_are_ended() {
-    // as npm's launcher of codex, killed: the real program would go on and keep its thread locked
+    // as if npm's launcher of codex was killed: the real program would continue and keep its thread locked
     let sandbox = with_turn(Turn::doing([
         Step::grandchild([Step::create("real"), Step::wait_for("never")]),
         Step::wait_for("real"),
@@ -269,7 +268,7 @@ fn lines_are_passed_on_as_soon_as_they_are_complete() {
             sandbox.start(&["--backend", backend.name(), "resume-stream", "--session-name", "a", "--prompt", "p"]);
         wait_until(SOON, || running.stdout_so_far() == "{\"n\": 1}\n");
         sandbox.allow("go");
-        running.wait(SOON).success().stdout("{\"n\": 1}\n{\"n\": 2}\n");
+        running.wait(SOON).assert.success().stdout("{\"n\": 1}\n{\"n\": 2}\n");
     }
 }
 
@@ -304,7 +303,7 @@ fn agent_that_closes_its_stdout_is_waited_for() {
     let running = sandbox.start(&["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"]);
     wait_until(SOON, || !sandbox.calls().is_empty());
     sandbox.allow("go");
-    running.wait(SOON).success();
+    running.wait(SOON).assert.success();
     assert!(sandbox.has_reached("done"));
 }
 
@@ -317,7 +316,7 @@ fn temporary_files_are_removed_after_the_turn() {
     sandbox.succeeds(&resume(&[]));
     assert_eq!(files(&sandbox), ["agent-sessions"]);
     let (sandbox, finished, _) = run_past_limit(|| with_turn(endless()), &resume(&[]), "--deadline-seconds");
-    finished.failed(124, "deadline");
+    finished.assert.failed(124, "deadline");
     assert_eq!(files(&sandbox), ["agent-sessions"]);
 }
 
@@ -337,7 +336,7 @@ fn stall_timeout_stops_a_silent_agent(backend: Backend, verb: &str) {
         sandbox
     };
     let (sandbox, finished, _) = run_past_limit(sandbox, &turn_call(backend, verb), "--stall-seconds");
-    finished.failed(124, "stalled").after_the_turn();
+    finished.assert.failed(124, "stalled").after_the_turn();
     assert!(!sandbox.is_locked("agent"));
 }
 
@@ -359,7 +358,7 @@ fn stall_timeout_spares_an_agent_that_prints_lines() {
         let lines = (0..6).flat_map(|_| line.clone());
         sandbox.agent(Backend::Claude.answers("i", "OK").after(lines));
         let running = sandbox.start(&[&call[..], &["--stall-seconds", &seconds.to_string()]].concat());
-        let Finished { assert, took, .. } = running.wait(SOON);
+        let Finished { assert, took } = running.wait(SOON);
         assert!(took > Duration::from_secs(seconds), "longer than it may be silent: {took:?}");
         assert.exit_code() == Some(0)
     });
@@ -409,12 +408,12 @@ fn chatty_grandchild_does_not_delay_the_end() {
     sandbox.save(Backend::Claude, "a", "i");
     sandbox.agent(Backend::Claude.answers("i", "OK").after([talker]));
     let call = ["--backend", "claude", "resume-stream", "--session-name", "a", "--prompt", "p"];
-    let Finished { assert, took, .. } = sandbox.start(&call).wait(SOON);
+    let Finished { assert, took } = sandbox.start(&call).wait(SOON);
     assert.success().stdout(contains("\"OK\""));
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
-/// A call whose agent has answered with more than a pipe takes, and nobody reads it.
+/// A call whose agent has answered with more than a pipe takes, while nobody reads it.
 #[cfg(unix)]
 fn start_unread(sandbox: &Sandbox, options: &[&str]) -> std::process::Child {
     use std::process::Stdio;
@@ -453,8 +452,9 @@ fn unread_stdout_does_not_delay_the_deadline() {
 #[test]
 fn deadline_after_the_agent_has_ended_changes_nothing() {
     const DEADLINE: Duration = Duration::from_secs(3);
-    // The agent ends shortly before the deadline. A process that it leaves holds the outputs open, and they are watched for
-    // another second, in which the deadline passes. A busy machine may end the agent too late, so there are more attempts.
+    // The agent ends shortly before the deadline. A process that it leaves holds the outputs open, and they are watched
+    // for another second, in which the deadline passes. A busy machine may end the agent too late, so there are more
+    // attempts.
     let is_unchanged = (0..5).any(|_| {
         let server = Step::grandchild([Step::lock("server"), Step::create("up"), Step::wait_for("stop")]);
         let steps = [server, Step::wait_for("up"), Step::wait_for("end")];
@@ -463,7 +463,7 @@ fn deadline_after_the_agent_has_ended_changes_nothing() {
         let running = sandbox.start(&resume(&["--deadline-seconds", &DEADLINE.as_secs().to_string()]));
         std::thread::sleep(Duration::from_millis(2400).saturating_sub(began.elapsed()));
         sandbox.allow("end");
-        let Finished { assert, took, .. } = running.wait(SOON);
+        let Finished { assert, took } = running.wait(SOON);
         assert!(took > DEADLINE, "the outputs were not watched until the deadline: {took:?}");
         let is_unchanged = assert.exit_code() == Some(0) && sandbox.is_locked("server");
         sandbox.allow("stop");
@@ -519,11 +519,11 @@ fn terminal_shows_progress() {
     sandbox.allow("go");
     assert!(child.wait().unwrap().success());
 
-    // nobody watches: nothing is drawn
+    // without a terminal nothing is drawn
     with_turn(Backend::Codex.answers("i", "OK")).succeeds(&resume(&[])[2..]).stderr("");
 }
 
-/// The program behind a shell that does something first. `script` ends with `exec "$@"`.
+/// The program after a shell that does something first. `script` ends with `exec "$@"`.
 #[cfg(unix)]
 fn in_shell(script: &str, sandbox: &Sandbox, args: &[&str]) -> std::process::Command {
     let mut shell = std::process::Command::new("sh");
@@ -543,9 +543,9 @@ fn good_turn_with_server() -> Turn {
 #[cfg(unix)] // descriptors
 fn agent_inherits_only_its_three_streams() {
     let sandbox = with_turn(good_turn_with_server());
-    // whoever reads 3 or 9 to the end would wait for the server
+    // a reader of 3 or 9 would wait for the server
     let mut command = in_shell("exec 3>&1 9>&2 >/dev/null 2>&1; exec \"$@\"", &sandbox, &resume(&[]));
-    command.start().wait(SOON).code(0);
+    command.start().wait(SOON).assert.code(0);
     assert!(sandbox.is_locked("server"));
     sandbox.allow("stop");
     wait_until(SOON, || !sandbox.is_locked("server"));
@@ -627,7 +627,7 @@ fn signal_while_a_failed_turn_is_ended_kills() {
     wait_until(SOON, || sandbox.has_reached("heard"));
     running.signal(Signal::INT);
     running.signal(Signal::TERM);
-    let output = running.wait(SOON);
+    let output = running.wait(SOON).assert;
     assert!(matches!(output.exit_code(), Some(130 | 143)), "{output:?}");
     assert!(!sandbox.is_locked("left"));
 }
@@ -641,7 +641,7 @@ fn limit_that_never_comes_changes_nothing() {
 }
 
 #[test]
-#[cfg(target_os = "linux")] // signals that are ignored are told in /proc
+#[cfg(target_os = "linux")] // ignored signals are listed in /proc
 fn agent_meets_a_file_size_limit_as_the_caller_does() {
     const XFSZ: u32 = 25;
     for (caller, ignored) in [("exec \"$@\"", false), ("trap '' XFSZ; exec \"$@\"", true)] {
@@ -689,7 +689,7 @@ fn error_names_an_agent_that_cannot_be_stopped() {
         sandbox.env("CLAUDE_CMD", format!("sh '{}'", script.display()));
         let call = ["--error-format", "json", "--backend", "claude", "resume-stream", "--session-name", "a"];
         let call = [&call[..], &["--prompt", "p", stop, "1"]].concat();
-        // root that may not signal others, as an ordinary user may not signal what became root
+        // root without the right to signal others, as an ordinary user cannot signal a process that became root
         let script = "exec setpriv --bounding-set=-kill --inh-caps=-kill \"$@\"";
         let output = in_shell(script, &sandbox, &call).run();
         let agent = Escaped::of(&sandbox);
@@ -736,7 +736,7 @@ fn process_that_cannot_be_found_does_not_count_as_stopped() {
 }
 
 #[test]
-#[cfg(unix)] // a folder's time can be set
+#[cfg(unix)] // the time of a directory can be set
 fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
     let folders = |sandbox: &Sandbox| -> Vec<std::path::PathBuf> {
         let entries = std::fs::read_dir(sandbox.temp()).unwrap().map(|entry| entry.unwrap().path());
@@ -756,7 +756,7 @@ fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
     let pid = sandbox.only_call().pid;
     wait_until(SOON, || !is_alive(pid));
 
-    // a young one stays, and so does an old one that is in use, and what only has a similar name
+    // a new one stays, and so do an old one that is in use and one with a similar name
     let similar = sandbox.temp().join("invoke-persist-100000");
     std::fs::create_dir(&similar).unwrap();
     make_old(&similar);
@@ -773,6 +773,6 @@ fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
     let kept = folders(&sandbox);
     assert!(kept.len() == 2 && kept.contains(&similar) && !kept.contains(&left[0]), "{kept:?}");
     sandbox.allow("go");
-    assert_eq!(running.wait(SOON).success().json()["final_message"], "OK");
+    assert_eq!(running.wait(SOON).assert.success().json()["final_message"], "OK");
     assert_eq!(folders(&sandbox), [similar]);
 }

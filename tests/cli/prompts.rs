@@ -21,7 +21,7 @@ fn prompt_argument_is_passed_on_with_closed_stdin() {
         let sandbox = with_session(backend);
         // ours stays open and silent for as long as the call runs
         let running = sandbox.cmd(&resume(backend, &["--prompt", "it's \"x\" $HOME\n"])).start_with_open_input();
-        running.wait(std::time::Duration::from_secs(30)).success();
+        running.wait(std::time::Duration::from_secs(30)).assert.success();
         let call = sandbox.only_call();
         assert!(call.has("it's \"x\" $HOME\n"), "{:?}", call.argv);
         assert_eq!(call.stdin.unwrap().length, 0);
@@ -205,7 +205,7 @@ fn a_batch_launcher_takes_every_prompt() {
         sandbox.succeeds(&resume(backend, &["--prompt", short]));
         let call = sandbox.last_call();
         assert!(call.has(short), "{:?}", call.argv);
-        // what a batch file cannot take goes to standard input
+        // a prompt that a batch file cannot take goes to stdin
         for prompt in ["two\nlines", "100 %PATH% \"q\"", &"x".repeat(LONG_ARGUMENT)] {
             sandbox.succeeds(&resume(backend, &["--prompt", prompt]));
             assert_eq!(sandbox.last_call().stdin.unwrap().length, prompt.len() as u64);

@@ -31,7 +31,7 @@ fn examples() -> Vec<Example> {
     examples
 }
 
-/// `text` without what differs from run to run: ids, checksums, times, places.
+/// `text` without IDs, checksums, times and paths, which differ from run to run.
 fn without_chance(sandbox: &Sandbox, text: &str) -> String {
     let mut text = text.to_owned();
     for (real, shown) in [

@@ -90,6 +90,7 @@ fn new_id_of_a_name_that_went_during_the_turn_is_reported_by_quiet_calls_too() {
         sandbox.allow("go");
         running
             .wait(std::time::Duration::from_secs(60))
+            .assert
             .success()
             .stderr(starts_with("warning: ").and(contains("new")));
     }
@@ -108,7 +109,11 @@ fn new_id_that_cannot_be_saved_is_reported_by_quiet_calls_too() {
     std::fs::remove_dir_all(sandbox.workspace().join("deep")).unwrap();
     sandbox.write("deep", "in the way");
     sandbox.allow("go");
-    running.wait(std::time::Duration::from_secs(60)).success().stderr(starts_with("warning: ").and(contains("new")));
+    running
+        .wait(std::time::Duration::from_secs(60))
+        .assert
+        .success()
+        .stderr(starts_with("warning: ").and(contains("new")));
 }
 
 #[test]
@@ -172,7 +177,7 @@ fn new_id_is_reported_by_a_turn_that_is_stopped() {
     let running = sandbox.start(&call);
     wait_until(std::time::Duration::from_secs(60), || running.stdout_so_far() == begun);
     running.signal(rustix::process::Signal::TERM);
-    let failure = running.wait(std::time::Duration::from_secs(60)).failed(128 + 15, "interrupted");
+    let failure = running.wait(std::time::Duration::from_secs(60)).assert.failed(128 + 15, "interrupted");
     assert_eq!(failure.session_id.as_deref(), Some("new"));
     assert!(failure.hint.unwrap().contains("--adopt=new"));
 }

@@ -63,8 +63,8 @@ fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Lets an agent and what it started go on at the end of a test, also of one that failed: what is stopped never sees that
-/// its folder is gone.
+/// Lets an agent and what it started go on at the end of a test, also of one that failed: what is stopped never sees
+/// that its directory is gone.
 #[cfg(target_os = "linux")]
 struct GoesOn(u32);
 
@@ -105,7 +105,7 @@ fn every_signal_that_ends_a_program_ends_the_turn_first() {
         let running = sandbox.start(&RESUME);
         wait_until(SOON, || sandbox.has_reached("up"));
         send(signal, running.pid());
-        running.wait(SOON).failed(128 + signal, "interrupted").after_the_turn();
+        running.wait(SOON).assert.failed(128 + signal, "interrupted").after_the_turn();
         // not the signal itself: USR1 starts node's debugger
         assert_eq!(sandbox.only_call().signals, [SignalName::Term], "signal {signal}");
         assert!(!sandbox.is_locked("real"), "signal {signal}: gone when we are back");
@@ -139,7 +139,7 @@ fn signal_during_the_second_question_ends_what_was_asked() {
     let running = sandbox.start(&["--error-format", "json", "--backend", "codex", "doctor"]);
     wait_until(SOON, || sandbox.has_reached("up"));
     running.signal(Signal::TERM);
-    running.wait(SOON).failed(143, "interrupted");
+    running.wait(SOON).assert.failed(143, "interrupted");
     assert!(!sandbox.is_locked("real"), "gone when we are back");
 }
 
@@ -156,7 +156,7 @@ fn stopped_call_stops_its_agent_and_both_go_on() {
     running.signal(Signal::CONT);
     wait_until(SOON, || state(running.pid()) != Some('T') && state(agent) != Some('T'));
     sandbox.allow("go");
-    running.wait(SOON).success();
+    running.wait(SOON).assert.success();
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn time_in_which_the_call_is_stopped_is_not_silence() {
     std::thread::sleep(Duration::from_millis(3500));
     sandbox.allow("go");
     running.signal(Signal::CONT);
-    running.wait(SOON).success();
+    running.wait(SOON).assert.success();
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn call_that_nobody_could_continue_is_not_stopped() {
     running.signal(Signal::TSTP);
     std::thread::sleep(Duration::from_millis(300)); // nothing tells that it was ignored
     sandbox.allow("go");
-    running.wait(SOON).success();
+    running.wait(SOON).assert.success();
 }
 
 /// The program as the first process of a container, which takes root.
@@ -231,7 +231,7 @@ fn signals_end_the_first_process_of_a_container() {
             let _ = Command::new("sh").args(["-c", &format!("kill -{} {first} 2>&1", signal.as_raw())]).output();
             running.has_ended()
         });
-        running.wait(SOON).code(128 + signal.as_raw());
+        running.wait(SOON).assert.code(128 + signal.as_raw());
         assert!(sandbox.calls().is_empty());
     }
 }
@@ -245,7 +245,7 @@ fn signal_to_the_first_process_of_a_container_ends_the_turn() {
     let running = command.start();
     wait_until(SOON, || sandbox.has_reached("up"));
     send(15, child_of(running.pid()).unwrap());
-    running.wait(SOON).failed(143, "interrupted");
+    running.wait(SOON).assert.failed(143, "interrupted");
     assert_eq!(sandbox.only_call().signals, [SignalName::Term]);
 }
 
@@ -260,5 +260,5 @@ fn first_process_of_a_container_does_not_stop_its_agent_alone() {
     send(Signal::TSTP.as_raw(), child_of(running.pid()).unwrap());
     std::thread::sleep(Duration::from_millis(300)); // nothing tells that it was ignored
     sandbox.allow("go");
-    running.wait(SOON).success();
+    running.wait(SOON).assert.success();
 }

@@ -1,4 +1,4 @@
-//! `skill`: the skills are installed, told apart, updated and taken away, and nothing of the user's is lost over it.
+//! `skill`: installs, lists, updates and removes the skills, and loses nothing of the user's.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,14 +12,14 @@ pub(crate) const CLAUDE: &str = "claude-code-invoke-persist";
 const CODEX: &str = "codex-cli-invoke-persist";
 const BOTH: [&str; 2] = [CLAUDE, CODEX];
 
-/// A sandbox whose workspace is a repository: a project's skills go there, and not to whoever runs the tests.
+/// A sandbox whose workspace is a repository, so that a project's skills stay inside it.
 pub(crate) fn repository() -> Sandbox {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.workspace().join(".git")).unwrap();
     sandbox
 }
 
-/// Where the hosts of a sandbox look: the user's folders, claude's first.
+/// The user's directories for skills, claude's first.
 fn user_folders(sandbox: &Sandbox) -> [PathBuf; 2] {
     [sandbox.home().join(".claude").join("skills"), sandbox.home().join(".agents").join("skills")]
 }
@@ -55,7 +55,7 @@ pub(crate) fn fresh(sandbox: &Sandbox, skill: &str) -> BTreeMap<PathBuf, Vec<u8>
     tree(&Path::new(folder).join(skill))
 }
 
-/// Runs `skill VERB --json` and gives what it did, by skill and host.
+/// Runs `skill VERB --json` and returns the skill, host and action of each entry.
 fn done(sandbox: &Sandbox, arguments: &[&str]) -> Vec<(String, String, String)> {
     let report = sandbox.succeeds(&[&["skill"], arguments, &["--json"]].concat()).json();
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
@@ -63,7 +63,7 @@ fn done(sandbox: &Sandbox, arguments: &[&str]) -> Vec<(String, String, String)> 
     skills.map(|told| (text(&told["skill"]), text(&told["host"]), text(&told["action"]))).collect()
 }
 
-/// A folder that an older release of ours left.
+/// Writes a skill as an older release installed it.
 fn write_older(sandbox: &Sandbox, folder: &Path) {
     sandbox.write(folder.join("SKILL.md"), include_str!("frozen/skill/SKILL.md"));
     sandbox.write(folder.join("references/creation.md"), include_str!("frozen/skill/references/creation.md"));
@@ -109,7 +109,7 @@ fn host_is_detected_by_its_program_or_directory() {
     let hint = failure.hint.unwrap();
     assert!(hint.contains("--agent") && hint.contains("--dir"), "{hint}");
     assert!(tree(&sandbox.home()).is_empty());
-    // whoever is named need not be there
+    // a host that is named need not be detected
     assert_eq!(done(&sandbox, &["install", "--agent", "all"]).len(), 4);
 }
 
@@ -167,7 +167,7 @@ fn older_skill_is_updated() {
     assert_eq!(done(&sandbox, &["install", "--agent", "claude"])[0].2, "updated");
 }
 
-/// Puts something into claude's place for its skill, and tells what it is to be called.
+/// Puts something into the place of claude's skill, and returns its expected state.
 type Planted = (&'static str, fn(&Sandbox, &Path));
 
 fn precious() -> Vec<Planted> {
@@ -222,7 +222,7 @@ fn user_changes_are_refused_and_kept_with_force() {
                 .fails(&["skill", verb], 1, "io")
                 .message(contains(place.display().to_string()))
                 .hint(contains("--force"));
-            // codex's folder comes later, and is not touched either
+            // codex's directory comes later and is not changed either
             assert_eq!(tree(&sandbox.home()), before);
         }
         let output = sandbox.succeeds(&["skill", "install", "--agent", "claude", "--force"]);
@@ -394,7 +394,7 @@ mod unix {
         let update = ["skill", "update", "--force", "--agent", "claude"];
         write_older(&sandbox, &place);
         let old = tree(&place);
-        let Finished { assert, took: whole, .. } = sandbox.start(&update).wait(SOON);
+        let Finished { assert, took: whole } = sandbox.start(&update).wait(SOON);
         assert.success();
         let mut ends = [0, 0];
         for round in 0..ROUNDS {
@@ -548,7 +548,7 @@ fn shim_leaves_other_scripts_alone() {
     sandbox.fails(&["skill", "shim", "s"], 2, "usage").hint(contains("--backend"));
     sandbox.succeeds(&["--backend", "codex", "skill", "shim", "s"]);
     sandbox.fails(&["--backend", "claude", "skill", "shim", "s"], 2, "usage");
-    // somebody updated the original meanwhile: both are precious
+    // the original was updated meanwhile: both are kept
     sandbox.write(&script, "newer");
     sandbox.fails(&["skill", "shim", "s", "--undo"], 1, "io");
     sandbox.fails(&["--backend", "codex", "skill", "shim", "s"], 1, "io");

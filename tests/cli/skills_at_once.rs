@@ -34,7 +34,7 @@ const UNINSTALL: [&str; 6] = ["skill", "uninstall", "--skill", "claude", "--dir"
 /// Runs the same call `count` times at once. All succeed.
 fn at_once(sandbox: &Sandbox, count: usize, arguments: &[&str]) -> Vec<Assert> {
     let running: Vec<Running> = (0..count).map(|_| sandbox.start(arguments)).collect();
-    running.into_iter().map(|running| running.wait(std::time::Duration::from_secs(60)).success()).collect()
+    running.into_iter().map(|running| running.wait(std::time::Duration::from_secs(60)).assert.success()).collect()
 }
 
 #[test]
@@ -109,7 +109,7 @@ mod slowed {
         let slow = slow.start();
         thread::sleep(Duration::from_millis(500)); // what is slow stands for three times as long
         fast.run().success();
-        slow.wait(Duration::from_secs(60)).success();
+        slow.wait(Duration::from_secs(60)).assert.success();
     }
 
     #[test]

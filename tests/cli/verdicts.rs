@@ -1,7 +1,8 @@
-//! When a call is a success, and what is told of one that is not (contract sections 6 and 7).
+//! When a call succeeds, and what is reported if it does not (contract sections 6 and 7).
 
 use std::time::Duration;
 
+use assert_cmd::assert::Assert;
 use serde_json::json;
 
 use crate::support::*;
@@ -133,7 +134,7 @@ fn fifty_megabyte_answer_is_passed_through(backend: Backend) {
     const LENGTH: u64 = 50 << 20;
     let sandbox = with_session(backend);
     sandbox.agent(backend.answers_at_length("i", LENGTH));
-    let length = |run: &Finished| run.get_output().stdout.len() as u64;
+    let length = |run: &Assert| run.get_output().stdout.len() as u64;
     let result = sandbox.succeeds(&[&resume(backend, "resume-json")[..], &["--print-result"]].concat());
     assert_eq!(length(&result), LENGTH + 1);
     sandbox.agent(backend.answers_at_length("i", 0));
@@ -242,7 +243,7 @@ fn session_started_before_a_failure_can_be_adopted() {
 fn unwritable_mapping_after_a_turn_is_a_warning() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
-        // the mapping's folder turns into a file while the agent works
+        // the mapping's directory becomes a file while the agent works
         sandbox.agent(backend.answers("paid", "OK").after([Step::create("up"), Step::wait_for("go")]));
         let file = sandbox.workspace().join("deep/m.json");
         let create = [
@@ -260,7 +261,7 @@ fn unwritable_mapping_after_a_turn_is_a_warning() {
         std::fs::remove_dir(file.parent().unwrap()).unwrap();
         sandbox.write("deep", "in the way");
         sandbox.allow("go");
-        let output = running.wait(Duration::from_secs(60)).success();
+        let output = running.wait(Duration::from_secs(60)).assert.success();
         assert_eq!(output.json()["mapping_file_written"], false);
         assert_eq!(output.json()[backend.id_key()], "paid");
         output.stderr(starts_with("warning: ").and(contains("--adopt=paid")));
@@ -269,7 +270,7 @@ fn unwritable_mapping_after_a_turn_is_a_warning() {
 
 #[test]
 fn lone_surrogates_in_an_answer_are_passed_through() {
-    // JavaScript writes such a thing where it cuts an emoji in two
+    // JavaScript writes one when it cuts an emoji in two
     let sandbox = with_session(Backend::Claude);
     let answer = "{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"result\":\"cut \\ud83d\",\"session_id\":\"i\"}\n";
     sandbox.agent(Turn::default().stdout(answer));

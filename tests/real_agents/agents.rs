@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// Names the folder that `install.sh` was given.
+/// Names the directory that `install.sh` was given.
 const FOLDER: &str = "INVOKE_PERSIST_TEST_AGENTS";
 
 /// Holds the versions, among other things.

@@ -15,9 +15,16 @@
 mod agents;
 mod call;
 mod model_api;
-mod poll;
 mod processes;
 mod world;
+
+#[allow(dead_code, reason = "the other tests use all of it")]
+#[path = "../cli/support"]
+mod shared {
+    pub(crate) mod outcome;
+    pub(crate) mod running;
+    pub(crate) mod wait;
+}
 
 /// Makes tests of functions that take a [`world::World`]: one for each agent, or for the one that is named.
 ///

@@ -27,7 +27,7 @@ impl fmt::Debug for Process {
     }
 }
 
-/// The processes that belong to the world in this folder.
+/// The processes that belong to the world in this directory.
 #[cfg(target_os = "linux")]
 pub(crate) fn of_world(root: &Path) -> Vec<Process> {
     use std::{fs, os::unix::ffi::OsStrExt as _};
@@ -47,7 +47,7 @@ pub(crate) fn of_world(root: &Path) -> Vec<Process> {
         .collect()
 }
 
-/// The processes that belong to the world in this folder.
+/// The processes that belong to the world in this directory.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn of_world(root: &Path) -> Vec<Process> {
     let root = root.to_str().expect("a world's path is UTF-8");

@@ -1,4 +1,4 @@
-//! The small world of one test: a home, a workspace, a temp folder, a PATH and a model, all its own.
+//! The small world of one test: a home, a workspace, a temp directory, a PATH and a model, all its own.
 //!
 //! Nothing of the user's reaches the agents, not even a variable, and nothing they write outlives the test.
 
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -19,8 +19,8 @@ use crate::{
     agents::{Agent, Installation, installation},
     call::{Call, Outcome},
     model_api::ModelApi,
-    poll,
     processes::{self, Process},
+    shared::wait::POLL_INTERVAL,
 };
 
 /// The session that most tests are about.
@@ -38,11 +38,11 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(agent: Agent) -> Self {
         let installation = installation();
-        // Below the build folder, as codex dislikes a home below the system's temp folder. The prefix is short for the
-        // sake of the sockets that claude makes in its temp folder: their paths end at some 100 bytes.
+        // Below the build directory, as codex dislikes a home below the system's temp directory. The prefix is short
+        // for the sake of the sockets that claude makes in its temp directory: their paths end at some 100 bytes.
         let root = tempfile::Builder::new().prefix("ra-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        let world = Self { agent, api: ModelApi::start(), root: root.expect("the build folder can be written") };
-        world.furnish(installation).expect("a fresh folder can be furnished");
+        let world = Self { agent, api: ModelApi::start(), root: root.expect("the build directory can be written") };
+        world.furnish(installation).expect("a fresh directory can be furnished");
         world
     }
 
@@ -129,7 +129,7 @@ impl World {
         let url = self.api.url();
         let folders = [&self.path("bin"), &installation().node_folder, Path::new("/usr/bin"), Path::new("/bin")];
         vec![
-            ("PATH", std::env::join_paths(folders).expect("no folder on PATH has a colon in its name")),
+            ("PATH", std::env::join_paths(folders).expect("no directory on PATH has a colon in its name")),
             ("HOME", self.path("home").into()),
             ("CODEX_HOME", self.path("codex").into()),
             ("TMPDIR", self.path("tmp").into()),
@@ -186,10 +186,13 @@ impl World {
 
     /// Waits until nothing that was started in this world runs any more, and gives what still does.
     pub(crate) fn left_running(&self) -> Vec<Process> {
-        let none = || processes::of_world(self.root.path()).is_empty().then_some(());
-        match poll::until(GONE_LIMIT, none) {
-            Some(()) => Vec::new(),
-            None => processes::of_world(self.root.path()),
+        let begin = Instant::now();
+        loop {
+            let left = processes::of_world(self.root.path());
+            if left.is_empty() || begin.elapsed() >= GONE_LIMIT {
+                return left;
+            }
+            thread::sleep(POLL_INTERVAL);
         }
     }
 }

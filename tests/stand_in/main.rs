@@ -1,8 +1,8 @@
 //! `stand-in-agent`: plays `claude`, `codex` or a wrapper around them in the tests.
 //!
-//! The tests link it under those names into a folder that is first on PATH. It finds its plan (see [`plan`]) and keeps its
-//! record (see [`record`]) beside itself, in the folder of the name it was called under, and never asks the environment
-//! for them: what reaches an agent's environment is itself under test.
+//! The tests link it under those names into a directory that is first on PATH. It finds its plan (see [`plan`]) and
+//! keeps its record (see [`record`]) beside itself, in the directory of the name it was called under, and never asks
+//! the environment for them: what reaches an agent's environment is itself under test.
 //!
 //! It knows nothing of what claude and codex would do. Every answer comes from the plan.
 

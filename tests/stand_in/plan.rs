@@ -18,7 +18,7 @@ pub(crate) struct Turn {
     pub(crate) watch_env: BTreeSet<String>,
     #[serde(rename = "do", skip_serializing_if = "Vec::is_empty")]
     pub(crate) steps: Vec<Step>,
-    /// What to write to the file that was named with codex's `-o` or `--output-last-message`.
+    /// The text for the file that codex's `-o` or `--output-last-message` names.
     pub(crate) last_message: Option<String>,
     pub(crate) stderr: String,
     /// `@ID@` in it becomes the session that was asked for, or `id-new-N` where none was.
@@ -30,7 +30,7 @@ pub(crate) struct Turn {
 
 /// One thing to do, in JSON `{"stdout": "text"}` or, where it takes nothing, `"read_stdin"`.
 ///
-/// Paths that are relative mean the folder of the stand-in, which no workspace shares.
+/// Paths that are relative mean the directory of the stand-in, which no workspace shares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Step {
@@ -50,7 +50,7 @@ pub(crate) enum Step {
         size: Size,
     },
     SleepMs(u64),
-    /// Waits until a file is there; after 60 s it gives up with exit status 99.
+    /// Waits until a file exists. After 60 s it times out with exit status 99.
     WaitFor(String),
     /// Creates an empty file.
     Create(String),
@@ -58,7 +58,7 @@ pub(crate) enum Step {
     Lock(String),
     /// Reads standard input to its end and records it.
     ReadStdin,
-    /// Survives these signals from here on (unix).
+    /// Survives these signals from now on (unix).
     Ignore(Vec<SignalName>),
     /// Plays other steps whenever one of these signals comes, beside what else is going on (unix).
     OnSignal {
@@ -66,7 +66,7 @@ pub(crate) enum Step {
         #[serde(rename = "do")]
         steps: Vec<Step>,
     },
-    /// Starts a process of its own that plays other steps and holds some of our outputs open as long as it lives.
+    /// Starts a separate process that plays other steps and holds some of our outputs open as long as it lives.
     Grandchild {
         #[serde(rename = "do")]
         steps: Vec<Step>,
@@ -78,9 +78,9 @@ pub(crate) enum Step {
     },
     /// Sends itself a signal (unix).
     Raise(SignalName),
-    /// Closes standard output and goes on (unix).
+    /// Closes standard output and continues (unix).
     CloseStdout,
-    /// Ends at once, without the answer.
+    /// Ends immediately, without the answer.
     Exit(i32),
 }
 

@@ -28,7 +28,7 @@ const TEXT_KEPT: usize = 64 * 1024;
 
 /// A file did not appear in time.
 const EXIT_WAITED_IN_VAIN: i32 = 99;
-/// The test is over and has removed its folders.
+/// The test is over and has removed its directories.
 const EXIT_ABANDONED: i32 = 98;
 /// Called although no plan was laid.
 const EXIT_NO_PLAN: i32 = 97;
@@ -179,8 +179,8 @@ impl Player {
         });
     }
 
-    /// Returns once `done` holds. Ends the process when the plan is gone: a test that has failed, or has already seen what
-    /// it wanted, leaves nobody behind.
+    /// Returns once `done` holds. Ends the process when the plan is gone: a test that has failed, or has already seen
+    /// what it wanted, leaves nobody behind.
     fn poll(&self, done: impl Fn() -> bool) {
         while !done() {
             if !self.folder().join("plan.json").exists() {
@@ -205,8 +205,8 @@ impl Player {
         self.record(Event::Grandchild(child.id()));
     }
 
-    /// Safe code cannot close file descriptor 1, but it can have the kernel load this program anew with another one there.
-    /// The process stays the same; its signal handlers do not, so the steps that set them up are played again.
+    /// Safe code cannot close file descriptor 1, but it can have the kernel load this program anew with another one
+    /// there. The process stays the same; its signal handlers do not, so the steps that set them up are played again.
     fn continue_without_stdout(&self, played: &[Step], left: &[Step]) -> ! {
         let handlers = played.iter().filter(|step| matches!(step, Step::Ignore(_) | Step::OnSignal { .. }));
         let steps = handlers.chain(left).cloned().collect();
@@ -300,7 +300,7 @@ fn read_stdin() -> Input {
 }
 
 fn folder_of(program: &Path) -> &Path {
-    program.parent().expect("a program lies in a folder")
+    program.parent().expect("a program lies in a directory")
 }
 
 fn calls_file(program: &Path) -> PathBuf {

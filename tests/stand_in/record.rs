@@ -1,8 +1,8 @@
 //! What the stand-in writes down about its calls, one JSON object per line of `calls.jsonl`.
 //!
-//! A line is only ever appended: the first one of a call is there as soon as the call began (a test can wait for it), what
-//! comes to light later follows in lines of its own, each with the number of its call. The stand-in writes these and the
-//! tests read them; both compile this one file.
+//! A line is only ever appended: the first one of a call is there as soon as the call began (a test can wait for it),
+//! what comes to light later follows in lines of its own, each with the number of its call. The stand-in writes these
+//! and the tests read them; both compile this one file.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -29,7 +29,7 @@ mod unix {
         }
     }
 
-    /// Calls `on_signal` in a thread of its own for each of these signals that comes from here on.
+    /// Calls `on_signal` in a separate thread for each of these signals that comes from here on.
     pub(crate) fn handle(names: &[SignalName], on_signal: impl Fn(SignalName) + Send + 'static) {
         let mut signals = Signals::new(names.iter().map(|&name| signal(name).as_raw()))
             .unwrap_or_else(|error| panic!("stand-in: cannot handle {names:?}: {error}"));

@@ -1,10 +1,10 @@
-//! Words for what the agents shall do. The answers are those of today's claude and codex, shortened to what matters.
+//! Describes what the agents do. The answers are those of today's claude and codex, shortened to what matters.
 
 use serde_json::{Value, json};
 
 use super::plan::{Sink, Size, Step, Turn};
 
-/// The two agents, and what differs between them wherever a test speaks of both.
+/// The two agents, and how they differ in what both are tested for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backend {
     Claude,
@@ -37,7 +37,7 @@ impl Backend {
         }
     }
 
-    /// A turn that succeeds, in whatever form of output the call asks for. `@ID@` as `id` is the session asked for.
+    /// A turn that succeeds, in the output format of the call. `@ID@` as `id` is the requested session.
     pub(crate) fn answers(self, id: &str, text: &str) -> Turn {
         match self {
             Self::Claude => {
@@ -77,7 +77,7 @@ impl Backend {
         Turn::doing([Step::Stdout(before), text, Step::Stdout(after)])
     }
 
-    /// A turn that fails with a reason given where this agent gives it, which is on standard output, and exit status 1.
+    /// A turn that fails with exit status 1 and prints its reason as this agent does, on standard output.
     pub(crate) fn fails(self, id: &str, reason: &str) -> Turn {
         match self {
             Self::Claude => {
@@ -106,12 +106,12 @@ impl Backend {
 }
 
 impl Turn {
-    /// A turn that only does these things, and answers nothing.
+    /// A turn that performs these steps and does not answer.
     pub(crate) fn doing(steps: impl IntoIterator<Item = Step>) -> Self {
         Self::default().after(steps)
     }
 
-    /// The same turn, with more to do before it answers.
+    /// The same turn with more steps before its answer.
     pub(crate) fn after(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
         self.steps.extend(steps);
         self
@@ -129,7 +129,7 @@ impl Turn {
         Self { exit, ..self }
     }
 
-    /// The same turn, whose record also tells the values of these environment variables.
+    /// The same turn, whose record also holds the values of these environment variables.
     pub(crate) fn watching(mut self, names: &[&str]) -> Self {
         self.watch_env.extend(names.iter().map(|&name| name.to_owned()));
         self
@@ -145,7 +145,7 @@ impl Step {
         Self::Stderr(text.to_owned())
     }
 
-    /// Lines of a JSON event, this many bytes of them together or a little less: only whole ones.
+    /// Complete lines of a JSON event, at most this many bytes.
     pub(crate) fn flood_stdout(bytes: u64) -> Self {
         let line = "{\"type\": \"noise\", \"text\": \"................................................\"}\n";
         Self::Flood { to: Sink::Stdout, pattern: line.to_owned(), size: Size::Times(bytes / line.len() as u64) }
@@ -177,7 +177,7 @@ impl Step {
     }
 }
 
-/// What `plan.json` is to hold: turns in the words above, one or several, or JSON as it stands.
+/// The content of `plan.json`: one or several turns, or JSON.
 pub(crate) struct Plan(pub(crate) Value);
 
 impl From<Turn> for Plan {

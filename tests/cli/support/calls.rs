@@ -1,4 +1,4 @@
-//! The calls that the agents got, put together from the stand-ins' record.
+//! The calls that the agents received, read from the stand-ins' record.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::Path;
 use super::plan::{SignalName, Sink};
 use super::record::{Entry, Event, Input, Invocation, entries};
 
-/// One call of an agent, as far as it has come.
+/// One call of an agent, up to now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     /// The name the agent was called under.
@@ -18,31 +18,31 @@ pub(crate) struct Call {
     /// The watched variables; `None` for one that was not set.
     pub(crate) env: BTreeMap<String, Option<String>>,
     pub(crate) pid: u32,
-    /// 0 where the system has none.
+    /// 0 on systems without them.
     pub(crate) process_group: i32,
-    /// 0 where the system has none.
+    /// 0 on systems without them.
     pub(crate) session: i32,
-    /// `None` where the plan had no `read_stdin`, or the input has not ended.
+    /// `None` if the plan had no `read_stdin`, or the input has not ended.
     pub(crate) stdin: Option<Input>,
-    /// The signals that were handled, as they came.
+    /// The signals that were handled, in order.
     pub(crate) signals: Vec<SignalName>,
     /// Process ids.
     pub(crate) grandchildren: Vec<u32>,
     /// The outputs whose reader was gone when they were written to.
     pub(crate) broken_pipes: Vec<Sink>,
-    /// The exit status; `None` for a call that is still going on, or was killed.
+    /// The exit status; `None` for a call that still runs or was killed.
     pub(crate) ended: Option<i32>,
 }
 
 impl Call {
-    /// What came on standard input; panics when the plan had no `read_stdin`, or it was too much to keep as text.
+    /// Standard input. Panics if the plan had no `read_stdin`, or if it was too long to be kept as text.
     #[track_caller]
     pub(crate) fn stdin_text(&self) -> &str {
         let input = self.stdin.as_ref().expect("the agent read its standard input to the end");
         input.text.as_deref().expect("what came on standard input is short, and text")
     }
 
-    /// What stands behind an option.
+    /// The argument after an option.
     pub(crate) fn value_of(&self, option: &str) -> Option<&str> {
         let at = self.argv.iter().position(|arg| arg == option)?;
         self.argv.get(at + 1).map(String::as_str)
@@ -53,7 +53,7 @@ impl Call {
     }
 }
 
-/// Reads the record. No file is no call.
+/// Reads the record. Without a file there were no calls.
 pub(super) fn read(file: &Path) -> io::Result<Vec<Call>> {
     let mut file = match File::open(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use super::sandbox::Sandbox;
 
-/// A small file system in memory, mounted over the sandbox's temp directory in a private mount namespace. It is gone when
-/// dropped.
+/// A small file system in memory, mounted over the sandbox's temp directory in a private mount namespace. It is gone
+/// when dropped.
 pub(crate) struct Disk<'a> {
     sandbox: &'a Sandbox,
     /// A process that does nothing but keep the namespace, until its input ends.

@@ -1,5 +1,5 @@
-//! What every test here stands on: a world of its own for the program, agents that play what the test says, and words to
-//! ask what became of it. Nothing in here knows how the program does its work.
+//! The basis of every test: an isolated sandbox for the program, agents that follow a script, and assertions about the
+//! result. Nothing here depends on how the program works.
 //!
 //! ```ignore
 //! let sandbox = Sandbox::new();
@@ -9,7 +9,7 @@
 //! sandbox.fails(&["resolve", "--session-name", "b"], 3, "session_not_found");
 //! ```
 
-#![allow(dead_code, reason = "a vocabulary: not every word is said on every system")]
+#![allow(dead_code, reason = "not every system uses all of it")]
 
 mod agent;
 mod calls;
@@ -39,7 +39,7 @@ pub(crate) use self::{
     agent::{Backend, Plan},
     calls::Call,
     digest::md5_hex,
-    outcome::{AssertExt, Failure, Finished, Output},
+    outcome::{AssertExt, Failure, Finished},
     plan::{SignalName, Sink, Size, Step, Turn},
     random::Random,
     record::Input,
@@ -52,8 +52,8 @@ pub(crate) use predicates::prelude::PredicateBooleanExt;
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use predicates::str::{contains, ends_with, is_empty, starts_with};
 
-/// As long as an argument may be for the system (Linux: 128 KiB each, Windows: 32 KiB for all), which is longer than the
-/// longest that is handed on as one.
+/// The length of an argument that the system accepts (Linux: 128 KiB each, Windows: 32 KiB for all) but that is too long to
+/// be passed on as one.
 pub(crate) const LONG_ARGUMENT: usize = if cfg!(windows) { 20_000 } else { 120_000 };
 
 #[cfg(target_os = "linux")]

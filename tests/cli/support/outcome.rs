@@ -1,11 +1,9 @@
 //! How a run of the program ended.
 
 use std::collections::BTreeSet;
-use std::fmt::{self, Display, Formatter};
-use std::ops::Deref;
 use std::time::Duration;
 
-use assert_cmd::assert::{Assert, IntoOutputPredicate};
+use assert_cmd::assert::Assert;
 use predicates::Predicate;
 use serde::Deserialize;
 use serde_json::Value;
@@ -66,73 +64,12 @@ impl AssertExt for Assert {
     }
 }
 
-/// A run that has ended, with the time that it took.
+/// The end of a run that was watched.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) assert: Assert,
     /// From the start to the end of the program.
     pub(crate) took: Duration,
-    // What follows repeats `assert` for tests that were written before there was one.
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) stdout_bytes: Vec<u8>,
-}
-
-pub(crate) type Output = Finished;
-
-impl Finished {
-    /// `command` is shown if an assertion fails.
-    pub(super) fn new(command: String, output: std::process::Output, took: Duration) -> Self {
-        let stdout_bytes = output.stdout.clone();
-        let assert = Assert::new(output).append_context("command", command);
-        let (code, stdout, stderr) = (assert.exit_code(), assert.stdout_text(), assert.stderr_text());
-        Self { assert, took, code, stdout, stderr, stdout_bytes }
-    }
-
-    #[track_caller]
-    pub(crate) fn succeeded(self) -> Self {
-        Self { assert: self.assert.success(), ..self }
-    }
-
-    #[track_caller]
-    pub(crate) fn failure(&self) -> Failure {
-        self.error()
-    }
-
-    #[track_caller]
-    pub(crate) fn success(self) -> Assert {
-        self.assert.success()
-    }
-
-    #[track_caller]
-    pub(crate) fn code(self, code: i32) -> Assert {
-        self.assert.code(code)
-    }
-
-    #[track_caller]
-    pub(crate) fn stdout<P: Predicate<[u8]>>(self, expected: impl IntoOutputPredicate<P>) -> Assert {
-        self.assert.stdout(expected)
-    }
-
-    #[track_caller]
-    pub(crate) fn stderr<P: Predicate<[u8]>>(self, expected: impl IntoOutputPredicate<P>) -> Assert {
-        self.assert.stderr(expected)
-    }
-}
-
-impl Display for Finished {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.assert.fmt(f)
-    }
-}
-
-impl Deref for Finished {
-    type Target = Assert;
-
-    fn deref(&self) -> &Assert {
-        &self.assert
-    }
 }
 
 /// The error object. `Option` is for what does not apply: the contract wants every key present.

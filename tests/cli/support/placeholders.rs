@@ -1,5 +1,5 @@
-//! Texts that are the same on every machine and in every run: `{WS}` for the workspace, `{TMP}`, `{BIN}`, `{KEY}` for the
-//! workspace's folder under `agent-sessions` (`{KEY:sub}` for that of its subfolder `sub`), `{TIME}` for a time.
+//! Texts that are the same on every machine and in every run: `{WS}` for the workspace, `{TMP}`, `{BIN}`, `{KEY}` for
+//! the workspace's directory under `agent-sessions` (`{KEY:sub}` for that of its subfolder `sub`), `{TIME}` for a time.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ impl Sandbox {
 
     /// Puts placeholders in the place of what differs from run to run.
     pub(crate) fn with_placeholders(&self, text: &str) -> String {
-        // The keys first, for they repeat the workspace's name; no folder's path begins with that of another.
+        // The keys first, for they repeat the workspace's name; no directory's path begins with that of another.
         let mut text = text.replace(&self.key_of(self.workspace()), "{KEY}");
         for name in SUBFOLDERS {
             text = text.replace(&self.key_of(name), &format!("{{KEY:{name}}}"));
@@ -37,7 +37,7 @@ fn text_of(path: &Path) -> String {
     path.to_str().expect("the paths of a sandbox are UTF-8").to_owned()
 }
 
-/// Writes what follows a folder's placeholder, up to the end of the path, with `/` for Windows' separators.
+/// Writes what follows a directory's placeholder, up to the end of the path, with `/` for Windows' separators.
 fn with_slashes(text: &str) -> String {
     let mut parts = text.split_inclusive(['}', '"', '\n']);
     let mut result = String::new();

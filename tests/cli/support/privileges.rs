@@ -1,9 +1,9 @@
-//! Being an ordinary user where the tests run as root, to whom permissions say nothing.
+//! Binds programs by permissions although the tests run as root.
 
-/// Calls `run` so that the programs it starts are bound by permissions, whoever runs the tests.
+/// Calls `run` so that the programs it starts are bound by permissions, even if root runs the tests.
 ///
-/// Root stays root and keeps its files, but what it starts may no longer overrule permissions: a limit of the thread that
-/// starts it, so it needs a thread of its own, and no other test feels it.
+/// Root stays root and keeps its files, but its programs cannot override permissions. This is a limit of the thread that
+/// starts them, so a separate thread keeps it from other tests.
 #[track_caller]
 pub(crate) fn bound_by_permissions<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {

@@ -1,10 +1,13 @@
 //! Runs of the program: to its end, or watched while it is still going on.
 
+use std::convert::Infallible;
 use std::io::{self, Read, Write as _};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use assert_cmd::assert::Assert;
 
 use super::outcome::Finished;
 use super::wait::POLL_INTERVAL;
@@ -12,30 +15,32 @@ use super::wait::POLL_INTERVAL;
 /// For runs that are not about time. No machine is so slow, and a program that hangs does not delay the tests for long.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// For the outputs of a program that has ended.
+const OUTPUT_LIMIT: Duration = Duration::from_secs(10);
+
 /// Runs a command to its end, with `input` in a pipe on its standard input.
 #[track_caller]
-pub(super) fn finish(command: Command, input: Option<&[u8]>) -> Finished {
+pub(super) fn run_to_end(command: Command, input: Option<&[u8]>) -> Assert {
     let mut command = assert_cmd::Command::from_std(command);
     command.timeout(LIMIT);
     if let Some(input) = input {
         command.write_stdin(input);
     }
-    let began = Instant::now();
     let output = retry_on_wine(|| command.output());
-    Finished::new(format!("{command:?}"), output, began.elapsed())
+    Assert::new(output).append_context("command", format!("{command:?}"))
 }
 
 /// What a test does with a command of [`super::Sandbox::cmd`] after it has changed something about it.
 pub(crate) trait RunCommand {
     /// Runs it to its end with an empty standard input, `/dev/null`.
     #[track_caller]
-    fn run(&mut self) -> Finished {
-        self.start().wait(LIMIT)
+    fn run(&mut self) -> Assert {
+        self.start().wait(LIMIT).assert
     }
 
     #[track_caller]
-    fn run_with_input(&mut self, input: impl AsRef<[u8]>) -> Finished {
-        self.start_with_input(input).wait(LIMIT)
+    fn run_with_input(&mut self, input: impl AsRef<[u8]>) -> Assert {
+        self.start_with_input(input).wait(LIMIT).assert
     }
 
     /// Starts it with an empty standard input, `/dev/null`, and does not wait.
@@ -45,6 +50,9 @@ pub(crate) trait RunCommand {
 
     /// Starts it with a standard input that stays open and silent until the run is over.
     fn start_with_open_input(&mut self) -> Running;
+
+    /// Starts it with `input` in a pipe that stays open until the run is over.
+    fn start_with_unfinished_input(&mut self, input: impl AsRef<[u8]>) -> Running;
 }
 
 impl RunCommand for Command {
@@ -55,17 +63,29 @@ impl RunCommand for Command {
 
     #[track_caller]
     fn start_with_input(&mut self, input: impl AsRef<[u8]>) -> Running {
-        let mut running = Running::new(self.stdin(Stdio::piped()));
-        let mut stdin = running.child.stdin.take().expect("it is piped");
-        let input = input.as_ref().to_vec();
-        // In a thread, because a program may answer before it has read everything. It may also close the pipe early.
-        thread::spawn(move || drop(stdin.write_all(&input)));
+        let mut running = self.start_with_unfinished_input(input);
+        running.input_end = None;
         running
     }
 
     #[track_caller]
     fn start_with_open_input(&mut self) -> Running {
-        Running::new(self.stdin(Stdio::piped()))
+        self.start_with_unfinished_input("")
+    }
+
+    #[track_caller]
+    fn start_with_unfinished_input(&mut self, input: impl AsRef<[u8]>) -> Running {
+        let mut running = Running::new(self.stdin(Stdio::piped()));
+        let mut stdin = running.child.stdin.take().expect("it is piped");
+        let input = input.as_ref().to_vec();
+        let (end, ended) = mpsc::channel();
+        running.input_end = Some(end);
+        // In a thread, because a program may answer before it has read everything. It may also close the pipe early.
+        thread::spawn(move || {
+            drop(stdin.write_all(&input));
+            let _ = ended.recv();
+        });
+        running
     }
 }
 
@@ -114,6 +134,8 @@ pub(crate) struct Running {
     began: Instant,
     stdout: Reader,
     stderr: Reader,
+    /// Keeps the input open until it is dropped.
+    input_end: Option<mpsc::Sender<Infallible>>,
 }
 
 impl Running {
@@ -124,7 +146,7 @@ impl Running {
         let began = Instant::now();
         let stdout = Reader::of(child.stdout.take().expect("it is piped"));
         let stderr = Reader::of(child.stderr.take().expect("it is piped"));
-        Self { child, command: format!("{command:?}"), began, stdout, stderr }
+        Self { child, command: format!("{command:?}"), began, stdout, stderr, input_end: None }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -156,8 +178,8 @@ impl Running {
         self.child.try_wait().expect("the program can be waited for").is_some()
     }
 
-    /// Waits for the end of the program and of both its outputs, and panics if either does not come within `limit` from
-    /// now. An output without an end means that something which the program left behind still holds it.
+    /// Waits for the end of the program and of both its outputs. Panics if the program does not end within `limit` from
+    /// now, or if something that it left behind holds an output open.
     #[track_caller]
     pub(crate) fn wait(mut self, limit: Duration) -> Finished {
         let limit_from = Instant::now();
@@ -169,12 +191,18 @@ impl Running {
             thread::sleep(POLL_INTERVAL);
         };
         let took = self.began.elapsed();
+        let limit_from = Instant::now();
         while !(self.stdout.is_at_end() && self.stderr.is_at_end()) {
-            self.assert_in_time(limit_from, limit, "the program has ended, but something holds its outputs open");
+            self.assert_in_time(
+                limit_from,
+                OUTPUT_LIMIT,
+                "the program has ended, but something holds its outputs open",
+            );
             thread::sleep(POLL_INTERVAL);
         }
         let output = Output { status, stdout: self.stdout.so_far(), stderr: self.stderr.so_far() };
-        Finished::new(std::mem::take(&mut self.command), output, took)
+        let assert = Assert::new(output).append_context("command", std::mem::take(&mut self.command));
+        Finished { assert, took }
     }
 
     #[track_caller]

@@ -1,4 +1,4 @@
-//! A world of its own for one test.
+//! The isolated environment of one test.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -6,22 +6,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
+use assert_cmd::assert::Assert;
 use tempfile::TempDir;
 
 use super::agent::{Backend, Plan};
 use super::calls::{self, Call};
 use super::digest::md5_hex;
-use super::outcome::{AssertExt as _, Failure, Finished};
-use super::running::{RunCommand, Running, finish, reset_ignored_signals};
+use super::outcome::{AssertExt as _, Failure};
+use super::running::{RunCommand, Running, reset_ignored_signals, run_to_end};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_invoke-persist");
 
-/// What can be called as an agent: both of them, and a wrapper of the user's own.
+/// The programs that can be called as agents: both agents and a user's wrapper.
 const AGENTS: [&str; 3] = ["claude", "codex", "my-wrapper"];
 
-/// Fresh folders, an environment that holds nothing of the caller's, and stand-ins for the agents first on PATH.
+/// Fresh directories, an environment that holds nothing of the caller's, and stand-ins for the agents first on PATH.
 ///
-/// Dropped, it takes its folders with it; agents that are still waiting for something end when they see them gone.
+/// Dropped, it takes its directories with it; agents that are still waiting for something end when they see them gone.
 pub(crate) struct Sandbox {
     root: PathBuf,
     workspace: PathBuf,
@@ -34,19 +35,20 @@ impl Sandbox {
         Self::with_workspace("ws")
     }
 
-    /// With a workspace folder of this name.
+    /// Creates a sandbox whose workspace directory has this name.
     pub(crate) fn with_workspace(name: &str) -> Self {
         reset_ignored_signals();
-        // Cargo's own temp folder and not the system's: there the stand-ins can be hard links, whatever is mounted where.
+        // Cargo's own temp directory and not the system's: there the stand-ins can be hard links, whatever is mounted
+        // where.
         let folder = tempfile::Builder::new()
             .prefix("sandbox-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-            .expect("a folder can be created");
-        // The program sees through links, so what it is compared with must name the real place too.
+            .expect("a directory can be created");
+        // The program resolves symlinks, so the paths that it is compared with must be resolved too.
         let root = real_path(folder.path());
         let mut sandbox = Self { workspace: root.join(name), root, env: BTreeMap::new(), _removed_on_drop: folder };
         for folder in [&sandbox.workspace, &sandbox.temp(), &sandbox.home(), &sandbox.bin()] {
-            fs::create_dir(folder).expect("a folder can be created");
+            fs::create_dir(folder).expect("a directory can be created");
         }
         for agent in AGENTS {
             link(&stand_in(), &sandbox.agent_program(agent));
@@ -71,7 +73,7 @@ impl Sandbox {
         } else {
             path.extend(["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from));
         }
-        self.env("PATH", env::join_paths(path).expect("no folder of ours has a separator in its name"));
+        self.env("PATH", env::join_paths(path).expect("no directory of ours has a separator in its name"));
         self.env("HOME", self.home());
         self.env("TMPDIR", self.temp());
         self.env("LANG", "C.UTF-8");
@@ -79,19 +81,19 @@ impl Sandbox {
 }
 
 impl Drop for Sandbox {
-    /// Takes the plan away first, for Windows cannot remove the folder of a program that still runs.
+    /// Takes the plan away first, for Windows cannot remove the directory of a program that still runs.
     fn drop(&mut self) {
         let _ = fs::remove_file(self.bin().join("plan.json"));
     }
 }
 
-/// The places, and what the test puts there.
+/// The paths, and what tests put there.
 impl Sandbox {
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The current folder of every run.
+    /// The current directory of every run.
     pub(crate) fn workspace(&self) -> &Path {
         &self.workspace
     }
@@ -104,7 +106,7 @@ impl Sandbox {
         self.root.join("home")
     }
 
-    /// The stand-ins' folder. Relative paths in a plan begin here.
+    /// The stand-ins' directory. Relative paths in a plan begin here.
     pub(crate) fn bin(&self) -> PathBuf {
         self.root.join("bin")
     }
@@ -114,10 +116,10 @@ impl Sandbox {
         self.bin().join(format!("{name}{}", env::consts::EXE_SUFFIX))
     }
 
-    /// Writes a file, and the folders on the way to it. A relative path begins in the workspace.
+    /// Writes a file, and the directories on the way to it. A relative path begins in the workspace.
     pub(crate) fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.workspace.join(path);
-        fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder can be created");
+        fs::create_dir_all(path.parent().expect("a file lies in a directory")).expect("a directory can be created");
         fs::write(&path, content).expect("a file can be written");
         path
     }
@@ -127,12 +129,12 @@ impl Sandbox {
         self.write(self.bin().join(file), "");
     }
 
-    /// Whether a step `create` has got there.
+    /// Whether a step `create` has created this file.
     pub(crate) fn has_reached(&self, file: &str) -> bool {
         self.bin().join(file).exists()
     }
 
-    /// Whether the process that took this lock in a step `lock` is still there, dead or zombie not counting.
+    /// Whether the process that took this lock in a step `lock` is alive. A zombie is not.
     pub(crate) fn is_locked(&self, file: &str) -> bool {
         let file = fs::File::open(self.bin().join(file)).expect("the step `lock` makes the file");
         matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
@@ -143,7 +145,7 @@ impl Sandbox {
         self.env.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
     }
 
-    /// Leaves only these agents on PATH, and nothing of the system's, where a real one may be.
+    /// Leaves only these agents on PATH, without the system's directories, which may have real ones.
     pub(crate) fn only_agents(&mut self, names: &[&str]) {
         for agent in AGENTS.iter().filter(|agent| !names.contains(agent)) {
             // moved and not removed: another test may be running the same program under its other name, and Windows
@@ -156,13 +158,13 @@ impl Sandbox {
     /// A value of PATH on which the only programs are those of `folder`.
     pub(crate) fn path_of(folder: &Path) -> OsString {
         let folders = [folder.to_owned()].into_iter().chain(library_folders());
-        env::join_paths(folders).expect("no folder of ours has a separator in its name")
+        env::join_paths(folders).expect("no directory of ours has a separator in its name")
     }
 
-    /// Another name for the program, in a folder that is not on PATH.
+    /// Another name for the program, in a directory that is not on PATH.
     pub(crate) fn program_named(&self, name: &str) -> PathBuf {
         let folder = self.root.join("links");
-        fs::create_dir_all(&folder).expect("a folder can be created");
+        fs::create_dir_all(&folder).expect("a directory can be created");
         let program = folder.join(format!("{name}{}", env::consts::EXE_SUFFIX));
         link(Path::new(PROGRAM), &program);
         program
@@ -171,18 +173,18 @@ impl Sandbox {
 
 /// The agents.
 impl Sandbox {
-    /// Lays down what the agents play from now on: the n-th call of all the n-th turn, every later one the last.
+    /// Sets the plan of the agents: the n-th call plays the n-th turn, and every later call the last.
     pub(crate) fn agent(&self, plan: impl Into<Plan>) {
         let plan = plan.into().0.to_string();
         fs::write(self.bin().join("plan.json"), plan).expect("a file can be written");
     }
 
-    /// The calls that the agents got, in order.
+    /// The calls that the agents received, in order.
     pub(crate) fn calls(&self) -> Vec<Call> {
         calls::read(&self.bin().join("calls.jsonl")).expect("the record can be read")
     }
 
-    /// The call, where there was just one.
+    /// The only call. Panics if there was another number.
     #[track_caller]
     pub(crate) fn only_call(&self) -> Call {
         let mut calls = self.calls();
@@ -198,7 +200,7 @@ impl Sandbox {
 
 /// The program.
 impl Sandbox {
-    /// A command for tests that want to change something about it, and then [`RunCommand`] it.
+    /// A command for tests that change something about it before they run it; see [`RunCommand`].
     pub(crate) fn cmd(&self, args: &[&str]) -> Command {
         self.cmd_of(Path::new(PROGRAM), args)
     }
@@ -212,13 +214,13 @@ impl Sandbox {
 
     /// Runs the program to its end with an empty standard input.
     #[track_caller]
-    pub(crate) fn run(&self, args: &[&str]) -> Finished {
-        finish(self.cmd(args), None)
+    pub(crate) fn run(&self, args: &[&str]) -> Assert {
+        run_to_end(self.cmd(args), None)
     }
 
     #[track_caller]
-    pub(crate) fn run_with_input(&self, args: &[&str], input: impl AsRef<[u8]>) -> Finished {
-        finish(self.cmd(args), Some(input.as_ref()))
+    pub(crate) fn run_with_input(&self, args: &[&str], input: impl AsRef<[u8]>) -> Assert {
+        run_to_end(self.cmd(args), Some(input.as_ref()))
     }
 
     /// Starts the program with an empty standard input and does not wait for it.
@@ -228,8 +230,8 @@ impl Sandbox {
     }
 
     #[track_caller]
-    pub(crate) fn succeeds(&self, args: &[&str]) -> Finished {
-        self.run(args).succeeded()
+    pub(crate) fn succeeds(&self, args: &[&str]) -> Assert {
+        self.run(args).success()
     }
 
     /// Runs with `--error-format json` in front; see [`AssertExt::failed`](super::AssertExt::failed).
@@ -241,7 +243,7 @@ impl Sandbox {
 
 /// The environment.
 impl Sandbox {
-    /// All variables that the program sees, for a test that starts it in a way of its own.
+    /// All variables of the program, for a test that starts it through another program.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
@@ -249,7 +251,7 @@ impl Sandbox {
 
 /// The mapping files.
 impl Sandbox {
-    /// The name that a workspace's folder has under `agent-sessions`. A relative path begins in our workspace.
+    /// The name that a workspace's directory has under `agent-sessions`. A relative path begins in our workspace.
     pub(crate) fn key_of(&self, workspace: impl AsRef<Path>) -> String {
         let path = self.workspace.join(workspace);
         let name = path.file_name().and_then(OsStr::to_str).expect("a workspace with a name in UTF-8");
@@ -260,20 +262,20 @@ impl Sandbox {
         format!("{base}-{}", md5_hex([path.to_str().expect("a path in UTF-8")]))
     }
 
-    /// Where our workspace's mapping is.
+    /// The path of the workspace's mapping.
     pub(crate) fn mapping_path(&self, backend: Backend) -> PathBuf {
         let folder = self.temp().join("agent-sessions").join(self.key_of(self.workspace()));
         folder.join(backend.mapping_file_name())
     }
 
-    /// Saves a name without calling an agent, as a user would.
+    /// Saves a name for an existing session, which does not call the agent.
     #[track_caller]
     pub(crate) fn save(&self, backend: Backend, name: &str, id: &str) {
         let create = ["create-session", "--session-name", name, "--adopt", id];
         self.succeeds(&[&["--backend", backend.name()], &create[..]].concat());
     }
 
-    /// Our workspace's mapping, as it stands in the file.
+    /// The text of the workspace's mapping file.
     #[track_caller]
     pub(crate) fn mapping(&self, backend: Backend) -> String {
         let path = self.mapping_path(backend);
@@ -286,7 +288,7 @@ impl Sandbox {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            let folder = path.parent().expect("a file lies in a folder");
+            let folder = path.parent().expect("a file lies in a directory");
             for (path, mode) in
                 [(path.as_path(), 0o600), (folder, 0o700), (&self.temp().join("agent-sessions"), 0o1777)]
             {
@@ -305,7 +307,8 @@ fn library_folders() -> Vec<PathBuf> {
     env::split_paths(&path).filter(|folder| !has_agent(folder)).collect()
 }
 
-/// The scripted agent. Cargo builds it beside the program for a plain `cargo test`, and not for `cargo test --test cli`.
+/// The scripted agent. Cargo builds it beside the program for a plain `cargo test`, and not for `cargo test --test
+/// cli`.
 fn stand_in() -> PathBuf {
     let name = format!("stand-in-agent{}", env::consts::EXE_SUFFIX);
     let program = Path::new(PROGRAM).with_file_name("examples").join(name);
@@ -313,8 +316,8 @@ fn stand_in() -> PathBuf {
     program
 }
 
-/// A second name for a program. Linked and not written: a file that was just written cannot be run as long as any process
-/// has it open, and the threads of a test run start processes, which inherit what is open, all the time.
+/// A second name for a program. Linked and not written: a file that was just written cannot be run as long as any
+/// process has it open, and the threads of a test run start processes, which inherit what is open, all the time.
 fn link(program: &Path, name: &Path) {
     match fs::hard_link(program, name) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

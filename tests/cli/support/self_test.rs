@@ -81,7 +81,7 @@ fn waiting_agent_continues_when_allowed() {
     wait_until(LIMIT, || running.stdout_so_far() == "before\n");
     assert!(!running.has_ended());
     sandbox.allow("go");
-    running.wait(LIMIT).success().stdout("before\nafter\n");
+    running.wait(LIMIT).assert.success().stdout("before\nafter\n");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn concurrent_calls_play_different_turns() {
     let sandbox = Sandbox::new();
     sandbox.agent((0..8).map(|n| Turn::default().stdout(&n.to_string())).collect::<Vec<_>>());
     let running: Vec<_> = (0..8).map(|_| sandbox.codex(&[]).start()).collect();
-    let mut got: Vec<_> = running.into_iter().map(|running| running.wait(LIMIT).stdout_text()).collect();
+    let mut got: Vec<_> = running.into_iter().map(|running| running.wait(LIMIT).assert.stdout_text()).collect();
     got.sort();
     assert_eq!(got, ["0", "1", "2", "3", "4", "5", "6", "7"]);
     assert_eq!(sandbox.calls().len(), 8);
@@ -132,7 +132,7 @@ fn grandchild_holds_the_outputs_open() {
     assert_eq!(sandbox.only_call().grandchildren.len(), 1);
     assert!(!running.has_closed_stdout());
     sandbox.allow("go");
-    running.wait(LIMIT).success().stdout("late\n");
+    running.wait(LIMIT).assert.success().stdout("late\n");
 }
 
 #[test]
@@ -142,12 +142,12 @@ fn waiting_agent_ends_with_its_sandbox() {
     let running = sandbox.codex(&[]).start();
     wait_until(LIMIT, || !sandbox.calls().is_empty());
     drop(sandbox);
-    assert_eq!(running.wait(LIMIT).code, Some(98));
+    running.wait(LIMIT).assert.code(98);
 }
 
 #[cfg(unix)]
 mod unix {
-    use super::super::{RunCommand as _, SignalName, is_alive};
+    use super::super::{AssertExt as _, RunCommand as _, SignalName, is_alive};
     use super::{LIMIT, Sandbox, Step, Turn, wait_until};
 
     use rustix::process::Signal;
@@ -167,10 +167,10 @@ mod unix {
         running.signal(Signal::TERM);
         assert!(!running.has_ended());
         running.signal(Signal::INT);
-        running.wait(LIMIT).code(7).stdout("ready\nint\n");
+        running.wait(LIMIT).assert.code(7).stdout("ready\nint\n");
         assert_eq!(sandbox.only_call().signals, [SignalName::Int]);
 
-        assert_eq!(sandbox.codex(&[]).run().code, None);
+        assert_eq!(sandbox.codex(&[]).run().exit_code(), None);
         assert_eq!(sandbox.last_call().ended, None);
     }
 
@@ -185,7 +185,7 @@ mod unix {
         wait_until(LIMIT, || running.has_closed_stdout() && sandbox.has_reached("closed"));
         assert!(!running.has_ended());
         running.signal(Signal::TERM);
-        running.wait(LIMIT).code(5).stdout("all\n");
+        running.wait(LIMIT).assert.code(5).stdout("all\n");
         assert_eq!(sandbox.only_call().argv, ["exec"]);
     }
 

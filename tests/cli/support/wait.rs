@@ -1,11 +1,11 @@
-//! Waiting for something to become true, instead of for some time to pass.
+//! Waits for conditions instead of for time to pass.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Returns as soon as `condition` holds; panics where it does not within `limit`.
+/// Returns as soon as `condition` holds. Panics if it does not within `limit`.
 #[track_caller]
 pub(crate) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -15,10 +15,10 @@ pub(crate) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process still runs.
+/// Whether a process is running.
 ///
-/// A zombie does not: in a container nobody may ever reap it, and it can do no harm. Its mere number is no witness, for a
-/// signal can be sent to it all the same.
+/// A zombie does not: in a container nobody may ever reap it, and it can do no harm. Its mere number is no witness, for
+/// a signal can be sent to it all the same.
 #[cfg(unix)]
 pub(crate) fn is_alive(pid: u32) -> bool {
     use rustix::process::{Pid, test_kill_process};
@@ -28,7 +28,7 @@ pub(crate) fn is_alive(pid: u32) -> bool {
         return false;
     }
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        // No such folder on this system: the answer above is all there is. On Linux: it is gone since.
+        // No such directory on this system: the answer above is all there is. On Linux: it is gone since.
         return !cfg!(target_os = "linux");
     };
     // The state follows the program's name, which is in parentheses and may hold some itself.

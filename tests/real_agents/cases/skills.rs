@@ -53,8 +53,8 @@ fn claude_runs_the_program_that_the_skill_allows(world: &World) {
     assert!(request.mentions("saved-here") && request.mentions("alias_count"), "{request:#?}");
 }
 
-/// What the skill's own text tells to do is allowed, too: a prompt with quotes in a here-document, and reference texts by
-/// a command.
+/// What the skill's own text tells to do is allowed, too: a prompt with quotes in a here-document, and reference texts
+/// by a command.
 fn claude_may_pipe_a_prompt_and_print_a_reference(world: &World) {
     let resume = "invoke-persist --backend claude resume-json --session-name nobody --prompt - --print-result <<'PROMPT'\n\
                   Compare \"old\" and 'new':\n$HOME stays as it is written.\nPROMPT";
