@@ -602,6 +602,15 @@ mod tests {
     }
 
     #[test]
+    fn mapping_recognizes_the_text_it_was_parsed_from() {
+        let text = "{\"aliases\": {}}";
+        let mut mapping = parse(text);
+        mapping.set_workspace("/w");
+        assert!(mapping.was_read_from(text));
+        assert!(!mapping.was_read_from(&mapping.to_text()));
+    }
+
+    #[test]
     fn rename_keeps_the_whole_entry() {
         let mut mapping = parse(r#"{"aliases": {"a": {"session_id": "i", "x": 1}, "b": "j"}}"#);
         mapping.rename(&name("a"), &name("b"));
