@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of an object in their order; of two with one name the last counts, in the place of the first.
+/// The members of an object: the last of each name, in the position of the first.
 #[derive(Default)]
 pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -36,19 +36,19 @@ impl<'a> Members<'a> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw)
     }
 
-    /// The text of a member; `None` where there is none or it is something else.
+    /// Returns the content of a member that is a string, with lone surrogates replaced.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         text(self.get(name)?)
     }
 }
 
-/// The text in `raw`; halves of characters in it are replaced.
+/// Returns the content of a string, with lone surrogates replaced.
 pub(crate) fn text(raw: &RawValue) -> Option<String> {
     serde_json::from_str(&whole_characters(raw.get())).ok()
 }
 
-/// JSON without escapes that are half a character, which JavaScript writes where it cuts an emoji in two, and which many
-/// readers refuse.
+/// Returns JSON with escaped lone surrogates replaced. JavaScript writes them when it cuts an emoji in two, and many
+/// parsers refuse them.
 pub(crate) fn whole_characters(json: &str) -> Cow<'_, str> {
     if !json.contains("\\ud") && !json.contains("\\uD") {
         return Cow::Borrowed(json);
@@ -66,7 +66,7 @@ pub(crate) fn whole_characters(json: &str) -> Cow<'_, str> {
                 continue;
             }
             (Some(_), _) => &rest[..6],
-            // a backslash and one character, which is ASCII where the JSON is good
+            // a backslash and one character, which is ASCII if the JSON is well-formed
             (None, _) => rest.get(..2).unwrap_or(rest),
         };
         whole.push_str(escape);
@@ -107,7 +107,7 @@ fn escape_control(json: &str) -> String {
     escaped
 }
 
-/// The number in an escape that `text` begins with.
+/// Returns the UTF-16 unit of the escape that `text` begins with.
 fn unit(text: &str) -> Option<u16> {
     u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
@@ -141,7 +141,7 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
     }
 }
 
-/// A key, borrowed from the text where it holds no escapes.
+/// A key, borrowed from the text unless it contains escapes.
 pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
@@ -150,7 +150,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
         impl<'de> Visitor<'de> for Text {
             type Value = Cow<'de, str>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
+                f.write_str("a string")
             }
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
                 Ok(Cow::Borrowed(text))
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn members_keep_their_order_and_the_last_of_a_name_counts() {
+    fn members_keep_their_order_and_the_last_of_each_name_counts() {
         let members = members(r#"{"b": 1, "a": {"x": [1e999]}, "b": "2"}"#);
         let seen: Vec<_> = members.0.iter().map(|(key, raw)| format!("{key}={}", raw.get())).collect();
         assert_eq!(seen, ["b=\"2\"", "a={\"x\": [1e999]}"]);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_character_does_not_spoil_a_text() {
+    fn lone_surrogates_are_replaced() {
         let members = members(r#"{"cut": "a\ud83d", "whole": "\ud83d\ude00\n", "number": 1}"#);
         assert_eq!(members.text("cut").as_deref(), Some("a\u{fffd}"));
         assert_eq!(members.text("whole").as_deref(), Some("😀\n"));

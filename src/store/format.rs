@@ -606,6 +606,34 @@ mod tests {
     }
 
     #[test]
+    fn mapping_recognizes_the_text_it_was_parsed_from() {
+        let text = "{\"aliases\": {}}";
+        let mut mapping = parse(text);
+        mapping.set_workspace("/w");
+        assert!(mapping.was_read_from(text));
+        assert!(!mapping.was_read_from(&mapping.to_text()));
+    }
+
+    #[test]
+    fn unusable_entry_takes_its_name() {
+        let mapping = parse(r#"{"aliases": {"a": {"session_id": "-x"}, "b": "i"}}"#);
+        let [a, b, c] = ["a", "b", "c"].map(name);
+        assert!(mapping.contains(&a) && mapping.contains(&b) && !mapping.contains(&c));
+        assert_eq!(mapping.why_unusable(&a), Some(UnusableId::Dash));
+        assert_eq!((mapping.why_unusable(&b), mapping.why_unusable(&c)), (None, None));
+        assert_eq!(mapping.find(&AgentSessionId::new("i").unwrap()), Some((b.clone(), mapping.get(&b).unwrap())));
+    }
+
+    #[test]
+    fn workspace_is_only_set_if_it_is_empty() {
+        let mut mapping = parse(r#"{"aliases": {}, "workspace_dir": ""}"#);
+        for workspace in ["/first", "/second"] {
+            mapping.set_workspace_if_empty(workspace);
+        }
+        assert_eq!(mapping.workspace(), "/first");
+    }
+
+    #[test]
     fn rename_keeps_the_whole_entry() {
         let mut mapping = parse(r#"{"aliases": {"a": {"session_id": "i", "x": 1}, "b": "j"}}"#);
         mapping.rename(&name("a"), &name("b"));

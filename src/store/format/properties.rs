@@ -1,5 +1,4 @@
-//! What holds for every file, however odd: reading never panics, what is understood is what another reader understands,
-//! and writing loses nothing of the rest.
+//! Properties of every file, however odd: parsing never panics, agrees with another parser, and a rewrite loses nothing.
 //!
 //! The cases are the same in every run. `PROPTEST_CASES=100000 cargo test --release properties` tries more of them,
 //! `PROPTEST_RNG_SEED=7` others.
@@ -24,7 +23,7 @@ fn check<S: Strategy>(strategy: &S, property: impl Fn(S::Value) -> Result<(), Te
     TestRunner::new(config).run(strategy, property).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// JSON as a writer spelled it: a model that shares nothing with the reader it is compared with.
+/// JSON with its spelling. The model shares nothing with the parser that it is compared with.
 #[derive(Clone)]
 enum Json {
     /// A number, `true`, `false` or `null`, by its spelling.
@@ -40,13 +39,13 @@ struct Text(Vec<(String, Vec<u16>)>);
 
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.normalized(" "))
+        f.write_str(&self.spelled(" "))
     }
 }
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.normalized())
+        f.write_str(&self.spelled())
     }
 }
 
@@ -60,12 +59,12 @@ impl Text {
         Self(text.encode_utf16().map(escaped).collect())
     }
 
-    fn normalized(&self) -> String {
-        let characters: String = self.0.iter().map(|(normalized, _)| normalized.as_str()).collect();
+    fn spelled(&self) -> String {
+        let characters: String = self.0.iter().map(|(spelled, _)| spelled.as_str()).collect();
         format!("\"{characters}\"")
     }
 
-    /// `None`: there is half a character in it.
+    /// `None` if it contains a lone surrogate.
     fn decoded(&self) -> Option<String> {
         let units: Vec<u16> = self.0.iter().flat_map(|(_, units)| units.clone()).collect();
         String::from_utf16(&units).ok()
@@ -73,19 +72,18 @@ impl Text {
 }
 
 impl Json {
-    /// As a file has it that puts `space` wherever white space may be.
-    fn normalized(&self, space: &str) -> String {
+    /// Returns its text, with `space` wherever white space is allowed.
+    fn spelled(&self, space: &str) -> String {
         let list = |open: &str, items: Vec<String>, close: &str| {
             format!("{open}{space}{}{close}", items.join(&format!("{space},{space}")))
         };
         match self {
             Self::Word(word) => word.clone(),
-            Self::Text(text) => text.normalized(),
-            Self::List(items) => list("[", items.iter().map(|item| item.normalized(space)).collect(), "]"),
+            Self::Text(text) => text.spelled(),
+            Self::List(items) => list("[", items.iter().map(|item| item.spelled(space)).collect(), "]"),
             Self::Object(members) => {
-                let member = |(key, value): &(Text, Self)| {
-                    format!("{}{space}:{space}{}", key.normalized(), value.normalized(space))
-                };
+                let member =
+                    |(key, value): &(Text, Self)| format!("{}{space}:{space}{}", key.spelled(), value.spelled(space));
                 list("{", members.iter().map(member).collect(), "}")
             }
         }
@@ -99,7 +97,7 @@ impl Json {
         }
     }
 
-    /// Members by their names, the last of each; `None` for what is no object, or has a name that is no Unicode.
+    /// Members by name, the last of each; `None` if it is not an object, or if a name contains a lone surrogate.
     fn members(&self) -> Option<BTreeMap<String, &Self>> {
         let Self::Object(members) = self else { return None };
         members.iter().map(|(key, value)| Some((key.decoded()?, value))).collect()
@@ -120,13 +118,13 @@ enum Written {
 impl Written {
     fn of(json: &Json, space: &str) -> Self {
         match json {
-            Json::Text(text) => Self::Verbatim(text.decoded().map_or_else(|| text.normalized(), |text| quoted(&text))),
+            Json::Text(text) => Self::Verbatim(text.decoded().map_or_else(|| text.spelled(), |text| quoted(&text))),
             Json::List(items) => Self::List(items.iter().map(|item| Self::of(item, space)).collect()),
             Json::Object(_) => match json.members() {
                 Some(members) => {
                     Self::Object(members.into_iter().map(|(key, value)| (key, Self::of(value, space))).collect())
                 }
-                None => Self::Verbatim(json.normalized(space)),
+                None => Self::Verbatim(json.spelled(space)),
             },
             Json::Word(word) => Self::Verbatim(word.clone()),
         }
@@ -167,7 +165,7 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// What the contract says of a file (section 3).
+/// The result that the contract requires for a file (section 3).
 enum Expected {
     Malformed,
     Unsupported,
@@ -253,10 +251,10 @@ fn spaces() -> impl Strategy<Value = &'static str> {
     select(vec!["", " ", "\n", "\r\n\t "])
 }
 
-/// A character or an escape, some of which are half a character alone.
+/// A character or an escape, sometimes a lone surrogate.
 fn characters() -> impl Strategy<Value = (String, Vec<u16>)> {
     let escapes = [("\\n", 10), ("\\\"", 34), ("\\\\", 92), ("\\/", 47), ("\\u0000", 0), ("\\b", 8), ("\\f", 12)];
-    let escape = select(escapes.to_vec()).prop_map(|(normalized, unit)| (normalized.to_owned(), vec![unit]));
+    let escape = select(escapes.to_vec()).prop_map(|(spelled, unit)| (spelled.to_owned(), vec![unit]));
     let half = select(vec![0xd83d_u16, 0xdbff, 0xde00, 0xdc00]).prop_map(|unit| (format!("\\u{unit:04x}"), vec![unit]));
     let plain = prop_oneof![
         select(vec!['a', '-', ' ', '\u{7f}', '\u{9b}', 'é', '\u{2028}', '😀', '{', ']', ',']),
@@ -266,7 +264,7 @@ fn characters() -> impl Strategy<Value = (String, Vec<u16>)> {
     prop_oneof![8 => plain, 3 => escape, 1 => half]
 }
 
-/// Names that mean something, mostly: otherwise hardly a case would hit one.
+/// Mostly known names, which random texts would hardly ever hit.
 fn texts() -> impl Strategy<Value = Text> {
     let known = vec![
         ALIASES,
@@ -306,7 +304,7 @@ fn values() -> impl Strategy<Value = Json> {
     })
 }
 
-/// What could stand in an entry's place, mostly an entry.
+/// Mostly entries, and other values in their place.
 fn entries() -> impl Strategy<Value = Json> {
     let keys = select(vec!["session_id", "thread_id", CREATED_AT, LAST_MODEL, LAST_EFFORT, "mine"]);
     let members = vec((keys.prop_map(Text::plain), values()), 1..5);
@@ -318,7 +316,7 @@ fn entries() -> impl Strategy<Value = Json> {
     prop_oneof![3 => entry, 1 => texts().prop_map(Json::Text), 1 => values()]
 }
 
-/// Files of today's shape, of older ones, and others.
+/// Files of the current shape, of the older one, and others.
 fn files() -> impl Strategy<Value = Json> {
     let aliases = prop_oneof![
         8 => vec((texts(), entries()), 0..5).prop_map(Json::Object),
@@ -351,7 +349,7 @@ fn deep_files() -> impl Strategy<Value = Json> {
 }
 
 fn is_as_expected(backend: Backend, file: &Json, space: &str) -> Result<(), TestCaseError> {
-    let read = Mapping::parse(backend, file.normalized(space).into_bytes());
+    let read = Mapping::parse(backend, file.spelled(space).into_bytes());
     match (Expected::of(backend, file, space), read) {
         (Expected::Malformed, Err(ParseError::Malformed(_)))
         | (Expected::Unsupported, Err(ParseError::Unsupported(_))) => Ok(()),
@@ -373,21 +371,21 @@ fn is_as_expected(backend: Backend, file: &Json, space: &str) -> Result<(), Test
 }
 
 #[test]
-fn every_file_is_understood_and_written_as_the_contract_says() {
+fn every_file_is_parsed_and_rewritten_like_the_model() {
     check(&(backends(), files(), spaces()), |(backend, file, space)| is_as_expected(backend, &file, space));
 }
 
 #[test]
-fn what_is_written_can_be_read_however_deep_it_is() {
+fn deep_files_can_be_parsed_after_a_rewrite() {
     check(&(backends(), deep_files()), |(backend, file)| is_as_expected(backend, &file, ""));
 }
 
 #[test]
-fn no_bytes_make_the_reader_panic_or_disagree_with_another_reader() {
+fn parser_agrees_with_serde_json_about_any_bytes() {
     // a good file with some bytes put in, taken out, or changed
     let changes = vec((any::<Index>(), 0..3_usize, prop_oneof![any::<u8>(), select(b"{}[]\",:\\u0en".to_vec())]), 0..4);
     let spoilt = (files(), spaces(), changes).prop_map(|(file, space, changes)| {
-        let mut bytes = file.normalized(space).into_bytes();
+        let mut bytes = file.spelled(space).into_bytes();
         for (at, taken, byte) in changes {
             let at = at.index(bytes.len() + 1);
             bytes.splice(at..(at + taken).min(bytes.len()), [byte]);
@@ -404,20 +402,19 @@ fn no_bytes_make_the_reader_panic_or_disagree_with_another_reader() {
                 let again = Mapping::parse(backend, text.clone().into_bytes());
                 prop_assert_eq!(again.map(|mapping| mapping.to_text()), Ok(text.clone()));
                 if let Some(value) = value {
-                    prop_assert_eq!(in_todays_shape(backend, value), serde_json::from_str::<Value>(&text).unwrap());
+                    prop_assert_eq!(in_current_shape(backend, value), serde_json::from_str::<Value>(&text).unwrap());
                 }
             }
             (Err(ParseError::Malformed(_)), Some(value)) => prop_assert!(!value.is_object()),
-            // the other reader takes neither, so there is nothing to be compared with
-            (Err(ParseError::Unsupported(_)), Some(_)) => prop_assert!(false, "refused for no reason"),
+            (Err(ParseError::Unsupported(_)), Some(_)) => prop_assert!(false, "refused without a reason"),
             (Err(_), None) => {}
         }
         Ok(())
     });
 }
 
-/// What becomes of a file that `serde_json` can hold.
-fn in_todays_shape(backend: Backend, value: Value) -> Value {
+/// Returns the expected rewrite of a file that `serde_json` can hold.
+fn in_current_shape(backend: Backend, value: Value) -> Value {
     let Value::Object(mut top) = value else { panic!("a mapping is an object") };
     let mut shaped = match top.remove(ALIASES) {
         Some(aliases @ (Value::Object(_) | Value::Null)) => {
@@ -462,12 +459,12 @@ fn parts(json: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_change_touches_what_it_is_about_and_nothing_else() {
+fn change_touches_nothing_else() {
     use Change::{Amend, Insert, Remove, Rename, Workspace};
     let change = select(vec![Insert, Amend, Rename, Remove, Workspace]);
     let cases = (backends(), files(), spaces(), change, any::<Index>(), any::<Index>(), any::<bool>());
     check(&cases, |(backend, file, space, change, from, to, says)| {
-        let Ok(mut mapping) = Mapping::parse(backend, file.normalized(space).into_bytes()) else { return Ok(()) };
+        let Ok(mut mapping) = Mapping::parse(backend, file.spelled(space).into_bytes()) else { return Ok(()) };
         let mut names: Vec<String> = mapping.raw_entries().map(|(name, _)| name.to_owned()).collect();
         names.push("new".to_owned());
         let [from, to] = [from, to].map(|at| SessionName::verbatim(at.get::<String>(&names)));

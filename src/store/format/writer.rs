@@ -88,7 +88,7 @@ impl Writer {
     }
 
     fn string(&mut self, content: &str) {
-        if content.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        if content.bytes().any(|byte| byte.is_ascii_control() || matches!(byte, b'"' | b'\\')) {
             return self.text.push_str(&json_text(content));
         }
         self.text.push('"');
