@@ -1,4 +1,4 @@
-//! `create-session`: starts a session, or takes one that is there, and saves it under a name.
+//! `create-session`: starts a session, or adopts an existing one, and saves it under a name.
 
 use crate::backend::OutputMode;
 use crate::cli::{self, IfExists};
@@ -25,14 +25,12 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
     if options.session_id.is_some() {
-        context
-            .notes
-            .warning("create-session starts a new session and ignores an id; to save one you have, use --adopt ID");
+        context.notes.warning("--session-id is ignored here; use --adopt ID to save an existing session");
     }
     let creation = Creation { context, options, name, store, workspace, call };
-    let adopted = match options.fake_session_id.as_deref() {
+    let adopted = match options.adopt.as_deref() {
         Some(text) => {
-            let id = session_id(text)?.ok_or_else(|| Error::usage("the id to adopt is blank"))?;
+            let id = session_id(text)?.ok_or_else(|| Error::usage("--adopt is blank"))?;
             Some(id)
         }
         None => None,
@@ -53,9 +51,9 @@ struct Creation<'a> {
 }
 
 impl Creation<'_> {
-    /// Saves an id. Nothing is paid, so a mapping that cannot be written is an error.
+    /// Saves an existing ID. There was no turn, so a mapping that cannot be written is an error.
     fn adopt(&self, id: AgentSessionId) -> Result<()> {
-        prompt::role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // a wrong one is told all the same
+        prompt::role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // only to report an unreadable file
         let entry = self.entry(id);
         let if_exists = self.options.if_exists;
         let saved = self.store.update(true, |mapping, _| match mapping.get(&self.name) {
@@ -64,11 +62,11 @@ impl Creation<'_> {
         })?;
         match saved.value {
             Ok(old) => {
-                self.tell_old(old);
+                self.note_replaced(old);
                 self.print(&entry, true)
             }
             Err(Some(old)) if if_exists == IfExists::Reuse => self.print(&old, false),
-            Err(old) => Err(self.exists(old.as_ref())),
+            Err(old) => Err(self.name_taken(old.as_ref())),
         }
     }
 
@@ -81,7 +79,7 @@ impl Creation<'_> {
         if let Some(mapping) = mapping.filter(|mapping| mapping.contains(&self.name)) {
             return match mapping.get(&self.name) {
                 Some(old) if self.options.if_exists == IfExists::Reuse => self.print(&old, false),
-                old => Err(self.exists(old.as_ref())),
+                old => Err(self.name_taken(old.as_ref())),
             };
         }
         let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
@@ -99,7 +97,7 @@ impl Creation<'_> {
         };
         let created = start_session(&caller, &self.store, &beginning)?;
         drop(caller);
-        self.tell_old(created.replaced);
+        self.note_replaced(created.replaced);
         finished(self.print(&created.entry, created.written), &created.entry.id)
     }
 
@@ -107,21 +105,21 @@ impl Creation<'_> {
         Entry { id, created_at: Some(now()), model: self.call.model.clone(), effort: self.call.effort.clone() }
     }
 
-    /// The name is taken; `old`: by an entry that we can use.
-    fn exists(&self, old: Option<&Entry>) -> Error {
+    /// Returns the error for a taken name. `old` is its entry, unless the entry belongs to another backend.
+    fn name_taken(&self, old: Option<&Entry>) -> Error {
         let (name, backend) = (&self.name, self.call.agent.backend);
-        let told = match old {
-            Some(old) => format!("a {backend} session named '{name}' exists, {}", old.id),
-            None => format!("the name '{name}' is taken by an entry that is none of {backend}'s"),
+        let message = match old {
+            Some(old) => format!("a {backend} session named '{name}' exists already: {}", old.id),
+            None => format!("the name '{name}' is taken by an entry that is not a {backend} session"),
         };
-        Error::new(ErrorKind::SessionExists, told)
+        Error::new(ErrorKind::SessionExists, message)
             .session_id(old.map(|old| old.id.clone()))
-            .with_hint("use another name, or overwrite this one with --if-exists overwrite")
+            .with_hint("choose another name, or replace the session with --if-exists overwrite")
     }
 
-    fn tell_old(&self, old: Option<String>) {
+    fn note_replaced(&self, old: Option<String>) {
         if let Some(old) = old {
-            self.context.notes.note(&format!("'{}' was the name of {old} before", self.name));
+            self.context.notes.note(&format!("'{}' previously referred to {old}", self.name));
         }
     }
 
