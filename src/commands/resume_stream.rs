@@ -1,4 +1,4 @@
-//! `resume-stream`: one more turn in a session, and the agent's events as they come.
+//! `resume-stream`: runs one turn in a session and prints the agent's events as they arrive.
 
 use crate::backend::OutputMode;
 use crate::cli::{self, ColorChoice, StreamFormat};
@@ -12,22 +12,22 @@ use crate::ui::{stdio, stdout_error};
 
 pub(super) fn run(context: &Context, options: &cli::ResumeStream) -> Result<()> {
     redirected(options.resume.output_file.as_deref(), || {
-        let look = look(options)?;
-        let partials = options.include_partials || look.is_some();
-        let prints_id = look.is_none();
-        let (_, done) = resume(context, &options.resume, OutputMode::Stream { partials }, look, prints_id)?;
+        let rendering = render_options(options)?;
+        let partials = options.include_partials || rendering.is_some();
+        let prints_id = rendering.is_none();
+        let (_, done) = resume(context, &options.resume, OutputMode::Stream { partials }, rendering, prints_id)?;
         let CompletedTurn { resolved, lost, copied, .. } = done;
         let copied = copied.map_err(|error| stdout_error(&error));
         lost.map_or_else(|| finished(copied, &resolved.id), Err)
     })
 }
 
-/// How the turn is to be shown, where people are to read it.
-fn look(options: &cli::ResumeStream) -> Result<Option<RenderOptions>> {
+/// Returns how to render the turn as text, or `None` for the agent's events.
+fn render_options(options: &cli::ResumeStream) -> Result<Option<RenderOptions>> {
     if options.format == StreamFormat::Jsonl {
         return match options.color {
             Some(_) => {
-                Err(Error::usage("--color has no meaning for the agent's events").with_hint("add --format text"))
+                Err(Error::usage("--color requires --format text").with_hint("add --format text, or remove --color"))
             }
             None => Ok(None),
         };
