@@ -20,7 +20,7 @@ pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces}
 /// Run Claude Code and Codex CLI sessions by name
 ///
 /// Start a session once under a name and resume it from any process. The last model and effort are reused, deadlines
-/// stop the whole process tree, and errors say what went wrong. Names belong to a workspace: the current directory,
+/// stop the whole process tree, and errors report what went wrong. Names belong to a workspace: the current directory,
 /// unless --workspace-dir is given.
 #[derive(Debug, Parser)]
 #[command(name = "invoke-persist", version, args_override_self = true, disable_help_subcommand = true)]
@@ -38,7 +38,7 @@ pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("1", "The turn failed, another session answered, or an I/O error occurred"),
     ("2", "Invalid usage, or an unreadable prompt, role or environment file"),
     ("3", "Session not found"),
-    ("4", "Session exists already"),
+    ("4", "Session already exists"),
     ("5", "Session is busy"),
     ("6", "Mapping file cannot be used"),
     ("7", "Agent's output is invalid"),
@@ -210,7 +210,7 @@ commands! {
     ResumeJson {
         name: "resume-json",
         about: "Resume a session for one turn; print the answer as JSON",
-        details: "If another call uses the session, this call waits for it.",
+        details: "The last model and effort are reused. If another call uses the session, this call waits.",
         examples: [
             "invoke-persist resume-json --session-name a --prompt 'Continue' --print-result",
             "invoke-persist resume-json --session-name a --prompt - --deadline-seconds 600",
@@ -222,7 +222,7 @@ commands! {
     ResumeStream {
         name: "resume-stream",
         about: "Resume a session for one turn; stream the agent's events",
-        details: "If another call uses the session, this call waits for it.",
+        details: "The last model and effort are reused. If another call uses the session, this call waits.",
         examples: [
             "invoke-persist resume-stream --session-name a --prompt 'Fix the failing tests'",
             "invoke-persist resume-stream --session-name a --prompt 'Fix it' --format text",

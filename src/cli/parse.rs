@@ -87,7 +87,7 @@ fn suggestion(error: &clap::Error) -> Option<String> {
     if let Some(similar) = similar {
         return Some(format!("use '{similar}'"));
     }
-    // An option of another command. The other suggestions are to put the argument after '--', where it would go to the agent.
+    // This suggests another command that has the option. The others suggest '--', after which arguments go to the agent.
     match error.get(ContextKind::Suggested)? {
         ContextValue::StyledStrs(suggestions) => {
             suggestions.iter().map(ToString::to_string).find(|suggestion| suggestion.ends_with("exists"))

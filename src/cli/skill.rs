@@ -29,13 +29,16 @@ pub(crate) enum SkillAction {
     Uninstall(SkillChange),
     /// Print a skill, or one of its references
     Show {
+        /// Name of the skill
         #[arg(value_enum, value_name = "NAME")]
         skill: Which,
+        /// Reference to print instead of SKILL.md
         #[arg(value_enum, value_name = "REFERENCE")]
         reference: Option<Reference>,
     },
     /// Write a skill to a directory
     Export {
+        /// Name of the skill
         #[arg(value_enum, value_name = "NAME")]
         skill: Which,
         /// Directory in which to create NAME
@@ -82,10 +85,10 @@ impl ValueEnum for SkillHosts {
 /// Options that select skills and their directories.
 #[derive(Debug, Args)]
 pub(crate) struct SkillPlaces {
-    /// Agent that reads the skills [default: each agent found]
-    #[arg(long, value_enum, value_name = "HOST")]
+    /// Select the agent that reads the skills
+    #[arg(long, value_enum, value_name = "AGENT")]
     pub agent: Option<SkillHosts>,
-    /// Install for the user, or for the current project
+    /// Select the skills of the user or of the current project
     #[arg(long, value_enum, value_name = "SCOPE")]
     pub scope: Option<Scope>,
     /// Same as --scope user
@@ -112,7 +115,7 @@ pub(crate) struct SkillList {
 pub(crate) struct SkillChange {
     #[command(flatten)]
     pub places: SkillPlaces,
-    /// Also replace or remove modified and foreign directories; a backup of each is kept
+    /// Also replace or remove modified and foreign skills; a backup of each is kept
     #[arg(long)]
     pub force: bool,
     /// Print what would be done without doing it

@@ -109,7 +109,7 @@ impl Creation<'_> {
     fn name_taken(&self, old: Option<&Entry>) -> Error {
         let (name, backend) = (&self.name, self.call.agent.backend);
         let message = match old {
-            Some(old) => format!("a {backend} session named '{name}' exists already: {}", old.id),
+            Some(old) => format!("a {backend} session named '{name}' already exists: {}", old.id),
             None => format!("the name '{name}' is taken by an entry that is not a {backend} session"),
         };
         Error::new(ErrorKind::SessionExists, message)

@@ -21,7 +21,7 @@ pub(super) fn run() -> Result<()> {
     show("A session has a name, and any later process can resume it by that name.\n")?;
     show(&format!("The workspace of this demo is {}.\n", demo.workspace().display()))?;
     for backend in Backend::ALL {
-        show(&format!("\n# {backend}, played by the built-in echo agent\n"))?;
+        show(&format!("\n# {backend} (the built-in echo agent)\n"))?;
         for line in STEPS {
             demo.step(backend, line)?;
         }

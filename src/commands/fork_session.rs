@@ -60,7 +60,7 @@ fn refuse_taken(store: &Store, name: &SessionName, force: bool) -> Result<()> {
     };
     let id = mapping.get(name).map(|entry| entry.id);
     let suffix = id.as_ref().map(|id| format!(": {id}")).unwrap_or_default();
-    Err(Error::new(ErrorKind::SessionExists, format!("a session named '{name}' exists already{suffix}"))
+    Err(Error::new(ErrorKind::SessionExists, format!("a session named '{name}' already exists{suffix}"))
         .session_id(id)
         .with_hint("choose another name for --to, or replace the session with --force"))
 }

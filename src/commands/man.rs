@@ -33,12 +33,12 @@ fn collect(command: &clap::Command, pages: &mut Vec<Page>) {
 
 fn write(dir: &Path, pages: &[Page]) -> Result<()> {
     let failed = |path: &Path, what: &str, error: std::io::Error| {
-        Error::new(ErrorKind::Io, format!("cannot write the {what} '{}'", path.display())).with_io_cause(&error)
+        Error::new(ErrorKind::Io, format!("cannot {what} '{}'", path.display())).with_io_cause(&error)
     };
-    fs::create_dir_all(dir).map_err(|error| failed(dir, "directory", error))?;
+    fs::create_dir_all(dir).map_err(|error| failed(dir, "create the directory", error))?;
     for (name, text) in pages {
         let path = dir.join(name);
-        fs::write(&path, text).map_err(|error| failed(&path, "page", error))?;
+        fs::write(&path, text).map_err(|error| failed(&path, "write", error))?;
     }
     Ok(())
 }

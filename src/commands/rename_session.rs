@@ -14,7 +14,7 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
     let to = options.to.as_deref().and_then(SessionName::new);
     let to = to.ok_or_else(|| Error::usage("the new name is missing").with_hint("add --to NEW"))?;
     if from == to {
-        return Err(Error::usage(format!("the session is named '{from}' already")));
+        return Err(Error::usage(format!("the session is already named '{from}'")));
     }
     let subject = SessionSelector { name: Some(from.clone()), id: None };
     let backend = context.backend(&options.place, Some(&subject))?;
@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
         let replaced = mapping.get(&to).map(|entry| entry.id);
         if mapping.contains(&to) && !options.force {
             let message = match &replaced {
-                Some(id) => format!("a {backend} session named '{to}' exists already: {id}"),
+                Some(id) => format!("a {backend} session named '{to}' already exists: {id}"),
                 None => format!("the name '{to}' is taken by an entry that is not a {backend} session"),
             };
             let error = Error::new(ErrorKind::SessionExists, message);

@@ -26,9 +26,7 @@ pub(super) fn run(context: &Context, options: &cli::ResumeStream) -> Result<()> 
 fn render_options(options: &cli::ResumeStream) -> Result<Option<RenderOptions>> {
     if options.format == StreamFormat::Jsonl {
         return match options.color {
-            Some(_) => {
-                Err(Error::usage("--color requires --format text").with_hint("add --format text, or remove --color"))
-            }
+            Some(_) => Err(Error::usage("--color requires --format text").with_hint("add --format text")),
             None => Ok(None),
         };
     }
