@@ -15,7 +15,6 @@ use crate::turn::prompt::{self, Prompt};
 use crate::turn::runner::TurnRunner;
 use crate::turn::start::{NewSession, now, save, start_session};
 use crate::ui::json::JsonObject;
-use crate::ui::{print, print_object};
 
 pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()> {
     let name = required_name(&options.name)?;
@@ -25,9 +24,7 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
     if options.session_id.is_some() {
-        context
-            .notes
-            .warning("create-session starts a new session and ignores an id; to save one you have, use --adopt ID");
+        context.ui.warn("create-session starts a new session and ignores an id; to save one you have, use --adopt ID");
     }
     let creation = Creation { context, options, name, store, workspace, call };
     let adopted = match options.fake_session_id.as_deref() {
@@ -89,7 +86,7 @@ impl Creation<'_> {
             prompt.map_or_else(|| (self.call.agent.backend.spec().default_prompt)(&self.name), str::to_owned),
         );
         let request = if self.call.stdin { request.with_stdin(self.call.deadline)? } else { request };
-        let caller = TurnRunner::new(&self.call, self.context.notes)?;
+        let caller = TurnRunner::new(&self.call, &self.context.ui)?;
         let beginning = NewSession {
             name: &self.name,
             form: OutputMode::Json,
@@ -121,17 +118,18 @@ impl Creation<'_> {
 
     fn tell_old(&self, old: Option<String>) {
         if let Some(old) = old {
-            self.context.notes.note(&format!("'{}' was the name of {old} before", self.name));
+            self.context.ui.note(&format!("'{}' was the name of {old} before", self.name));
         }
     }
 
     fn print(&self, entry: &Entry, written: bool) -> Result<()> {
         let id = format!("{}\n", entry.id);
+        let ui = &self.context.ui;
         if !self.options.print_mapping_json {
-            return print(&id);
+            return ui.print(&id);
         }
         if self.options.print_session_id {
-            print(&id)?;
+            ui.print(&id)?;
         }
         let backend = self.call.agent.backend;
         let object = JsonObject::new()
@@ -145,7 +143,7 @@ impl Creation<'_> {
         } else {
             object
         };
-        print_object(
+        ui.print_json(
             &object.with("mapping_file", self.store.path().display().to_string()).with("mapping_file_written", written),
         )
     }

@@ -38,19 +38,19 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let wait = options.if_busy == IfBusy::Wait;
     let _name = lock_name(&store, &to, wait)?;
     // a turn that is under way would be in the fork by half
-    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), context.notes, wait)?;
+    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait)?;
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
-    let caller = TurnRunner::new(&call, context.notes)?;
+    let caller = TurnRunner::new(&call, &context.ui)?;
     let beginning =
         NewSession { name: &to, form: OutputMode::Json, request: &request, role: None, history: Some(&history) };
     let created = start_session(&caller, &store, &beginning)?;
     drop(caller);
     if let Some(replaced) = &created.replaced {
-        context.notes.note(&format!("'{to}' was the name of {replaced} before"));
+        context.ui.note(&format!("'{to}' was the name of {replaced} before"));
     }
     let done = CompletedTurn::created(&to, created, "forked");
-    let printed = print_answer(&store, &done, options.print_result, options.print_session_id);
+    let printed = print_answer(&context.ui, &store, &done, options.print_result, options.print_session_id);
     finished(printed, &done.resolved.id)
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn look_up(store: &Store, subject: &SessionSelector) -> Result<Resolv
         Ok(mapping) => mapping,
         Err(error) => {
             let error = Error::from(error).to_single_line();
-            store.notes.warning(&format!("{error}; the id is used as it is, without a remembered model"));
+            store.ui.warn(&format!("{error}; the id is used as it is, without a remembered model"));
             None
         }
     };

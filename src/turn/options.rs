@@ -16,7 +16,6 @@ use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, trim};
 use crate::store::Store;
 use crate::store::location::MappingLocation;
-use crate::ui::stdio;
 
 /// How an agent is to be called.
 pub(crate) struct TurnOptions {
@@ -58,7 +57,7 @@ impl TurnOptions {
         }
         let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // too far off to matter
         if let Some(deadline) = deadline {
-            stdio::set_deadline(deadline);
+            context.ui.set_deadline(deadline);
         }
         let model = not_blank("--model", options.model.as_deref())?;
         let effort = not_blank("--reasoning-effort", options.reasoning_effort.as_deref())?;

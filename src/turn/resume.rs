@@ -18,7 +18,7 @@ use crate::sessions::lookup::{Resolved, look_up, look_up_name};
 use crate::sessions::selector::SessionSelector;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
-use crate::ui::{Notes, print, print_object, stdio, stdout_error};
+use crate::ui::Ui;
 
 /// A turn that was paid for.
 pub(crate) struct CompletedTurn {
@@ -48,7 +48,7 @@ pub(crate) struct Resuming {
     pub(crate) store: Store,
     pub(crate) call: TurnOptions,
     pub(crate) wait: bool,
-    pub(crate) notes: Notes,
+    pub(crate) ui: Ui,
     /// Whether standard output gives the id of the session that answered.
     pub(crate) prints_id: bool,
 }
@@ -63,6 +63,7 @@ struct ResumeRequest<'a> {
 
 pub(crate) fn resume(
     context: &Context,
+    ui: &Ui,
     options: &cli::ResumeArgs,
     form: OutputMode,
     look: Option<RenderOptions>,
@@ -83,7 +84,7 @@ pub(crate) fn resume(
         return Err(Error::usage("--if-missing create wants a name").with_hint("add --session-name NAME"));
     }
     let wait = options.if_busy == IfBusy::Wait;
-    let resuming = Resuming { subject, store, call, wait, notes: context.notes, prints_id };
+    let resuming = Resuming { subject, store, call, wait, ui: ui.clone(), prints_id };
     if !(create_missing && resuming.subject.id.is_none()) {
         look_up(&resuming.store, &resuming.subject)?; // what is not there is told before the prompt is read
     }
@@ -105,13 +106,13 @@ impl Resuming {
             {
                 return Ok(created);
             }
-            match lock_session(&self.store, &self.subject, |id| self.call.session_key(id), self.notes, self.wait) {
+            match lock_session(&self.store, &self.subject, |id| self.call.session_key(id), &self.ui, self.wait) {
                 // the name went while this call waited
                 Err(error) if error.kind == ErrorKind::SessionNotFound && missing.is_some() => {}
                 held => break held?,
             }
         };
-        let caller = TurnRunner::new(&self.call, self.notes)?;
+        let caller = TurnRunner::new(&self.call, &self.ui)?;
         let remembered = resolved.model().filter(|_| self.call.model.is_none());
         let model = self.call.model.as_deref().or(remembered);
         let effort = self.call.effort.as_deref().or(resolved.effort());
@@ -138,7 +139,7 @@ impl Resuming {
             Ok(id) => id,
             Err(why) => {
                 let told = told.unwrap_or_default();
-                Notes::warn_always(&format!("claude reported a session ID that {why} and is not followed: {told}"));
+                self.ui.warn_always(&format!("claude reported a session ID that {why} and is not followed: {told}"));
                 None
             }
         };
@@ -163,11 +164,11 @@ impl Resuming {
             return Ok(None);
         }
         self.store.prepare()?;
-        let caller = TurnRunner::new(&self.call, self.notes)?;
+        let caller = TurnRunner::new(&self.call, &self.ui)?;
         let &ResumeRequest { form, request, role, .. } = turn;
         let created = start_session(&caller, &self.store, &NewSession { name, form, request, role, history: None })?;
         if let Some(replaced) = &created.replaced {
-            self.notes.note(&format!("'{name}' was the name of {replaced} before"));
+            self.ui.note(&format!("'{name}' was the name of {replaced} before"));
         }
         Ok(Some(CompletedTurn::created(name, created, "created")))
     }
@@ -219,7 +220,7 @@ impl Resuming {
                 let id = turn.new_id.as_ref().unwrap_or(&turn.resolved.id);
                 let error = Error::from(error).to_single_line();
                 let warning = format!("the turn in session {id} is done, but it was not noted in the mapping: {error}");
-                if turn.new_id.is_some() { Notes::warn_always(&warning) } else { self.notes.warning(&warning) }
+                if turn.new_id.is_some() { self.ui.warn_always(&warning) } else { self.ui.warn(&warning) }
             }
         }
     }
@@ -228,9 +229,9 @@ impl Resuming {
     /// else. `saved`: whether the mapping holds that ID.
     fn say(&self, turn: &MappingUpdate<'_>, saved: bool, note: &str) {
         if turn.new_id.is_some() && !saved && !self.prints_id {
-            Notes::warn_always(note);
+            self.ui.warn_always(note);
         } else {
-            self.notes.note(note);
+            self.ui.note(note);
         }
     }
 }
@@ -300,17 +301,17 @@ impl MappingUpdate<'_> {
 }
 
 /// Prints one answer: as the agent gave it, or its text and the session's id alone.
-pub(crate) fn print_answer(store: &Store, done: &CompletedTurn, result: bool, session_id: bool) -> Result<()> {
+pub(crate) fn print_answer(ui: &Ui, store: &Store, done: &CompletedTurn, result: bool, session_id: bool) -> Result<()> {
     let CompletedTurn { resolved, account, model, effort, .. } = done;
     let answer = account.answer.as_deref().unwrap_or_default();
     if result || session_id {
         let answer = result.then(|| (store.backend.spec().printed_answer)(answer));
         let id = session_id.then(|| format!("{}\n", resolved.id));
-        print(&[answer, id].into_iter().flatten().collect::<String>())
+        ui.print(&[answer, id].into_iter().flatten().collect::<String>())
     } else if store.backend.capabilities().json_output == JsonOutput::PassThrough {
-        stdio::print(&account.whole).map_err(|error| stdout_error(&error))
+        ui.print_bytes(&account.whole)
     } else {
         let described = resolved.describe(store, model.as_deref(), effort.as_deref());
-        print_object(&described.with("event_count", account.lines).with("final_message", answer))
+        ui.print_json(&described.with("event_count", account.lines).with("final_message", answer))
     }
 }

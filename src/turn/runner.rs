@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::options::TurnOptions;
 use super::outcome::{CompletedRun, TurnOutput, busy_elsewhere, still_running};
@@ -18,8 +18,8 @@ use crate::input;
 use crate::paths;
 use crate::process::{self, End, Passthrough, Runner};
 use crate::render::Renderer;
-use crate::ui::Notes;
-use crate::ui::spinner::{Progress, ProgressHandle};
+use crate::ui::spinner::{Spinner, SpinnerHandle};
+use crate::ui::{Ui, stdout_error};
 
 /// A prompt, or a role, longer than this does not go into the arguments: Linux allows 128 KiB for one of them, Windows
 /// 32 KiB for all (8 KiB where a batch file is started).
@@ -31,7 +31,7 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// Calls agents for turns.
 pub(crate) struct TurnRunner<'a> {
     pub(crate) call: &'a TurnOptions,
-    pub(crate) notes: Notes,
+    pub(crate) ui: &'a Ui,
     pub(crate) program: PathBuf,
     pub(crate) runner: Runner,
 }
@@ -40,14 +40,14 @@ pub(crate) struct TurnRunner<'a> {
 struct TurnSink {
     parser: Box<dyn OutputParser>,
     renderer: Option<Renderer>,
-    progress: Option<ProgressHandle>,
+    progress: Option<SpinnerHandle>,
 }
 
 impl TurnSink {
     /// What is done with each event.
     fn show<'a>(
         mut renderer: Option<&'a mut Renderer>,
-        progress: Option<&'a ProgressHandle>,
+        progress: Option<&'a SpinnerHandle>,
     ) -> impl FnMut(AgentEvent) + 'a {
         move |event| {
             if let Some(renderer) = &mut renderer {
@@ -77,11 +77,11 @@ impl process::OutputSink for TurnSink {
 
 impl<'a> TurnRunner<'a> {
     /// Finds the agent. From here on signals are handed to it.
-    pub(crate) fn new(call: &'a TurnOptions, notes: Notes) -> Result<Self> {
+    pub(crate) fn new(call: &'a TurnOptions, ui: &'a Ui) -> Result<Self> {
         let program = call.agent.program(call.dir.as_deref())?;
         let runner = Runner::new(call.deadline)
             .map_err(|error| Error::new(ErrorKind::Io, "signals cannot be handled").with_io_cause(&error))?;
-        Ok(Self { call, notes, program, runner })
+        Ok(Self { call, ui, program, runner })
     }
 
     /// One turn. What comes back is a success.
@@ -96,7 +96,7 @@ impl<'a> TurnRunner<'a> {
                     return self.classify(ask, done);
                 }
                 Retry::WithFallback(note) => {
-                    self.notes.note(note);
+                    self.ui.note(note);
                     fallback = true;
                 }
                 Retry::SessionInUse => {
@@ -107,7 +107,7 @@ impl<'a> TurnRunner<'a> {
                         return Err(if is_shell { busy.turn_started() } else { busy });
                     }
                     if !noted {
-                        self.notes.note(&format!("waiting for the session {id}, which another program has open"));
+                        self.ui.note(&format!("waiting for the session {id}, which another program has open"));
                         noted = true;
                     }
                     if let Err(end) = self.runner.pause(BETWEEN_TRIES) {
@@ -156,6 +156,15 @@ impl<'a> TurnRunner<'a> {
             extra: &self.call.extra,
         });
         let stdin = if as_argument.is_some() { None } else { Some(composed.into_owned()) };
+        let passing = match (ask.form, self.call.look) {
+            (OutputMode::Json, _) => Passthrough::Off,
+            (OutputMode::Stream { .. }, None) => Passthrough::Raw,
+            (OutputMode::Stream { .. }, Some(_)) => Passthrough::Rendered,
+        };
+        let output = match passing {
+            Passthrough::Off => None,
+            Passthrough::Raw | Passthrough::Rendered => Some(self.ui.stdout().map_err(|error| stdout_error(&error))?),
+        };
         let command = process::Command {
             program: self.program.clone(),
             arguments: self.call.agent.launcher.arguments(arguments)?,
@@ -163,30 +172,28 @@ impl<'a> TurnRunner<'a> {
             unset: backend.spec().removed_env.iter().map(OsString::from).collect(),
             dir: self.call.dir.clone(),
             stdin,
+            output,
             stall: self.call.stall,
         };
-        let passing = match (ask.form, self.call.look) {
-            (OutputMode::Json, _) => Passthrough::Off,
-            (OutputMode::Stream { .. }, None) => Passthrough::Raw,
-            (OutputMode::Stream { .. }, Some(_)) => Passthrough::Rendered,
-        };
-        let progress =
-            if passing == Passthrough::Off { Progress::start(backend.name(), self.notes.quiet) } else { None };
+        self.ui.log(|| describe_command(&command));
+        let started = Instant::now();
+        let progress = if passing == Passthrough::Off { Spinner::start(self.ui, backend.name()) } else { None };
         let wants_events = progress.is_some() || self.call.look.is_some();
         let sink = TurnSink {
             parser: (backend.spec().parser)(ask.form, wants_events.then(|| self.dir())),
             renderer: self.call.look.map(Renderer::new),
-            progress: progress.as_ref().map(Progress::handle),
+            progress: progress.as_ref().map(Spinner::handle),
         };
         let mut account = None;
         let succeeded = |sink: TurnSink| ask.is_answered_by(backend, account.insert(sink.parser.into_report()));
         let run = self.runner.run(command, sink, passing, succeeded).map_err(|error| self.not_started(&error))?;
+        self.ui.log(|| format!("{backend} ended after {:.3} s: {:?}", started.elapsed().as_secs_f64(), run.end));
         let account = account.unwrap_or_else(|| TurnReport {
             malformed: Some("its output could not be taken in time".to_owned()),
             ..TurnReport::default()
         });
         if let (End::Exited(_) | End::Killed(_), Some(pids)) = (run.end, &run.survivors) {
-            self.notes.warning(&format!("what {backend} left running could not be stopped: {}", still_running(pids)));
+            self.ui.warn(&format!("what {backend} left running could not be stopped: {}", still_running(pids)));
         }
         let written = answer_file.as_deref().and_then(|path| self.written_answer(path, account.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(account.answer);
@@ -211,9 +218,9 @@ impl<'a> TurnRunner<'a> {
         let backend = self.call.agent.backend;
         let warning = format!("the file for {backend}'s answer cannot be read: {error}");
         if told {
-            self.notes.warning(&format!("{warning}; the answer is the last one in {backend}'s events"));
+            self.ui.warn(&format!("{warning}; the answer is the last one in {backend}'s events"));
         } else {
-            Notes::warn_always(&format!("{warning}; {backend}'s events hold no answer either"));
+            self.ui.warn_always(&format!("{warning}; {backend}'s events hold no answer either"));
         }
         None
     }
@@ -245,4 +252,27 @@ impl<'a> TurnRunner<'a> {
         let said_nothing = done.account.lines == 0 && done.account.answer.is_none();
         said_nothing && self.call.agent.launcher.could_not_run_command(&String::from_utf8_lossy(&done.stderr))
     }
+}
+
+/// What a bug report needs to know of a command: variables by their names only, since values may be secret.
+fn describe_command(command: &process::Command) -> String {
+    /// More of an argument, which may be a prompt, is left out.
+    const LONGEST: usize = 200;
+    let shorten = |text: String| match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+        None => text,
+    };
+    let names =
+        |names: Vec<&OsString>| names.iter().map(|name| name.display().to_string()).collect::<Vec<_>>().join(" ");
+    let arguments: Vec<String> =
+        command.arguments.iter().map(|argument| format!("{:?}", shorten(argument.display().to_string()))).collect();
+    let dir = command.dir.as_ref().map_or_else(|| ".".to_owned(), |dir| dir.display().to_string());
+    format!(
+        "starting {} {} in {dir}; set: {}; unset: {}; standard input: {}",
+        command.program.display(),
+        arguments.join(" "),
+        names(command.set.iter().map(|(name, _)| name).collect()),
+        names(command.unset.iter().collect()),
+        command.stdin.as_ref().map_or("none".to_owned(), |bytes| format!("{} bytes", bytes.len())),
+    )
 }

@@ -11,7 +11,6 @@ use crate::session::{AgentSessionId, SessionName};
 use crate::sessions::lookup::Resolved;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
-use crate::ui::Notes;
 
 /// A session that was just started.
 pub(crate) struct StartedSession {
@@ -88,7 +87,7 @@ pub(crate) fn start_session(
         Err(error) => {
             let error = Error::from(error).to_single_line();
             let advice = adopt_hint(call, Some(name), &entry.id);
-            Notes::warn_always(&format!("the session was started, but its name was not saved: {error}; {advice}"));
+            caller.ui.warn_always(&format!("the session was started, but its name was not saved: {error}; {advice}"));
             (None, false)
         }
     };

@@ -138,7 +138,7 @@ fn read_only_file_is_not_replaced() {
     let file = sandbox.write("out", "precious");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
     let failure = bound_by_permissions(|| sandbox.fails(&resume_into("out"), 1, "io"));
-    assert!(failure.message.contains("out cannot be written: permission denied"), "{}", failure.message);
+    assert!(failure.message.contains("cannot write --output-file out: permission denied"), "{}", failure.message);
     assert_eq!(fs::read(&file).unwrap(), b"precious");
     assert!(sandbox.calls().is_empty());
 }
@@ -216,7 +216,7 @@ fn answer_goes_to_stdout_if_its_file_cannot_be_written() {
     sandbox.allow("go");
     let output = running.wait(SOON).assert.stdout("paid for\n");
     let failure = output.failed(1, "io").after_the_turn();
-    assert_eq!(failure.hint.unwrap(), "what belongs there went to standard output");
+    assert_eq!(failure.hint.unwrap(), "read the answer on standard output");
 }
 
 #[cfg(unix)]
