@@ -10,10 +10,10 @@ use crate::sessions::selector::{SessionSelector, required_name, session_id};
 use crate::store::Store;
 use crate::store::format::Entry;
 use crate::turn::options::TurnOptions;
-use crate::turn::outcome::finished;
+use crate::turn::outcome::finish_call;
 use crate::turn::prompt::{self, Prompt};
 use crate::turn::runner::TurnRunner;
-use crate::turn::start::{NewSession, now, save, start_session};
+use crate::turn::start::{NewSession, note_replaced, now, save, start_session};
 use crate::ui::json::JsonObject;
 
 pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()> {
@@ -52,7 +52,7 @@ struct Creation<'a> {
 impl Creation<'_> {
     /// Saves an id. Nothing is paid, so a mapping that cannot be written is an error.
     fn adopt(&self, id: AgentSessionId) -> Result<()> {
-        prompt::role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // a wrong one is told all the same
+        prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // a wrong one is told all the same
         let entry = self.entry(id);
         let if_exists = self.options.if_exists;
         let saved = self.store.update(true, |mapping, _| match mapping.get(&self.name) {
@@ -61,7 +61,7 @@ impl Creation<'_> {
         })?;
         match saved.value {
             Ok(old) => {
-                self.tell_old(old);
+                note_replaced(&self.context.ui, &self.name, old.as_deref());
                 self.print(&entry, true)
             }
             Err(Some(old)) if if_exists == IfExists::Reuse => self.print(&old, false),
@@ -70,7 +70,7 @@ impl Creation<'_> {
     }
 
     fn start(&self) -> Result<()> {
-        let role = prompt::role(self.options.role_definition_md.as_deref(), self.call.deadline)?;
+        let role = prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?;
         let _name = lock_name(&self.store, &self.name, true)?;
         self.store.prepare()?;
         let mapping =
@@ -82,22 +82,22 @@ impl Creation<'_> {
             };
         }
         let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
-        let request = Prompt::text(
+        let prompt = Prompt::text(
             prompt.map_or_else(|| (self.call.agent.backend.spec().default_prompt)(&self.name), str::to_owned),
         );
-        let request = if self.call.stdin { request.with_stdin(self.call.deadline)? } else { request };
+        let prompt = if self.call.stdin { prompt.with_stdin(self.call.deadline)? } else { prompt };
         let caller = TurnRunner::new(&self.call, &self.context.ui)?;
         let beginning = NewSession {
             name: &self.name,
-            form: OutputMode::Json,
-            request: &request,
+            mode: OutputMode::Json,
+            prompt: &prompt,
             role: role.as_deref(),
             history: None,
         };
         let created = start_session(&caller, &self.store, &beginning)?;
         drop(caller);
-        self.tell_old(created.replaced);
-        finished(self.print(&created.entry, created.written), &created.entry.id)
+        created.note_replaced(&self.context.ui, &self.name);
+        finish_call(self.print(&created.entry, created.written), &created.entry.id)
     }
 
     fn entry(&self, id: AgentSessionId) -> Entry {
@@ -114,12 +114,6 @@ impl Creation<'_> {
         Error::new(ErrorKind::SessionExists, told)
             .session_id(old.map(|old| old.id.clone()))
             .with_hint("use another name, or overwrite this one with --if-exists overwrite")
-    }
-
-    fn tell_old(&self, old: Option<String>) {
-        if let Some(old) = old {
-            self.context.ui.note(&format!("'{}' was the name of {old} before", self.name));
-        }
     }
 
     fn print(&self, entry: &Entry, written: bool) -> Result<()> {

@@ -5,8 +5,8 @@ use crate::cli::{self, ColorChoice, StreamFormat};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::render::RenderOptions;
-use crate::turn::outcome::finished;
-use crate::turn::resume::{CompletedTurn, resume};
+use crate::turn::outcome::finish_call;
+use crate::turn::resume::{CompletedTurn, ResumeCall};
 use crate::ui::output_file::with_output_file;
 use crate::ui::{Ui, stdout_error};
 
@@ -15,10 +15,11 @@ pub(super) fn run(context: &Context, options: &cli::ResumeStream) -> Result<()> 
         let look = look(ui, options)?;
         let partials = options.include_partials || look.is_some();
         let prints_id = look.is_none();
-        let (_, done) = resume(context, ui, &options.resume, OutputMode::Stream { partials }, look, prints_id)?;
-        let CompletedTurn { resolved, lost, copied, .. } = done;
-        let copied = copied.map_err(|error| stdout_error(&error));
-        lost.map_or_else(|| finished(copied, &resolved.id), Err)
+        let mode = OutputMode::Stream { partials };
+        let turn = ResumeCall::new(context, ui, &options.resume, mode, look, prints_id)?.run()?;
+        let CompletedTurn { session, lost, output, .. } = turn;
+        let copied = output.copied.map_err(|error| stdout_error(&error));
+        lost.map_or_else(|| finish_call(copied, &session.id), Err)
     })
 }
 

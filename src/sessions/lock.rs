@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::lookup::{Resolved, look_up};
+use super::lookup::{StoredSession, find_session};
 use super::selector::SessionSelector;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,16 +26,16 @@ pub(crate) fn lock_session(
     session_key: impl Fn(&AgentSessionId) -> Key,
     ui: &Ui,
     wait: bool,
-) -> Result<(Resolved, Lock)> {
+) -> Result<(StoredSession, Lock)> {
     // what is to be said of the mapping was said when it was first looked at
     let quiet = store.silenced();
     loop {
-        let resolved = look_up(&quiet, subject)?;
+        let resolved = find_session(&quiet, subject)?;
         let key = session_key(&resolved.id);
         let what = format!("the session {}", resolved.id);
         let held = hold(&key, &what, store.deadline, ui, wait);
         let held = held.map_err(|error| error.session_id(Some(resolved.id.clone())))?;
-        let again = look_up(&quiet, subject)?;
+        let again = find_session(&quiet, subject)?;
         if again.id == resolved.id {
             return Ok((again, held));
         }

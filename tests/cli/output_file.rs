@@ -246,7 +246,7 @@ fn file_that_holds_names_is_not_replaced() {
         let before = fs::read_to_string(&own).unwrap() + &fs::read_to_string(&named).unwrap();
         for verb in ["resume-json", "resume-stream"] {
             let call = resume(verb, &[options, &["--output-file", file]].concat());
-            sandbox.fails(&call, 2, "usage").message(contains("is where the mapping is"));
+            sandbox.fails(&call, 2, "usage").message(contains("is the mapping"));
         }
         assert_eq!(fs::read_to_string(&own).unwrap() + &fs::read_to_string(&named).unwrap(), before);
     };
@@ -264,6 +264,6 @@ fn file_that_holds_names_is_not_replaced() {
     // one that is to be made
     let create = ["--backend", "claude", "--mapping-file", "new.json", "--if-missing", "create"];
     let create = [&create[..], &["--output-file", "../ws/new.json"]].concat();
-    sandbox.fails(&resume("resume-json", &create), 2, "usage").message(contains("is where the mapping is"));
+    sandbox.fails(&resume("resume-json", &create), 2, "usage").message(contains("is the mapping"));
     sandbox.succeeds(&resume("resume-json", &["--mapping-file", "m.json", "--output-file", "out.json"]));
 }
