@@ -5,28 +5,32 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::backend::Backend;
+use crate::context::Context;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ui;
+use crate::ui::Ui;
 
-pub(super) fn run() -> Result<()> {
+pub(super) fn run(context: &Context) -> Result<()> {
     let failed = |what: &str, error: std::io::Error| {
         Error::new(ErrorKind::Io, format!("cannot {what} for the demo")).with_io_cause(&error)
     };
     let program = std::env::current_exe().map_err(|error| failed("find this program", error))?;
     let dir = tempfile::Builder::new().prefix("invoke-persist-demo-").tempdir();
     let dir = dir.map_err(|error| failed("create a directory", error))?;
-    let demo = Demo { program: &program, dir: dir.path() };
+    let demo = Demo { ui: &context.ui, program: &program, dir: dir.path() };
     std::fs::create_dir(demo.workspace()).map_err(|error| failed("create a directory", error))?;
-    show("A session has a name, and any later process can resume it by that name.\n")?;
-    show(&format!("The workspace of this demo is {}.\n", demo.workspace().display()))?;
+    show(&context.ui, "A session has a name, and any later process can resume it by that name.\n")?;
+    show(&context.ui, &format!("The workspace of this demo is {}.\n", demo.workspace().display()))?;
     for backend in Backend::ALL {
-        show(&format!("\n# {backend} (the built-in echo agent)\n"))?;
+        show(&context.ui, &format!("\n# {backend} (the built-in echo agent)\n"))?;
         for line in STEPS {
             demo.step(backend, line)?;
         }
     }
-    show("\nThe demo is complete, and its files are removed. For a real agent, omit --claude-cmd and --codex-cmd.\n")
+    show(
+        &context.ui,
+        "\nThe demo is complete, and its files are removed. For a real agent, omit --claude-cmd and --codex-cmd.\n",
+    )
 }
 
 /// The commands of the demo. `{agent}` is the agent's name.
@@ -43,6 +47,7 @@ const STEPS: &[&str] = &[
 ];
 
 struct Demo<'a> {
+    ui: &'a Ui,
     program: &'a Path,
     dir: &'a Path,
 }
@@ -55,7 +60,7 @@ impl Demo<'_> {
     /// Shows a command, runs it, shows what it prints.
     fn step(&self, backend: Backend, line: &str) -> Result<()> {
         let line = line.replace("{agent}", backend.name());
-        show(&format!("\n$ invoke-persist {line}\n"))?;
+        show(self.ui, &format!("\n$ invoke-persist {line}\n"))?;
         let mut command = Command::new(self.program);
         let words = shell_words::split(&line).expect("the steps are valid shell words");
         // use the path of this program, which may not be on PATH
@@ -70,7 +75,7 @@ impl Demo<'_> {
         let answer = answer
             .map_err(|error| Error::new(ErrorKind::Io, "cannot run this program for the demo").with_io_cause(&error))?;
         let shown: Vec<u8> = [answer.stdout, answer.stderr].concat();
-        show(&String::from_utf8_lossy(&shown))?;
+        show(self.ui, &String::from_utf8_lossy(&shown))?;
         if answer.status.success() {
             return Ok(());
         }
@@ -78,6 +83,6 @@ impl Demo<'_> {
     }
 }
 
-fn show(text: &str) -> Result<()> {
-    ui::print(text)
+fn show(ui: &Ui, text: &str) -> Result<()> {
+    ui.print(text)
 }

@@ -30,7 +30,6 @@ use std::time::{Duration, Instant};
 use streams::{Feeder, Stream};
 
 use crate::late_signal;
-use crate::ui::stdio;
 
 /// From the first signal to the kill.
 const TERM_GRACE: Duration = Duration::from_secs(5);
@@ -76,6 +75,8 @@ pub(crate) struct Command {
     pub dir: Option<PathBuf>,
     /// What it reads on standard input; `None`: nothing, at once.
     pub stdin: Option<Vec<u8>>,
+    /// Where its standard output is passed on to, if it is ([`Passthrough`]).
+    pub output: Option<File>,
     /// How long it may be without a line on standard output.
     pub stall: Option<Duration>,
 }
@@ -216,8 +217,10 @@ impl Runner {
             let sender = self.sender.clone();
             move || drop(sender.send(Event::StreamEnded)) // the receiver outlives every run
         };
-        let mut stdout = Stream::prepare(listener, passing, ended())?;
-        let mut stderr = Stream::prepare(streams::Tail::default(), Passthrough::Off, ended())?;
+        let last_words = command.output.as_ref().map(File::try_clone).transpose()?;
+        let output = command.output;
+        let mut stdout = Stream::prepare(listener, passing, output, ended())?;
+        let mut stderr = Stream::prepare(streams::Tail::default(), Passthrough::Off, None, ended())?;
         let feeder = command.stdin.map(Feeder::prepare).transpose()?;
         let mut builder = process::Command::new(&command.program);
         builder.args(&command.arguments).envs(command.set).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -253,7 +256,9 @@ impl Runner {
         let mut listener = stdout.take_listener(DRAIN_TIMEOUT);
         if let (Some(listener), Passthrough::Rendered, true) = (&mut listener, passing, idle) {
             listener.finish(); // where something still holds the pipe nobody has told it yet
-            stdio::print_with_timeout(&listener.drain());
+            if let Some(output) = last_words {
+                streams::write_with_timeout(output, listener.drain(), DRAIN_TIMEOUT);
+            }
         }
         if !listener.is_some_and(succeeded) && end == End::Exited(0) {
             end = watch.end_what_is_left(end);

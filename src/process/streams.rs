@@ -65,6 +65,7 @@ impl<L: OutputSink> Stream<L> {
     pub(super) fn prepare(
         listener: L,
         passing: Passthrough,
+        output: Option<File>,
         ended: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
@@ -80,7 +81,7 @@ impl<L: OutputSink> Stream<L> {
         let reading = Arc::clone(&shared);
         thread::Builder::new().spawn(move || {
             let Ok(pipe) = pipe.recv() else { return };
-            reading.read_to_end(pipe, passing);
+            reading.read_to_end(pipe, passing, output);
             reading.ended.store(true, Ordering::SeqCst);
             ended();
         })?;
@@ -136,8 +137,8 @@ impl<L: OutputSink> Stream<L> {
 }
 
 impl<L: OutputSink> Shared<L> {
-    fn read_to_end(&self, mut pipe: File, passing: Passthrough) {
-        let mut out = (passing != Passthrough::Off).then(StdoutWriter::new);
+    fn read_to_end(&self, mut pipe: File, passing: Passthrough, output: Option<File>) {
+        let mut out = output.map(StdoutWriter::new);
         let mut buffer = vec![0; CHUNK];
         loop {
             let n = match platform::read_counted(&mut pipe, &mut buffer, &self.read) {
@@ -186,14 +187,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Our standard output, unbuffered: what the agent wrote is there at once.
 struct StdoutWriter {
-    file: io::Result<File>,
+    file: File,
     result: io::Result<()>,
     closed: bool,
 }
 
 impl StdoutWriter {
-    fn new() -> Self {
-        Self { file: stdio::stdout(), result: Ok(()), closed: false }
+    fn new(file: File) -> Self {
+        Self { file, result: Ok(()), closed: false }
     }
 
     /// Writes, until that fails once. The agent goes on either way.
@@ -201,11 +202,7 @@ impl StdoutWriter {
         if self.closed {
             return;
         }
-        let written = match &mut self.file {
-            Ok(file) => stdio::write_all(file, chunk),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        if let Err(error) = written {
+        if let Err(error) = stdio::write_all(&mut self.file, chunk) {
             self.closed = true;
             if !stdio::is_reader_gone(&error) {
                 self.result = Err(error);
@@ -232,5 +229,14 @@ impl OutputSink for Tail {
         if self.0.len() > 2 * Self::KEPT {
             self.0.drain(..self.0.len() - Self::KEPT);
         }
+    }
+}
+
+/// Writes `bytes` to `output`, and gives up after `timeout`.
+pub(super) fn write_with_timeout(mut output: File, bytes: Vec<u8>, timeout: Duration) {
+    let (sender, receiver) = mpsc::channel();
+    let written = thread::Builder::new().spawn(move || drop(sender.send(stdio::write_all(&mut output, &bytes))));
+    if written.is_ok() {
+        let _ = receiver.recv_timeout(timeout);
     }
 }

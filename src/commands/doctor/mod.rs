@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, options: &cli::Doctor) -> Result<()> {
     }
     report.check_mappings(&stores);
     report.check_login_shell()?;
-    report.finish(options.json)
+    report.finish(&context.ui, options.json)
 }
 
 impl Report {
