@@ -65,7 +65,7 @@ fn usage_error(error: &clap::Error, normalized: &NormalizedArgs) -> Error {
             format!("'{argument}' requires a value")
         }
         ErrorKind::InvalidValue => format!("invalid value '{value}' for '{argument}'"),
-        // none of the options of this program causes the others
+        // no option of this program causes the other kinds
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     };
     let valid = list(ContextKind::ValidValue);

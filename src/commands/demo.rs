@@ -57,7 +57,7 @@ impl Demo<'_> {
         self.dir.join("workspace")
     }
 
-    /// Shows a command, runs it, shows what it prints.
+    /// Prints a command, runs it and prints its output.
     fn step(&self, backend: Backend, line: &str) -> Result<()> {
         let line = line.replace("{agent}", backend.name());
         show(self.ui, &format!("\n$ invoke-persist {line}\n"))?;
