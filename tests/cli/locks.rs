@@ -122,7 +122,10 @@ fn circle_that_closes_later_is_seen_by_who_closes_it() {
         succeed(turns);
         assert_eq!((askers.code("a"), askers.code("b")), (0, 5));
         let err = askers.said("err", "b");
-        assert!(err.contains("error: the session a is locked by process") && err.contains("waits for the call"), "{err}");
+        assert!(
+            err.contains("error: the session a is locked by process") && err.contains("waits for the call"),
+            "{err}"
+        );
     }
 }
 
