@@ -1,10 +1,10 @@
-//! Runs one agent process and everything it starts: spawn, streams, deadline, signals, end. It knows no store and no
-//! particular agent.
+//! Runs one agent process and everything it starts: spawn, streams, deadline, signals, end. It depends neither on the
+//! store nor on a particular agent.
 //!
-//! Who receives which signal (Unix): the agent leads its own session and process group, so Ctrl-C at the terminal reaches
-//! only this process. It forwards the signals it receives to the whole group: INT, TERM, HUP and QUIT as they are, all
-//! others as TERM. It kills the group after five seconds or at the second signal. If this process is killed, the sentry
-//! does the same. A deadline or a failed turn starts the same sequence with TERM.
+//! Who receives which signal (Unix): the agent leads its own session and process group, so Ctrl-C at the terminal
+//! reaches only this process. It forwards the signals it receives to the whole group: INT, TERM, HUP and QUIT as they
+//! are, all others as TERM. It kills the group after five seconds or at the second signal. If this process is killed,
+//! the sentry does the same. A deadline or a failed turn starts the same sequence with TERM.
 //!
 //! A run returns when only zombies are left of the group and, on Linux, of processes that left the group. A successful
 //! turn is not stopped: the processes that it leaves running, such as a server, are meant to run.
@@ -40,8 +40,8 @@ pub(crate) use platform::prepare_signals;
 
 /// The time from the first signal to the kill.
 const TERM_GRACE: Duration = Duration::from_secs(5);
-/// How long processes that inherited the agent's pipes may still write after its end, and how long killed processes may
-/// take to vanish.
+/// How long processes that inherited the agent's pipes may still write after its end, and how long killed processes
+/// may take to vanish.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The interval between checks of what no event reports, such as the end of the group.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -98,7 +98,7 @@ pub(crate) enum Passthrough {
 pub(crate) enum End {
     Exited(i32),
     /// The agent was killed by a signal that this process did not send.
-    #[cfg_attr(windows, expect(dead_code, reason = "there are no signals that kill"))]
+    #[cfg_attr(windows, expect(dead_code, reason = "Windows has no signals that kill"))]
     Killed(i32),
     Deadline,
     /// The agent printed nothing for too long.
@@ -114,7 +114,7 @@ pub(crate) struct Run {
     /// Whether an agent was started. The deadline or a signal may have come first.
     pub started: bool,
     /// The processes that had to end and still run, or an empty list if the system does not report them. `None` means
-    /// there are none.
+    /// that no process is left.
     pub survivors: Option<Vec<i32>>,
     /// The last part of the agent's standard error.
     pub stderr: Vec<u8>,
@@ -135,7 +135,7 @@ enum Event {
     Signal(i32),
 }
 
-/// Runs agents one after the other. Signals are handled as long as it exists.
+/// Runs agents one after the other. While it exists, it handles signals.
 pub(crate) struct Runner {
     events: Receiver<Event>,
     sender: Sender<Event>,
@@ -187,12 +187,12 @@ impl Runner {
         })
     }
 
-    /// Runs one agent to its end. Its standard output goes to `sink` and, as `passthrough` says, to stdout.
+    /// Runs one agent to its end. Its standard output goes to `sink` and, if `passthrough` selects it, to stdout.
     ///
     /// Both outputs are read and the standard input is written concurrently, so an agent never blocks on one of them.
     ///
-    /// `succeeded` judges the turn by what `sink` received. It is not called if the sink is still busy when the run has
-    /// to end. If the turn failed although the agent exited with status 0, the processes that it left running are
+    /// `succeeded` judges the turn by what `sink` received. It is not called if the sink is still busy when the run
+    /// has to end. If the turn failed although the agent exited with status 0, the processes that it left running are
     /// stopped.
     ///
     /// # Errors

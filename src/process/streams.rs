@@ -1,8 +1,8 @@
 //! The agent's three streams, each on its own thread, so that none delays another.
 //!
-//! The threads are started before the agent. If a thread cannot be started, neither is the agent. They are never joined,
-//! because a thread can block: a grandchild may hold the pipe open, or stdout may be blocked. Such a thread ends with the
-//! program.
+//! The threads are started before the agent. If a thread cannot be started, neither is the agent. They are never
+//! joined, because a thread can block: a grandchild may hold the pipe open, or stdout may be blocked. Such a thread
+//! ends with the program.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -60,7 +60,8 @@ struct Shared<S> {
 }
 
 impl<S: OutputSink> Stream<S> {
-    /// Prepares to read a pipe to its end, for `sink` and, as `passthrough` says, for stdout. Calls `ended` at the end.
+    /// Prepares to read a pipe to its end, for `sink` and, if `passthrough` selects it, for stdout. Calls `ended` at
+    /// the end.
     pub(super) fn prepare(
         sink: S,
         passthrough: Passthrough,
@@ -169,8 +170,8 @@ impl<S: OutputSink> Shared<S> {
         self.write(out.as_mut(), &rendered);
     }
 
-    /// Calls `work` with the sink and returns what was rendered. The sink is unlocked before that is written, so that a
-    /// blocked stdout does not block [`Stream::take_sink`].
+    /// Calls `work` with the sink and returns what was rendered. The sink is unlocked before that is written, so that
+    /// a blocked stdout does not block [`Stream::take_sink`].
     fn with_sink(&self, work: impl FnOnce(&mut S)) -> Vec<u8> {
         let mut sink = lock(&self.sink);
         let Some(sink) = &mut *sink else { return Vec::new() };

@@ -101,8 +101,8 @@ pub(super) enum Next {
 struct Exit {
     end: End,
     at: Instant,
-    /// How many bytes of each output can come from the agent: those read or pending when it ended. `None` if the system
-    /// does not report them.
+    /// How many bytes of each output can come from the agent: those read or pending when it ended. `None` if the
+    /// system does not report them.
     expected: Option<[u64; 2]>,
     /// How many bytes of both outputs were read when it ended.
     bytes_read: u64,
@@ -141,8 +141,8 @@ impl Supervisor {
 
     /// Advances the run by one input.
     ///
-    /// `group_is_gone` reports whether everything that the agent started has ended. It is called only after the agent's
-    /// end, and only if its group has to end.
+    /// `group_is_gone` reports whether everything that the agent started has ended. It is called only after the
+    /// agent's end, and only if its group has to end.
     pub(super) fn step(
         &mut self,
         now: Instant,
@@ -272,8 +272,8 @@ impl Supervisor {
 
     /// Returns whether all of the agent's output is processed.
     ///
-    /// A process that inherited the agent's pipes keeps them open. Then [`DRAIN_TIMEOUT`] must have passed, and all bytes
-    /// that can come from the agent must be processed. A blocked stdout cuts off nothing.
+    /// A process that inherited the agent's pipes keeps them open. Then [`DRAIN_TIMEOUT`] must have passed, and all
+    /// bytes that can come from the agent must be processed. A blocked stdout cuts off nothing.
     fn is_drained(&mut self, exit: Exit, now: Instant, seen: &Observation) -> bool {
         let streams = seen.streams();
         if streams.iter().all(|stream| stream.ended) {

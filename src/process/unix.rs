@@ -1,4 +1,4 @@
-//! Unix: the agent as the leader of its own session and process group.
+//! Unix: an agent leads a new session and process group.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -29,8 +29,8 @@ use crate::sys;
 #[cfg(target_os = "linux")]
 const PIPE_SIZE: usize = 1 << 20;
 
-/// Signals that are forwarded unchanged. All others become TERM, because a runtime may use them for something else (USR1
-/// starts node's debugger).
+/// Signals that are forwarded unchanged. All others become TERM, because a runtime may use them for something else
+/// (USR1 starts node's debugger).
 const FORWARDED_UNCHANGED: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
 /// Returns the signals that end a program without a handler.
@@ -117,9 +117,10 @@ pub(super) fn raise_default(signal: i32) {
 
 /// Stops or continues the agent together with this process.
 ///
-/// The group is stopped with STOP. It is orphaned, because its leader's parent is in another session, and an orphaned group
-/// ignores TSTP (POSIX, "Signal Generation and Delivery"). This process is not stopped if its own group is orphaned too, or
-/// if it is the first process of a container, because nothing could continue it. Then the agent continues immediately.
+/// The group is stopped with STOP. It is orphaned, because its leader's parent is in another session, and an orphaned
+/// group ignores TSTP (POSIX, "Signal Generation and Delivery"). This process is not stopped if its own group is
+/// orphaned too, or if it is the first process of a container, because nothing could continue it. Then the agent
+/// continues immediately.
 pub(super) fn job_control(signal: i32, agent: Option<&AgentProcess>) {
     let forward = |signal| {
         if let Some(agent) = agent {
@@ -133,8 +134,8 @@ pub(super) fn job_control(signal: i32, agent: Option<&AgentProcess>) {
     forward(Signal::CONT);
 }
 
-/// Reads from `pipe`, waiting for data, and adds the bytes to `count`. Holds the lock of `count` while reading, so that
-/// the count and the bytes in the pipe always add up.
+/// Reads from `pipe`, waiting for data, and adds the bytes to `count`. Holds the lock of `count` while reading, so
+/// that the count and the bytes in the pipe always add up.
 pub(super) fn read_counted(pipe: &mut File, buffer: &mut [u8], count: &Mutex<u64>) -> io::Result<usize> {
     rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], None)?;
     let mut count = lock(count);
@@ -150,8 +151,8 @@ pub(super) fn bytes_in(pipe: &File) -> Option<u64> {
 
 /// A running agent.
 ///
-/// Its process is reaped last. Until then no other process or group can get its number, so a signal cannot hit an unrelated
-/// process.
+/// Its process is reaped last. Until then no other process or group can get its number, so a signal cannot hit an
+/// unrelated process.
 pub(super) struct AgentProcess {
     child: Child,
     pid: Pid,
@@ -223,8 +224,8 @@ impl AgentProcess {
 
     /// Kills the children of this process repeatedly for a moment.
     ///
-    /// Processes that fork and exit faster than the process list can be read become children of this process, and the list
-    /// of children is short.
+    /// Processes that fork and exit faster than the process list can be read become children of this process, and the
+    /// list of children is short.
     #[cfg(target_os = "linux")]
     fn kill_children(&mut self) {
         const ROUNDS: usize = 100;
@@ -260,10 +261,11 @@ impl AgentProcess {
         }
     }
 
-    /// Returns whether only zombies are left. Drops the sentry, so call this only after the agent has ended or been killed.
+    /// Returns whether only zombies are left. Drops the sentry, so call this only after the agent has ended or been
+    /// killed.
     pub(super) fn is_gone(&mut self) -> bool {
         drop(self.sentry.take());
-        // This process is the subreaper, so it has a living child as long as any process of the agent lives. One system
+        // This process is the subreaper, so it has a living child while any process of the agent lives. One system
         // call finds that out, while a list of processes changes as it is read.
         #[cfg(target_os = "linux")]
         if self.had_no_children {
@@ -317,7 +319,7 @@ fn wait_for(agent: Pid, preexisting_children: &HashSet<i32>) -> End {
         let (pid, status) = match sys::wait_for_any_child() {
             Ok(ended) => ended,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return End::Exited(1), // there are no children: something else reaped the agent
+            Err(_) => return End::Exited(1), // no children: the agent was reaped elsewhere
         };
         if pid == agent {
             return status.into();

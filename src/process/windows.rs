@@ -1,6 +1,6 @@
-//! Windows: the agent and everything it starts as one job.
+//! Windows: an agent and everything it starts form one job.
 //!
-//! A job can be killed but not asked to end, so there is no grace period. A process cannot leave its job.
+//! A job can be killed but not asked to end, so a stop has no grace period. A process cannot leave its job.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -28,7 +28,7 @@ pub(super) fn is_terminating(signal: i32) -> bool {
     signal == INTERRUPT
 }
 
-/// Does nothing: there are no signals to set up.
+/// Does nothing, because Windows has no such signals.
 pub(crate) fn prepare_signals() {}
 
 /// The channel that receives Ctrl-C. `None` means that no agent runs.
@@ -58,7 +58,7 @@ pub(super) fn raise_default(signal: i32) {
     std::process::exit(128 + signal);
 }
 
-/// Does nothing: there is no job control.
+/// Does nothing, because Windows has no job control.
 pub(super) fn job_control(_signal: i32, _agent: Option<&AgentProcess>) {}
 
 /// Reads from `pipe` and adds the bytes to `count`.
@@ -87,7 +87,7 @@ impl AgentProcess {
         let watched = Arc::clone(&job);
         thread::Builder::new().spawn(move || {
             let end = loop {
-                // of the agent itself: the job lasts as long as any process in it
+                // of the agent itself: the job lasts until its last process ends
                 match lock(&watched).inner_mut().try_wait() {
                     Ok(Some(status)) => break End::Exited(status.code().unwrap_or(1)),
                     Ok(None) => {}
@@ -121,6 +121,8 @@ impl AgentProcess {
         self.ended.store(true, Ordering::SeqCst);
     }
 
+    /// Does nothing, because the console delivers Ctrl-C to the agent too.
+    #[expect(clippy::unused_self, reason = "the Unix twin needs it")]
     pub(super) fn forward(&self, _signal: i32) {}
 
     /// Returns whether the job was killed. Otherwise it may still contain processes that the agent started.

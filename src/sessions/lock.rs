@@ -62,7 +62,7 @@ fn hold(key: &Key, what: &str, deadline: Option<Instant>, notes: Notes, wait: bo
             Error::new(ErrorKind::SessionBusy, format!("{what} is held by a call that this one runs inside of"))
                 .with_hint("end that turn first, or use another session")
         }
-        Busy::Circle(holder) => {
+        Busy::Cycle(holder) => {
             Error::new(ErrorKind::SessionBusy, format!("{what} is held by {}", lock::name_of(&holder)))
                 .caused_by("its turn waits for a call that this one runs inside of")
                 .with_hint("end this turn first, or use another session")

@@ -30,13 +30,15 @@ pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Makes the program start in a new session and process group, and writes the number of the group to `sentry`, as a line.
+/// Makes the program start in a new session and process group, and writes the number of the group to `sentry`, as a
+/// line.
 ///
-/// The session has no controlling terminal, so a program that prompts there fails instead of stopping forever. On Linux the
-/// program gets TERM if this process dies for any reason. KILL would end only npm's launcher and leave codex running.
+/// The session has no controlling terminal, so a program that prompts there fails instead of stopping forever. On
+/// Linux the program gets TERM if this process dies for any reason. KILL would end only npm's launcher and leave codex
+/// running.
 ///
-/// Linux ties the parent-death signal to the thread that spawns. Call this from the main thread, which lives as long as
-/// the program.
+/// Linux ties the parent-death signal to the thread that spawns. Call this from the main thread, which lives as long
+/// as the program.
 pub(crate) fn start_new_session(command: &mut Command, sentry: Option<File>) {
     let parent = rustix::process::getpid();
     let mask = UMASK.get().copied();
@@ -65,8 +67,8 @@ pub(crate) fn start_new_session(command: &mut Command, sentry: Option<File>) {
 
 /// Closes all descriptors except the three standard streams in programs that are executed from now on.
 ///
-/// Descriptors that this program opens are marked anyway, but those inherited from its caller are not: a server that a turn
-/// leaves running would hold the caller's locks and pipes.
+/// Descriptors that this program opens are marked anyway, but those inherited from its caller are not: a server that a
+/// turn leaves running would hold the caller's locks and pipes.
 pub(crate) fn close_descriptors_on_exec() {
     const FIRST: i32 = 3;
     /// The most that are marked if the system does not list them.
@@ -120,8 +122,8 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
 
 /// Restores the default action of SIGCHLD.
 ///
-/// If the parent process ignored it, the system would reap children by itself. Their exit statuses would be lost and their
-/// process IDs could be reused.
+/// If the parent process ignored it, the system would reap children by itself. Their exit statuses would be lost and
+/// their process IDs could be reused.
 pub(crate) fn reset_sigchld() -> io::Result<()> {
     if !is_ignored(libc::SIGCHLD) {
         return Ok(());
@@ -140,8 +142,8 @@ pub(crate) fn home_of(user: Uid) -> Option<PathBuf> {
     let mut buffer: Vec<libc::c_char> = vec![0; 1 << 12];
     let home = loop {
         let mut found = std::ptr::null_mut();
-        // SAFETY: getpwuid_r writes only to the zeroed struct and to the buffer, whose length it gets; after a success the
-        // pointers in the struct point into the buffer, which is still alive when they are read
+        // SAFETY: getpwuid_r writes only to the zeroed struct and to the buffer, whose length it gets; after a success
+        // the pointers in the struct point into the buffer, which is still alive when they are read
         let status = unsafe {
             let mut entry: libc::passwd = std::mem::zeroed();
             let status =
@@ -171,7 +173,8 @@ pub(crate) fn wait_for_any_child() -> io::Result<(Pid, ExitStatus)> {
 }
 
 fn wait(which: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<(Pid, ExitStatus)> {
-    // SAFETY: waitid writes the zeroed struct, and after a success with WEXITED these fields of it are set or still zero
+    // SAFETY: waitid writes the zeroed struct, and after a success with WEXITED these fields of it are set or still
+    // zero
     let (pid, code, status) = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         if libc::waitid(which, id, &raw mut info, libc::WEXITED | libc::WNOWAIT | options) != 0 {

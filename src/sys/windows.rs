@@ -6,19 +6,19 @@ use std::os::windows::io::{AsRawHandle, RawHandle};
 
 use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
 
-/// Does nothing: there is no umask, and the temp directory is private to its user.
+/// Does nothing, because Windows has no umask and the temp directory is private to its user.
 pub(crate) fn keep_files_private() {}
 
-/// Runs `work`. There is no umask.
+/// Runs `work`, because Windows has no umask.
 pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
 /// Makes the standard handles of this process uninheritable.
 ///
-/// A new process inherits every inheritable handle, and these were inherited too. A server that a turn leaves running would
-/// keep the output open, and a reader that waits for its end would wait for the server. The agent's own pipes are not
-/// affected.
+/// A new process inherits every inheritable handle, and these were inherited too. A server that a turn leaves running
+/// would keep the output open, and a reader that waits for its end would wait for the server. The agent's own pipes
+/// are not affected.
 pub(crate) fn disinherit_standard_handles() {
     let handles: [RawHandle; 3] =
         [io::stdin().as_raw_handle(), io::stdout().as_raw_handle(), io::stderr().as_raw_handle()];
