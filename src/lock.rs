@@ -117,7 +117,7 @@ impl Lock {
         if files.is_empty() {
             return Err(dirs::join(&errors));
         }
-        files.iter_mut().for_each(LockFile::sign);
+        files.iter_mut().for_each(LockFile::write_holder);
         Ok(Ok(Self { files }))
     }
 
@@ -229,7 +229,7 @@ impl LockFile {
 
     /// Records the holder in the file. This is optional: if it fails, for example on a full disk, the lock is held
     /// anyway.
-    fn sign(&mut self) {
+    fn write_holder(&mut self) {
         let namespace = waits::pid_namespace().unwrap_or_default();
         let text = format!("{}\n{}\n{namespace}\n", std::process::id(), random::token());
         let _ = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
@@ -281,7 +281,7 @@ pub(crate) fn waiting_for(what: &str, holder: &Holder) -> String {
 }
 
 fn read_holder(file: &mut File) -> Holder {
-    /// More than [`LockFile::sign`] writes.
+    /// More than [`LockFile::write_holder`] writes.
     const LONGEST: u64 = 1000;
     let mut text = String::new();
     if file.take(LONGEST).read_to_string(&mut text).is_err() {

@@ -28,7 +28,7 @@ pub(super) struct Dir {
 pub(super) enum Candidate {
     /// In the system's temp directory, where another user may create it first. It may also be read-only or full.
     Temporary,
-    /// In the home directory. It is used once the temp directory was unusable.
+    /// In the home directory. It is created the first time that the temp directory is unusable, and used from then on.
     Home,
     /// Below `INVOKE_PERSIST_DIR`, if that exists.
     Shared(PathBuf),

@@ -54,9 +54,9 @@ static RECEIVER: Mutex<Option<Sender<Event>>> = Mutex::new(None);
 
 /// Sets up signals at the start of the program, before any agent runs.
 ///
-/// Exceeding the file size limit becomes an error of the write. The first process of a container becomes terminable.
+/// Exceeding the file size limit becomes an error of the write. The first process of a container can be terminated.
 pub(crate) fn prepare_signals() {
-    // the agent inherits no handler
+    // a handler, unlike an ignored signal, is not inherited by the agent
     if !sys::is_ignored(SIGXFSZ) {
         let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     }
