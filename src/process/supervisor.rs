@@ -447,6 +447,16 @@ mod tests {
     }
 
     #[test]
+    fn output_is_not_waited_for_after_a_kill() {
+        let mut run = Run::new(None, None);
+        run.at(1000, Input::Signal(INT));
+        assert_eq!(run.at(6000, TICK), poll(Some(Action::Kill)));
+        run.group_is_gone = Some(true);
+        let step = run.at(6010, Input::Exited(End::Killed(9)));
+        assert_eq!(step.next, finished(End::Interrupted(INT)).next);
+    }
+
+    #[test]
     fn signal_after_a_deadline_becomes_the_reason_and_does_not_extend_the_grace_period() {
         let mut run = Run::new(Some(3), None);
         run.at(3000, TICK);
