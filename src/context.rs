@@ -10,14 +10,15 @@ use crate::error::{Error, Result};
 use crate::paths;
 use crate::store::Store;
 use crate::store::location::MappingLocation;
-use crate::ui::Notes;
+use crate::ui::Ui;
 
 /// What every verb is handed.
 pub(crate) struct Context {
     /// When this program started: deadlines count from there.
     pub(crate) started: Instant,
     pub(crate) global: Global,
-    pub(crate) notes: Notes,
+    /// Where everything is printed.
+    pub(crate) ui: Ui,
     /// The command and the options in use, by name.
     pub(crate) normalized: NormalizedArgs,
     /// The name this program was started under.
@@ -65,6 +66,6 @@ impl Context {
             None => MappingLocation::of_workspace(backend, &workspace.resolved)?,
         };
         let text = workspace.text().to_owned();
-        Ok((Store { backend, place, workspace: text, notes: self.notes, deadline: None }, workspace))
+        Ok((Store { backend, place, workspace: text, ui: self.ui.clone(), deadline: None }, workspace))
     }
 }

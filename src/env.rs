@@ -9,6 +9,8 @@ use crate::session::trim;
 
 /// Names the backend where no option does.
 pub(crate) const BACKEND: &str = "INVOKE_PERSIST_BACKEND";
+/// Where a log is written, for a bug report: a file, or `-` for standard error.
+pub(crate) const LOG: &str = "INVOKE_PERSIST_LOG";
 /// Where the mappings live instead of the system's temp directory.
 pub(crate) const DIR: &str = "INVOKE_PERSIST_DIR";
 /// Handed down to agents: which locks the calls above them hold ([`crate::lock::Key::handed_down`]), separated by

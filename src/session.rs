@@ -69,7 +69,7 @@ impl AgentSessionId {
 
     /// Whether `told`, an id as an agent printed it, names this session. Case apart: a UUID typed in capitals comes
     /// back in small letters.
-    pub(crate) fn is_told_as(&self, told: &str) -> bool {
+    pub(crate) fn is_reported_as(&self, told: &str) -> bool {
         self.0.eq_ignore_ascii_case(told)
     }
 }
@@ -118,6 +118,6 @@ mod tests {
     #[test]
     fn a_uuid_in_capitals_is_the_same_session() {
         let id = AgentSessionId::new("0F12C83D").unwrap();
-        assert!(id.is_told_as("0f12c83d") && !id.is_told_as("0f12c83e"));
+        assert!(id.is_reported_as("0f12c83d") && !id.is_reported_as("0f12c83e"));
     }
 }

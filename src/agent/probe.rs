@@ -67,7 +67,7 @@ pub(crate) fn ask(
     };
     let runner = Runner::new(Some(Instant::now() + PATIENCE)).map_err(failed)?;
     let program = program.to_owned();
-    let command = Command { program, arguments, set, unset, dir: None, stdin: None, stall: None };
+    let command = Command { program, arguments, set, unset, dir: None, stdin: None, output: None, stall: None };
     let mut heard = Vec::new();
     let collect = |collector: Collector| {
         heard = collector.0;

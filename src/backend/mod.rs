@@ -117,7 +117,7 @@ impl<'a> SessionMode<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocation<'a> {
     pub session: SessionMode<'a>,
-    pub form: OutputMode,
+    pub mode: OutputMode,
     pub prompt: PromptChannel<'a>,
     pub role: Option<Role<'a>>,
     pub model: Option<Model<'a>>,
@@ -135,10 +135,10 @@ pub(crate) struct Invocation<'a> {
 impl<'a> Invocation<'a> {
     /// A turn that starts a session and asks for nothing else.
     fn plain(args: &'a BackendArgs, prompt: PromptChannel<'a>) -> Self {
-        let (form, extra) = (OutputMode::Json, &[][..]);
+        let (mode, extra) = (OutputMode::Json, &[][..]);
         Self {
             session: SessionMode::New,
-            form,
+            mode,
             prompt,
             role: None,
             model: None,

@@ -8,7 +8,6 @@ use crate::completion;
 use crate::context::Context;
 use crate::error::Result;
 use crate::paths;
-use crate::ui::print;
 
 pub(super) fn run(context: &Context, options: &cli::Completions) -> Result<()> {
     // under the name it was called by: a link chooses a backend
@@ -20,5 +19,5 @@ pub(super) fn run(context: &Context, options: &cli::Completions) -> Result<()> {
         _ if called.is_absolute() => called.to_owned(),
         _ => paths::current_dir()?.join(called),
     };
-    print(&options.shell.script(name, paths::to_text(&program)?))
+    context.ui.print(&options.shell.script(name, paths::to_text(&program)?))
 }

@@ -5,7 +5,6 @@ use crate::cli;
 use crate::context::Context;
 use crate::error::Result;
 use crate::ui::json::JsonObject;
-use crate::ui::print_object;
 
 pub(super) fn run(context: &Context, options: &cli::DeleteAllSessions) -> Result<()> {
     // a file that the caller named is removed whichever agent's it is, so any will do
@@ -16,7 +15,7 @@ pub(super) fn run(context: &Context, options: &cli::DeleteAllSessions) -> Result
     cli::parse::refuse_call_options(backend, &options.ignored)?;
     let (store, workspace) = context.store(backend, &options.place)?;
     let (file, dir) = store.remove()?;
-    print_object(
+    context.ui.print_json(
         &JsonObject::new()
             .with("workspace_dir", workspace.shown)
             .with("mapping_file", store.path().display().to_string())

@@ -9,7 +9,6 @@ use crate::sessions::selector::SessionSelector;
 use crate::store::Store;
 use crate::store::format::Mapping;
 use crate::ui::json::JsonObject;
-use crate::ui::print_object;
 
 pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()> {
     let subject = SessionSelector::of(&options.selector)?.required()?;
@@ -35,7 +34,7 @@ pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()>
         .with("alias_count_after", done.left.len())
         .with("mapping_file_written", done.written)
         .with("mapping_recreated_from_invalid_json", done.recreated);
-    print_object(&match left {
+    context.ui.print_json(&match left {
         Some(left) => object.with_object("mapping", left),
         None => object.with("mapping", serde_json::Value::Null),
     })

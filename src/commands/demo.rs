@@ -5,28 +5,30 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::backend::Backend;
+use crate::context::Context;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ui;
+use crate::ui::Ui;
 
-pub(super) fn run() -> Result<()> {
+pub(super) fn run(context: &Context) -> Result<()> {
     let failed = |what: &str, error: std::io::Error| {
         Error::new(ErrorKind::Io, format!("the demo cannot {what}")).with_io_cause(&error)
     };
     let program = std::env::current_exe().map_err(|error| failed("find this program", error))?;
     let dir = tempfile::Builder::new().prefix("invoke-persist-demo-").tempdir();
     let dir = dir.map_err(|error| failed("make a directory", error))?;
-    let demo = Demo { program: &program, dir: dir.path() };
+    let demo = Demo { ui: &context.ui, program: &program, dir: dir.path() };
     std::fs::create_dir(demo.workspace()).map_err(|error| failed("make a directory", error))?;
-    show("A session has a name, and any later process goes on with it by that name.\n")?;
-    show(&format!("The workspace of this round is {}.\n", demo.workspace().display()))?;
+    show(&context.ui, "A session has a name, and any later process goes on with it by that name.\n")?;
+    show(&context.ui, &format!("The workspace of this round is {}.\n", demo.workspace().display()))?;
     for backend in Backend::ALL {
-        show(&format!("\n# {backend}, played by the built-in echo agent\n"))?;
+        show(&context.ui, &format!("\n# {backend}, played by the built-in echo agent\n"))?;
         for line in STEPS {
             demo.step(backend, line)?;
         }
     }
     show(
+        &context.ui,
         "\nThat was the whole round; nothing of it is left. With a real agent, leave out --claude-cmd and --codex-cmd.\n",
     )
 }
@@ -45,6 +47,7 @@ const STEPS: &[&str] = &[
 ];
 
 struct Demo<'a> {
+    ui: &'a Ui,
     program: &'a Path,
     dir: &'a Path,
 }
@@ -57,7 +60,7 @@ impl Demo<'_> {
     /// Shows a command, runs it, shows what it prints.
     fn step(&self, backend: Backend, line: &str) -> Result<()> {
         let line = line.replace("{agent}", backend.name());
-        show(&format!("\n$ invoke-persist {line}\n"))?;
+        show(self.ui, &format!("\n$ invoke-persist {line}\n"))?;
         let mut command = Command::new(self.program);
         let words = shell_words::split(&line).expect("the steps are written here");
         // the program may not be on PATH: the agent's command is this very file
@@ -72,7 +75,7 @@ impl Demo<'_> {
         let answer = answer
             .map_err(|error| Error::new(ErrorKind::Io, "the demo cannot run this program").with_io_cause(&error))?;
         let shown: Vec<u8> = [answer.stdout, answer.stderr].concat();
-        show(&String::from_utf8_lossy(&shown))?;
+        show(self.ui, &String::from_utf8_lossy(&shown))?;
         if answer.status.success() {
             return Ok(());
         }
@@ -80,6 +83,6 @@ impl Demo<'_> {
     }
 }
 
-fn show(text: &str) -> Result<()> {
-    ui::print(text)
+fn show(ui: &Ui, text: &str) -> Result<()> {
+    ui.print(text)
 }

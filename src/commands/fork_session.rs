@@ -7,13 +7,13 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::SessionName;
 use crate::sessions::lock::{lock_name, lock_session};
-use crate::sessions::lookup::look_up;
+use crate::sessions::lookup::find_session;
 use crate::sessions::selector::SessionSelector;
 use crate::store::Store;
 use crate::turn::options::TurnOptions;
-use crate::turn::outcome::finished;
+use crate::turn::outcome::finish_call;
 use crate::turn::prompt::PromptSource;
-use crate::turn::resume::{CompletedTurn, print_answer};
+use crate::turn::resume::CompletedTurn;
 use crate::turn::runner::TurnRunner;
 use crate::turn::start::{NewSession, start_session};
 
@@ -30,28 +30,26 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
     let source = PromptSource::of(&options.prompt, options.call.stdin)?;
-    look_up(&store, &subject)?; // what is not there is told before the prompt is read
+    find_session(&store, &subject)?; // what is not there is told before the prompt is read
     refuse_taken(&store, &to, options.force)?;
-    let request = source.read(call.deadline)?;
-    let request = if call.stdin { request.with_stdin(call.deadline)? } else { request };
+    let prompt = source.read(call.deadline)?;
+    let prompt = if call.stdin { prompt.with_stdin(call.deadline)? } else { prompt };
 
     let wait = options.if_busy == IfBusy::Wait;
     let _name = lock_name(&store, &to, wait)?;
     // a turn that is under way would be in the fork by half
-    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), context.notes, wait)?;
+    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait)?;
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
-    let caller = TurnRunner::new(&call, context.notes)?;
+    let caller = TurnRunner::new(&call, &context.ui)?;
     let beginning =
-        NewSession { name: &to, form: OutputMode::Json, request: &request, role: None, history: Some(&history) };
+        NewSession { name: &to, mode: OutputMode::Json, prompt: &prompt, role: None, history: Some(&history) };
     let created = start_session(&caller, &store, &beginning)?;
     drop(caller);
-    if let Some(replaced) = &created.replaced {
-        context.notes.note(&format!("'{to}' was the name of {replaced} before"));
-    }
+    created.note_replaced(&context.ui, &to);
     let done = CompletedTurn::created(&to, created, "forked");
-    let printed = print_answer(&store, &done, options.print_result, options.print_session_id);
-    finished(printed, &done.resolved.id)
+    let printed = done.print(&context.ui, &store, options.print_result, options.print_session_id);
+    finish_call(printed, &done.session.id)
 }
 
 /// Fails for a name that means something already. A mapping that cannot be read holds none; whoever writes it says so.

@@ -15,7 +15,6 @@ use crate::store::location::Root;
 use crate::store::{self, FoundMapping, Store};
 use crate::ui::json::JsonObject;
 use crate::ui::table::{self, Column};
-use crate::ui::{Notes, print, print_object, stdio};
 
 pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> {
     let format = if options.print_aliases { ListFormat::Names } else { options.format };
@@ -34,20 +33,20 @@ pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> 
     match format {
         ListFormat::Json => {
             if let ([(store, workspace, mapping)], Some(_)) = (lists.as_slice(), decided) {
-                return print_object(&list(store, workspace, mapping.as_ref()));
+                return context.ui.print_json(&list(store, workspace, mapping.as_ref()));
             }
             let shown = lists.last().map(|(_, workspace, _)| workspace.shown.clone());
             let backends = lists.iter().fold(JsonObject::new(), |object, (store, workspace, mapping)| {
                 object.with_object(store.backend.name(), list(store, workspace, mapping.as_ref()))
             });
-            print_object(&JsonObject::new().with("workspace_dir", shown).with_object("backends", backends))
+            context.ui.print_json(&JsonObject::new().with("workspace_dir", shown).with_object("backends", backends))
         }
         ListFormat::Names => {
             let lines = lists.iter().flat_map(|(store, _, mapping)| {
                 let agent = if decided.is_none() { format!("{}\t", store.backend) } else { String::new() };
                 names(mapping.iter()).into_iter().map(move |name| format!("{agent}{name}\n"))
             });
-            print(&lines.collect::<String>())
+            context.ui.print(&lines.collect::<String>())
         }
         ListFormat::Table => {
             let mut table = Table::new(false);
@@ -78,7 +77,7 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
     if format == ListFormat::Json {
         let workspaces = found.into_iter().map(describe_found).collect();
         let root = root.dir.display().to_string();
-        return print_object(&JsonObject::new().with("root", root).with_list("workspaces", workspaces));
+        return context.ui.print_json(&JsonObject::new().with("root", root).with_list("workspaces", workspaces));
     }
     let mut table = Table::new(true);
     let mut lines = String::new();
@@ -87,7 +86,7 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
         let mapping = match found.mapping {
             Ok(mapping) => mapping,
             Err(error) => {
-                Notes::warn_always(&error::Error::from(error).to_single_line()); // the list is not whole without it
+                context.ui.warn_always(&error::Error::from(error).to_single_line()); // the list is not whole without it
                 continue;
             }
         };
@@ -98,7 +97,7 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
     }
     match format {
         ListFormat::Table => table.show(context, "any"),
-        ListFormat::Json | ListFormat::Names => print(&lines),
+        ListFormat::Json | ListFormat::Names => context.ui.print(&lines),
     }
 }
 
@@ -166,10 +165,10 @@ impl Table {
 
     fn show(self, context: &Context, whose: &str) -> Result<()> {
         if self.rows == 0 {
-            context.notes.note(&format!("no sessions are named in {whose} workspace"));
+            context.ui.note(&format!("no sessions are named in {whose} workspace"));
             return Ok(());
         }
-        print(&table::draw(self.columns, stdio::terminal_width()))
+        context.ui.print(&table::draw(self.columns, context.ui.terminal_width()))
     }
 }
 

@@ -7,7 +7,6 @@ use crate::session::{AgentSessionId, SessionName};
 use crate::sessions::selector::{SessionSelector, required_name};
 use crate::sessions::suggest::not_found;
 use crate::ui::json::JsonObject;
-use crate::ui::print_object;
 
 pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()> {
     let from = required_name(&options.name)?;
@@ -39,7 +38,7 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
         (Ok((entry.id, replaced)), true)
     })?;
     let (id, replaced) = renamed.value?;
-    print_object(
+    context.ui.print_json(
         &JsonObject::new()
             .with("workspace_dir", workspace.shown)
             .with("mapping_file", store.path().display().to_string())

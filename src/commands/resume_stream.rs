@@ -5,25 +5,26 @@ use crate::cli::{self, ColorChoice, StreamFormat};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::render::RenderOptions;
-use crate::turn::outcome::finished;
-use crate::turn::resume::{CompletedTurn, resume};
-use crate::ui::output_file::redirected;
-use crate::ui::{stdio, stdout_error};
+use crate::turn::outcome::finish_call;
+use crate::turn::resume::{CompletedTurn, ResumeCall};
+use crate::ui::output_file::with_output_file;
+use crate::ui::{Ui, stdout_error};
 
 pub(super) fn run(context: &Context, options: &cli::ResumeStream) -> Result<()> {
-    redirected(options.resume.output_file.as_deref(), || {
-        let look = look(options)?;
+    with_output_file(&context.ui, options.resume.output_file.as_deref(), |ui| {
+        let look = look(ui, options)?;
         let partials = options.include_partials || look.is_some();
         let prints_id = look.is_none();
-        let (_, done) = resume(context, &options.resume, OutputMode::Stream { partials }, look, prints_id)?;
-        let CompletedTurn { resolved, lost, copied, .. } = done;
-        let copied = copied.map_err(|error| stdout_error(&error));
-        lost.map_or_else(|| finished(copied, &resolved.id), Err)
+        let mode = OutputMode::Stream { partials };
+        let turn = ResumeCall::new(context, ui, &options.resume, mode, look, prints_id)?.run()?;
+        let CompletedTurn { session, lost, output, .. } = turn;
+        let copied = output.copied.map_err(|error| stdout_error(&error));
+        lost.map_or_else(|| finish_call(copied, &session.id), Err)
     })
 }
 
 /// How the turn is to be shown, where people are to read it.
-fn look(options: &cli::ResumeStream) -> Result<Option<RenderOptions>> {
+fn look(ui: &Ui, options: &cli::ResumeStream) -> Result<Option<RenderOptions>> {
     if options.format == StreamFormat::Jsonl {
         return match options.color {
             Some(_) => {
@@ -33,9 +34,9 @@ fn look(options: &cli::ResumeStream) -> Result<Option<RenderOptions>> {
         };
     }
     let color = match options.color.unwrap_or_default() {
-        ColorChoice::Auto => stdio::shows_colors(),
+        ColorChoice::Auto => ui.shows_colors(),
         ColorChoice::Always => true,
         ColorChoice::Never => false,
     };
-    Ok(Some(RenderOptions { color, width: stdio::terminal_width() }))
+    Ok(Some(RenderOptions { color, width: ui.terminal_width() }))
 }

@@ -16,10 +16,10 @@ use crate::skills::host::{self, Scope};
 use crate::skills::shim::{Done, Original};
 use crate::skills::{self, Skill};
 use crate::sys;
+use crate::ui::Ui;
 use crate::ui::json::JsonObject;
 use crate::ui::table::{self, Column};
 use crate::ui::terminal::escape_control;
-use crate::ui::{Notes, print, print_object, stdio};
 
 pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
     if context.global.backend.is_some() && !matches!(action, SkillAction::Shim { .. }) {
@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
         SkillAction::Update(options) => change(context, options, Operation::Update),
         SkillAction::Uninstall(options) => change(context, options, Operation::Uninstall),
         SkillAction::List(options) => list(context, &options.places),
-        SkillAction::Show { skill, reference } => print(&skill.text(*reference)),
+        SkillAction::Show { skill, reference } => context.ui.print(&skill.text(*reference)),
         SkillAction::Export { skill, dir, force } => export(context, *skill, dir, *force),
         SkillAction::Shim { dir, undo } => shim(context, dir, *undo),
     }
@@ -106,7 +106,7 @@ fn change(context: &Context, options: &SkillChange, verb: Operation) -> Result<(
     let here = paths::current_dir()?;
     let of = if verb == Operation::Install { Wanted::Available } else { Wanted::Installed };
     let dirs = dirs(&options.places, &here, &[Scope::User], of)?;
-    let locks = if options.dry_run { Vec::new() } else { lock(&dirs, context.notes)? };
+    let locks = if options.dry_run { Vec::new() } else { lock(&dirs, &context.ui)? };
     let targets = targets(&options.places, dirs, of)?;
     // all are looked at before one is touched
     for target in &targets {
@@ -127,7 +127,7 @@ fn change(context: &Context, options: &SkillChange, verb: Operation) -> Result<(
     if verb == Operation::Install && !options.dry_run {
         changes.shell = Some(login_shell::login_shell()?.tell());
     }
-    if options.places.json { print_object(&changes.describe()) } else { changes.tell(context) }
+    if options.places.json { context.ui.print_json(&changes.describe()) } else { changes.tell(context) }
 }
 
 /// What was done in one place, or would be.
@@ -177,15 +177,15 @@ impl Changes {
         if let Some((message, None)) = &self.shell {
             lines.push(login_shell(message));
         }
-        print(&lines.iter().map(|line| escape_control(line) + "\n").collect::<String>())?;
+        context.ui.print(&lines.iter().map(|line| escape_control(line) + "\n").collect::<String>())?;
         if self.done.is_empty() {
-            context.notes.note("no skill of this program is there");
+            context.ui.note("no skill of this program is there");
         }
         for duplicates in &self.duplicates {
-            context.notes.warning(&duplicates.warning());
+            context.ui.warn(&duplicates.warning());
         }
         if let Some((message, Some(hint))) = &self.shell {
-            context.notes.warning(&format!("{}; {hint}", login_shell(message)));
+            context.ui.warn(&format!("{}; {hint}", login_shell(message)));
         }
         Ok(())
     }
@@ -216,7 +216,9 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
     if places.json {
         let skills = targets.iter().map(Target::describe).collect();
         let duplicates = duplicates.iter().map(Duplicates::describe).collect();
-        return print_object(&JsonObject::new().with_list("skills", skills).with_list("seen_twice", duplicates));
+        return context
+            .ui
+            .print_json(&JsonObject::new().with_list("skills", skills).with_list("seen_twice", duplicates));
     }
     let mut columns: Vec<Column> = ["SKILL", "HOST", "SCOPE", "STATE"].map(Column::new).into();
     columns.push(Column::new("FOLDER").at_least(20).keeping_its_end());
@@ -226,16 +228,16 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
         let cells = [Some(target.place.skill.name()), host, scope, Some(target.state.name()), Some(&dir)];
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
     }
-    print(&table::draw(columns, stdio::terminal_width()))?;
+    context.ui.print(&table::draw(columns, context.ui.terminal_width()))?;
     for duplicates in &duplicates {
-        context.notes.warning(&duplicates.warning());
+        context.ui.warn(&duplicates.warning());
     }
     Ok(())
 }
 
 fn export(context: &Context, which: Skill, dir: &Path, force: bool) -> Result<()> {
     let place = SkillDir { skill: which, skills: dir.to_owned() };
-    let _lock = skills::lock(dir, context.notes)?;
+    let _lock = skills::lock(dir, &context.ui)?;
     let state = place.state()?;
     let dir = place.dir();
     if state != State::Missing && !force {
@@ -244,11 +246,11 @@ fn export(context: &Context, which: Skill, dir: &Path, force: bool) -> Result<()
     }
     let kept = sys::with_callers_umask(|| place.install(&state))?;
     let kept = kept.map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
-    print(&format!("{}\n", escape_control(&format!("written: {}{kept}", dir.display()))))
+    context.ui.print(&format!("{}\n", escape_control(&format!("written: {}{kept}", dir.display()))))
 }
 
 fn shim(context: &Context, dir: &Path, undo: bool) -> Result<()> {
-    let original = Original::open(dir, context.notes)?;
+    let original = Original::open(dir, &context.ui)?;
     let (script, kept) = (original.script().display(), original.kept().display());
     let done = if undo { original.restore()? } else { original.replace(context.global.backend)? };
     let told = match (done, undo) {
@@ -257,7 +259,7 @@ fn shim(context: &Context, dir: &Path, undo: bool) -> Result<()> {
         (Done::Changed, true) => format!("'{script}' is the original again"),
         (Done::Unchanged, true) => format!("'{script}' is the original, nothing was done"),
     };
-    print(&format!("{}\n", escape_control(&told)))
+    context.ui.print(&format!("{}\n", escape_control(&told)))
 }
 
 /// Which places are meant where the options do not say.
@@ -305,10 +307,10 @@ fn dirs(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Wanted) -> Res
 
 /// Keeps other calls from changing any of these directories. All calls take their locks in the same order, so that no
 /// two wait for each other.
-fn lock(dirs: &[Dir], notes: Notes) -> Result<Vec<Lock>> {
+fn lock(dirs: &[Dir], ui: &Ui) -> Result<Vec<Lock>> {
     let real = dirs.iter().map(|(_, dir)| paths::resolve(dir).unwrap_or_else(|_| dir.clone()));
     let real: BTreeSet<PathBuf> = real.collect();
-    let locks = real.iter().map(|dir| skills::lock(dir, notes)).collect::<Result<Vec<_>>>()?;
+    let locks = real.iter().map(|dir| skills::lock(dir, ui)).collect::<Result<Vec<_>>>()?;
     Ok(locks.into_iter().flatten().collect())
 }
 

@@ -21,8 +21,8 @@ use crate::env;
 use crate::error::{Error, ErrorFormat, Result};
 use crate::session::{SessionName, is_blank};
 use crate::store::format::Entry;
+use crate::ui::Ui;
 use crate::ui::terminal::is_terminal_control;
-use crate::ui::{Notes, print};
 
 /// Marks the one candidate that stands for any path.
 const FILES: &str = "files";
@@ -39,7 +39,7 @@ pub(crate) fn answer(started: Instant, shell: &OsStr, arguments: Vec<OsString>) 
     };
     let Some(question) = shell.question(arguments) else { return Ok(()) };
     let Some(line) = Line::understand(started, &question.words, &question.current) else { return Ok(()) };
-    print(&question.write(&line.complete(question.current.clone())))
+    Ui::new().print(&question.write(&line.complete(question.current.clone())))
 }
 
 /// A command line up to the word at the cursor.
@@ -68,8 +68,8 @@ impl Line {
             workspace_dir: value("workspace-dir").map(below_home),
         };
         let global = Global { backend, error_format: ErrorFormat::Text, quiet: true };
-        let notes = Notes { quiet: true };
-        let context = Context { started, global, notes, normalized, program: program.clone() };
+        let ui = Ui::new().with_quiet(true);
+        let context = Context { started, global, ui, normalized, program: program.clone() };
         let decided = context.selected_backend().ok()?;
         Some(Self { context, decided, place, inline: current.starts_with("--") && current.contains('=') })
     }

@@ -14,16 +14,16 @@ use crate::digest;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
-use crate::ui;
+use crate::ui::Ui;
 
-pub(crate) fn run(options: &cli::EchoAgent) -> Result<()> {
+pub(crate) fn run(ui: &Ui, options: &cli::EchoAgent) -> Result<()> {
     let arguments: Vec<String> =
         options.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let backend = arguments.first().and_then(|name| Backend::from_name(name));
     let backend = backend
         .ok_or_else(|| Error::usage("echo-agent wants an agent").with_hint("invoke-persist echo-agent claude …"))?;
     if let Some(about) = about(backend, &arguments[1..]) {
-        return ui::print(&about);
+        return ui.print(&about);
     }
     let echo = &backend.spec().echo;
     let call = (echo.parse)(&arguments[1..]);
@@ -34,7 +34,7 @@ pub(crate) fn run(options: &cli::EchoAgent) -> Result<()> {
     };
     let answer = call.answer(number);
     for event in (echo.events)(&call, EchoTurn { id: &id, number, answer: &answer }) {
-        ui::print(&(event.to_line() + "\n"))?;
+        ui.print(&(event.to_line() + "\n"))?;
     }
     match &call.answer_file {
         Some(path) => fs::write(path, answer).map_err(|error| {

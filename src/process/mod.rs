@@ -34,7 +34,6 @@ use streams::{Feeder, Stream};
 use supervisor::{Action, Finished, Input, Limits, Next, Observation, Supervisor};
 
 use crate::late_signal;
-use crate::ui::stdio;
 
 pub(crate) use platform::prepare_signals;
 
@@ -66,6 +65,8 @@ pub(crate) struct Command {
     pub dir: Option<PathBuf>,
     /// What the agent reads on its standard input. `None` means an empty one.
     pub stdin: Option<Vec<u8>>,
+    /// Where its standard output is passed through to, as [`Passthrough`] selects. `None` means nowhere.
+    pub output: Option<File>,
     /// How long the agent may print no line on its standard output.
     pub stall: Option<Duration>,
 }
@@ -187,7 +188,8 @@ impl Runner {
         })
     }
 
-    /// Runs one agent to its end. Its standard output goes to `sink` and, if `passthrough` selects it, to stdout.
+    /// Runs one agent to its end. Its standard output goes to `sink` and, if `passthrough` selects it, to the output of
+    /// `command`.
     ///
     /// Both outputs are read and the standard input is written concurrently, so an agent never blocks on one of them.
     ///
@@ -219,8 +221,9 @@ impl Runner {
             let sender = self.sender.clone();
             move || drop(sender.send(Event::StreamEnded)) // the receiver outlives every run
         };
-        let mut stdout = Stream::prepare(sink, passthrough, ended())?;
-        let mut stderr = Stream::prepare(streams::Tail::default(), Passthrough::Off, ended())?;
+        let final_output = command.output.as_ref().map(File::try_clone).transpose()?;
+        let mut stdout = Stream::prepare(sink, passthrough, command.output, ended())?;
+        let mut stderr = Stream::prepare(streams::Tail::default(), Passthrough::Off, None, ended())?;
         let feeder = command.stdin.map(Feeder::prepare).transpose()?;
         let mut builder = process::Command::new(&command.program);
         builder.args(&command.arguments).envs(command.set).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -248,7 +251,9 @@ impl Runner {
         let mut sink = run.stdout.take_sink(DRAIN_TIMEOUT);
         if let (Some(sink), Passthrough::Rendered, true) = (&mut sink, passthrough, idle) {
             sink.finish(); // the reader thread has not called it if a process still holds the pipe open
-            stdio::print_with_timeout(&sink.drain());
+            if let Some(output) = final_output {
+                streams::write_with_timeout(output, sink.drain(), DRAIN_TIMEOUT);
+            }
         }
         let succeeded = sink.is_some_and(succeeded);
         if end == End::Exited(0) && !succeeded && !run.agent.is_gone() {

@@ -60,11 +60,13 @@ struct Shared<S> {
 }
 
 impl<S: OutputSink> Stream<S> {
-    /// Prepares to read a pipe to its end, for `sink` and, if `passthrough` selects it, for stdout. Calls `ended` at
+    /// Prepares to read a pipe to its end, for `sink` and, if `passthrough` selects it, for
+    /// `output`. Calls `ended` at
     /// the end.
     pub(super) fn prepare(
         sink: S,
         passthrough: Passthrough,
+        output: Option<File>,
         ended: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
@@ -80,7 +82,7 @@ impl<S: OutputSink> Stream<S> {
         let reading = Arc::clone(&shared);
         thread::Builder::new().spawn(move || {
             let Ok(pipe) = pipe.recv() else { return };
-            reading.read_to_end(pipe, passthrough);
+            reading.read_to_end(pipe, passthrough, output);
             reading.ended.store(true, Ordering::SeqCst);
             ended();
         })?;
@@ -144,8 +146,8 @@ impl<S: OutputSink> Stream<S> {
 }
 
 impl<S: OutputSink> Shared<S> {
-    fn read_to_end(&self, mut pipe: File, passthrough: Passthrough) {
-        let mut out = (passthrough != Passthrough::Off).then(StdoutWriter::new);
+    fn read_to_end(&self, mut pipe: File, passthrough: Passthrough, output: Option<File>) {
+        let mut out = output.map(StdoutWriter::new);
         let mut buffer = vec![0; CHUNK];
         loop {
             let n = match platform::read_counted(&mut pipe, &mut buffer, &self.bytes_read) {
@@ -194,14 +196,14 @@ pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Writes to stdout without a buffer, so that output appears immediately.
 struct StdoutWriter {
-    file: io::Result<File>,
+    file: File,
     result: io::Result<()>,
     closed: bool,
 }
 
 impl StdoutWriter {
-    fn new() -> Self {
-        Self { file: stdio::stdout(), result: Ok(()), closed: false }
+    fn new(file: File) -> Self {
+        Self { file, result: Ok(()), closed: false }
     }
 
     /// Writes `chunk`. Does nothing after the first failure, because the agent continues either way.
@@ -209,16 +211,21 @@ impl StdoutWriter {
         if self.closed {
             return;
         }
-        let written = match &mut self.file {
-            Ok(file) => stdio::write_all(file, chunk),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        if let Err(error) = written {
+        if let Err(error) = stdio::write_all(&mut self.file, chunk) {
             self.closed = true;
             if !stdio::is_reader_gone(&error) {
                 self.result = Err(error);
             }
         }
+    }
+}
+
+/// Writes `bytes` to `output`, for at most `timeout`.
+pub(super) fn write_with_timeout(mut output: File, bytes: Vec<u8>, timeout: Duration) {
+    let (sender, written) = mpsc::channel();
+    let writer = thread::Builder::new().spawn(move || drop(sender.send(stdio::write_all(&mut output, &bytes))));
+    if writer.is_ok() {
+        let _ = written.recv_timeout(timeout);
     }
 }
 

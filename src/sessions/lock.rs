@@ -3,20 +3,20 @@
 
 use std::time::Instant;
 
-use super::lookup::{Resolved, look_up};
+use super::lookup::{StoredSession, find_session};
 use super::selector::SessionSelector;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{self, Busy, Key, Lock};
 use crate::session::{AgentSessionId, SessionName};
 use crate::store::Store;
-use crate::ui::Notes;
+use crate::ui::Ui;
 
 /// Holds a name while it is being created, so that several calls that want it make one session.
 pub(crate) fn lock_name(store: &Store, name: &SessionName, wait: bool) -> Result<Lock> {
     let key = store.name_key(name);
     let what = format!("the name '{name}'");
-    hold(&key, &what, store.deadline, store.notes, wait)
+    hold(&key, &what, store.deadline, &store.ui, wait)
 }
 
 /// The session that `subject` means, held. While we waited for it another turn may have changed what the name means.
@@ -24,18 +24,18 @@ pub(crate) fn lock_session(
     store: &Store,
     subject: &SessionSelector,
     session_key: impl Fn(&AgentSessionId) -> Key,
-    notes: Notes,
+    ui: &Ui,
     wait: bool,
-) -> Result<(Resolved, Lock)> {
+) -> Result<(StoredSession, Lock)> {
     // what is to be said of the mapping was said when it was first looked at
-    let quiet = store.with_notes(Notes { quiet: true });
+    let quiet = store.silenced();
     loop {
-        let resolved = look_up(&quiet, subject)?;
+        let resolved = find_session(&quiet, subject)?;
         let key = session_key(&resolved.id);
         let what = format!("the session {}", resolved.id);
-        let held = hold(&key, &what, store.deadline, notes, wait);
+        let held = hold(&key, &what, store.deadline, ui, wait);
         let held = held.map_err(|error| error.session_id(Some(resolved.id.clone())))?;
-        let again = look_up(&quiet, subject)?;
+        let again = find_session(&quiet, subject)?;
         if again.id == resolved.id {
             return Ok((again, held));
         }
@@ -43,7 +43,7 @@ pub(crate) fn lock_session(
 }
 
 /// Takes a lock, waiting for it unless `wait` is false, or waiting would never end.
-fn hold(key: &Key, what: &str, deadline: Option<Instant>, notes: Notes, wait: bool) -> Result<Lock> {
+fn hold(key: &Key, what: &str, deadline: Option<Instant>, ui: &Ui, wait: bool) -> Result<Lock> {
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Io, format!("{what} cannot be locked"))
             .with_io_cause(&error)
@@ -52,9 +52,13 @@ fn hold(key: &Key, what: &str, deadline: Option<Instant>, notes: Notes, wait: bo
     let limit = if wait { deadline } else { Some(Instant::now()) };
     let above = env::var(env::HELD_LOCKS)?.unwrap_or_default();
     lock::make_shared();
-    let waited = Lock::wait_in_turn(key, limit, &above, |holder| notes.note(&lock::waiting_for(what, holder)));
+    let started = Instant::now();
+    let waited = Lock::wait_in_turn(key, limit, &above, |holder| ui.note(&lock::waiting_for(what, holder)));
     let busy = match waited.map_err(failed)? {
-        Ok(lock) => return Ok(lock),
+        Ok(lock) => {
+            ui.log(|| format!("locked {what} after {:.3} s", started.elapsed().as_secs_f64()));
+            return Ok(lock);
+        }
         Err(busy) => busy,
     };
     Err(match busy {

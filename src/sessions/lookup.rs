@@ -9,7 +9,7 @@ use crate::store::format::{Entry, Mapping};
 use crate::ui::json::JsonObject;
 
 /// What a name or id means.
-pub(crate) struct Resolved {
+pub(crate) struct StoredSession {
     pub(crate) id: AgentSessionId,
     /// Where the mapping has it.
     pub(crate) saved: Option<(SessionName, Entry)>,
@@ -18,7 +18,7 @@ pub(crate) struct Resolved {
     source: String,
 }
 
-impl Resolved {
+impl StoredSession {
     pub(crate) fn model(&self) -> Option<&str> {
         self.saved.as_ref()?.1.model.as_deref()
     }
@@ -61,27 +61,27 @@ impl Resolved {
 type Unusable = Option<crate::session::UnusableId>;
 
 /// Looks `subject` up; an id wins over a name and needs no mapping.
-pub(crate) fn look_up(store: &Store, subject: &SessionSelector) -> Result<Resolved> {
+pub(crate) fn find_session(store: &Store, subject: &SessionSelector) -> Result<StoredSession> {
     let Some(id) = &subject.id else {
         let name = subject.name.as_ref().expect("a subject has one of both");
-        return look_up_name(store, name)?.map_err(|unusable| not_found(store, name, unusable));
+        return find_by_name(store, name)?.map_err(|unusable| not_found(store, name, unusable));
     };
     let mapping = match store.read() {
         Ok(mapping) => mapping,
         Err(error) => {
             let error = Error::from(error).to_single_line();
-            store.notes.warning(&format!("{error}; the id is used as it is, without a remembered model"));
+            store.ui.warn(&format!("{error}; the id is used as it is, without a remembered model"));
             None
         }
     };
     let saved = mapping.as_ref().and_then(|mapping| mapping.find(id));
     let key = store.backend.id_key();
     let source = if saved.is_some() { format!("mapping_file_by_{key}") } else { key.to_owned() };
-    Ok(Resolved { id: id.clone(), saved, mapping, source })
+    Ok(StoredSession { id: id.clone(), saved, mapping, source })
 }
 
 /// Looks `name` up; the inner error tells that it is not there, and why its entry, if there is one, is none.
-pub(crate) fn look_up_name(store: &Store, name: &SessionName) -> Result<std::result::Result<Resolved, Unusable>> {
+pub(crate) fn find_by_name(store: &Store, name: &SessionName) -> Result<std::result::Result<StoredSession, Unusable>> {
     let Some(mapping) = store.read()? else {
         return Ok(Err(None));
     };
@@ -89,5 +89,5 @@ pub(crate) fn look_up_name(store: &Store, name: &SessionName) -> Result<std::res
         return Ok(Err(mapping.why_unusable(name)));
     };
     let (id, saved, source) = (entry.id.clone(), Some((name.clone(), entry)), "mapping_file".to_owned());
-    Ok(Ok(Resolved { id, saved, mapping: Some(mapping), source }))
+    Ok(Ok(StoredSession { id, saved, mapping: Some(mapping), source }))
 }

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::Lock;
 use crate::paths;
-use crate::ui::Notes;
+use crate::ui::Ui;
 
 /// The script, in an original and in a skill of ours.
 pub(crate) const SCRIPT: &str = "scripts/invoke_persist.py";
@@ -45,7 +45,7 @@ pub(crate) struct Original {
 
 impl Original {
     /// `dir` is the skill's, as the original installed it.
-    pub(crate) fn open(dir: &Path, notes: Notes) -> Result<Self> {
+    pub(crate) fn open(dir: &Path, ui: &Ui) -> Result<Self> {
         let script = dir.join(SCRIPT);
         let refused = |why: String| {
             Error::usage(format!("'{}' is no skill of the original", dir.display()))
@@ -58,7 +58,7 @@ impl Original {
             return Err(refused(format!("{SCRIPT} is no script")));
         }
         let real = paths::resolve(&script).map_err(|error| failed(&script, "found", &error))?;
-        let lock = super::lock(real.parent().unwrap_or(&real), notes)?;
+        let lock = super::lock(real.parent().unwrap_or(&real), ui)?;
         let content = fs::read(&real).map_err(|error| failed(&script, "read", &error))?;
         let mut kept = real.clone().into_os_string();
         kept.push(KEPT);

@@ -16,7 +16,7 @@ use crate::error::{self, ErrorKind};
 use crate::lock::{self, Key, Lock};
 use crate::paths;
 use crate::session::SessionName;
-use crate::ui::Notes;
+use crate::ui::Ui;
 use dir::Dir;
 use format::{Mapping, ParseError};
 use location::{MappingLocation, Root};
@@ -87,7 +87,7 @@ pub(crate) struct Store {
     pub place: MappingLocation,
     /// Absolute path of the workspace, for a mapping that is made anew.
     pub workspace: String,
-    pub notes: Notes,
+    pub ui: Ui,
     pub deadline: Option<Instant>,
 }
 
@@ -101,9 +101,9 @@ pub(crate) struct Updated<T> {
 }
 
 impl Store {
-    /// The same mapping, with its notes going elsewhere.
-    pub(crate) fn with_notes(&self, notes: Notes) -> Self {
-        Self { notes, ..self.clone() }
+    /// The same mapping, without notes and warnings.
+    pub(crate) fn silenced(&self) -> Self {
+        Self { ui: self.ui.with_quiet(true), ..self.clone() }
     }
 
     /// The path of the file as we print it.
@@ -178,7 +178,7 @@ impl Store {
                 let what = format!(
                     "the mapping '{path}' was no JSON object ({why}); it is now '{aside}', and a new one begins"
                 );
-                self.notes.warning(&what);
+                self.ui.warn(&what);
                 recreated = true;
                 Mapping::new(self.backend)
             }
@@ -216,7 +216,7 @@ impl Store {
         let limit = self.deadline.map_or(limit, |deadline| limit.min(deadline.max(Instant::now() + MINIMUM_WAIT)));
         let what = format!("the mapping '{}'", self.path().display());
         let waited = Lock::wait(&self.dir_key(), Some(limit), |holder| {
-            self.notes.note(&lock::waiting_for(&what, holder));
+            self.ui.note(&lock::waiting_for(&what, holder));
         });
         match waited {
             Ok(Ok(lock)) => Ok(lock),

@@ -32,7 +32,7 @@ fn refuses_missing_and_ambiguous_prompts() {
     sandbox.write("p.txt", "p");
     sandbox.write("blank.txt", " \n\t");
     for (args, names) in [
-        (&[][..], "no prompt"),
+        (&[][..], "prompt is missing"),
         (&["--prompt", "x", "--prompt-file", "p.txt"], "--prompt-file"),
         (&["--prompt", " \n"], "empty"),
         (&["--prompt-file", "blank.txt"], "empty"),
@@ -197,7 +197,7 @@ fn text_errors_have_a_message_a_cause_and_a_hint() {
         output.stderr(words);
     }
     let output = sandbox.run(&["--backend", "claude", "resume-json", "--session-id", "i"]);
-    let words = "error: there is no prompt\nhint: add --prompt TEXT, or --prompt - to read standard input\n";
+    let words = "error: the prompt is missing\nhint: add --prompt TEXT, or --prompt - to read standard input\n";
     output.stderr(words);
 }
 

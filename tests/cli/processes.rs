@@ -680,7 +680,7 @@ impl Drop for Escaped {
 fn error_names_an_agent_that_cannot_be_stopped() {
     for (stop, code, kind, said) in [
         ("--deadline-seconds", 124, "deadline", "the deadline passed; claude could not be stopped"),
-        ("--stall-seconds", 124, "stalled", "claude said nothing for 1 s and could not be stopped"),
+        ("--stall-seconds", 124, "stalled", "claude printed nothing for 1 s and could not be stopped"),
     ] {
         let mut sandbox = Sandbox::new();
         sandbox.save(Backend::Claude, "a", "i");

@@ -68,7 +68,7 @@ fn stderr_is_the_last_source_of_a_reason() {
             assert_eq!(failure.agent_exit_code, Some(3));
             assert!(failure.message.ends_with("first\\nError: no rollout found"), "{}", failure.message);
             sandbox.agent(Turn::default().exit(3));
-            sandbox.fails(&resume(backend, verb), 1, "agent_failed").message(ends_with("it gave no reason"));
+            sandbox.fails(&resume(backend, verb), 1, "agent_failed").message(ends_with("the agent printed no reason"));
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, options: &cli::Doctor) -> Result<()> {
     }
     report.place(&stores);
     report.login_shell()?;
-    report.tell(options.json)
+    report.tell(&context.ui, options.json)
 }
 
 impl Report {

@@ -3,9 +3,9 @@
 use console::style;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::ui::Ui;
 use crate::ui::json::JsonObject;
 use crate::ui::terminal::escape_control;
-use crate::ui::{print, print_object};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -56,7 +56,7 @@ impl Report {
     }
 
     /// Prints the report. Fails where a check did.
-    pub(super) fn tell(self, json: bool) -> Result<()> {
+    pub(super) fn tell(self, ui: &Ui, json: bool) -> Result<()> {
         let errors = self.0.iter().filter(|check| check.state == State::Error).count();
         if json {
             let checks = self.0.iter().map(|check| {
@@ -66,9 +66,9 @@ impl Report {
                     .with("message", check.message.as_str())
                     .with("hint", check.hint.as_deref())
             });
-            print_object(&JsonObject::new().with("ok", errors == 0).with_list("checks", checks.collect()))?;
+            ui.print_json(&JsonObject::new().with("ok", errors == 0).with_list("checks", checks.collect()))?;
         } else {
-            print(&self.to_text())?;
+            ui.print(&self.to_text())?;
         }
         match errors {
             0 => Ok(()),

@@ -62,7 +62,7 @@ pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     identity(one).is_some_and(|one| Some(one) == identity(other))
 }
 
-/// Resolved, a path that exists is spelt in one way only.
+/// StoredSession, a path that exists is spelt in one way only.
 #[cfg(windows)]
 pub(super) fn is_same(_one: &Path, _other: &Path) -> bool {
     false
