@@ -515,11 +515,13 @@ mod tests {
         let mut run = Run::new(None, None);
         run.seen.stderr.bytes_pending = None;
         run.at(1000, EXIT_0);
-        run.seen.stdout.bytes_read = 5;
-        assert_eq!(run.at(2000, TICK), poll(None)); // more was read
-        assert_eq!(run.at(2020, TICK), poll(None)); // it is not processed
-        run.seen.stdout.bytes_processed = 5;
-        assert_eq!(run.at(2040, TICK), finished(SUCCESS));
+        (run.seen.stdout.bytes_read, run.seen.stdout.bytes_processed) = (5, 5);
+        assert_eq!(run.at(2000, TICK), poll(None)); // more was read since the last step
+        run.seen.stdout.bytes_read = 6;
+        assert_eq!(run.at(2020, TICK), poll(None));
+        assert_eq!(run.at(2040, TICK), poll(None)); // not everything is processed
+        run.seen.stdout.bytes_processed = 6;
+        assert_eq!(run.at(2060, TICK), finished(SUCCESS));
     }
 
     #[test]
