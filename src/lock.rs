@@ -277,7 +277,7 @@ pub(crate) fn name_of(holder: &Holder) -> String {
 
 /// Returns the note that a call waits.
 pub(crate) fn waiting_for(what: &str, holder: &Holder) -> String {
-    format!("waiting for {what}, which {} holds", name_of(holder))
+    format!("waiting for {what}, locked by {}", name_of(holder))
 }
 
 fn read_holder(file: &mut File) -> Holder {
