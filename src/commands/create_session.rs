@@ -1,10 +1,11 @@
-//! `create-session`: starts a session, or takes one that is there, and saves it under a name.
+//! `create-session`: starts a session, or adopts an existing one, and saves it under a name.
 
 use crate::backend::OutputMode;
 use crate::cli::{self, IfExists};
 use crate::context::{Context, Workspace};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::session::{AgentSessionId, SessionName, is_blank};
+use crate::sessions::conflict::name_taken;
 use crate::sessions::lock::lock_name;
 use crate::sessions::selector::{SessionSelector, required_name, session_id};
 use crate::store::Store;
@@ -24,12 +25,12 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
     if options.session_id.is_some() {
-        context.ui.warn("create-session starts a new session and ignores an id; to save one you have, use --adopt ID");
+        context.ui.warn("--session-id is ignored here; use --adopt ID to save an existing session");
     }
     let creation = Creation { context, options, name, store, workspace, call };
-    let adopted = match options.fake_session_id.as_deref() {
+    let adopted = match options.adopt.as_deref() {
         Some(text) => {
-            let id = session_id(text)?.ok_or_else(|| Error::usage("the id to adopt is blank"))?;
+            let id = session_id(text)?.ok_or_else(|| Error::usage("--adopt is blank"))?;
             Some(id)
         }
         None => None,
@@ -50,9 +51,9 @@ struct Creation<'a> {
 }
 
 impl Creation<'_> {
-    /// Saves an id. Nothing is paid, so a mapping that cannot be written is an error.
+    /// Saves an existing ID. There was no turn, so a mapping that cannot be written is an error.
     fn adopt(&self, id: AgentSessionId) -> Result<()> {
-        prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // a wrong one is told all the same
+        prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // only to report an unreadable file
         let entry = self.entry(id);
         let if_exists = self.options.if_exists;
         let saved = self.store.update(true, |mapping, _| match mapping.get(&self.name) {
@@ -65,7 +66,7 @@ impl Creation<'_> {
                 self.print(&entry, true)
             }
             Err(Some(old)) if if_exists == IfExists::Reuse => self.print(&old, false),
-            Err(old) => Err(self.exists(old.as_ref())),
+            Err(old) => Err(self.name_taken(old.as_ref())),
         }
     }
 
@@ -78,7 +79,7 @@ impl Creation<'_> {
         if let Some(mapping) = mapping.filter(|mapping| mapping.contains(&self.name)) {
             return match mapping.get(&self.name) {
                 Some(old) if self.options.if_exists == IfExists::Reuse => self.print(&old, false),
-                old => Err(self.exists(old.as_ref())),
+                old => Err(self.name_taken(old.as_ref())),
             };
         }
         let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
@@ -104,16 +105,9 @@ impl Creation<'_> {
         Entry { id, created_at: Some(now()), model: self.call.model.clone(), effort: self.call.effort.clone() }
     }
 
-    /// The name is taken; `old`: by an entry that we can use.
-    fn exists(&self, old: Option<&Entry>) -> Error {
-        let (name, backend) = (&self.name, self.call.agent.backend);
-        let told = match old {
-            Some(old) => format!("a {backend} session named '{name}' exists, {}", old.id),
-            None => format!("the name '{name}' is taken by an entry that is none of {backend}'s"),
-        };
-        Error::new(ErrorKind::SessionExists, told)
-            .session_id(old.map(|old| old.id.clone()))
-            .with_hint("use another name, or overwrite this one with --if-exists overwrite")
+    fn name_taken(&self, old: Option<&Entry>) -> Error {
+        name_taken(self.call.agent.backend, &self.name, old.map(|old| old.id.clone()))
+            .with_hint("choose another name, or replace the session with --if-exists overwrite")
     }
 
     fn print(&self, entry: &Entry, written: bool) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `delete-all-sessions`: removes the mapping file, and its directory if that is then empty.
+//! `delete-all-sessions`: removes the mapping file, and its directory if it is empty.
 
 use crate::backend::Backend;
 use crate::cli;
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::ui::json::JsonObject;
 
 pub(super) fn run(context: &Context, options: &cli::DeleteAllSessions) -> Result<()> {
-    // a file that the caller named is removed whichever agent's it is, so any will do
+    // a file that the caller named is removed for any backend
     let backend = match context.selected_backend()? {
         None if options.place.mapping_file.is_some() => Backend::ALL[0],
         _ => context.backend(&options.place, None)?,

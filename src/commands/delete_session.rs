@@ -1,4 +1,4 @@
-//! `delete-session`: forgets a name, or every name of an id. Calls nothing; the agent keeps the session.
+//! `delete-session`: removes a name, or every name of an ID. The agent is not called and keeps the session.
 
 use crate::cli;
 use crate::context::{Context, Workspace};
@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()>
     })
 }
 
-/// What a deletion did.
+/// The result of a deletion.
 struct Deletion {
     existed: bool,
     stored_workspace: String,
@@ -67,12 +67,12 @@ fn delete(store: &Store, workspace: &Workspace, subject: &SessionSelector) -> Re
                 recreated: false,
             });
         }
-        // the update reads it again and says what is wrong with it
+        // the update reads the file again and reports what is wrong with it
         Ok(Some(_)) | Err(_) => true,
     };
     let updated = store.update(true, |mapping, recreated| {
         if recreated {
-            mapping.set_workspace(&workspace.shown); // as the caller gave it, like the original
+            mapping.set_workspace(&workspace.shown); // as the caller spelled it, like the original
         }
         let before = mapping.len();
         let stored = mapping.workspace();

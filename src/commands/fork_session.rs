@@ -1,11 +1,11 @@
-//! `fork-session`: a new session that begins with the history of another and has a name of its own. The other stays as
-//! it is.
+//! `fork-session`: starts a new session from the history of another, under its own name. The original is unchanged.
 
 use crate::backend::OutputMode;
 use crate::cli::{self, IfBusy};
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::session::SessionName;
+use crate::sessions::conflict::name_taken;
 use crate::sessions::lock::{lock_name, lock_session};
 use crate::sessions::lookup::find_session;
 use crate::sessions::selector::SessionSelector;
@@ -22,22 +22,22 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let to = options.to.as_deref().and_then(SessionName::new);
     let to = to.ok_or_else(|| Error::usage("the new session's name is missing").with_hint("add --to NAME"))?;
     if subject.name.as_ref() == Some(&to) {
-        return Err(Error::usage(format!("'{to}' is the name of the session to be forked"))
-            .with_hint("choose another for --to"));
+        return Err(Error::usage(format!("'{to}' is the name of the session to fork"))
+            .with_hint("choose another name for --to"));
     }
     let backend = context.backend(&options.place, Some(&subject))?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
     let source = PromptSource::of(&options.prompt, options.call.stdin)?;
-    find_session(&store, &subject)?; // what is not there is told before the prompt is read
+    find_session(&store, &subject)?; // report a missing session before reading the prompt
     refuse_taken(&store, &to, options.force)?;
     let prompt = source.read(call.deadline)?;
     let prompt = if call.stdin { prompt.with_stdin(call.deadline)? } else { prompt };
 
     let wait = options.if_busy == IfBusy::Wait;
     let _name = lock_name(&store, &to, wait)?;
-    // a turn that is under way would be in the fork by half
+    // a running turn would be half in the fork
     let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait)?;
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
@@ -52,14 +52,12 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     finish_call(printed, &done.session.id)
 }
 
-/// Fails for a name that means something already. A mapping that cannot be read holds none; whoever writes it says so.
+/// Fails if the name is taken. An unreadable mapping counts as empty here; writing to it reports the error.
 fn refuse_taken(store: &Store, name: &SessionName, force: bool) -> Result<()> {
     let Some(mapping) = store.read().ok().flatten().filter(|mapping| !force && mapping.contains(name)) else {
         return Ok(());
     };
     let id = mapping.get(name).map(|entry| entry.id);
-    let told = id.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
-    Err(Error::new(ErrorKind::SessionExists, format!("a session named '{name}' exists{told}"))
-        .session_id(id)
-        .with_hint("choose another name for --to, or overwrite it with --force"))
+    Err(name_taken(store.backend, name, id)
+        .with_hint("choose another name for --to, or replace the session with --force"))
 }

@@ -1,4 +1,4 @@
-//! The commands, one in each file. What they share is in the layers below; no command imports another.
+//! The commands, one per file. No command imports another; shared code is in the layers below.
 
 mod completions;
 mod create_session;

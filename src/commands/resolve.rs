@@ -1,4 +1,4 @@
-//! `resolve`: what a name or id means. Calls nothing, writes nothing.
+//! `resolve`: prints which session a name or ID refers to. It calls no agent and writes nothing.
 
 use crate::cli;
 use crate::context::Context;

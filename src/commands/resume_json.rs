@@ -1,4 +1,4 @@
-//! `resume-json`: one more turn in a session, and its answer as JSON.
+//! `resume-json`: runs one turn in a session and prints the answer as JSON.
 
 use crate::backend::OutputMode;
 use crate::cli;

@@ -393,7 +393,7 @@ impl Duplicates {
 mod tests {
     use clap::CommandFactory;
 
-    use crate::cli::parse::tests::assert_understood;
+    use crate::cli::parse::tests::assert_parses;
     use crate::cli::{self, Cli};
     use crate::skills::{Reference, Skill};
 
@@ -431,7 +431,7 @@ mod tests {
             let spans = text.split('`').skip(1).step_by(2).filter(|span| span.starts_with("invoke-persist "));
             let spans = spans.filter(|span| !span.contains('\n')).map(str::to_owned);
             for command in commands(&text).into_iter().chain(spans) {
-                assert_understood(&command);
+                assert_parses(&command);
                 seen += 1;
             }
         }

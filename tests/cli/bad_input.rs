@@ -16,8 +16,8 @@ fn refuses_invalid_command_lines() {
     let sandbox = Sandbox::new();
     refuses(&sandbox, &[], "a command is missing");
     refuses(&sandbox, &["nope"], "'nope'");
-    refuses(&sandbox, &["--backend", "claude", "resolve"], "no session is named");
-    refuses(&sandbox, &["--backend", "claude", "resolve", "--session-name", "  "], "no session is named");
+    refuses(&sandbox, &["--backend", "claude", "resolve"], "the session is missing");
+    refuses(&sandbox, &["--backend", "claude", "resolve", "--session-name", "  "], "the session is missing");
     refuses(&sandbox, &["--backend", "claude", "resolve", "--no-such-option"], "--no-such-option");
     refuses(&sandbox, &["--backend", "claude", "resolve", "--session-name"], "--session-name");
     refuses(&sandbox, &["--backend", "gpt", "resolve"], "'gpt'");
@@ -52,7 +52,7 @@ fn refuses_ids_that_are_options_or_contain_control_characters() {
     let sandbox = Sandbox::new();
     for id in ["-x", "--last", "a\nb", "a\u{1b}b"] {
         let option = format!("--session-id={id}");
-        refuses(&sandbox, &["--backend", "claude", "resolve", &option], "cannot be a session's id");
+        refuses(&sandbox, &["--backend", "claude", "resolve", &option], "cannot be a session ID");
         let option = format!("--adopt={id}");
         refuses(&sandbox, &["--backend", "codex", "create-session", "--session-name", "a", &option], "cannot be");
     }
