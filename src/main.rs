@@ -53,7 +53,7 @@ fn main() {
 /// Parses the command line and runs its command. Returns the outcome, and how to report an error.
 fn run(started: Instant, ui: &Ui) -> (ErrorFormat, Result<()>) {
     process::prepare_signals();
-    process::keep_files_private();
+    sys::keep_files_private();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();

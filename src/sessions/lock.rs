@@ -76,7 +76,7 @@ fn lock_key(key: &Key, what: &str, deadline: Option<Instant>, ui: &Ui, wait: boo
             Error::new(ErrorKind::SessionBusy, format!("{what} is locked by the call that this one runs inside"))
                 .with_hint("end that turn first, or use another session")
         }
-        Busy::Circle(holder) => {
+        Busy::Cycle(holder) => {
             Error::new(ErrorKind::SessionBusy, format!("{what} is locked by {}", lock::name_of(&holder)))
                 .caused_by("its turn waits for the call that this one runs inside")
                 .with_hint("end this turn first, or use another session")

@@ -107,7 +107,7 @@ fn refuses_pipes_without_a_writer_and_devices() {
         let path = sandbox.workspace().join(name);
         assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
     }
-    refuses(&sandbox, &[&RESUME[..], &["--prompt-file", "pipe"]].concat(), "pipe that nobody writes to");
+    refuses(&sandbox, &[&RESUME[..], &["--prompt-file", "pipe"]].concat(), "pipe with no writer");
     refuses(&sandbox, &[&RESUME[..], &["--prompt-file", "/dev/zero"]].concat(), "/dev/zero");
     refuses(&sandbox, &[&RESUME[..], &["--prompt", "p", "--env-file", "pipe"]].concat(), "pipe");
     let create = ["--backend", "claude", "create-session", "--session-name", "a"];
@@ -193,7 +193,7 @@ fn text_errors_have_a_message_a_cause_and_a_hint() {
         .code(2)
         .stdout("");
     if cfg!(unix) {
-        let words = "error: --prompt-file none cannot be read\ncaused by: no such file or directory\n";
+        let words = "error: cannot read --prompt-file none\ncaused by: no such file or directory\n";
         output.stderr(words);
     }
     let output = sandbox.run(&["--backend", "claude", "resume-json", "--session-id", "i"]);
