@@ -1,4 +1,4 @@
-//! Names for the sessions of coding agents, and turns that cannot hang, orphan or lose one.
+//! Keeps names for the sessions of coding agents, and runs their turns so that none hangs, leaves orphans or is lost.
 
 mod agent;
 mod backend;
@@ -50,10 +50,10 @@ fn main() {
     std::process::exit(kind.map_or(0, ErrorKind::exit_status));
 }
 
-/// Parses the command line and runs its command. Returns with the outcome how to report an error.
+/// Parses the command line and runs its command. Returns the outcome, and how to report an error.
 fn run(started: Instant, ui: &Ui) -> (ErrorFormat, Result<()>) {
     process::prepare_signals();
-    process::keep_files_private();
+    sys::keep_files_private();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();

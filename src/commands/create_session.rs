@@ -3,8 +3,9 @@
 use crate::backend::OutputMode;
 use crate::cli::{self, IfExists};
 use crate::context::{Context, Workspace};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::session::{AgentSessionId, SessionName, is_blank};
+use crate::sessions::conflict::name_taken;
 use crate::sessions::lock::lock_name;
 use crate::sessions::selector::{SessionSelector, required_name, session_id};
 use crate::store::Store;
@@ -104,15 +105,8 @@ impl Creation<'_> {
         Entry { id, created_at: Some(now()), model: self.call.model.clone(), effort: self.call.effort.clone() }
     }
 
-    /// Returns the error for a taken name. `old` is its entry, unless the entry belongs to another backend.
     fn name_taken(&self, old: Option<&Entry>) -> Error {
-        let (name, backend) = (&self.name, self.call.agent.backend);
-        let message = match old {
-            Some(old) => format!("a {backend} session named '{name}' already exists: {}", old.id),
-            None => format!("the name '{name}' is taken by an entry that is not a {backend} session"),
-        };
-        Error::new(ErrorKind::SessionExists, message)
-            .session_id(old.map(|old| old.id.clone()))
+        name_taken(self.call.agent.backend, &self.name, old.map(|old| old.id.clone()))
             .with_hint("choose another name, or replace the session with --if-exists overwrite")
     }
 

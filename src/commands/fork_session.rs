@@ -3,8 +3,9 @@
 use crate::backend::OutputMode;
 use crate::cli::{self, IfBusy};
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::session::SessionName;
+use crate::sessions::conflict::name_taken;
 use crate::sessions::lock::{lock_name, lock_session};
 use crate::sessions::lookup::find_session;
 use crate::sessions::selector::SessionSelector;
@@ -57,8 +58,6 @@ fn refuse_taken(store: &Store, name: &SessionName, force: bool) -> Result<()> {
         return Ok(());
     };
     let id = mapping.get(name).map(|entry| entry.id);
-    let suffix = id.as_ref().map(|id| format!(": {id}")).unwrap_or_default();
-    Err(Error::new(ErrorKind::SessionExists, format!("a session named '{name}' already exists{suffix}"))
-        .session_id(id)
+    Err(name_taken(store.backend, name, id)
         .with_hint("choose another name for --to, or replace the session with --force"))
 }

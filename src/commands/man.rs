@@ -10,7 +10,7 @@ use clap_mangen::roff::{Roff, roman};
 
 use crate::cli::{self, Cli, EXIT_STATUSES};
 use crate::error::{Error, ErrorKind, Result};
-use crate::process;
+use crate::sys;
 
 pub(super) fn run(options: &cli::Man) -> Result<()> {
     let mut cli = Cli::command();
@@ -18,7 +18,7 @@ pub(super) fn run(options: &cli::Man) -> Result<()> {
     let mut pages = vec![page(&cli, true)];
     collect(&cli, &mut pages);
     // the caller decides who may read the pages
-    process::with_callers_umask(|| write(&options.dir, &pages))
+    sys::with_callers_umask(|| write(&options.dir, &pages))
 }
 
 /// A file name and its content.

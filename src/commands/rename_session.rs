@@ -2,8 +2,9 @@
 
 use crate::cli;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::session::{AgentSessionId, SessionName};
+use crate::sessions::conflict::name_taken;
 use crate::sessions::selector::{SessionSelector, required_name};
 use crate::sessions::suggest::not_found;
 use crate::ui::json::JsonObject;
@@ -27,11 +28,7 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
         };
         let replaced = mapping.get(&to).map(|entry| entry.id);
         if mapping.contains(&to) && !options.force {
-            let message = match &replaced {
-                Some(id) => format!("a {backend} session named '{to}' already exists: {id}"),
-                None => format!("the name '{to}' is taken by an entry that is not a {backend} session"),
-            };
-            let error = Error::new(ErrorKind::SessionExists, message);
+            let error = name_taken(backend, &to, replaced);
             return (Err(error.with_hint("choose another name, or replace the session with --force")), false);
         }
         mapping.rename(&from, &to);

@@ -11,11 +11,11 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::Lock;
 use crate::paths;
-use crate::process;
 use crate::skills::dir::{SkillDir, State};
 use crate::skills::host::{self, Scope};
 use crate::skills::shim::{Done, Original};
 use crate::skills::{self, Skill};
+use crate::sys;
 use crate::ui::Ui;
 use crate::ui::json::JsonObject;
 use crate::ui::table::{self, Column};
@@ -117,7 +117,7 @@ fn change(context: &Context, options: &SkillChange, verb: Operation) -> Result<(
     let mut changes = Changes { dry_run: options.dry_run, done: Vec::new(), duplicates: Vec::new(), shell: None };
     for target in targets {
         let deed = Action::of(verb, &target.state);
-        let kept = if options.dry_run { None } else { process::with_callers_umask(|| deed.perform(&target))? };
+        let kept = if options.dry_run { None } else { sys::with_callers_umask(|| deed.perform(&target))? };
         changes.done.push(Change { target, deed, kept });
     }
     drop(locks);
@@ -244,7 +244,7 @@ fn export(context: &Context, which: Skill, dir: &Path, force: bool) -> Result<()
         return Err(Error::new(ErrorKind::Io, format!("'{}' is there already", dir.display()))
             .with_hint("choose another directory, or add --force"));
     }
-    let kept = process::with_callers_umask(|| place.install(&state))?;
+    let kept = sys::with_callers_umask(|| place.install(&state))?;
     let kept = kept.map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
     context.ui.print(&format!("{}\n", escape_control(&format!("written: {}{kept}", dir.display()))))
 }

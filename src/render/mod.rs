@@ -115,7 +115,7 @@ impl Renderer {
                 self.put(Style::Dim, &line);
                 self.out.push('\n');
             }
-            AgentEvent::Over(summary) => self.summary(summary),
+            AgentEvent::TurnEnded(summary) => self.summary(summary),
         }
     }
 
@@ -181,7 +181,7 @@ impl Renderer {
     fn outcome(&mut self, outcome: &Outcome) {
         let Some(at) = self.running.iter().position(|tool| tool.id == outcome.id) else { return };
         let tool = self.running.remove(at);
-        let told: Vec<String> = outcome.told.iter().map(|told| escape(told)).collect();
+        let told: Vec<String> = outcome.details.iter().map(|told| escape(told)).collect();
         let told = told.join(" · ");
         let space = if told.is_empty() { "" } else { " " };
         let width = self.look.width.unwrap_or(usize::MAX);

@@ -1,5 +1,6 @@
-//! One turn at a time: a turn holds its session, and a name that is being created is held too. A call that would wait
-//! for itself is refused: one from inside of the turn, or of one that waits for it.
+//! Locks a session for one turn, and a name while it is created.
+//!
+//! A call that would wait for itself is refused: one from inside the turn, or from inside a turn that waits for it.
 
 use std::time::Instant;
 
@@ -12,40 +13,49 @@ use crate::session::{AgentSessionId, SessionName};
 use crate::store::Store;
 use crate::ui::Ui;
 
-/// Holds a name while it is being created, so that several calls that want it make one session.
+/// Locks a name while it is created, so that several calls for it start one session.
+///
+/// # Errors
+///
+/// [`ErrorKind::SessionBusy`] if it is locked and `wait` is false, or if waiting would never end; [`ErrorKind::Deadline`].
 pub(crate) fn lock_name(store: &Store, name: &SessionName, wait: bool) -> Result<Lock> {
     let key = store.name_key(name);
     let what = format!("the name '{name}'");
-    hold(&key, &what, store.deadline, &store.ui, wait)
+    lock_key(&key, &what, store.deadline, &store.ui, wait)
 }
 
-/// The session that `subject` means, held. While we waited for it another turn may have changed what the name means.
+/// Finds and locks the session that `selector` refers to. The name may come to refer to another session while this call
+/// waits; then that one is locked.
+///
+/// # Errors
+///
+/// Those of [`find_session`] and [`lock_name`].
 pub(crate) fn lock_session(
     store: &Store,
-    subject: &SessionSelector,
+    selector: &SessionSelector,
     session_key: impl Fn(&AgentSessionId) -> Key,
     ui: &Ui,
     wait: bool,
 ) -> Result<(StoredSession, Lock)> {
-    // what is to be said of the mapping was said when it was first looked at
+    // warnings about the mapping were printed when it was first read
     let quiet = store.silenced();
     loop {
-        let resolved = find_session(&quiet, subject)?;
-        let key = session_key(&resolved.id);
-        let what = format!("the session {}", resolved.id);
-        let held = hold(&key, &what, store.deadline, ui, wait);
-        let held = held.map_err(|error| error.session_id(Some(resolved.id.clone())))?;
-        let again = find_session(&quiet, subject)?;
-        if again.id == resolved.id {
-            return Ok((again, held));
+        let session = find_session(&quiet, selector)?;
+        let key = session_key(&session.id);
+        let what = format!("the session {}", session.id);
+        let locked = lock_key(&key, &what, store.deadline, ui, wait);
+        let locked = locked.map_err(|error| error.session_id(Some(session.id.clone())))?;
+        let again = find_session(&quiet, selector)?;
+        if again.id == session.id {
+            return Ok((again, locked));
         }
     }
 }
 
-/// Takes a lock, waiting for it unless `wait` is false, or waiting would never end.
-fn hold(key: &Key, what: &str, deadline: Option<Instant>, ui: &Ui, wait: bool) -> Result<Lock> {
+/// Takes a lock, waiting for it unless `wait` is false or waiting would never end.
+fn lock_key(key: &Key, what: &str, deadline: Option<Instant>, ui: &Ui, wait: bool) -> Result<Lock> {
     let failed = |error: std::io::Error| {
-        Error::new(ErrorKind::Io, format!("{what} cannot be locked"))
+        Error::new(ErrorKind::Io, format!("cannot lock {what}"))
             .with_io_cause(&error)
             .with_hint(format!("set {} to a directory that you can write to", env::DIR))
     };
@@ -63,20 +73,21 @@ fn hold(key: &Key, what: &str, deadline: Option<Instant>, ui: &Ui, wait: bool) -
     };
     Err(match busy {
         Busy::Inside => {
-            Error::new(ErrorKind::SessionBusy, format!("{what} is held by a call that this one runs inside of"))
+            Error::new(ErrorKind::SessionBusy, format!("{what} is locked by the call that this one runs inside"))
                 .with_hint("end that turn first, or use another session")
         }
-        Busy::Circle(holder) => {
-            Error::new(ErrorKind::SessionBusy, format!("{what} is held by {}", lock::name_of(&holder)))
-                .caused_by("its turn waits for a call that this one runs inside of")
+        Busy::Cycle(holder) => {
+            Error::new(ErrorKind::SessionBusy, format!("{what} is locked by {}", lock::name_of(&holder)))
+                .caused_by("its turn waits for the call that this one runs inside")
                 .with_hint("end this turn first, or use another session")
         }
-        Busy::Held(holder) if wait => {
-            Error::new(ErrorKind::Deadline, format!("the deadline passed while {} held {what}", lock::name_of(&holder)))
-                .with_hint("allow more time with --deadline-seconds")
-        }
+        Busy::Held(holder) if wait => Error::new(
+            ErrorKind::Deadline,
+            format!("the deadline passed while {} locked {what}", lock::name_of(&holder)),
+        )
+        .with_hint("allow more time with --deadline-seconds"),
         Busy::Held(holder) => {
-            Error::new(ErrorKind::SessionBusy, format!("{what} is held by {}", lock::name_of(&holder)))
+            Error::new(ErrorKind::SessionBusy, format!("{what} is locked by {}", lock::name_of(&holder)))
                 .with_hint("try again later, or wait for it with --if-busy wait")
         }
     })

@@ -34,7 +34,7 @@ pub(crate) struct CompletedTurn {
 }
 
 impl CompletedTurn {
-    /// Returns the first turn of a session. `source` says how the session came to be.
+    /// Returns the first turn of a session. `source` is how the session was created.
     pub(crate) fn created(name: &SessionName, started: StartedSession, source: &str) -> Self {
         let StartedSession { entry, output, .. } = started;
         let (model, effort) = (entry.model.clone(), entry.effort.clone());

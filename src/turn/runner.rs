@@ -36,7 +36,7 @@ pub(crate) struct TurnRunner<'a> {
     runner: Runner,
 }
 
-/// Parses an agent's output, and shows its events to whoever watches.
+/// Parses an agent's output and renders its events.
 struct TurnSink {
     parser: Box<dyn OutputParser>,
     renderer: Option<Renderer>,

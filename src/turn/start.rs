@@ -44,7 +44,7 @@ impl StartedSession {
 /// Prints a note if `name` referred to the session `replaced` before.
 pub(crate) fn note_replaced(ui: &Ui, name: &SessionName, replaced: Option<&str>) {
     if let Some(replaced) = replaced {
-        ui.note(&format!("'{name}' referred to {replaced} before"));
+        ui.note(&format!("'{name}' previously referred to {replaced}"));
     }
 }
 

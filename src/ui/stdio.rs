@@ -10,7 +10,7 @@ use std::thread;
 #[cfg(windows)]
 use std::time::Duration;
 
-/// Whether `metadata` is that of a file that one of our standard streams is.
+/// Returns whether `metadata` belongs to a file that is one of the standard streams.
 #[cfg(unix)]
 pub(crate) fn is_standard_stream(metadata: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -21,20 +21,20 @@ pub(crate) fn is_standard_stream(metadata: &std::fs::Metadata) -> bool {
     same(handles::of(&io::stdin())) || same(handles::of(&io::stdout())) || same(stderr())
 }
 
-/// There a path does not lead to a stream.
+/// On Windows no path leads to a stream.
 #[cfg(windows)]
 pub(crate) fn is_standard_stream(_metadata: &std::fs::Metadata) -> bool {
     false
 }
 
-/// Whether an output cannot be written because whoever read it went away.
+/// Returns whether a write failed because the reader went away.
 pub(crate) fn is_reader_gone(error: &io::Error) -> bool {
     /// `ERROR_PIPE_NOT_CONNECTED`, which the standard library has no name for.
     const NOT_CONNECTED: i32 = 233;
     error.kind() == io::ErrorKind::BrokenPipe || (cfg!(windows) && error.raw_os_error() == Some(NOT_CONNECTED))
 }
 
-/// Writes all of `bytes`, waiting where the other end is not ready.
+/// Writes all of `bytes`, waiting while the other end is not ready.
 pub(crate) fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
@@ -48,7 +48,7 @@ pub(crate) fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A reader that waits where nothing is there yet.
+/// A reader that waits while nothing has come yet.
 pub(crate) struct BlockingReader(pub(crate) File);
 
 impl Read for BlockingReader {
@@ -83,7 +83,7 @@ fn wait_until_ready(file: &File, direction: Direction) -> io::Result<()> {
     }
 }
 
-/// Windows has no such streams; should one say so all the same, it is asked again after a moment.
+/// Windows has no such streams. Should one report that it is not ready, the operation is tried again after a moment.
 #[cfg(windows)]
 #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
 fn wait_until_ready(_file: &File, _direction: Direction) -> io::Result<()> {

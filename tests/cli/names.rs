@@ -105,9 +105,9 @@ fn misspelt_name_gets_suggestions() {
         sandbox.save(Backend::Claude, name, name);
     }
     for (typed, meant) in [
-        ("reveiw-src", "did you mean 'review-src' or 'Review-Docs'? names belong"),
-        ("TESTS", "did you mean 'tests'? names belong"),
-        ("entirely else", "names belong"),
+        ("reveiw-src", "did you mean 'review-src' or 'Review-Docs'? names are per"),
+        ("TESTS", "did you mean 'tests'? names are per"),
+        ("entirely else", "names are per"),
     ] {
         for verb in ["resolve", "rename-session", "resume-json"] {
             let more: &[&str] = match verb {

@@ -106,9 +106,9 @@ fn events_decide_whether_codex_failed() {
 fn output_that_is_not_an_answer_is_not_a_failed_turn() {
     for (stdout, names) in [
         ("", "nothing"),
-        ("hello\n", "no JSON"),
-        ("{\"type\": \"result\"", "no JSON"),
-        ("[1]\n", "no JSON object"),
+        ("hello\n", "not JSON"),
+        ("{\"type\": \"result\"", "not JSON"),
+        ("[1]\n", "not a JSON object"),
         ("[]\n", "empty array"),
         ("[{\"type\": \"assistant\"}]\n", "does not end in a result"),
     ] {

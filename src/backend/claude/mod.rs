@@ -102,7 +102,7 @@ fn is_reserved_arg(argument: &str) -> bool {
     if argument.starts_with("--") {
         return LONG.contains(&argument.split('=').next().unwrap_or(argument));
     }
-    // short options may be joined behind one that takes no value: -pc is -p -c
+    // short options may follow one that takes no value: -pc is -p -c
     let joined = argument.strip_prefix('-').map(|rest| rest.trim_start_matches('p'));
     joined.and_then(|rest| rest.chars().next()).is_some_and(|c| "chrv".contains(c))
 }
