@@ -28,7 +28,7 @@ pub(crate) struct TurnOutput {
 pub(crate) struct CompletedRun {
     pub(crate) end: End,
     pub(crate) started: bool,
-    /// See [`process::Run::survivors`].
+    /// See [`crate::process::Run::survivors`].
     pub(crate) survivors: Option<Vec<i32>>,
     pub(crate) report: TurnReport,
     pub(crate) stderr: Vec<u8>,
