@@ -75,7 +75,7 @@ fn measure() -> ExitCode {
 }
 
 struct Bench {
-    folder: tempfile::TempDir,
+    dir: tempfile::TempDir,
     myself: PathBuf,
     /// The number of figures over their limits.
     exceeded: Cell<usize>,
@@ -83,9 +83,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder can be made");
+        let dir = tempfile::tempdir().expect("a directory can be made");
         let myself = env::current_exe().expect("this program is somewhere");
-        let bench = Self { folder, myself, exceeded: Cell::new(0) };
+        let bench = Self { dir, myself, exceeded: Cell::new(0) };
         for backend in ["claude", "codex"] {
             let create = ["--backend", backend, "create-session", "--session-name", "a", "--adopt", "i"];
             assert!(bench.program(&create).stdout(Stdio::null()).status().expect("it can be started").success());
@@ -106,7 +106,7 @@ impl Bench {
 
     fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.args(arguments).current_dir(self.folder.path()).env("INVOKE_PERSIST_DIR", self.folder.path());
+        command.args(arguments).current_dir(self.dir.path()).env("INVOKE_PERSIST_DIR", self.dir.path());
         command.stdin(Stdio::null());
         command
     }
@@ -203,7 +203,7 @@ impl Bench {
             })
             .collect();
         let text = format!("{{\n  \"aliases\": {{\n{}\n  }},\n  \"workspace_dir\": \"/w\"\n}}\n", entries.join(",\n"));
-        let [large, written] = ["large.json", "written.json"].map(|name| self.folder.path().join(name));
+        let [large, written] = ["large.json", "written.json"].map(|name| self.dir.path().join(name));
         fs::write(&large, text).expect("a file can be written");
         let large = large.to_str().expect("a path in UTF-8");
 

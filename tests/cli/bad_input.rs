@@ -78,14 +78,14 @@ fn refuses_invalid_deadlines() {
 #[test]
 fn refuses_missing_files_and_directories() {
     let sandbox = Sandbox::new();
-    sandbox.write("folder.md/x", "");
+    sandbox.write("dir.md/x", "");
     sandbox.write("role.txt", "");
     sandbox.write("bytes.md", b"\xff");
     sandbox.write("bytes.env", b"A=\xff\n");
     let create = ["--backend", "codex", "create-session", "--session-name", "a"];
     for (option, file) in [
         ("--role-definition-md", "none.md"),
-        ("--role-definition-md", "folder.md"),
+        ("--role-definition-md", "dir.md"),
         ("--role-definition-md", "role.txt"),
         ("--role-definition-md", "bytes.md"),
         ("--env-file", "none.env"),
@@ -146,7 +146,7 @@ fn refuses_text_that_is_not_utf_8() {
 fn reports_missing_and_non_executable_agents() {
     let sandbox = Sandbox::new();
     sandbox.write("plain.txt", "no program");
-    sandbox.write("folder/x", "");
+    sandbox.write("dir/x", "");
     let call = |command: &str, exit, kind| {
         let args = [&RESUME[..], &["--prompt", "p", "--claude-cmd", command]].concat();
         sandbox.fails(&args, exit, kind).message(contains(command.trim_start_matches("./"))).before_the_turn()
@@ -154,7 +154,7 @@ fn reports_missing_and_non_executable_agents() {
     // a shell alias is not a program
     call("my-alias", 127, "agent_not_found").hint(contains("--claude-cmd"));
     call("./none", 127, "agent_not_found");
-    call("./folder", 127, "agent_not_found");
+    call("./dir", 127, "agent_not_found");
     if cfg!(unix) {
         call("./plain.txt", 126, "agent_not_executable"); // Windows goes by the name alone
     }

@@ -218,12 +218,12 @@ fn answer_is_printed_if_a_signal_comes_before_it_is() {
         }
         let running = command.start();
         let temp = sandbox.mapping_path(Backend::Claude);
-        let (folder, name) = (temp.parent().unwrap(), temp.file_name().unwrap().to_str().unwrap());
+        let (dir, name) = (temp.parent().unwrap(), temp.file_name().unwrap().to_str().unwrap());
         let is_temp = |entry: std::io::Result<std::fs::DirEntry>| {
             let entry = entry.unwrap().file_name();
             entry.to_str().is_some_and(|entry| entry.starts_with(name) && entry != name)
         };
-        wait_until(SOON, || std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(is_temp)));
+        wait_until(SOON, || std::fs::read_dir(dir).is_ok_and(|mut entries| entries.any(is_temp)));
         let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).unwrap();
         signal_process(children.trim().parse().unwrap(), Signal::TERM);
         let output = running.wait(SOON).assert;

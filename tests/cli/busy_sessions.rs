@@ -64,7 +64,7 @@ fn same_id_in_another_agent_home_is_another_session() {
 
 #[test]
 fn default_home_of_an_agent_is_one_place_whether_it_is_named_or_not() {
-    for (backend, variable, folder) in
+    for (backend, variable, dir) in
         [(Backend::Claude, "CLAUDE_CONFIG_DIR", ".claude"), (Backend::Codex, "CODEX_HOME", ".codex")]
     {
         let mut sandbox = Sandbox::new();
@@ -72,7 +72,7 @@ fn default_home_of_an_agent_is_one_place_whether_it_is_named_or_not() {
         sandbox.agent(backend.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
         let first = sandbox.start(&resume(backend));
         wait_until(SOON, || sandbox.has_reached("up"));
-        sandbox.env(variable, sandbox.home().join(folder));
+        sandbox.env(variable, sandbox.home().join(dir));
         sandbox.fails(&[&resume(backend)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
         sandbox.allow("go");
         first.wait(SOON).assert.success();

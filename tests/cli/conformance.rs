@@ -168,8 +168,8 @@ impl Case {
             let argv: Vec<_> = step.argv.iter().map(|arg| sandbox.filled(arg)).collect();
             let mut command = program(&sandbox, self);
             command.args(argv);
-            if let Some(folder) = &step.cwd {
-                command.current_dir(sandbox.filled(folder));
+            if let Some(dir) = &step.cwd {
+                command.current_dir(sandbox.filled(dir));
             }
             let output = command.run();
 
@@ -255,8 +255,8 @@ fn mappings(sandbox: &Sandbox) -> BTreeMap<String, String> {
     found
 }
 
-fn collect_mappings(sandbox: &Sandbox, folder: &Path, found: &mut BTreeMap<String, String>) {
-    for entry in fs::read_dir(folder).expect("the sandbox can be read") {
+fn collect_mappings(sandbox: &Sandbox, dir: &Path, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(dir).expect("the sandbox can be read") {
         let path = entry.expect("the sandbox can be read").path();
         let shown = sandbox.with_placeholders(path.to_str().expect("the paths of a sandbox are UTF-8"));
         if path == sandbox.bin() {

@@ -205,7 +205,7 @@ mod flushed {
                 found[0]
             };
             let file = sandbox.mapping_path(Backend::Claude);
-            let (file, folder) = (file.to_str().unwrap(), file.parent().unwrap().to_str().unwrap());
+            let (file, dir) = (file.to_str().unwrap(), file.parent().unwrap().to_str().unwrap());
             let temp = format!("{file}.tmp.");
             let is_open =
                 |call: &str| call.starts_with("openat(") && call.contains("O_CREAT") && call.contains(".tmp.");
@@ -216,14 +216,14 @@ mod flushed {
             let opened = find("the temp file", &is_open);
             let flushed = find("its flush", &|call| is_flush(call) && call.contains(&temp));
             let renamed = find("the rename", &is_rename);
-            let folder_flushed =
-                find("the folder's flush", &|call| is_flush(call) && call.contains(&format!("<{folder}>")));
+            let dir_flushed =
+                find("the directory's flush", &|call| is_flush(call) && call.contains(&format!("<{dir}>")));
             let writes: Vec<usize> = (0..calls.len()).filter(|&at| is_write(&calls[at])).collect();
             // under --quiet it writes but one thing, which goes to a pipe that the test holds
             let is_told = |call: &String| call.starts_with("write(") && call.contains("<pipe:");
             let told = calls.iter().rposition(is_told).expect("it tells what it did");
             let (first, last) = (writes[0], writes[writes.len() - 1]);
-            let order = [opened, first, last, flushed, renamed, folder_flushed, told];
+            let order = [opened, first, last, flushed, renamed, dir_flushed, told];
             assert!(order.is_sorted(), "{arguments:?}: {order:?}\n{}", calls.join("\n"));
             assert!(calls[opened].contains("O_EXCL"), "{}", calls[opened]);
             // new parent directories are synced too

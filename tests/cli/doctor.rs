@@ -122,8 +122,8 @@ fn silent_agent_times_out() {
 #[test]
 fn invalid_mapping_is_an_error() {
     let sandbox = healthy();
-    let folder = sandbox.home().join("names").join("agent-sessions").join(sandbox.key_of(sandbox.workspace()));
-    let file = sandbox.write(folder.join(Backend::Claude.mapping_file_name()), "{");
+    let dir = sandbox.home().join("names").join("agent-sessions").join(sandbox.key_of(sandbox.workspace()));
+    let file = sandbox.write(dir.join(Backend::Claude.mapping_file_name()), "{");
     sandbox.save(Backend::Codex, "a", "i");
     let checks = checks(&sandbox, &[]);
     let (status, message, hint) = check(&checks, "claude.names");
@@ -140,8 +140,8 @@ fn invalid_mapping_is_an_error() {
 #[test]
 fn mapping_in_a_temporary_directory_is_a_warning() {
     let mut sandbox = healthy();
-    for folder in ["".into(), sandbox.temp().join("names")] {
-        sandbox.env("INVOKE_PERSIST_DIR", folder);
+    for dir in ["".into(), sandbox.temp().join("names")] {
+        sandbox.env("INVOKE_PERSIST_DIR", dir);
         let (status, _, hint) = check(&checks(&sandbox, &[]), "mapping.place");
         assert_eq!(status, "warning");
         assert!(hint.unwrap().contains("INVOKE_PERSIST_DIR"));
@@ -170,8 +170,8 @@ fn unwritable_mapping_location_is_an_error() {
     let names = sandbox.home().join("names");
     std::fs::create_dir(&names).unwrap();
     std::fs::set_permissions(&names, PermissionsExt::from_mode(0o555)).unwrap();
-    for folder in [names.clone(), names.join("not/there/yet")] {
-        sandbox.env("INVOKE_PERSIST_DIR", &folder);
+    for dir in [names.clone(), names.join("not/there/yet")] {
+        sandbox.env("INVOKE_PERSIST_DIR", &dir);
         let checks = bound_by_permissions(|| checks(&sandbox, &[]));
         let (status, message, hint) = check(&checks, "mapping.writable");
         assert_eq!(status, "error");

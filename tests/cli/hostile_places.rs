@@ -93,12 +93,12 @@ fn with_session(backend: Backend) -> Sandbox {
 
 /// Checks that changes fail with a hint, that turns succeed with a warning, and that the mapping at `file` stays.
 fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Assert) {
-    let folder = file.parent().unwrap();
-    let before = snapshot(folder);
-    assert_eq!(before.len(), 2, "the folder and the mapping");
+    let dir = file.parent().unwrap();
+    let before = snapshot(dir);
+    assert_eq!(before.len(), 2, "the directory and the mapping");
     for args in CHANGING {
         run(&of(backend, args)).failed(6, "mapping_unwritable").hint(contains("--mapping-file")).before_the_turn();
-        assert_eq!(snapshot(folder), before, "{args:?}: no temp file is left, and the old file is whole");
+        assert_eq!(snapshot(dir), before, "{args:?}: no temp file is left, and the old file is whole");
     }
     assert!(sandbox.calls().is_empty());
     for (number, args) in (1..).zip(PAYING) {
@@ -107,7 +107,7 @@ fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run:
             .stderr(starts_with("warning: ").and(contains("cannot be written")))
             .stdout(contains(answer_of(args)));
         assert_eq!(sandbox.calls().len(), number, "{args:?}");
-        assert_eq!(snapshot(folder), before, "{args:?}: no temp file is left, and the old file is whole");
+        assert_eq!(snapshot(dir), before, "{args:?}: no temp file is left, and the old file is whole");
     }
     let create = ["create-session", "--session-name", "b", "--print-mapping-json"];
     let output = run(&of(backend, &create)).success();
@@ -191,7 +191,7 @@ type Lay = fn(&Path);
 
 /// Things in the file's place that are not mappings.
 const NO_MAPPINGS: [(&str, Lay); 4] = [
-    ("a folder", |file| fs::create_dir(file).unwrap()),
+    ("a directory", |file| fs::create_dir(file).unwrap()),
     ("a pipe", |file| {
         assert!(Command::new("mkfifo").arg(file).status().unwrap().success());
         set_mode(file, 0o600);
@@ -242,12 +242,12 @@ fn obstacles_that_appear_during_a_turn_cost_no_answer() {
         fs::rename(&file, sandbox.temp().join("target")).unwrap();
         symlink(sandbox.temp().join("target"), &file).unwrap();
     });
-    assert_answer_survives("a link to a folder", &|sandbox| {
-        let folder = sandbox.mapping_path(Backend::Claude).parent().unwrap().to_owned();
-        fs::rename(&folder, sandbox.temp().join("target")).unwrap();
-        symlink(sandbox.temp().join("target"), &folder).unwrap();
+    assert_answer_survives("a link to a directory", &|sandbox| {
+        let dir = sandbox.mapping_path(Backend::Claude).parent().unwrap().to_owned();
+        fs::rename(&dir, sandbox.temp().join("target")).unwrap();
+        symlink(sandbox.temp().join("target"), &dir).unwrap();
     });
-    assert_answer_survives("a folder for everybody", &|sandbox| {
+    assert_answer_survives("a directory for everybody", &|sandbox| {
         set_mode(sandbox.mapping_path(Backend::Claude).parent().unwrap(), 0o777);
     });
 }
@@ -294,9 +294,9 @@ fn mapping_does_not_grow_beyond_the_readable_size() {
 #[test]
 fn planted_symlinks_are_not_followed() {
     let file = |sandbox: &Sandbox| sandbox.mapping_path(Backend::Claude);
-    let folder = |sandbox: &Sandbox| file(sandbox).parent().unwrap().to_owned();
-    let shared = |sandbox: &Sandbox| folder(sandbox).parent().unwrap().to_owned();
-    let places: [&dyn Fn(&Sandbox) -> PathBuf; 3] = [&file, &folder, &shared];
+    let dir = |sandbox: &Sandbox| file(sandbox).parent().unwrap().to_owned();
+    let shared = |sandbox: &Sandbox| dir(sandbox).parent().unwrap().to_owned();
+    let places: [&dyn Fn(&Sandbox) -> PathBuf; 3] = [&file, &dir, &shared];
     for place in places {
         // to the old content, inside the temp directory, so that a change of it would be noticed
         let sandbox = with_session(Backend::Claude);

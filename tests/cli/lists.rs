@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::support::*;
 
 /// A mapping of `backend` for another workspace of the sandbox, as the program itself would have made it.
-fn save_elsewhere(sandbox: &Sandbox, folder: &str, backend: Backend, name: &str, id: &str) -> String {
-    let workspace = sandbox.root().join(folder);
+fn save_elsewhere(sandbox: &Sandbox, dir: &str, backend: Backend, name: &str, id: &str) -> String {
+    let workspace = sandbox.root().join(dir);
     std::fs::create_dir_all(&workspace).unwrap();
     let workspace = workspace.display().to_string();
     let (backend, adopt) = (backend.name(), ["--adopt", id, "--workspace-dir", &workspace]);
@@ -31,8 +31,8 @@ fn all_mappings_of_the_user_are_listed_with_their_workspace() {
     assert_eq!(listed["root"], sandbox.temp().to_str().unwrap());
     let told: Vec<_> = listed["workspaces"].as_array().unwrap().iter().collect();
     let file = |workspace: &str, backend: Backend| {
-        let folder = sandbox.temp().join("agent-sessions").join(sandbox.key_of(workspace));
-        json!(folder.join(backend.mapping_file_name()))
+        let dir = sandbox.temp().join("agent-sessions").join(sandbox.key_of(workspace));
+        json!(dir.join(backend.mapping_file_name()))
     };
     let here = sandbox.workspace().to_str().unwrap();
     for (told, workspace, exists, backend, name, id) in [
@@ -59,8 +59,8 @@ fn unreadable_mapping_is_listed_among_the_others() {
     let sandbox = Sandbox::new();
     let broken = save_elsewhere(&sandbox, "broken", Backend::Claude, "lost", "i");
     sandbox.save(Backend::Claude, "kept", "i");
-    let folder = sandbox.temp().join("agent-sessions").join(sandbox.key_of(&broken));
-    let file = sandbox.write(folder.join(Backend::Claude.mapping_file_name()), "{");
+    let dir = sandbox.temp().join("agent-sessions").join(sandbox.key_of(&broken));
+    let file = sandbox.write(dir.join(Backend::Claude.mapping_file_name()), "{");
     // not mappings: a file, and a directory without one
     sandbox.write(sandbox.temp().join("agent-sessions/file"), "");
     std::fs::create_dir(sandbox.temp().join("agent-sessions/empty")).unwrap();

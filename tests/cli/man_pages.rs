@@ -35,14 +35,14 @@ fn file_of(page: &[String]) -> String {
 fn every_command_has_a_page_with_every_option() {
     let sandbox = Sandbox::new();
     sandbox.succeeds(&["man", "a/b"]).stdout("").stderr("");
-    let folder = sandbox.workspace().join("a/b");
+    let dir = sandbox.workspace().join("a/b");
     let pages = pages(&sandbox);
     assert!(pages.len() > 14, "{pages:?}");
     let files: BTreeSet<_> =
-        fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(files, pages.iter().map(|page| file_of(page)).collect());
     for page in &pages {
-        let text = fs::read_to_string(folder.join(file_of(page))).unwrap().replace("\\-", "-");
+        let text = fs::read_to_string(dir.join(file_of(page))).unwrap().replace("\\-", "-");
         let words: Vec<_> = page.iter().map(String::as_str).collect();
         let help = sandbox.succeeds(&[&words[..], &["--help"]].concat()).stdout_text();
         let is_option = |c: char| c.is_ascii_alphanumeric() || c == '-';
@@ -55,7 +55,7 @@ fn every_command_has_a_page_with_every_option() {
         }
         assert!(!text.contains("echo-agent\\fR") && !text.contains("session-alias"), "{text}");
     }
-    let text = fs::read_to_string(folder.join("invoke-persist.1")).unwrap();
+    let text = fs::read_to_string(dir.join("invoke-persist.1")).unwrap();
     assert!(text.contains("EXIT STATUS") && text.contains("\n124\n"), "{text}");
 }
 
@@ -73,8 +73,8 @@ fn pages_are_replaced_and_other_files_stay() {
 fn error_names_an_unwritable_directory() {
     let sandbox = Sandbox::new();
     sandbox.write("file", "");
-    for folder in ["file", "file/man"] {
-        sandbox.fails(&["man", folder], 1, "io").message(contains(folder));
+    for dir in ["file", "file/man"] {
+        sandbox.fails(&["man", dir], 1, "io").message(contains(dir));
     }
     fs::create_dir_all(sandbox.workspace().join("man/invoke-persist-resolve.1")).unwrap();
     sandbox.fails(&["man", "man"], 1, "io").message(contains("invoke-persist-resolve.1"));

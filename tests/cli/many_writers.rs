@@ -59,7 +59,7 @@ fn with_different_temp_directories(rounds: usize) {
             .chain([("INVOKE_PERSIST_DIR", root.clone())])
             .collect(),
         arguments: Vec::new(),
-        folder: sandbox.workspace().to_owned(),
+        dir: sandbox.workspace().to_owned(),
     });
     for temp in ["tmp-1", "tmp-2"] {
         fs::create_dir(sandbox.root().join(temp)).unwrap();
@@ -70,28 +70,28 @@ fn with_different_temp_directories(rounds: usize) {
 fn with_different_spellings(rounds: usize) {
     let sandbox = Sandbox::new();
     let file = sandbox.workspace().join("shared/map.json");
-    let other_folder = sandbox.root().join("elsewhere");
-    for folder in [file.parent().unwrap(), &other_folder, &sandbox.root().join("tmp-1")] {
-        fs::create_dir(folder).unwrap();
+    let other_dir = sandbox.root().join("elsewhere");
+    for dir in [file.parent().unwrap(), &other_dir, &sandbox.root().join("tmp-1")] {
+        fs::create_dir(dir).unwrap();
     }
     #[cfg_attr(windows, expect(unused_mut, reason = "links are added elsewhere"))]
     let mut spellings = vec![
         (sandbox.workspace().to_owned(), file.to_str().unwrap().to_owned()),
         (sandbox.workspace().to_owned(), "shared/map.json".to_owned()),
         (sandbox.workspace().to_owned(), "./shared//../shared/map.json".to_owned()),
-        (other_folder.clone(), "../ws/shared/map.json".to_owned()),
+        (other_dir.clone(), "../ws/shared/map.json".to_owned()),
     ];
     #[cfg(unix)] // making links takes a privilege elsewhere
     {
         use std::os::unix::fs::symlink;
-        symlink("shared", sandbox.workspace().join("folder-link")).unwrap();
-        symlink("../ws/folder-link/map.json", other_folder.join("file-link.json")).unwrap();
+        symlink("shared", sandbox.workspace().join("dir-link")).unwrap();
+        symlink("../ws/dir-link/map.json", other_dir.join("file-link.json")).unwrap();
         spellings.extend([
-            (sandbox.workspace().to_owned(), "folder-link/map.json".to_owned()),
-            (other_folder.clone(), "file-link.json".to_owned()),
+            (sandbox.workspace().to_owned(), "dir-link/map.json".to_owned()),
+            (other_dir.clone(), "file-link.json".to_owned()),
         ]);
     }
-    let ways = spellings.into_iter().enumerate().map(|(number, (folder, spelling))| Way {
+    let ways = spellings.into_iter().enumerate().map(|(number, (dir, spelling))| Way {
         variables: vec![("TMPDIR", sandbox.root().join(["tmp", "tmp-1"][number % 2]))],
         // all work for one workspace, wherever they are called
         arguments: vec![
@@ -100,7 +100,7 @@ fn with_different_spellings(rounds: usize) {
             "--workspace-dir".to_owned(),
             sandbox.workspace().to_str().unwrap().to_owned(),
         ],
-        folder,
+        dir,
     });
     let ways = ways.collect();
     Crowd::new(sandbox, Backend::Codex, file, ways).run(rounds);
@@ -110,7 +110,7 @@ fn with_different_spellings(rounds: usize) {
 struct Way {
     variables: Vec<(&'static str, PathBuf)>,
     arguments: Vec<String>,
-    folder: PathBuf,
+    dir: PathBuf,
 }
 
 /// What one process does.
@@ -258,7 +258,7 @@ impl Crowd {
             Task::Delete { name } => &["delete-session", "--session-name", name],
         };
         let mut command = self.sandbox.cmd(&["--backend", self.backend.name(), "--error-format", "json"]);
-        command.args(arguments).args(&way.arguments).envs(way.variables.iter().cloned()).current_dir(&way.folder);
+        command.args(arguments).args(&way.arguments).envs(way.variables.iter().cloned()).current_dir(&way.dir);
         command
     }
 
@@ -550,9 +550,9 @@ fn mapping_is_removed_repeatedly_while_others_fill_and_list_it() {
     for backend in Backend::BOTH {
         check_history(&events.iter().filter(|event| event.backend == backend).collect::<Vec<_>>());
     }
-    let folder = sandbox.temp().join("agent-sessions");
-    let left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(left, Vec::<PathBuf>::new(), "the folder went with the last mapping in it");
+    let dir = sandbox.temp().join("agent-sessions");
+    let left: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, Vec::<PathBuf>::new(), "the directory went with the last mapping in it");
 }
 
 /// Counts a thread out, also one that fails: the others end then.

@@ -112,10 +112,10 @@ fn unsupported_mapping_is_refused_and_kept() {
     assert!(sandbox.calls().is_empty());
 }
 
-/// Takes the lock that changes of the mapping in `folder` take, as the program names it.
+/// Takes the lock that changes of the mapping in `dir` take, as the program names it.
 #[cfg(target_os = "linux")] // elsewhere locks are in other places
-fn lock_of(folder: &std::path::Path) -> std::fs::File {
-    let parts = ["folder", folder.to_str().unwrap()];
+fn lock_of(dir: &std::path::Path) -> std::fs::File {
+    let parts = ["folder", dir.to_str().unwrap()];
     let key = md5_hex(parts.map(|part| [&(part.len() as u64).to_le_bytes(), part.as_bytes()].concat()));
     let locks = format!("/tmp/invoke-persist-{}", rustix::process::geteuid().as_raw());
     let mut options = std::fs::OpenOptions::new();
@@ -171,15 +171,15 @@ mod unix {
         let mut sandbox = Sandbox::new();
         sandbox.save(Backend::Claude, "a", "i");
         let file = sandbox.mapping_path(Backend::Claude);
-        let folder = file.parent().unwrap();
-        assert_eq!((mode(&file), mode(folder), mode(folder.parent().unwrap())), (0o600, 0o700, 0o1777));
+        let dir = file.parent().unwrap();
+        assert_eq!((mode(&file), mode(dir), mode(dir.parent().unwrap())), (0o600, 0o700, 0o1777));
         // files of the original are used, and the next write tightens their permissions
         set_mode(&file, 0o664);
-        set_mode(folder, 0o775);
+        set_mode(dir, 0o775);
         sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "a"]);
         assert_eq!(mode(&file), 0o664);
         sandbox.save(Backend::Claude, "a", "j");
-        assert_eq!((mode(&file), mode(folder)), (0o600, 0o700));
+        assert_eq!((mode(&file), mode(dir)), (0o600, 0o700));
         sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("mine"));
         sandbox.save(Backend::Claude, "a", "i");
         assert_eq!(mode(&sandbox.root().join("mine/agent-sessions")), 0o700);

@@ -87,8 +87,8 @@ fn old_file_stays_until_the_end() {
 #[test]
 fn unwritable_file_is_reported_before_the_agent_runs() {
     let sandbox = with_session(Backend::Claude);
-    fs::create_dir(sandbox.workspace().join("folder")).unwrap();
-    for (file, exit_code, kind) in [("folder", 2, "usage"), ("nowhere/out", 1, "io"), ("", 2, "usage")] {
+    fs::create_dir(sandbox.workspace().join("dir")).unwrap();
+    for (file, exit_code, kind) in [("dir", 2, "usage"), ("nowhere/out", 1, "io"), ("", 2, "usage")] {
         let line = ["resume-json", "--session-name", "a", "--prompt", "p", "--output-file", file];
         sandbox.fails(&line, exit_code, kind).message(contains("--output-file"));
     }
@@ -205,14 +205,14 @@ fn redirected_stdout_is_not_replaced() {
 #[test]
 fn answer_goes_to_stdout_if_its_file_cannot_be_written() {
     let sandbox = with_session(Backend::Claude);
-    let folder = sandbox.workspace().join("folder");
-    fs::create_dir(&folder).unwrap();
+    let dir = sandbox.workspace().join("dir");
+    fs::create_dir(&dir).unwrap();
     sandbox.agent(Backend::Claude.answers("i", "paid for").after([Step::create("up"), Step::wait_for("go")]));
     let line = ["--error-format", "json", "resume-json", "--session-name", "a", "--prompt", "p", "--print-result"];
-    let running = sandbox.start(&[&line[..], &["--output-file", "folder/out"]].concat());
+    let running = sandbox.start(&[&line[..], &["--output-file", "dir/out"]].concat());
     wait_until(SOON, || sandbox.has_reached("up"));
-    fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    fs::create_dir(folder.join("out")).unwrap(); // in its place now
+    fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    fs::create_dir(dir.join("out")).unwrap(); // in its place now
     sandbox.allow("go");
     let output = running.wait(SOON).assert.stdout("paid for\n");
     let failure = output.failed(1, "io").after_the_turn();

@@ -22,7 +22,8 @@ const ORIGINAL: &str = include_str!("path_parity/original.py");
 #[serde(deny_unknown_fields)]
 struct Table {
     layout: Layout,
-    temp_folders: Vec<TempFolder>,
+    #[serde(rename = "temp_folders")]
+    temp_dirs: Vec<TempDir>,
     workspaces: Vec<Workspace>,
 }
 
@@ -30,7 +31,8 @@ struct Table {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Layout {
-    folders: Vec<String>,
+    #[serde(rename = "folders")]
+    dirs: Vec<String>,
     /// From name to target.
     links: Vec<(String, String)>,
     files: Vec<String>,
@@ -38,7 +40,7 @@ struct Layout {
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TempFolder {
+struct TempDir {
     why: String,
     cwd: String,
     #[serde(rename = "TMPDIR")]
@@ -71,9 +73,9 @@ fn table() -> Table {
 fn laid_out() -> Sandbox {
     let sandbox = Sandbox::new();
     let root = PathBuf::from(root_of(&sandbox));
-    let Layout { folders, links, files } = table().layout;
-    for folder in folders {
-        fs::create_dir_all(root.join(folder)).unwrap();
+    let Layout { dirs, links, files } = table().layout;
+    for dir in dirs {
+        fs::create_dir_all(root.join(dir)).unwrap();
     }
     for (link, target) in links {
         std::os::unix::fs::symlink(filled(&sandbox, &target), root.join(link)).unwrap();
@@ -95,7 +97,7 @@ fn filled(sandbox: &Sandbox, text: &str) -> String {
 
 /// The directory of both mappings for this workspace. Writes nothing.
 #[track_caller]
-fn folder_of_mappings(command: &mut Command, about: &dyn std::fmt::Debug) -> String {
+fn mapping_dir_of(command: &mut Command, about: &dyn std::fmt::Debug) -> String {
     let output = command.run().code(0);
     let list = output.json();
     let [claude, codex] = [Backend::Claude, Backend::Codex].map(|backend| {
@@ -110,7 +112,7 @@ fn folder_of_mappings(command: &mut Command, about: &dyn std::fmt::Debug) -> Str
 #[test]
 fn temp_directory_is_the_one_python_selects() {
     let sandbox = laid_out();
-    for case in table().temp_folders {
+    for case in table().temp_dirs {
         let mut command = sandbox.cmd(&["list-sessions"]);
         command.current_dir(filled(&sandbox, &case.cwd));
         for (name, value) in [("TMPDIR", &case.tmpdir), ("TEMP", &case.temp), ("TMP", &case.tmp)] {
@@ -119,8 +121,8 @@ fn temp_directory_is_the_one_python_selects() {
                 command.env(name, filled(&sandbox, value));
             }
         }
-        let folder = folder_of_mappings(&mut command, &case);
-        let (root, _) = folder.split_once("/agent-sessions/").unwrap();
+        let dir = mapping_dir_of(&mut command, &case);
+        let (root, _) = dir.split_once("/agent-sessions/").unwrap();
         assert_eq!(root, filled(&sandbox, &case.gives), "{case:?}");
     }
 }
@@ -142,7 +144,7 @@ fn workspace_is_resolved_as_python_does() {
         };
         let digest = case.md5.clone().unwrap_or_else(|| md5_hex([filled(&sandbox, resolved)]));
         let want = format!("{}/agent-sessions/{name}-{digest}", sandbox.temp().display());
-        assert_eq!(folder_of_mappings(&mut command, &case), want, "{case:?}");
+        assert_eq!(mapping_dir_of(&mut command, &case), want, "{case:?}");
     }
 }
 
@@ -169,17 +171,17 @@ fn paths_that_are_not_utf_8_are_refused() {
     }
     refused(list().current_dir(bad.join("sub")));
     // the way up again can
-    folder_of_mappings(sandbox.cmd(&["list-sessions"]).arg("--workspace-dir").arg(good.join("..")), &"up again");
+    mapping_dir_of(sandbox.cmd(&["list-sessions"]).arg("--workspace-dir").arg(good.join("..")), &"up again");
     for name in ["TMPDIR", "INVOKE_PERSIST_DIR"] {
         assert!(refused(list().env(name, &bad)).unwrap().contains("INVOKE_PERSIST_DIR"));
     }
     // a link is a fine name for a place that has none
-    let folder = folder_of_mappings(sandbox.cmd(&["list-sessions"]).env("TMPDIR", &good), &"a link to it");
-    assert!(Path::new(&folder).starts_with(&good), "{folder}");
+    let dir = mapping_dir_of(sandbox.cmd(&["list-sessions"]).env("TMPDIR", &good), &"a link to it");
+    assert!(Path::new(&dir).starts_with(&good), "{dir}");
     // and if nothing has that name, the next one is selected
     let mut command = sandbox.cmd(&["list-sessions"]);
-    let folder = folder_of_mappings(command.env("TMPDIR", bad.join("none")).env("TMP", sandbox.temp()), &"not there");
-    assert!(Path::new(&folder).starts_with(sandbox.temp()), "{folder}");
+    let dir = mapping_dir_of(command.env("TMPDIR", bad.join("none")).env("TMP", sandbox.temp()), &"not there");
+    assert!(Path::new(&dir).starts_with(sandbox.temp()), "{dir}");
 }
 
 #[test]
@@ -200,7 +202,7 @@ fn python_still_answers_as_recorded() {
     let output = python.run_with_input(filled(&sandbox, CASES)).code(0);
     let answers: Table = serde_json::from_str(&output.stdout_text().replace(&root_of(&sandbox), "{S}")).unwrap();
     let differ: Vec<String> =
-        [differing(&answers.temp_folders, &table().temp_folders), differing(&answers.workspaces, &table().workspaces)]
+        [differing(&answers.temp_dirs, &table().temp_dirs), differing(&answers.workspaces, &table().workspaces)]
             .concat();
     assert!(differ.is_empty(), "Python answers otherwise than path_parity/cases.json says:\n{}", differ.join("\n"));
 }

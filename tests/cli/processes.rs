@@ -738,20 +738,20 @@ fn process_that_cannot_be_found_does_not_count_as_stopped() {
 #[test]
 #[cfg(unix)] // the time of a directory can be set
 fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
-    let folders = |sandbox: &Sandbox| -> Vec<std::path::PathBuf> {
+    let dirs = |sandbox: &Sandbox| -> Vec<std::path::PathBuf> {
         let entries = std::fs::read_dir(sandbox.temp()).unwrap().map(|entry| entry.unwrap().path());
         entries.filter(|path| path.file_name().is_some_and(|name| name != "agent-sessions")).collect()
     };
-    let make_old = |folder: &std::path::Path| {
+    let make_old = |dir: &std::path::Path| {
         let old = std::time::SystemTime::now() - Duration::from_secs(2 * 3600);
-        std::fs::File::open(folder).unwrap().set_modified(old).unwrap();
+        std::fs::File::open(dir).unwrap().set_modified(old).unwrap();
     };
     let sandbox = with_turn(endless());
     let killed = sandbox.start(&resume(&[]));
     wait_until(SOON, || sandbox.has_reached("up"));
     killed.signal(Signal::KILL);
     drop(killed);
-    let left = folders(&sandbox);
+    let left = dirs(&sandbox);
     assert_eq!(left.len(), 1, "{left:?}");
     let pid = sandbox.only_call().pid;
     wait_until(SOON, || !is_alive(pid));
@@ -764,15 +764,15 @@ fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
     sandbox.agent(Backend::Codex.answers("j", "OK").after([Step::create("b-is-up"), Step::wait_for("go")]));
     let running = sandbox.start(&["--backend", "codex", "resume-json", "--session-name", "b", "--prompt", "p"]);
     wait_until(SOON, || sandbox.has_reached("b-is-up"));
-    assert_eq!(folders(&sandbox).len(), 3, "{:?}", folders(&sandbox));
-    for folder in folders(&sandbox) {
-        make_old(&folder);
+    assert_eq!(dirs(&sandbox).len(), 3, "{:?}", dirs(&sandbox));
+    for dir in dirs(&sandbox) {
+        make_old(&dir);
     }
     sandbox.agent(Backend::Codex.answers("i", "OK"));
     sandbox.succeeds(&resume(&[]));
-    let kept = folders(&sandbox);
+    let kept = dirs(&sandbox);
     assert!(kept.len() == 2 && kept.contains(&similar) && !kept.contains(&left[0]), "{kept:?}");
     sandbox.allow("go");
     assert_eq!(running.wait(SOON).assert.success().json()["final_message"], "OK");
-    assert_eq!(folders(&sandbox), [similar]);
+    assert_eq!(dirs(&sandbox), [similar]);
 }

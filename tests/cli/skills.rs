@@ -20,20 +20,20 @@ pub(crate) fn repository() -> Sandbox {
 }
 
 /// The user's directories for skills, claude's first.
-fn user_folders(sandbox: &Sandbox) -> [PathBuf; 2] {
+fn user_dirs(sandbox: &Sandbox) -> [PathBuf; 2] {
     [sandbox.home().join(".claude").join("skills"), sandbox.home().join(".agents").join("skills")]
 }
 
-/// Everything below `folder`: files with their bytes, links with their targets.
-pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+/// Everything below `dir`: files with their bytes, links with their targets.
+pub(crate) fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(next) = dirs.pop() {
         for entry in fs::read_dir(next).into_iter().flatten().flatten() {
             let path = entry.path();
             let kind = entry.file_type().unwrap();
             if kind.is_dir() {
-                folders.push(path);
+                dirs.push(path);
                 continue;
             }
             let content = if kind.is_symlink() {
@@ -41,7 +41,7 @@ pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             } else {
                 fs::read(&path).unwrap()
             };
-            found.insert(path.strip_prefix(folder).unwrap().to_owned(), content);
+            found.insert(path.strip_prefix(dir).unwrap().to_owned(), content);
         }
     }
     found
@@ -49,10 +49,10 @@ pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// A skill's files as this release has them.
 pub(crate) fn fresh(sandbox: &Sandbox, skill: &str) -> BTreeMap<PathBuf, Vec<u8>> {
-    let folder = sandbox.root().join("fresh");
-    let folder = folder.to_str().unwrap();
-    sandbox.succeeds(&["skill", "export", skill, folder, "--force"]);
-    tree(&Path::new(folder).join(skill))
+    let dir = sandbox.root().join("fresh");
+    let dir = dir.to_str().unwrap();
+    sandbox.succeeds(&["skill", "export", skill, dir, "--force"]);
+    tree(&Path::new(dir).join(skill))
 }
 
 /// Runs `skill VERB --json` and returns the skill, host and action of each entry.
@@ -64,22 +64,22 @@ fn done(sandbox: &Sandbox, arguments: &[&str]) -> Vec<(String, String, String)> 
 }
 
 /// Writes a skill as an older release installed it.
-fn write_older(sandbox: &Sandbox, folder: &Path) {
-    sandbox.write(folder.join("SKILL.md"), include_str!("frozen/skill/SKILL.md"));
-    sandbox.write(folder.join("references/creation.md"), include_str!("frozen/skill/references/creation.md"));
+fn write_older(sandbox: &Sandbox, dir: &Path) {
+    sandbox.write(dir.join("SKILL.md"), include_str!("frozen/skill/SKILL.md"));
+    sandbox.write(dir.join("references/creation.md"), include_str!("frozen/skill/references/creation.md"));
 }
 
 #[test]
 fn both_skills_are_installed_for_every_detected_host() {
     let sandbox = repository();
     let output = sandbox.succeeds(&["skill", "install"]);
-    for folder in user_folders(&sandbox) {
+    for dir in user_dirs(&sandbox) {
         for skill in BOTH {
-            assert_eq!(tree(&folder.join(skill)), fresh(&sandbox, skill));
-            let installed = format!("installed: {}\n", folder.join(skill).display());
+            assert_eq!(tree(&dir.join(skill)), fresh(&sandbox, skill));
+            let installed = format!("installed: {}\n", dir.join(skill).display());
             assert!(output.stdout_text().contains(&installed), "{output}");
         }
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
     }
     let report = [output.stdout_text(), output.stderr_text()].concat();
     assert!(report.lines().last().unwrap().contains("login shell"), "{report}");
@@ -148,7 +148,7 @@ fn hosts_scopes_and_skills_can_be_chosen() {
 #[test]
 fn older_skill_is_updated() {
     let sandbox = repository();
-    let [claude, codex] = user_folders(&sandbox);
+    let [claude, codex] = user_dirs(&sandbox);
     write_older(&sandbox, &claude.join(CLAUDE));
     let listed = sandbox.succeeds(&["skill", "list", "--json"]).json();
     assert_eq!((&listed["skills"][0]["state"], &listed["skills"][0]["version"]), (&"outdated".into(), &"0.0.9".into()));
@@ -210,7 +210,7 @@ fn precious() -> Vec<Planted> {
 fn user_changes_are_refused_and_kept_with_force() {
     for (state, plant) in precious() {
         let sandbox = repository();
-        let skills = user_folders(&sandbox)[0].clone();
+        let skills = user_dirs(&sandbox)[0].clone();
         let place = skills.join(CLAUDE);
         plant(&sandbox, &place);
         let before = tree(&sandbox.home());
@@ -256,7 +256,7 @@ fn digest_of(files: &[(&str, &str)]) -> String {
 #[test]
 fn newer_skill_is_left_alone() {
     let sandbox = repository();
-    let place = user_folders(&sandbox)[0].join(CLAUDE);
+    let place = user_dirs(&sandbox)[0].join(CLAUDE);
     let main = format!("---\nname: {CLAUDE}\nmetadata:\n  invoke-persist-version: \"9.0.0\"\n---\n");
     let digest = digest_of(&[("SKILL.md", &main)]);
     sandbox.write(
@@ -286,10 +286,10 @@ fn skill_named_twice_is_handled_once() {
 fn dry_run_reports_and_changes_nothing() {
     let sandbox = repository();
     let output = sandbox.succeeds(&["skill", "install", "--dry-run", "--agent", "claude"]);
-    let folder = user_folders(&sandbox)[0].join(CLAUDE);
-    output.stdout(starts_with(format!("would be installed: {}\n", folder.display())));
+    let dir = user_dirs(&sandbox)[0].join(CLAUDE);
+    output.stdout(starts_with(format!("would be installed: {}\n", dir.display())));
     assert!(tree(&sandbox.home()).is_empty() && !sandbox.home().join(".claude").exists());
-    write_older(&sandbox, &folder);
+    write_older(&sandbox, &dir);
     let before = tree(&sandbox.home());
     for (verb, action) in [("update", "updated"), ("uninstall", "removed"), ("install", "updated")] {
         assert_eq!(done(&sandbox, &[verb, "--dry-run", "--agent", "claude"])[0].2, action);
@@ -301,7 +301,7 @@ fn dry_run_reports_and_changes_nothing() {
 fn uninstall_removes_what_was_installed() {
     let sandbox = repository();
     sandbox.succeeds(&["skill", "install"]);
-    let other = user_folders(&sandbox)[0].join("other/SKILL.md");
+    let other = user_dirs(&sandbox)[0].join("other/SKILL.md");
     sandbox.write(&other, "somebody's");
     assert_eq!(done(&sandbox, &["uninstall"]).len(), 4);
     assert_eq!(tree(&sandbox.home()).into_keys().collect::<Vec<_>>(), [PathBuf::from(".claude/skills/other/SKILL.md")]);
@@ -347,7 +347,7 @@ mod unix {
     #[test]
     fn directory_shared_by_both_hosts_is_handled_once() {
         let sandbox = repository();
-        let [claude, codex] = user_folders(&sandbox);
+        let [claude, codex] = user_dirs(&sandbox);
         fs::create_dir_all(&codex).unwrap();
         fs::create_dir(sandbox.home().join(".claude")).unwrap();
         symlink(&codex, &claude).unwrap();
@@ -374,13 +374,13 @@ mod unix {
     fn installed_files_have_the_permissions_of_the_umask() {
         let sandbox = repository();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        for (mask, folder, file) in [("022", 0o755, 0o644), ("077", 0o700, 0o600)] {
+        for (mask, dir, file) in [("022", 0o755, 0o644), ("077", 0o700, 0o600)] {
             let script = format!("umask {mask}; exec \"$0\" skill install --quiet --dir {mask} --skill {CLAUDE}");
             let mut shell = std::process::Command::new("sh");
             shell.args(["-c", &script, env!("CARGO_BIN_EXE_invoke-persist")]);
             shell.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run().success();
             let place = sandbox.workspace().join(mask).join(CLAUDE);
-            assert_eq!((mode(&place), mode(&place.join("SKILL.md"))), (folder, file), "{mask}");
+            assert_eq!((mode(&place), mode(&place.join("SKILL.md"))), (dir, file), "{mask}");
         }
     }
 
@@ -388,7 +388,7 @@ mod unix {
     fn killed_update_leaves_the_old_or_the_new_skill() {
         const ROUNDS: u32 = 60;
         let sandbox = repository();
-        let [skills, _] = user_folders(&sandbox);
+        let [skills, _] = user_dirs(&sandbox);
         let place = skills.join(CLAUDE);
         let fresh = fresh(&sandbox, CLAUDE);
         let update = ["skill", "update", "--force", "--agent", "claude"];
@@ -418,12 +418,12 @@ mod unix {
     #[test]
     fn reports_a_read_only_directory_and_leaves_it_alone() {
         let sandbox = repository();
-        let place = user_folders(&sandbox)[0].join(CLAUDE);
+        let place = user_dirs(&sandbox)[0].join(CLAUDE);
         write_older(&sandbox, &place);
-        let folders = [place.parent().unwrap().to_owned(), sandbox.home().join(".claude")];
+        let dirs = [place.parent().unwrap().to_owned(), sandbox.home().join(".claude")];
         let set_modes = |mode| {
-            for folder in &folders {
-                fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+            for dir in &dirs {
+                fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
             }
         };
         set_modes(0o555);
@@ -451,8 +451,8 @@ mod unix {
 #[test]
 fn warns_about_a_second_copy_that_codex_would_see() {
     let sandbox = repository();
-    let folder = user_folders(&sandbox)[1].clone();
-    sandbox.write(folder.join(format!("{CODEX}.bak/SKILL.md")), format!("---\nname: {CODEX}\n---\n"));
+    let dir = user_dirs(&sandbox)[1].clone();
+    sandbox.write(dir.join(format!("{CODEX}.bak/SKILL.md")), format!("---\nname: {CODEX}\n---\n"));
     let output = sandbox.run(&["skill", "install", "--agent", "codex"]).success();
     let stderr = output.stderr_text();
     let warning = stderr.lines().find(|line| line.starts_with("warning: codex finds")).unwrap();
@@ -460,7 +460,7 @@ fn warns_about_a_second_copy_that_codex_would_see() {
     let listed = sandbox.succeeds(&["skill", "list", "--agent", "codex", "--scope", "user", "--json"]).json();
     assert_eq!(listed["seen_twice"][0]["skill"], CODEX);
     assert_eq!(listed["seen_twice"][0]["folders"].as_array().unwrap().len(), 2);
-    fs::remove_dir_all(folder.join(format!("{CODEX}.bak"))).unwrap();
+    fs::remove_dir_all(dir.join(format!("{CODEX}.bak"))).unwrap();
     // for the user and for the project is twice, too
     sandbox.succeeds(&["skill", "install", "--agent", "codex", "--scope", "project"]);
     let listed = sandbox.succeeds(&["skill", "list", "--json"]).json();
@@ -475,7 +475,7 @@ fn list_shows_every_location() {
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines.len(), 9, "{table}");
     assert_eq!(lines[0], ["SKILL", "HOST", "SCOPE", "STATE", "FOLDER"]);
-    let place = user_folders(&sandbox)[0].join(CLAUDE);
+    let place = user_dirs(&sandbox)[0].join(CLAUDE);
     assert_eq!(lines[1], [CLAUDE, "claude", "user", "up-to-date", place.to_str().unwrap()]);
     assert_eq!(lines[2][..4], [CODEX, "claude", "user", "missing"]);
     let told = sandbox.succeeds(&["skill", "list", "--agent", "claude", "-g", "--skill", CODEX, "--json"]).json();

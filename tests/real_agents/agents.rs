@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Names the directory that `install.sh` was given.
-const FOLDER: &str = "INVOKE_PERSIST_TEST_AGENTS";
+const INSTALLED_AT: &str = "INVOKE_PERSIST_TEST_AGENTS";
 
 /// Holds the versions, among other things.
 const INSTALL_SCRIPT: &str = include_str!("install.sh");
@@ -75,7 +75,7 @@ pub(crate) struct Installation {
     pub(crate) claude: PathBuf,
     pub(crate) codex: PathBuf,
     /// codex is started by a script of node's.
-    pub(crate) node_folder: PathBuf,
+    pub(crate) node_dir: PathBuf,
 }
 
 /// The programs, in the versions that `install.sh` installs.
@@ -89,21 +89,21 @@ pub(crate) fn installation() -> &'static Installation {
         panic!(
             "{problem}\n\
              To install the agents: tests/real_agents/install.sh DIR\n\
-             To run these tests:    {FOLDER}=DIR cargo test --test real_agents -- --ignored"
+             To run these tests:    {INSTALLED_AT}=DIR cargo test --test real_agents -- --ignored"
         )
     })
 }
 
 fn find() -> Result<Installation, String> {
-    let folder = env::var_os(FOLDER)
-        .filter(|folder| !folder.is_empty())
-        .ok_or_else(|| format!("the variable {FOLDER} does not say where the agents are installed"))?;
-    let modules = std::path::absolute(&folder).map_err(|error| format!("{FOLDER}: {error}"))?.join("node_modules");
+    let dir = env::var_os(INSTALLED_AT)
+        .filter(|dir| !dir.is_empty())
+        .ok_or_else(|| format!("the variable {INSTALLED_AT} does not say where the agents are installed"))?;
+    let modules = std::path::absolute(&dir).map_err(|error| format!("{INSTALLED_AT}: {error}"))?.join("node_modules");
     let node = which::which("node").map_err(|error| format!("node, which runs codex, is not on PATH: {error}"))?;
     let installation = Installation {
         claude: claude_program(&modules)?,
         codex: modules.join(".bin").join("codex"),
-        node_folder: node.parent().ok_or("node lies nowhere")?.to_owned(),
+        node_dir: node.parent().ok_or("node lies nowhere")?.to_owned(),
     };
     check_version(&installation, &installation.claude, &format!("{} (Claude Code)", pinned("claude_version")))?;
     check_version(&installation, &installation.codex, &format!("codex-cli {}", pinned("codex_version")))?;
@@ -135,7 +135,7 @@ fn check_version(installation: &Installation, program: &Path, expected: &str) ->
     let output = Command::new(program)
         .arg("--version")
         .env_clear()
-        .env("PATH", &installation.node_folder)
+        .env("PATH", &installation.node_dir)
         .env("HOME", env!("CARGO_TARGET_TMPDIR"))
         .output()
         .map_err(|error| format!("{}: {error}", program.display()))?;

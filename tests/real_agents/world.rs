@@ -47,8 +47,8 @@ impl World {
     }
 
     fn furnish(&self, installation: &Installation) -> std::io::Result<()> {
-        for folder in ["bin", "home", "codex", "tmp", "work"] {
-            fs::create_dir(self.path(folder))?;
+        for dir in ["bin", "home", "codex", "tmp", "work"] {
+            fs::create_dir(self.path(dir))?;
         }
         symlink(&installation.claude, self.path("bin/claude"))?;
         symlink(&installation.codex, self.path("bin/codex"))?;
@@ -127,9 +127,9 @@ impl World {
 
     fn environment(&self) -> Vec<(&'static str, OsString)> {
         let url = self.api.url();
-        let folders = [&self.path("bin"), &installation().node_folder, Path::new("/usr/bin"), Path::new("/bin")];
+        let dirs = [&self.path("bin"), &installation().node_dir, Path::new("/usr/bin"), Path::new("/bin")];
         vec![
-            ("PATH", std::env::join_paths(folders).expect("no directory on PATH has a colon in its name")),
+            ("PATH", std::env::join_paths(dirs).expect("no directory on PATH has a colon in its name")),
             ("HOME", self.path("home").into()),
             ("CODEX_HOME", self.path("codex").into()),
             ("TMPDIR", self.path("tmp").into()),

@@ -183,7 +183,7 @@ impl Player {
     /// what it wanted, leaves nobody behind.
     fn poll(&self, done: impl Fn() -> bool) {
         while !done() {
-            if !self.folder().join("plan.json").exists() {
+            if !self.dir().join("plan.json").exists() {
                 process::exit(EXIT_ABANDONED);
             }
             thread::sleep(POLL_INTERVAL);
@@ -224,7 +224,7 @@ impl Player {
     fn record(&self, event: Event) {
         let entry = Entry { call: self.call, event };
         match journal::append(&calls_file(&self.program), |_| entry) {
-            Err(_) if !self.folder().exists() => process::exit(EXIT_ABANDONED),
+            Err(_) if !self.dir().exists() => process::exit(EXIT_ABANDONED),
             recorded => drop(recorded.expect("calls.jsonl can be written")),
         }
     }
@@ -234,16 +234,16 @@ impl Player {
     }
 
     fn path(&self, file: &str) -> PathBuf {
-        self.folder().join(file)
+        self.dir().join(file)
     }
 
-    fn folder(&self) -> &Path {
-        folder_of(&self.program)
+    fn dir(&self) -> &Path {
+        dir_of(&self.program)
     }
 }
 
 fn read_plan(program: &Path) -> Vec<Turn> {
-    match fs::read(folder_of(program).join("plan.json")) {
+    match fs::read(dir_of(program).join("plan.json")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         text => serde_json::from_slice(&text.expect("plan.json can be read")).expect("plan.json holds a list of turns"),
     }
@@ -299,10 +299,10 @@ fn read_stdin() -> Input {
     Input { length, md5: hex(&md5.finalize()), text }
 }
 
-fn folder_of(program: &Path) -> &Path {
+fn dir_of(program: &Path) -> &Path {
     program.parent().expect("a program lies in a directory")
 }
 
 fn calls_file(program: &Path) -> PathBuf {
-    folder_of(program).join("calls.jsonl")
+    dir_of(program).join("calls.jsonl")
 }

@@ -1,12 +1,12 @@
 //! Texts that are the same on every machine and in every run: `{WS}` for the workspace, `{TMP}`, `{BIN}`, `{KEY}` for
-//! the workspace's directory under `agent-sessions` (`{KEY:sub}` for that of its subfolder `sub`), `{TIME}` for a time.
+//! the workspace's directory under `agent-sessions` (`{KEY:sub}` for that of its subdirectory `sub`), `{TIME}` for a time.
 
 use std::path::Path;
 
 use super::sandbox::Sandbox;
 
-/// The subfolders whose keys have a placeholder.
-const SUBFOLDERS: [&str; 3] = ["sub", "other", "none"];
+/// The subdirectories whose keys have a placeholder.
+const SUBDIRS: [&str; 3] = ["sub", "other", "none"];
 
 impl Sandbox {
     /// Puts what they stand for in the place of placeholders.
@@ -21,7 +21,7 @@ impl Sandbox {
     pub(crate) fn with_placeholders(&self, text: &str) -> String {
         // The keys first, for they repeat the workspace's name; no directory's path begins with that of another.
         let mut text = text.replace(&self.key_of(self.workspace()), "{KEY}");
-        for name in SUBFOLDERS {
+        for name in SUBDIRS {
             text = text.replace(&self.key_of(name), &format!("{{KEY:{name}}}"));
         }
         for (path, placeholder) in [(self.workspace(), "{WS}"), (&self.temp(), "{TMP}"), (&self.bin(), "{BIN}")] {

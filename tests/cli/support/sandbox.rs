@@ -40,15 +40,15 @@ impl Sandbox {
         reset_ignored_signals();
         // Cargo's own temp directory and not the system's: there the stand-ins can be hard links, whatever is mounted
         // where.
-        let folder = tempfile::Builder::new()
+        let dir = tempfile::Builder::new()
             .prefix("sandbox-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .expect("a directory can be created");
         // The program resolves symlinks, so the paths that it is compared with must be resolved too.
-        let root = real_path(folder.path());
-        let mut sandbox = Self { workspace: root.join(name), root, env: BTreeMap::new(), _removed_on_drop: folder };
-        for folder in [&sandbox.workspace, &sandbox.temp(), &sandbox.home(), &sandbox.bin()] {
-            fs::create_dir(folder).expect("a directory can be created");
+        let root = real_path(dir.path());
+        let mut sandbox = Self { workspace: root.join(name), root, env: BTreeMap::new(), _removed_on_drop: dir };
+        for dir in [&sandbox.workspace, &sandbox.temp(), &sandbox.home(), &sandbox.bin()] {
+            fs::create_dir(dir).expect("a directory can be created");
         }
         for agent in AGENTS {
             link(&stand_in(), &sandbox.agent_program(agent));
@@ -62,7 +62,7 @@ impl Sandbox {
         if cfg!(windows) {
             let system = PathBuf::from(env::var_os("SystemRoot").expect("Windows always sets it"));
             path.extend([system.join("System32"), system.clone()]);
-            path.extend(library_folders());
+            path.extend(library_dirs());
             // Without these not even the runtime libraries of a program start.
             self.env("SystemRoot", system);
             self.env("PATHEXT", ".COM;.EXE;.BAT;.CMD");
@@ -155,17 +155,17 @@ impl Sandbox {
         self.env("PATH", Self::path_of(&self.bin()));
     }
 
-    /// A value of PATH on which the only programs are those of `folder`.
-    pub(crate) fn path_of(folder: &Path) -> OsString {
-        let folders = [folder.to_owned()].into_iter().chain(library_folders());
-        env::join_paths(folders).expect("no directory of ours has a separator in its name")
+    /// A value of PATH on which the only programs are those of `dir`.
+    pub(crate) fn path_of(dir: &Path) -> OsString {
+        let dirs = [dir.to_owned()].into_iter().chain(library_dirs());
+        env::join_paths(dirs).expect("no directory of ours has a separator in its name")
     }
 
     /// Another name for the program, in a directory that is not on PATH.
     pub(crate) fn program_named(&self, name: &str) -> PathBuf {
-        let folder = self.root.join("links");
-        fs::create_dir_all(&folder).expect("a directory can be created");
-        let program = folder.join(format!("{name}{}", env::consts::EXE_SUFFIX));
+        let dir = self.root.join("links");
+        fs::create_dir_all(&dir).expect("a directory can be created");
+        let program = dir.join(format!("{name}{}", env::consts::EXE_SUFFIX));
         link(Path::new(PROGRAM), &program);
         program
     }
@@ -264,8 +264,8 @@ impl Sandbox {
 
     /// The path of the workspace's mapping.
     pub(crate) fn mapping_path(&self, backend: Backend) -> PathBuf {
-        let folder = self.temp().join("agent-sessions").join(self.key_of(self.workspace()));
-        folder.join(backend.mapping_file_name())
+        let dir = self.temp().join("agent-sessions").join(self.key_of(self.workspace()));
+        dir.join(backend.mapping_file_name())
     }
 
     /// Saves a name for an existing session, which does not call the agent.
@@ -288,10 +288,8 @@ impl Sandbox {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            let folder = path.parent().expect("a file lies in a directory");
-            for (path, mode) in
-                [(path.as_path(), 0o600), (folder, 0o700), (&self.temp().join("agent-sessions"), 0o1777)]
-            {
+            let dir = path.parent().expect("a file lies in a directory");
+            for (path, mode) in [(path.as_path(), 0o600), (dir, 0o700), (&self.temp().join("agent-sessions"), 0o1777)] {
                 fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the file is ours");
             }
         }
@@ -299,12 +297,11 @@ impl Sandbox {
     }
 }
 
-/// Folders of PATH in which Windows finds libraries that programs need: it looks for both in one list. None that has an
-/// agent in it.
-fn library_folders() -> Vec<PathBuf> {
-    let has_agent = |folder: &PathBuf| AGENTS.iter().any(|agent| folder.join(format!("{agent}.exe")).exists());
+/// The directories of `PATH` without an agent on Windows, which also searches `PATH` for libraries. Empty elsewhere.
+fn library_dirs() -> Vec<PathBuf> {
+    let has_agent = |dir: &PathBuf| AGENTS.iter().any(|agent| dir.join(format!("{agent}.exe")).exists());
     let path = env::var_os("PATH").filter(|_| cfg!(windows)).unwrap_or_default();
-    env::split_paths(&path).filter(|folder| !has_agent(folder)).collect()
+    env::split_paths(&path).filter(|dir| !has_agent(dir)).collect()
 }
 
 /// The scripted agent. Cargo builds it beside the program for a plain `cargo test`, and not for `cargo test --test

@@ -63,8 +63,8 @@ impl Terminal {
         let mut own = Command::new("setsid");
         own.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
         own.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
-        if let Some(folder) = command.get_current_dir() {
-            own.current_dir(folder);
+        if let Some(dir) = command.get_current_dir() {
+            own.current_dir(dir);
         }
         own.stdin(self.screen()).stdout(self.screen()).stderr(self.screen());
         let child = own.spawn().expect("the program can be started");

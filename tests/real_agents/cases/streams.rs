@@ -83,8 +83,8 @@ fn turn(world: &World, form: &[&str], options: &[&str]) -> Outcome {
 #[track_caller]
 fn record_or_compare(world: &World, name: &str, turn: impl Fn(&[&str]) -> Outcome) {
     let stored = |ending: &str| -> PathBuf {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cli/streams");
-        folder.join(format!("{}-{name}.{ending}", world.agent))
+        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cli/streams");
+        dir.join(format!("{}-{name}.{ending}", world.agent))
     };
     if std::env::var_os("INVOKE_PERSIST_RECORD").is_some() {
         let form: &[&str] = if world.agent == Agent::Claude { &["--include-partials"] } else { &[] };
@@ -105,10 +105,10 @@ fn without_machine(world: &World, text: &str) -> String {
     // claude makes a name of the workspace's path
     let name_of = |path: &str| path.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     text = text.replace(&name_of(&world.path("work").display().to_string()), &name_of("/home/me/project"));
-    for (folder, shown) in
+    for (dir, shown) in
         [("work", "/home/me/project"), ("home", "/home/me"), ("codex", "/home/me/.codex"), ("tmp", "/tmp")]
     {
-        text = text.replace(&world.path(folder).display().to_string(), shown);
+        text = text.replace(&world.path(dir).display().to_string(), shown);
     }
     text
 }
