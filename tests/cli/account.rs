@@ -1,9 +1,9 @@
 //! `resume-stream --format text`: the account of a turn that people read while it runs.
 //!
 //! The streams below `streams/` come from the published agents; `tests/real_agents/cases/streams.rs` records them.
-//! Beside each lie the accounts of it: piped, and at terminals of two widths with and without colors. If
-//! `INVOKE_PERSIST_RECORD` is set, the tests write these files and fail, so that a recording is reviewed and never
-//! taken for a comparison.
+//! Next to each stream are its accounts: piped, and at terminals of two widths, with and without colors. If
+//! `INVOKE_PERSIST_RECORD` is set, the tests write these files and fail, so that a recording is never mistaken for a
+//! passed comparison.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -32,7 +32,7 @@ fn json_lines(events: &[Value]) -> String {
     events.iter().map(|event| format!("{event}\n")).collect::<Vec<_>>().concat()
 }
 
-/// A sandbox in which the agent prints this.
+/// Returns a sandbox whose agent prints `stdout`.
 fn saying(backend: Backend, stdout: &str, exit: i32) -> Sandbox {
     let sandbox = Sandbox::new();
     let id = |line: &str| Some(serde_json::from_str::<Value>(line).ok()?[backend.id_key()].as_str()?.to_owned());
@@ -41,9 +41,9 @@ fn saying(backend: Backend, stdout: &str, exit: i32) -> Sandbox {
     sandbox
 }
 
-/// A sandbox in which a recorded turn can be had again.
+/// Returns a sandbox whose agent replays a recorded turn.
 fn playing(name: &str, backend: Backend, exit: i32) -> Sandbox {
-    let stream = std::fs::read_to_string(stored(&format!("{name}.jsonl"))).expect("the stream is there");
+    let stream = std::fs::read_to_string(stored(&format!("{name}.jsonl"))).expect("the stream exists");
     // codex does not report its directory
     let sandbox = saying(backend, &stream, exit);
     if backend == Backend::Codex {
@@ -54,13 +54,13 @@ fn playing(name: &str, backend: Backend, exit: i32) -> Sandbox {
     sandbox
 }
 
-/// What is printed for a stream of events, piped.
+/// Returns the account of a stream of events, printed to a pipe.
 #[track_caller]
 fn account(backend: Backend, events: &[Value]) -> String {
     saying(backend, &json_lines(events), 0).succeeds(&TEXT).stdout_text()
 }
 
-/// An account by codex without the duration, which is measured because codex does not report it.
+/// Returns codex's account without the duration, which is measured because codex does not report it.
 fn without_time(backend: Backend, account: &str) -> String {
     let begins = ["turn failed after ", "turn "].map(|words| account.rfind(words).map(|at| at + words.len()));
     let (Backend::Codex, Some(begin)) = (backend, begins.into_iter().flatten().next()) else {
@@ -112,7 +112,7 @@ fn claude_streams_pieces_that_are_not_repeated() {
     let call = sandbox.only_call();
     assert_eq!(call.argv.iter().filter(|arg| *arg == "--include-partial-messages").count(), 1);
     assert_eq!((shown.matches("run the checks.").count(), shown.matches("cat notes.txt\n```").count()), (1, 1));
-    // requested twice, it is passed once; if the events themselves are printed, it is not passed
+    // an option that is given twice is passed once; it is not passed if the events themselves are printed
     sandbox.succeeds(&[&TEXT[..], &["--include-partials"]].concat());
     assert_eq!(sandbox.last_call().argv.iter().filter(|arg| *arg == "--include-partial-messages").count(), 1);
     sandbox.succeeds(&TEXT[..5]);
@@ -185,7 +185,7 @@ fn color_option_needs_the_text_format() {
     assert!(sandbox.calls().is_empty());
 }
 
-/// Everything that a terminal obeys and a text may hold, but for newlines and tabs.
+/// Every control sequence that a text can contain, except newlines and tabs.
 const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;t\u{7}\u{8}\r\u{9b}31m\u{7f}\u{202e}\u{61c}\u{206a}\u{206f}z\u{2066}";
 
 #[test]
@@ -279,7 +279,7 @@ turn 0.0 s · session 1,234,567 in (1,000 cached) · 89 out
     let items = [
         json!({"type": "assistant", "message": {"content": [tool("1", "Agent", json!({"description": "Find it"}))]}}),
         json!({"type": "assistant", "parent_tool_use_id": "1", "message": {"content": [
-            {"type": "text", "text": "what an inner agent says"}, tool("2", "Grep", json!({"pattern": "x"}))]}}),
+            {"type": "text", "text": "the answer of an inner agent"}, tool("2", "Grep", json!({"pattern": "x"}))]}}),
         done("2", "found"),
         done("1", "report"),
         json!({"type": "assistant", "message": {"content": [tool("3", "TodoWrite", todos), tool("4", "Odd", json!({"a": [1]}))]}}),
@@ -298,11 +298,11 @@ turn 0.0 s · session 1,234,567 in (1,000 cached) · 89 out
 turn failed after 2 min 5 s · 1,034 in (1,000 cached) · 5 out · session $12.35
 ";
     sandbox.run(&TEXT).stdout(want);
-    sandbox.fails(&TEXT, 1, "agent_failed"); // as it is without an account
+    sandbox.fails(&TEXT, 1, "agent_failed"); // the same as without an account
 }
 
 #[test]
-fn cost_without_sense_takes_no_more_room_than_another() {
+fn absurd_cost_is_as_short_as_any_other() {
     for (cost, want) in [(1e308, "$1.00e308"), (-1e308, "$-1.00e308"), (999_999.994, "$999999.99"), (1e-300, "$0.0000")]
     {
         let result = json!({"type": "result", "is_error": false, "result": "", "total_cost_usd": cost});
@@ -361,13 +361,13 @@ fn closed_stdout_does_not_end_the_turn() {
     assert!(sandbox.mapping(Backend::Codex).contains("kept"));
 }
 
-/// One event of claude with a piece of text or of thinking.
+/// Returns one event of claude with a piece of text or of thinking.
 fn piece(kind: &str, text: &str) -> String {
     let delta = json!({"type": format!("{kind}_delta"), kind: text});
     format!("{}\n", json!({"type": "stream_event", "event": {"type": "content_block_delta", "delta": delta}}))
 }
 
-/// Stops a turn after the agent has printed `line` and checks the end of what is shown.
+/// Stops a turn after the agent has printed `line`, and checks the end of the account.
 #[cfg(unix)]
 #[track_caller]
 fn assert_stopped_turn_ends_with(line: &str, end: &str) {
@@ -412,7 +412,7 @@ fn stopped_turn_prints_an_incomplete_line() {
 
 #[test]
 fn turn_stopped_by_its_deadline_ends_its_last_line() {
-    // The first limit is enough on an idle machine, the last on any.
+    // The first limit suffices on an idle machine, the last on any machine.
     let is_ended = ["1", "5", "25"].into_iter().any(|seconds| {
         let sandbox = saying(Backend::Claude, "", 0);
         sandbox.agent(Turn::doing([Step::Stdout(piece("text", "half a thou")), Step::wait_for("never")]));

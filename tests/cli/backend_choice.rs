@@ -1,8 +1,8 @@
-//! How the backend of a call is decided: the first of several sources that decides it (contract section 1).
+//! How the backend of a call is selected: the first source that names one wins (contract section 1).
 
 use crate::support::*;
 
-/// The backend of a call, read from what `resolve` prints for an ID that no mapping has.
+/// Returns the backend of a call, as `resolve` prints it for an ID that is not in a mapping.
 fn resolves_for(sandbox: &Sandbox, args: &[&str]) -> &'static str {
     let answer = sandbox.succeeds(&[&["resolve", "--session-id", "unknown"], args].concat()).json();
     if answer.get("session_id").is_some() { "claude" } else { "codex" }

@@ -1,4 +1,4 @@
-//! Bad input: a clear error that names the thing, the right exit status, nothing lost, no agent called.
+//! Invalid input: the error names the fault, the exit status is right, nothing is lost, and no agent is called.
 
 use crate::support::*;
 
@@ -100,7 +100,7 @@ fn refuses_missing_files_and_directories() {
 }
 
 #[test]
-#[cfg(unix)] // Windows has neither in the file system
+#[cfg(unix)] // the file system of Windows has neither
 fn refuses_pipes_without_a_writer_and_devices() {
     let sandbox = Sandbox::new();
     for name in ["pipe", "pipe.md"] {
@@ -120,7 +120,7 @@ fn refuses_pipes_without_a_writer_and_devices() {
 }
 
 #[test]
-#[cfg(unix)] // elsewhere arguments are Unicode
+#[cfg(unix)] // on other systems arguments are Unicode
 fn refuses_text_that_is_not_utf_8() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
@@ -156,13 +156,13 @@ fn reports_missing_and_non_executable_agents() {
     call("./none", 127, "agent_not_found");
     call("./dir", 127, "agent_not_found");
     if cfg!(unix) {
-        call("./plain.txt", 126, "agent_not_executable"); // Windows goes by the name alone
+        call("./plain.txt", 126, "agent_not_executable"); // Windows checks only the name
     }
     refuses(&sandbox, &[&RESUME[..], &["--prompt", "p", "--claude-cmd", "'open"]].concat(), "--claude-cmd");
 }
 
 #[test]
-#[cfg(unix)] // a first line that names an interpreter is Unix's
+#[cfg(unix)] // only Unix reads an interpreter from the first line
 fn reports_a_missing_interpreter() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::new();

@@ -1,5 +1,5 @@
-//! A reader that does not read cannot make a call miss its deadline, ignore a signal or keep a lock, and a signal that
-//! comes after the turn does not lose its answer (contract section 8).
+//! A blocked output does not delay a deadline, a signal or the release of a lock. A signal after the turn does not lose
+//! the answer (contract section 8).
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,7 +15,7 @@ use crate::support::*;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// A pipe that takes nothing more until somebody reads it.
+/// A pipe that accepts no more bytes until it is read.
 struct FullPipe {
     ours: File,
     theirs: OwnedFd,
@@ -35,12 +35,12 @@ impl FullPipe {
         Self { ours: ours.into(), theirs: writer.into(), filled }
     }
 
-    /// What a program writes to it.
+    /// Returns the end that a program writes to.
     fn writer(&self) -> OwnedFd {
         self.theirs.try_clone().unwrap()
     }
 
-    /// Reads everything that was written since it was full, once no program has it open any more.
+    /// Waits until every program has closed the pipe. Returns the bytes written since it was full.
     fn read(mut self) -> String {
         drop(self.theirs);
         let mut text = String::new();
@@ -67,7 +67,7 @@ fn status_of(child: &mut Child) -> Option<i32> {
     child.wait().unwrap().code()
 }
 
-/// Starts it with both outputs, or standard error alone, going to `pipe`.
+/// Starts a command with both outputs, or only standard error, connected to `pipe`.
 fn start(mut command: Command, pipe: &FullPipe, both: bool) -> Child {
     command.stdin(Stdio::null()).stderr(pipe.writer());
     command.stdout(if both { pipe.writer().into() } else { Stdio::null() });
@@ -75,7 +75,7 @@ fn start(mut command: Command, pipe: &FullPipe, both: bool) -> Child {
 }
 
 #[test]
-fn deadline_holds_if_nobody_reads_either_output() {
+fn deadline_holds_if_neither_output_is_read() {
     let sandbox = with_turn(Turn::doing([Step::flood_stdout(1 << 20), Step::wait_for("never")]));
     let pipe = FullPipe::new();
     let stream = ["--backend", "claude", "resume-stream", "--session-name", "a", "--prompt", "p"];
@@ -97,12 +97,12 @@ fn deadline_holds_while_a_note_about_waiting_is_not_read() {
 
 #[test]
 fn session_is_free_again_although_a_note_is_not_read() {
-    // claude's new id is worth a note, which comes while the session is still held
+    // claude's new ID is printed as a note while the session is still locked
     let sandbox = with_turn(Backend::Claude.answers("another", "OK"));
     let pipe = FullPipe::new();
     let mut child = start(sandbox.cmd(&resume(&[])), &pipe, false);
     wait_until(SOON, || sandbox.mapping(Backend::Claude).contains("another"));
-    // waits for the first one
+    // waits for the first call
     sandbox.succeeds(&resume(&["--deadline-seconds", "50"]));
     signal_process(child.id(), Signal::TERM);
     signal_process(child.id(), Signal::TERM);
@@ -110,12 +110,12 @@ fn session_is_free_again_although_a_note_is_not_read() {
 }
 
 #[test]
-fn notes_that_were_not_read_in_time_are_written_once_there_is_room() {
+fn notes_that_were_not_read_in_time_are_written_when_there_is_room() {
     let sandbox = with_turn(Backend::Claude.fails("i", "no credit"));
     let pipe = FullPipe::new();
     let mut child = start(sandbox.cmd(&resume(&[])), &pipe, false);
     wait_until(SOON, || !sandbox.calls().is_empty());
-    // longer than a note is waited for, so that the writer is known to have been given up
+    // longer than the timeout of a note, so the program no longer waits for its writer
     std::thread::sleep(Duration::from_millis(1500));
     assert!(child.try_wait().unwrap().is_none(), "the error waits for its reader");
     let text = pipe.read();
@@ -123,7 +123,7 @@ fn notes_that_were_not_read_in_time_are_written_once_there_is_room() {
     assert!(text.ends_with("}\n") && text.contains("no credit"), "{text}");
 }
 
-/// Starts a call at a terminal and stops the terminal's output once the agent is up.
+/// Starts a call at a terminal and stops the terminal's output when the agent is running.
 #[cfg(target_os = "linux")]
 fn start_at_stopped_terminal(sandbox: &Sandbox, options: &[&str]) -> (Child, Terminal) {
     use rustix::termios::{Action, tcflow};
@@ -155,7 +155,7 @@ fn stopped_terminal_does_not_delay_a_signal() {
 
 #[test]
 fn answer_is_printed_whole_if_a_signal_comes_while_it_is_being_read() {
-    // A busy machine may be done with printing before it notices the signal, so there are more attempts.
+    // A busy machine may finish printing before the signal arrives, so there are more attempts.
     let is_interrupted = (0..5).any(|attempt| {
         let sandbox = with_turn(Backend::Claude.answers_at_length("i", 3_000_000));
         let mut command = sandbox.cmd(&resume(&["--model", "kept", "--print-result"]));
@@ -194,7 +194,7 @@ fn second_signal_ends_a_call_whose_answer_is_not_read() {
     wait_until(SOON, || sandbox.mapping(Backend::Claude).contains("kept"));
     for _ in 0..2 {
         signal_process(child.id(), Signal::TERM);
-        std::thread::sleep(Duration::from_millis(100)); // two that come together count as one
+        std::thread::sleep(Duration::from_millis(100)); // two signals at the same moment count as one
     }
     wait_until(SOON, || child.try_wait().unwrap().is_some());
     assert!(!child.wait().unwrap().success());
@@ -208,7 +208,7 @@ fn answer_is_printed_if_a_signal_comes_before_it_is() {
         let sandbox = with_turn(Backend::Claude.answers("i", "OK"));
         let trace = sandbox.root().join("trace");
         let mut command = sandbox.cmd_of(std::path::Path::new("strace"), &["-qq", "-f", "-o"]);
-        // between the agent's end and the printing lies the update of the mapping
+        // the mapping is updated after the agent ends and before the answer is printed
         command.arg(&trace).args(["-e", "trace=fsync", "-e", "inject=fsync:delay_enter=3000000:when=1", "--"]);
         let args = ["--error-format", "json", "--backend", "claude", verb, "--session-name", "a", "--model", "m"];
         let program = sandbox.cmd(&args);

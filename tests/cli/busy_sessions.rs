@@ -1,4 +1,4 @@
-//! Concurrent turns in one session do harm, so they wait for each other (contract section 8).
+//! Turns in one session wait for each other, because concurrent ones would damage it (contract section 8).
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn second_turn_waits_for_the_first() {
             .fails(&[&resume(backend)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy")
             .message(contains(format!("process {}", first.pid())));
         assert_eq!((failure.turn_started, failure.session_id.as_deref()), (Some(false), Some("i")));
-        // the same session by another name, and by its id
+        // the same session by another name, and by its ID
         sandbox.save(backend, "b", "i");
         let by_name =
             ["--backend", backend.name(), "resume-json", "--session-name", "b", "--prompt", "p", "--if-busy", "fail"];
@@ -63,7 +63,7 @@ fn same_id_in_another_agent_home_is_another_session() {
 }
 
 #[test]
-fn default_home_of_an_agent_is_one_place_whether_it_is_named_or_not() {
+fn default_home_of_an_agent_is_the_same_with_and_without_its_variable() {
     for (backend, variable, dir) in
         [(Backend::Claude, "CLAUDE_CONFIG_DIR", ".claude"), (Backend::Codex, "CODEX_HOME", ".codex")]
     {
@@ -80,7 +80,7 @@ fn default_home_of_an_agent_is_one_place_whether_it_is_named_or_not() {
 }
 
 #[test]
-#[cfg(unix)] // elsewhere the home directory is in a variable only
+#[cfg(unix)] // on Windows the home directory is only in a variable
 fn agent_without_a_home_variable_keeps_its_sessions_in_one_place() {
     let sandbox = Sandbox::new();
     let file = sandbox.workspace().join("m.json");
@@ -101,14 +101,15 @@ fn agent_without_a_home_variable_keeps_its_sessions_in_one_place() {
 
 #[test]
 #[cfg(unix)] // on Windows a locked file cannot be read, so the variable alone decides
-fn program_that_an_ended_turn_left_waits_for_later_turns() {
+fn program_left_by_an_ended_turn_waits_for_later_turns() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.save(backend, "a", "i");
         let answer = backend.answers("i", "OK").watching(&["INVOKE_PERSIST_HELD"]);
         sandbox.agent([answer.clone(), answer.clone().after([Step::create("up"), Step::wait_for("go")]), answer]);
         sandbox.succeeds(&resume(backend));
-        let held = sandbox.only_call().env["INVOKE_PERSIST_HELD"].clone().expect("the agent is told what is held");
+        let held =
+            sandbox.only_call().env["INVOKE_PERSIST_HELD"].clone().expect("the agent gets the list of locked sessions");
         let later = sandbox.start(&resume(backend));
         wait_until(SOON, || sandbox.has_reached("up"));
         let left = sandbox.cmd(&resume(backend)).env("INVOKE_PERSIST_HELD", held).start();
@@ -121,7 +122,7 @@ fn program_that_an_ended_turn_left_waits_for_later_turns() {
 }
 
 #[test]
-fn name_that_goes_while_a_call_waits_is_created_again() {
+fn name_deleted_while_a_call_waits_is_created_again() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.save(backend, "a", "i");
@@ -176,13 +177,14 @@ fn call_from_inside_its_own_session_is_refused() {
         );
         let outer = sandbox.start(&resume(backend));
         wait_until(SOON, || sandbox.has_reached("up"));
-        let held = sandbox.only_call().env["INVOKE_PERSIST_HELD"].clone().expect("the agent is told what is held");
-        // as a shell inside the agent would call, whatever other sessions lie between
+        let held =
+            sandbox.only_call().env["INVOKE_PERSIST_HELD"].clone().expect("the agent gets the list of locked sessions");
+        // the call of a shell inside the agent, even if there are other sessions in between
         sandbox.env("INVOKE_PERSIST_HELD", format!("0123,{held}"));
         sandbox.fails(&resume(backend), 5, "session_busy").message(contains("inside"));
         sandbox.allow("go");
         outer.wait(SOON).assert.success();
-        // the variable counts only while the session is held
+        // the variable counts only while the session is locked
         sandbox.agent(backend.answers("i", "OK").watching(&["INVOKE_PERSIST_HELD"]));
         sandbox.succeeds(&resume(backend));
         let down = sandbox.last_call().env["INVOKE_PERSIST_HELD"].clone().unwrap();
@@ -249,7 +251,7 @@ fn name_changes_during_a_turn_are_respected() {
 fn started_turn_is_not_retried() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "a", "i");
-    // a sub-agent's trouble, not that of this session
+    // a failure of a sub-agent, not of this session
     let turn = Backend::Codex.answers("i", "OK");
     sandbox.agent(turn.stderr("sub-agent: thread x already has an active writer\n").exit(1));
     sandbox.fails(&resume(Backend::Codex), 1, "agent_failed");

@@ -1,5 +1,5 @@
-//! codex behind a shell: what is known of a turn if the shell fails.
-#![cfg(unix)] // a Windows machine may have no bash
+//! codex in a login shell: the state of a turn if the shell fails.
+#![cfg(unix)] // Windows may not have bash
 
 use crate::support::*;
 
@@ -12,7 +12,7 @@ fn with_session() -> Sandbox {
     sandbox
 }
 
-/// Calls codex as `command` through a shell in which `init` ran first.
+/// Calls codex as `command` through a shell that runs `init` first.
 #[track_caller]
 fn fails(sandbox: &Sandbox, shell: &str, init: &str, command: &str, exit_code: i32, kind: &str) -> Failure {
     let shell = ["--codex-shell=posix", "--codex-shell-cmd", shell, "--codex-shell-init", init, "--codex-cmd", command];
@@ -62,7 +62,7 @@ fn agent_that_ran_before_its_zsh_failed_was_found() {
 }
 
 #[test]
-fn agent_that_was_called_by_a_shell_that_does_not_exist_was_not_started() {
+fn agent_of_a_missing_shell_was_not_started() {
     let sandbox = with_session();
     let failure = fails(&sandbox, "no-such-shell -c", "", "codex", 127, "agent_not_found");
     assert_eq!(failure.turn_started, Some(false));

@@ -1,4 +1,4 @@
-//! Shell completion: first as the shells' scripts request it, then by real shells in a terminal.
+//! Shell completion: first with the requests of the completion scripts, then in real shells in a terminal.
 
 use crate::support::*;
 
@@ -6,7 +6,7 @@ const SHELLS: [&str; 5] = ["bash", "zsh", "fish", "powershell", "elvish"];
 
 const VARIABLE: &str = "INVOKE_PERSIST_COMPLETE";
 
-/// What the script of `shell` calls the program with. For bash the words are a line as it would be typed.
+/// Returns the arguments that the script of `shell` passes to the program. For bash they include the typed line.
 fn question(shell: &str, words: &[&str]) -> Vec<String> {
     let (last, before) = words.split_last().unwrap();
     match shell {
@@ -19,8 +19,7 @@ fn question(shell: &str, words: &[&str]) -> Vec<String> {
     }
 }
 
-/// The completions that the program prints for the script of `shell`: the first line, and the first field of the
-/// others.
+/// Returns the program's reply to the script of `shell`: the first line, and the first field of each other line.
 #[track_caller]
 fn answer(sandbox: &Sandbox, shell: &str, words: &[&str]) -> (String, Vec<String>) {
     let mut command = sandbox.cmd(&[]);
@@ -31,7 +30,7 @@ fn answer(sandbox: &Sandbox, shell: &str, words: &[&str]) -> (String, Vec<String
     (lines.next().unwrap_or_default(), lines.collect())
 }
 
-/// What is offered for the last word.
+/// Returns the completions of the last word.
 #[track_caller]
 fn offered(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
     let (kind, words) = answer(sandbox, "fish", words);
@@ -39,7 +38,7 @@ fn offered(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
     words
 }
 
-/// Two sessions of claude and two of codex, one name being both's.
+/// Returns a sandbox with two sessions of claude and two of codex. One name is in both mappings.
 fn with_sessions() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "review-src", "id-1");
@@ -63,10 +62,10 @@ fn every_shell_is_offered_the_names_of_the_workspace() {
         }
         let begun = answer(&sandbox, shell, &["resolve", "--session-name", "rev"]).1;
         assert_eq!(begun, ["review-src"], "{shell}");
-        let behind = answer(&sandbox, shell, &["resolve", "--session-name=rev"]).1;
+        let values = answer(&sandbox, shell, &["resolve", "--session-name=rev"]).1;
         // bash treats the part after = as the word
         let want = if shell == "bash" { "review-src" } else { "--session-name=review-src" };
-        assert_eq!(behind, [want], "{shell}");
+        assert_eq!(values, [want], "{shell}");
     }
 }
 
@@ -103,7 +102,7 @@ fn only_names_of_the_chosen_backend_are_offered() {
     ] {
         assert_eq!(offered(&sandbox, words), codex, "{words:?}");
     }
-    // the name by which the program is called, whichever program is asked
+    // the name in the line counts, not the program that completes it
     let mut command = sandbox.cmd(&["/usr/bin/codex-sessions", "resolve", "--session-name", "t"]);
     command.env(VARIABLE, "fish").run().stdout("words\ntests\tcodex\n");
     sandbox.env("INVOKE_PERSIST_BACKEND", "codex");
@@ -141,7 +140,7 @@ fn new_names_are_not_completed() {
     ] {
         assert!(offered(&sandbox, words).is_empty(), "{words:?}");
     }
-    // here a session that is there is meant
+    // this command needs an existing session
     let words = ["create-session", "--if-exists", "reuse", "--session-name", "rev"];
     assert_eq!(offered(&sandbox, &words), ["review-src"]);
 }
@@ -181,7 +180,7 @@ fn inserted_names_are_quoted_for_the_shell() {
     sandbox.save(Backend::Claude, "it's \"mine\" $HOME", "i");
     for (shell, words, want) in [
         ("bash", &["resolve", "--session-name", "it"][..], r#"it\'s\ \"mine\"\ \$HOME"#),
-        // the rest of a word within quotes that are still open
+        // the rest of a word after an open quote
         ("bash", &["resolve", "--session-name", "'it"], r#"it'\''s "mine" $HOME"#),
         ("powershell", &["resolve", "--session-name", ""], r#"'it''s "mine" $HOME'"#),
         // these three shells quote the names themselves
@@ -210,8 +209,8 @@ fn names_that_cannot_be_typed_are_not_offered() {
     );
     assert_eq!(offered(&sandbox, &["resolve", "--session-name", ""]), ["-one", "größe"]);
     // two dashes are an option, but not after =
-    let behind = ["--session-name=--two", "--session-name=-one"];
-    assert_eq!(offered(&sandbox, &["resolve", "--session-name=-"]), behind);
+    let values = ["--session-name=--two", "--session-name=-one"];
+    assert_eq!(offered(&sandbox, &["resolve", "--session-name=-"]), values);
     sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name=--two"]);
 }
 
@@ -236,7 +235,7 @@ fn invalid_input_offers_prints_and_creates_nothing() {
     ] {
         assert!(answer(&sandbox, "fish", words).1.is_empty(), "{words:?}");
     }
-    // a call that makes no sense
+    // a meaningless call
     for arguments in [&[][..], &["x"]] {
         for shell in SHELLS {
             sandbox.cmd(arguments).env(VARIABLE, shell).run().success().stdout("").stderr("");
@@ -248,7 +247,7 @@ fn invalid_input_offers_prints_and_creates_nothing() {
 fn unknown_shell_in_the_variable_is_an_error() {
     let sandbox = Sandbox::new();
     sandbox.cmd(&["list-sessions"]).env(VARIABLE, "sh").run().code(2).stdout("").stderr(contains(VARIABLE));
-    // empty is not there
+    // an empty value counts as unset
     sandbox.cmd(&["list-sessions"]).env(VARIABLE, "").run().success().stdout(starts_with('{'));
 }
 
@@ -276,7 +275,7 @@ fn script_is_printed_in_a_deleted_directory() {
     shell.run().success().stdout(contains(program.to_str().unwrap()));
 }
 
-/// Real shells. They are asked as a person would ask them: by keys, in a terminal.
+/// Real shells in a terminal, tested with key presses.
 #[cfg(target_os = "linux")]
 mod at_a_terminal {
     use std::process::Command;
@@ -287,7 +286,7 @@ mod at_a_terminal {
 
     const PROMPT: &str = "ready> ";
 
-    /// A shell, how it is made to print [`PROMPT`], and the README's line for it.
+    /// A shell, its option for printing [`PROMPT`], and its line in the README.
     struct Shell {
         start: &'static [&'static str],
         install: &'static str,
@@ -305,7 +304,7 @@ mod at_a_terminal {
         install: "invoke-persist completions fish | source",
     };
 
-    /// A person at a shell that has learnt to complete.
+    /// A user at a shell with the completions installed.
     struct Person {
         sandbox: Sandbox,
         dialogue: Dialogue,
@@ -327,7 +326,7 @@ mod at_a_terminal {
             person
         }
 
-        /// Types after the prompt.
+        /// Waits for the prompt and types `text`.
         #[track_caller]
         fn types(&mut self, text: &str) {
             self.dialogue.sees("the prompt", |screen| screen.before_cursor() == PROMPT);
@@ -335,7 +334,7 @@ mod at_a_terminal {
             self.dialogue.sees(text, |screen| screen.before_cursor() == format!("{PROMPT}{text}"));
         }
 
-        /// Types `text` and Tab, and waits for the line to be `line`.
+        /// Types `text` and Tab, and waits until the line is `line`.
         #[track_caller]
         fn completes(&mut self, text: &str, line: &str) {
             self.types(text);
@@ -343,7 +342,7 @@ mod at_a_terminal {
             self.dialogue.sees(line, |screen| screen.before_cursor() == format!("{PROMPT}{line}"));
         }
 
-        /// Goes on with the line, which is `line` by now, and enters it.
+        /// Types `text` after the current line, which must be `line`, and presses Enter.
         #[track_caller]
         fn enters(&mut self, line: &str, text: &str) {
             self.dialogue.sees("the line", |screen| screen.before_cursor() == format!("{PROMPT}{line}"));
@@ -352,7 +351,7 @@ mod at_a_terminal {
             self.dialogue.types("\r");
         }
 
-        /// Types `typed` and then `key`. If that puts something in, the line resolves `the-id`.
+        /// Types `typed` and then `key`. If that inserts something, the line resolves to `the-id`.
         #[track_caller]
         fn resolves_or_is_offered_nothing(&mut self, name: &str, typed: &str, key: &str) {
             const END: &str = " --quiet";
@@ -368,10 +367,10 @@ mod at_a_terminal {
             }
             assert!(!self.sandbox.workspace().join("pwn").exists(), "{name}: {typed}");
             self.dialogue.sees("the prompt", |screen| screen.before_cursor() == PROMPT);
-            self.has_an_empty_screen(); // without an answer to the next line
+            self.has_an_empty_screen(); // without a reply to the next line
         }
 
-        /// Leaves a line that may still be open, and has an empty screen.
+        /// Cancels a line that may be incomplete, and clears the screen.
         #[track_caller]
         fn gives_up(&mut self) {
             let is_ready = |screen: &Screen| screen.before_cursor() == PROMPT;
@@ -416,7 +415,7 @@ mod at_a_terminal {
         let other = ["--backend", "claude", "create-session", "--session-name", "there", "--adopt", "id-3"];
         sandbox.succeeds(&[&other[..], &["--workspace-dir", "../other"]].concat());
         let mut person = Person::in_sandbox(shell, sandbox);
-        // the only one, so it comes whole
+        // the only match, so it is inserted completely
         let text = "invoke-persist --backend codex resolve --print-session-id --session-name ";
         person.completes(text, &format!("{text}tests "));
         person.enters(&format!("{text}tests "), "--quiet");
@@ -447,8 +446,8 @@ mod at_a_terminal {
         }
     }
 
-    /// Names that would run something, or that a shell would read as another name, unless every character of them is
-    /// quoted as it has to be.
+    /// Names that would run something, or that a shell would read as another name, unless each character is quoted
+    /// correctly.
     const HOSTILE: [&str; 30] = [
         r#"!|touch pwn #""#,
         r#"!;touch pwn;echo ""#,
@@ -482,7 +481,7 @@ mod at_a_terminal {
         "~root",
     ];
 
-    /// Nothing runs, and the text that Tab inserts is read as the whole name.
+    /// Checks that nothing runs, and that the shell reads the inserted text as the complete name.
     fn a_hostile_name_is_data(shell: &Shell) {
         for name in HOSTILE {
             let sandbox = Sandbox::new();
@@ -501,8 +500,8 @@ mod at_a_terminal {
         }
     }
 
-    /// Of several names Tab puts in what they have in common, and reads that itself at the next Tab.
-    fn hostile_names_with_one_beginning_are_data(shell: &Shell) {
+    /// Tab inserts the common prefix of several names, and the shell parses that prefix at the next Tab.
+    fn hostile_names_with_a_common_prefix_are_data(shell: &Shell) {
         for begin in [r"$'\';touch pwn #", ";touch pwn;", "a';touch pwn;'", r#"a"!;touch pwn #"#, r"a\\';touch pwn #"] {
             let sandbox = Sandbox::new();
             for end in ["", "1", "2"] {
@@ -520,7 +519,7 @@ mod at_a_terminal {
         }
     }
 
-    /// Alt-* puts in all that Tab would offer, and takes away a quote that is open before it.
+    /// Alt-* inserts all completions and removes an open quote before them.
     #[test]
     #[ignore = "needs bash, zsh and fish"]
     fn a_hostile_name_is_data_for_the_other_keys_of_bash() {
@@ -532,7 +531,7 @@ mod at_a_terminal {
             for quote in ["", "'", "\"", "$'", "$\""] {
                 let typed = format!("{LINE} --session-name {quote}");
                 person.resolves_or_is_offered_nothing(name, &typed, "\u{1b}*");
-                // the shell sees other quotes here than readline does
+                // the shell parses these quotes in another way than readline
                 for before in [r"$'\'", "\"$(echo '", "\"`echo ", "${x#", "`echo", "`"] {
                     person.types(&format!("{LINE} --workspace-dir {before} --session-name {quote}"));
                     person.dialogue.types("\t\r");
@@ -582,7 +581,7 @@ mod at_a_terminal {
         completes_names_of_the_chosen_backend_and_workspace
         name_with_spaces_and_quotes_reaches_the_program_unchanged
         a_hostile_name_is_data
-        hostile_names_with_one_beginning_are_data
+        hostile_names_with_a_common_prefix_are_data
         completes_commands_options_and_paths
     }
 }

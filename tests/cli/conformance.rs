@@ -1,7 +1,7 @@
-//! The recorded cases: what the original program did and was meant to do.
+//! The recorded cases: the actual and the intended behavior of the original program.
 //!
-//! Compared are, for each step, whether it succeeded, the standard output of one that should, and the calls that the
-//! agents got; and in the end every mapping file that is left. Standard error is free: it is for people.
+//! For each step, the tests compare whether it succeeded, its standard output if it should succeed, and the calls of
+//! the agents. At the end they compare every mapping file. Standard error is for people and is not compared.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
@@ -18,7 +18,7 @@ use crate::support::{AssertExt as _, RunCommand as _, Sandbox};
 
 const CASES: &str = include_str!("conformance/cases.json");
 
-/// So that cases which got lost are missed.
+/// The number of cases, to detect lost ones.
 const NUMBER_OF_CASES: usize = 224;
 
 #[derive(Deserialize)]
@@ -30,18 +30,18 @@ struct Case {
     workspace: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
-    /// Texts by path; a relative one begins in the workspace.
+    /// Texts by path. Relative paths start at the workspace.
     #[serde(default)]
     files: BTreeMap<String, String>,
-    /// What the stand-ins play.
+    /// The plan of the stand-ins.
     #[serde(default)]
     agent: Vec<Value>,
     steps: Vec<Step>,
     want: Want,
-    /// Compare the arguments of the agents without their order.
+    /// Whether the order of the agents' calls is ignored.
     #[serde(default)]
     any_order: bool,
-    /// A note of the recorder's to itself.
+    /// A note of the recorder, not used here.
     #[serde(default, rename = "keep")]
     _keep: Value,
 }
@@ -86,7 +86,7 @@ fn recorded_cases_hold() {
     all_hold(&cases, |sandbox, case| sandbox.cmd(&["--backend", &case.backend]));
 }
 
-/// A skill's script as it is installed, in a directory with a space in its name, or in the place of an original.
+/// Runs each skill's script as installed, in a directory with a space in its name, and in place of an original script.
 #[cfg(unix)]
 #[test]
 #[ignore = "needs python3"]
@@ -124,7 +124,7 @@ fn cases() -> Vec<Case> {
     serde_json::from_str(CASES).expect("cases.json holds cases")
 }
 
-/// Plays all cases. `program` starts each step.
+/// Plays all cases and fails if one differs. `program` starts each step.
 fn all_hold(cases: &[Case], program: impl Fn(&Sandbox, &Case) -> Command + Sync) {
     let cases: Vec<_> = cases.iter().filter(|case| cfg!(unix) || !case.needs_unix()).collect();
     let next = AtomicUsize::new(0);
@@ -135,7 +135,7 @@ fn all_hold(cases: &[Case], program: impl Fn(&Sandbox, &Case) -> Command + Sync)
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let faults = case.play(&program);
                     if !faults.is_empty() {
-                        failures.lock().expect("no thread panics here").insert(&case.id, faults);
+                        failures.lock().expect("no thread panicked").insert(&case.id, faults);
                     }
                 }
             });
@@ -145,13 +145,13 @@ fn all_hold(cases: &[Case], program: impl Fn(&Sandbox, &Case) -> Command + Sync)
     let failures = failures.into_inner().expect("no thread panicked");
     let mut report = String::new();
     for (id, faults) in &failures {
-        writeln!(report, "\n{id}\n  {}", faults.join("\n  ")).expect("a string takes everything");
+        writeln!(report, "\n{id}\n  {}", faults.join("\n  ")).expect("a string accepts every text");
     }
     assert!(failures.is_empty(), "{} of {} cases fail:\n{report}", failures.len(), cases.len());
 }
 
 impl Case {
-    /// The shell cases run `bash`, for which a Windows machine may have nothing at all, or that of a Linux subsystem.
+    /// Returns whether a case runs `bash`. Windows may not have it, or only the one of a Linux subsystem.
     fn needs_unix(&self) -> bool {
         let names_bash = |text: &String| text.starts_with("bash ");
         self.env.values().any(names_bash) || self.steps.iter().any(|step| step.argv.iter().any(names_bash))
@@ -204,7 +204,7 @@ impl Case {
         sandbox
     }
 
-    /// In any order, if the case allows that.
+    /// Returns the calls, sorted if the case ignores their order.
     fn in_order(&self, calls: &[SeenCall]) -> Vec<SeenCall> {
         let mut calls = calls.to_vec();
         if self.any_order {
@@ -216,7 +216,7 @@ impl Case {
     }
 }
 
-/// The calls since the first `before`, as they stand in a case.
+/// Returns the calls after the first `before`, in the form of a recorded case.
 fn calls_seen(sandbox: &Sandbox, before: usize) -> Vec<SeenCall> {
     let seen = |text: String| sandbox.with_placeholders(&text);
     let calls = sandbox.calls().into_iter().skip(before);
@@ -224,12 +224,12 @@ fn calls_seen(sandbox: &Sandbox, before: usize) -> Vec<SeenCall> {
         .map(|call| {
             let mut argv: Vec<_> = call.argv.into_iter().map(seen).collect();
             for at in 1..argv.len() {
-                // A file with a new name each time.
+                // This file has a new name in each run.
                 if matches!(argv[at - 1].as_str(), "-o" | "--output-last-message") {
                     "{LAST}".clone_into(&mut argv[at]);
                 }
             }
-            // An ID that the program chose for the first turn of claude is a different one each time.
+            // The program creates a new ID for claude's first turn in each run.
             let chosen = argv.windows(2).position(|pair| pair[0] == "--session-id" && is_uuid(&pair[1]));
             if let Some(at) = chosen {
                 argv.drain(at..at + 2);
@@ -240,15 +240,14 @@ fn calls_seen(sandbox: &Sandbox, before: usize) -> Vec<SeenCall> {
         .collect()
 }
 
-/// Whether `text` is a UUID: groups of 8, 4, 4, 4 and 12 hexadecimal digits.
+/// Returns whether `text` is a UUID: groups of 8, 4, 4, 4 and 12 hexadecimal digits.
 fn is_uuid(text: &str) -> bool {
     let groups: Vec<_> = text.split('-').collect();
     let lengths: Vec<_> = groups.iter().map(|group| group.len()).collect();
     lengths == [8, 4, 4, 4, 12] && groups.concat().bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Every file in the sandbox that is a mapping, was one, or was on the way to become one: a forgotten temp or lock file
-/// is a fault.
+/// Returns every mapping file in the sandbox, and every backup, temporary or lock file that a call left there.
 fn mappings(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     collect_mappings(sandbox, sandbox.root(), &mut found);
@@ -260,11 +259,11 @@ fn collect_mappings(sandbox: &Sandbox, dir: &Path, found: &mut BTreeMap<String, 
         let path = entry.expect("the sandbox can be read").path();
         let shown = sandbox.with_placeholders(path.to_str().expect("the paths of a sandbox are UTF-8"));
         if path == sandbox.bin() {
-            // The stand-ins keep their own files there.
+            // The files of the stand-ins.
         } else if path.is_dir() {
             collect_mappings(sandbox, &path, found);
         } else if shown.contains(".json") {
-            // What follows `.bad` is the number of some process.
+            // A process ID follows `.bad`.
             let name = shown.find(".bad.").map_or(shown.as_str(), |at| &shown[..at + ".bad".len()]);
             let content = fs::read(&path).expect("the sandbox can be read");
             found.insert(name.to_owned(), sandbox.with_placeholders(&String::from_utf8_lossy(&content)));
@@ -272,12 +271,12 @@ fn collect_mappings(sandbox: &Sandbox, dir: &Path, found: &mut BTreeMap<String, 
     }
 }
 
-/// `None` if both are equal.
+/// Returns a description of the difference, or `None` if both are equal.
 fn difference<T: Debug + PartialEq + ?Sized>(of: &str, want: &T, got: &T) -> Option<String> {
     (want != got).then(|| format!("{of}\n    want {want:?}\n    got  {got:?}"))
 }
 
-/// A value with all placeholders in its texts filled.
+/// Returns a value with the placeholders in its texts filled.
 fn filled(sandbox: &Sandbox, value: &Value) -> Value {
     match value {
         Value::String(text) => sandbox.filled(text).into(),

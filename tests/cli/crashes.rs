@@ -1,5 +1,5 @@
-//! Writers that are killed: the mapping is the old or the new one, whole, and nothing else is left (contract section
-//! 9).
+//! Killed writers: the mapping is the complete old or the complete new one, and no other file is left (contract
+//! section 9).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,24 +12,24 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// Longer than any machine takes for something that is about to happen.
+/// A timeout that even a slow machine does not reach.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Each has its own mapping, so that nobody else changes what it finds there.
+/// The number of killers. Each has a private mapping, so that no other process changes it.
 const KILLERS: usize = 4;
 const KILLS_EACH: usize = 125;
 
-/// Enough names that writing takes its share of the time: most kills should meet something.
+/// Enough names that most kills interrupt the write.
 const NAMES: usize = 300;
 
-/// What became of the writers that were started.
+/// The outcomes of the started writers.
 #[derive(Debug, Default)]
 struct Tally {
     acknowledged: usize,
     killed: usize,
-    /// Of the killed ones: the change was made, but not yet reported.
+    /// Killed after the change, but before the report.
     changed: usize,
-    /// Of the killed ones: in the middle of writing.
+    /// Killed during the write.
     writing: usize,
 }
 
@@ -48,10 +48,10 @@ fn killed_writer_leaves_the_old_or_the_new_mapping() {
     thread::scope(|scope| {
         let killers: Vec<_> = (0..KILLERS).map(|_| scope.spawn(|| Killer::new().run())).collect();
         for killer in killers {
-            tally += killer.join().expect("this killer found what it should");
+            tally += killer.join().expect("this killer found only complete mappings");
         }
     });
-    // were it otherwise, nothing was tested
+    // otherwise nothing was tested
     assert_eq!(tally.killed, KILLERS * KILLS_EACH, "{tally:?}");
     assert!(tally.acknowledged > 0 && tally.writing > 0, "{tally:?}");
 }
@@ -59,13 +59,13 @@ fn killed_writer_leaves_the_old_or_the_new_mapping() {
 struct Killer {
     sandbox: Sandbox,
     random: Random,
-    /// Names and ids that the mapping holds.
+    /// The names and IDs in the mapping.
     names: BTreeMap<String, String>,
-    /// How many writers were started.
+    /// The number of started writers.
     started: usize,
-    /// The longest that one is let live.
+    /// The longest lifetime of a writer before it is killed.
     longest: Duration,
-    /// The files beside the mapping at the last check.
+    /// The files next to the mapping at the last check.
     left: Vec<String>,
 }
 
@@ -81,13 +81,13 @@ impl Killer {
 
     fn run(mut self) -> Tally {
         let mut tally = Tally::default();
-        // the lifetime of a writer that is not killed; the wait alone is as coarse as its polling
+        // the lifetime of a writer that is not killed; a single wait is only as precise as its polling interval
         self.longest = self.write_undisturbed();
         while tally.killed < KILLS_EACH {
             tally += self.start_and_kill();
         }
         self.write_undisturbed();
-        assert_eq!(self.beside(), [""; 0], "nothing is left after one more write");
+        assert_eq!(self.files_beside(), [""; 0], "nothing is left after one more write");
         tally
     }
 
@@ -100,7 +100,7 @@ impl Killer {
         finished.took
     }
 
-    /// One writer that is killed at some moment of its life, or after it.
+    /// Starts a writer and kills it at a random moment, which may be after its end.
     fn start_and_kill(&mut self) -> Tally {
         let (arguments, after) = self.next_change();
         let delay = self.longest.mul_f64(self.random.f64());
@@ -108,7 +108,7 @@ impl Killer {
         thread::sleep(delay);
         running.signal(Signal::KILL);
         let output = running.wait(SOON).assert;
-        // so that some come to their end and most do not, however busy the machine is
+        // some writers finish and most do not, on any machine
         self.longest = self.longest.mul_f64(if output.exit_code().is_some() { 0.9 } else { 1.03 });
 
         let mut tally = Tally::default();
@@ -127,7 +127,7 @@ impl Killer {
         }
         self.names = found;
 
-        let beside = self.beside();
+        let beside = self.files_beside();
         tally.writing = usize::from(!beside.is_empty() && beside != self.left);
         let is_temp = |name: &String| name.contains(".tmp.");
         assert!(beside.len() <= 1 && beside.iter().all(is_temp), "more than the last one left: {beside:?}");
@@ -135,7 +135,7 @@ impl Killer {
         tally
     }
 
-    /// Another change: the arguments that make it, and the names afterwards.
+    /// Returns the arguments of another change, and the names after it.
     fn next_change(&mut self) -> (Vec<String>, BTreeMap<String, String>) {
         self.started += 1;
         let mut after = self.names.clone();
@@ -147,7 +147,7 @@ impl Killer {
                 ["create-session", "--session-name", &new, "--adopt", &new].map(str::to_owned).to_vec()
             }
             1 => {
-                let id = after.remove(&some).expect("it is one of them");
+                let id = after.remove(&some).expect("the name is in the mapping");
                 after.insert(new.clone(), id);
                 ["rename-session", "--session-name", &some, "--to", &new].map(str::to_owned).to_vec()
             }
@@ -159,7 +159,7 @@ impl Killer {
         ([&["--backend".to_owned(), "claude".to_owned()], &arguments[..]].concat(), after)
     }
 
-    /// The names in the mapping, which must be whole.
+    /// Returns the names in the mapping, which must be complete.
     fn in_the_file(&self) -> BTreeMap<String, String> {
         let text = self.sandbox.mapping(Backend::Claude);
         let mapping: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -167,16 +167,18 @@ impl Killer {
         names.map(|(name, entry)| (name.clone(), entry["session_id"].as_str().expect("an id").to_owned())).collect()
     }
 
-    /// The names of the files beside the mapping.
-    fn beside(&self) -> Vec<String> {
+    /// Returns the names of the files next to the mapping.
+    fn files_beside(&self) -> Vec<String> {
         let file = self.sandbox.mapping_path(Backend::Claude);
-        let entries = fs::read_dir(file.parent().expect("a file lies in a directory")).expect("it can be listed");
-        let names = entries.map(|entry| entry.expect("it can be listed").file_name().into_string().expect("UTF-8"));
+        let entries =
+            fs::read_dir(file.parent().expect("a file lies in a directory")).expect("the directory can be listed");
+        let names =
+            entries.map(|entry| entry.expect("the directory can be listed").file_name().into_string().expect("UTF-8"));
         names.filter(|name| name != Backend::Claude.mapping_file_name()).collect()
     }
 }
 
-/// A kill shows what the system keeps and not what a disk keeps. The order of the system calls shows that.
+/// Kills only test what the system keeps. The order of the system calls also tests what a disk keeps after a crash.
 #[cfg(target_os = "linux")]
 mod flushed {
     use std::path::Path;
@@ -219,11 +221,11 @@ mod flushed {
             let dir_flushed =
                 find("the directory's flush", &|call| is_flush(call) && call.contains(&format!("<{dir}>")));
             let writes: Vec<usize> = (0..calls.len()).filter(|&at| is_write(&calls[at])).collect();
-            // under --quiet it writes but one thing, which goes to a pipe that the test holds
-            let is_told = |call: &String| call.starts_with("write(") && call.contains("<pipe:");
-            let told = calls.iter().rposition(is_told).expect("it tells what it did");
+            // with --quiet the program writes only its report, to a pipe of the test
+            let is_report = |call: &String| call.starts_with("write(") && call.contains("<pipe:");
+            let reported = calls.iter().rposition(is_report).expect("the change is reported");
             let (first, last) = (writes[0], writes[writes.len() - 1]);
-            let order = [opened, first, last, flushed, renamed, dir_flushed, told];
+            let order = [opened, first, last, flushed, renamed, dir_flushed, reported];
             assert!(order.is_sorted(), "{arguments:?}: {order:?}\n{}", calls.join("\n"));
             assert!(calls[opened].contains("O_EXCL"), "{}", calls[opened]);
             // new parent directories are synced too
@@ -236,7 +238,7 @@ mod flushed {
         }
     }
 
-    /// The system calls of the program itself, in the order in which they ended, with the paths of their files.
+    /// Returns the system calls of the program itself, in the order of their ends, with the paths of their files.
     fn traced(sandbox: &Sandbox, arguments: &[&str]) -> Vec<String> {
         let trace = sandbox.root().join("trace");
         let mut command = sandbox.cmd_of(Path::new("strace"), &["-f", "-y", "-s", "16", "-o"]);
@@ -245,7 +247,7 @@ mod flushed {
         let program = sandbox.cmd(&["--quiet", "--backend", "claude"]);
         command.arg(program.get_program()).args(program.get_args()).args(arguments);
         command.run().success();
-        let trace = std::fs::read_to_string(trace).expect("strace writes it");
+        let trace = std::fs::read_to_string(trace).expect("strace writes the trace");
         let mut begun = std::collections::BTreeMap::new();
         let mut calls = Vec::new();
         for line in trace.lines() {
@@ -259,7 +261,7 @@ mod flushed {
                 calls.push(call.to_owned());
             }
         }
-        // a call that was resumed has its result further to the right
+        // the result of a resumed call is further to the right
         calls.retain(|call| {
             let answered = call.rsplit_once(" = ").filter(|(call, _)| call.trim_end().ends_with(')'));
             answered.is_some_and(|(_, result)| !result.starts_with("-1 "))

@@ -1,4 +1,4 @@
-//! The demo and its echo agent: a rehearsal without an account.
+//! The demo and its echo agent: a trial run without an account.
 
 use crate::support::*;
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::*;
 
-/// A sandbox in which every check passes, except for what `HOME/.bash_profile` decides.
+/// Returns a sandbox in which every check passes, unless `HOME/.bash_profile` changes that.
 fn healthy() -> Sandbox {
     let mut sandbox = Sandbox::new();
     let program = env!("CARGO_BIN_EXE_invoke-persist").replace('\\', "/");
@@ -15,25 +15,25 @@ fn healthy() -> Sandbox {
     sandbox
 }
 
-/// The checks that `doctor` makes, whatever it makes of them.
+/// Returns the checks of `doctor`, whatever their status is.
 fn checks(sandbox: &Sandbox, options: &[&str]) -> Vec<Value> {
     let output = sandbox.run(&[&["doctor", "--json"][..], options].concat());
-    let report: Value = serde_json::from_str(&output.stdout_text()).expect("it prints JSON whatever it finds");
+    let report: Value = serde_json::from_str(&output.stdout_text()).expect("`doctor` always prints JSON");
     let failed = report["checks"].as_array().unwrap().iter().any(|check| check["status"] == "error");
     assert_eq!((report["ok"].as_bool(), output.exit_code()), (Some(!failed), Some(i32::from(failed))), "{report}");
     report["checks"].as_array().unwrap().clone()
 }
 
-/// The check called `what`: its status, its message, its hint.
+/// Returns the status, the message and the hint of the check `what`.
 fn check(checks: &[Value], what: &str) -> (String, String, Option<String>) {
     let check = checks.iter().find(|check| check["check"] == what);
-    let check = check.unwrap_or_else(|| panic!("no check is called {what}: {checks:?}"));
+    let check = check.unwrap_or_else(|| panic!("the check {what} is missing: {checks:?}"));
     let text = |key: &str| check[key].as_str().map(str::to_owned);
     (text("status").unwrap(), text("message").unwrap(), text("hint"))
 }
 
-/// A program that prints this text for any arguments.
-fn says(text: &str) -> Turn {
+/// Returns a program that prints this text for any arguments.
+fn prints(text: &str) -> Turn {
     Turn::default().stdout(text)
 }
 
@@ -45,7 +45,7 @@ fn healthy_setup_passes_every_check() {
         let keys: Vec<_> = check.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["check", "hint", "message", "status"]);
         let (what, status) = (check["check"].as_str().unwrap(), &check["status"]);
-        // the machine decides about these two
+        // these two depend on the machine
         assert!(status == "ok" || ["login_shell", "mapping.place"].contains(&what), "{check}");
         assert_eq!(check["hint"].is_null(), status == "ok");
     }
@@ -78,7 +78,7 @@ fn text_report_has_a_line_per_check_and_a_hint_per_fault() {
 #[test]
 fn missing_agent_is_an_error_only_if_requested() {
     let mut sandbox = Sandbox::new();
-    sandbox.agent(says("1\n--resume --output-format -p"));
+    sandbox.agent(prints("1\n--resume --output-format -p"));
     sandbox.only_agents(&["claude"]);
     let missing = "the agent's program 'codex' was not found";
     let both = checks(&sandbox, &[]);
@@ -98,12 +98,12 @@ fn missing_agent_is_an_error_only_if_requested() {
 #[test]
 fn missing_option_in_the_agent_help_is_reported() {
     let sandbox = Sandbox::new();
-    sandbox.agent(says(
+    sandbox.agent(prints(
         "2.0\n-p --output-format --resume --append-system-prompt --model --verbose --include-partial-messages --fork-session\n",
     ));
     let (status, message, _) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.options");
     assert_eq!((status.as_str(), message.as_str()), ("warning", "the help does not list --effort ('--help')"));
-    sandbox.agent(says("2.0\n"));
+    sandbox.agent(prints("2.0\n"));
     let (status, message, hint) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.options");
     assert_eq!((status.as_str(), message.as_str()), ("error", "the help lists none of the required options"));
     assert_eq!(hint.unwrap(), "check that 'claude' is Claude Code");
