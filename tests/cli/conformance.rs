@@ -38,7 +38,7 @@ struct Case {
     agent: Vec<Value>,
     steps: Vec<Step>,
     want: Want,
-    /// Whether the order of the agents' calls is ignored.
+    /// Whether the order of the agents' arguments is ignored.
     #[serde(default)]
     any_order: bool,
     /// A note of the recorder, not used here.
@@ -204,7 +204,7 @@ impl Case {
         sandbox
     }
 
-    /// Returns the calls, sorted if the case ignores their order.
+    /// Returns the calls, with sorted arguments if the case ignores their order.
     fn in_order(&self, calls: &[SeenCall]) -> Vec<SeenCall> {
         let mut calls = calls.to_vec();
         if self.any_order {

@@ -1,10 +1,10 @@
-//! `fork-session`: a new session that begins with another's history; that one stays as it is.
+//! `fork-session`: creates a session with the history of another session, which stays unchanged.
 
 use serde_json::json;
 
 use crate::support::*;
 
-/// A session `a` with a model, and an agent whose answers come from a new session.
+/// Returns a sandbox with a session `a` that has a model, and an agent that answers from a new session.
 fn with_session(backend: Backend, answers_from: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let create =

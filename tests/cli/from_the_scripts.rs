@@ -1,4 +1,4 @@
-//! Calls as the original scripts took them, beyond the recorded cases.
+//! Calls that the original scripts accept, in addition to the recorded cases.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn deletion_prints_the_workspace_as_it_was_given() {
         assert_eq!(printed["mapping"], json!({"workspace_dir": "./sub", "aliases": {}}));
         let stored: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(stored, printed["mapping"]);
-        // what a good file says stays, and is printed as it is
+        // a workspace in a valid file stays, and is printed unchanged
         let good = json!({"workspace_dir": "/else", "aliases": {}});
         sandbox.write("m.json", good.to_string());
         let printed = sandbox.succeeds(&[&delete[..], &place].concat()).json();
@@ -57,14 +57,14 @@ fn blank_workspace_lists_the_current_one_and_changes_nothing() {
         assert_eq!(sandbox.mapping(backend), before);
         assert!(sandbox.calls().is_empty());
     }
-    // with nothing that says whose list is meant, too
+    // also if no source selects a backend
     let sandbox = Sandbox::new();
     let want = sandbox.succeeds(&["list-sessions"]).stdout_text();
     assert_eq!(sandbox.succeeds(&["list-sessions", "--workspace-dir", ""]).stdout_text(), want);
 }
 
 #[test]
-fn empty_value_is_said_to_be_blank_and_not_missing() {
+fn empty_value_is_reported_as_blank_and_not_as_missing() {
     let sandbox = Sandbox::new();
     for option in ["--mapping-file", "--env-file", "--role-definition-md"] {
         for value in [&[option, ""][..], &[&format!("{option}=")]] {
@@ -86,7 +86,7 @@ fn shortened_options_mean_what_they_meant_for_their_agent() {
         let call = ["--backend", backend.name(), "resume-json", "--session-id", "i", "--prompt", "p"];
         let claude = backend == Backend::Claude;
         for (options, is_understood) in [
-            (&["--d=10"][..], claude), // codex has more options in d
+            (&["--d=10"][..], claude), // codex has more options that begin with d
             (&["--d", "10"], claude),
             (&["--d= 10"], claude),
             (&["--dead=10"], true),
@@ -124,7 +124,7 @@ fn shortened_options_mean_what_they_meant_for_their_agent() {
 }
 
 #[test]
-fn id_with_several_names_is_that_of_the_first_in_the_alphabet() {
+fn id_with_several_names_uses_the_first_in_the_alphabet() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.agent(backend.answers("i", "OK"));
@@ -135,7 +135,7 @@ fn id_with_several_names_is_that_of_the_first_in_the_alphabet() {
         let by_id = ["--backend", backend.name(), "resolve", "--session-id", "i"];
         let resolved = sandbox.succeeds(&by_id).json();
         assert_eq!((&resolved["alias"], &resolved["last_model"]), (&json!("Z"), &json!("Z")));
-        // a turn takes the same entry's model
+        // a turn uses the model of the same entry
         sandbox.succeeds(&["--backend", backend.name(), "resume-json", "--session-id", "i", "--prompt", "p"]);
         assert_eq!(sandbox.last_call().value_of("--model"), Some("Z"));
         sandbox.write_mapping(backend, format!("{{\"aliases\": {{{}}}}}", entries.join(", ")));

@@ -1,9 +1,9 @@
 //! Locations that cannot be written or read, hold something else, or belong to another user. The error has a hint,
 //! existing files stay, and a completed turn is never lost (contract sections 3 and 9).
 //!
-//! Permissions do not bind root, who may run these tests: see [`bound_by_permissions`].
+//! Permissions do not restrict root, who may run these tests: see [`bound_by_permissions`].
 
-#![cfg(unix)] // owners, modes, links and pipes as Unix has them
+#![cfg(unix)] // owners, modes, links and pipes of Unix
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::support::*;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What reads the mapping by name.
+/// Commands that read the mapping by name.
 const READING: [&[&str]; 2] = [&["list-sessions"], &["resolve", "--session-name", "a"]];
 
 /// Commands that change the mapping without a turn.
@@ -29,15 +29,15 @@ const CHANGING: [&[&str]; 3] = [
     &["delete-session", "--session-name", "a"],
 ];
 
-/// What would pay for a turn.
-const PAYING: [&[&str]; 4] = [
+/// Commands that run a turn.
+const RUNNING: [&[&str]; 4] = [
     &["create-session", "--session-name", "b"],
     &["resume-json", "--session-name", "a", "--prompt", "p"],
     &["resume-stream", "--session-name", "a", "--prompt", "p"],
     &["resume-json", "--session-name", "b", "--prompt", "p", "--if-missing", "create"],
 ];
 
-/// What each of them prints.
+/// Returns the output of each of these commands.
 fn answer_of(args: &[&str]) -> &'static str {
     if args[0] == "create-session" { "i\n" } else { "OK" }
 }
@@ -49,7 +49,7 @@ fn of<'a>(backend: Backend, args: &[&'a str]) -> Vec<&'a str> {
 /// Mode, owner, size and content.
 type Found = (u32, u32, u64, Vec<u8>);
 
-/// Everything that is at a path and below; of large files the size alone, of links the target.
+/// Returns everything at and below a path: only the size of large files, and the targets of links.
 fn snapshot(path: &Path) -> BTreeMap<PathBuf, Found> {
     let mut all = BTreeMap::new();
     let Ok(metadata) = fs::symlink_metadata(path) else { return all };
@@ -74,7 +74,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// With the name `a` for the session `i`, and a mapping of 100 KB.
+/// Returns a sandbox with the name `a` for the session `i`, and a mapping of 100 KB.
 fn with_large_mapping(backend: Backend) -> Sandbox {
     let sandbox = with_session(backend);
     let entry = |name: String| (name, json!({backend.id_key(): "x", "created_at": "2026-11-20T23:11:42+00:00"}));
@@ -98,16 +98,16 @@ fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run:
     assert_eq!(before.len(), 2, "the directory and the mapping");
     for args in CHANGING {
         run(&of(backend, args)).failed(6, "mapping_unwritable").hint(contains("--mapping-file")).before_the_turn();
-        assert_eq!(snapshot(dir), before, "{args:?}: no temp file is left, and the old file is whole");
+        assert_eq!(snapshot(dir), before, "{args:?}: no temp file is left, and the old file is complete");
     }
     assert!(sandbox.calls().is_empty());
-    for (number, args) in (1..).zip(PAYING) {
+    for (number, args) in (1..).zip(RUNNING) {
         run(&of(backend, &[args, &["--model", "m"]].concat()))
             .success()
             .stderr(starts_with("warning: ").and(contains("cannot be written")))
             .stdout(contains(answer_of(args)));
         assert_eq!(sandbox.calls().len(), number, "{args:?}");
-        assert_eq!(snapshot(dir), before, "{args:?}: no temp file is left, and the old file is whole");
+        assert_eq!(snapshot(dir), before, "{args:?}: no temp file is left, and the old file is complete");
     }
     let create = ["create-session", "--session-name", "b", "--print-mapping-json"];
     let output = run(&of(backend, &create)).success();
@@ -123,7 +123,7 @@ fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run:
 
 #[test]
 fn mapping_stays_if_the_new_one_exceeds_the_file_size_limit() {
-    // a limit for the size of files, which anybody can set, in place of the disk's end: blocks of 512 bytes
+    // a limit of the file size, in blocks of 512 bytes, simulates a full disk without root
     const WITH_LIMIT: &str = "ulimit -f 64; exec \"$@\"";
     for backend in Backend::BOTH {
         let sandbox = with_large_mapping(backend);
@@ -149,7 +149,7 @@ fn read_only_directory_is_reported_before_a_turn() {
 /// Checks that no turn runs for a name that cannot be saved, and that existing sessions and the mapping can be used.
 fn assert_unwritable(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> Assert) {
     let before = snapshot(file.parent().unwrap());
-    for args in CHANGING.into_iter().chain([PAYING[0], PAYING[3]]) {
+    for args in CHANGING.into_iter().chain([RUNNING[0], RUNNING[3]]) {
         run(&of(Backend::Claude, args))
             .failed(6, "mapping_unwritable")
             .hint(contains("--mapping-file"))
@@ -159,7 +159,7 @@ fn assert_unwritable(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> As
     for args in READING {
         run(&of(Backend::Claude, args)).success().stderr("");
     }
-    for args in &PAYING[1..3] {
+    for args in &RUNNING[1..3] {
         run(&of(Backend::Claude, &[args, &["--model", "m"][..]].concat()))
             .success()
             .stdout(contains("OK"))
@@ -171,12 +171,12 @@ fn assert_unwritable(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> As
 /// Checks that every call that needs the mapping fails with this kind and a hint before the agent runs, and that
 /// nothing in the sandbox's temp directory changes. A call with an ID needs no mapping, but prints the fault as a
 /// warning.
-fn assert_refused(sandbox: &Sandbox, kind: &str, way_on: &str) {
+fn assert_refused(sandbox: &Sandbox, kind: &str, hint: &str) {
     let before = snapshot(&sandbox.temp());
-    for args in READING.into_iter().chain(CHANGING).chain(PAYING) {
-        sandbox.run(&of(Backend::Claude, args)).failed(6, kind).hint(contains(way_on)).before_the_turn();
+    for args in READING.into_iter().chain(CHANGING).chain(RUNNING) {
+        sandbox.run(&of(Backend::Claude, args)).failed(6, kind).hint(contains(hint)).before_the_turn();
     }
-    assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+    assert!(sandbox.calls().is_empty(), "no turn runs");
     sandbox.run(&of(Backend::Claude, &["resolve", "--session-id", "i"])).success().stderr(starts_with("warning: "));
     sandbox
         .run(&of(Backend::Claude, &["resume-json", "--session-id", "i", "--prompt", "p"]))
@@ -186,10 +186,10 @@ fn assert_refused(sandbox: &Sandbox, kind: &str, way_on: &str) {
     assert_eq!(snapshot(&sandbox.temp()), before);
 }
 
-/// Puts something in a file's place.
+/// Replaces a file with something else.
 type Lay = fn(&Path);
 
-/// Things in the file's place that are not mappings.
+/// Objects at the mapping's path that are not mappings.
 const NO_MAPPINGS: [(&str, Lay); 4] = [
     ("a directory", |file| fs::create_dir(file).unwrap()),
     ("a pipe", |file| {
@@ -247,15 +247,15 @@ fn obstacles_that_appear_during_a_turn_cost_no_answer() {
         fs::rename(&dir, sandbox.temp().join("target")).unwrap();
         symlink(sandbox.temp().join("target"), &dir).unwrap();
     });
-    assert_answer_survives("a directory for everybody", &|sandbox| {
+    assert_answer_survives("a directory with access for everyone", &|sandbox| {
         set_mode(sandbox.mapping_path(Backend::Claude).parent().unwrap(), 0o777);
     });
 }
 
-/// Puts an obstacle in place of the mapping while the agent works. The answer is printed with a warning, and the
+/// Replaces the mapping with an obstacle while the agent runs. The answer is printed with a warning, and the
 /// obstacle stays.
 fn assert_answer_survives(what: &str, spoil: &dyn Fn(&Sandbox)) {
-    for args in PAYING {
+    for args in RUNNING {
         let sandbox = with_session(Backend::Claude);
         let answer = Backend::Claude.answers("i", "OK");
         sandbox.agent(answer.after([Step::create("up"), Step::wait_for("go")]));
@@ -271,7 +271,7 @@ fn assert_answer_survives(what: &str, spoil: &dyn Fn(&Sandbox)) {
 
 #[test]
 fn mapping_does_not_grow_beyond_the_readable_size() {
-    // 1 MB as it is read; written, each number is on a separate, indented line, which exceeds the readable size
+    // 1 MB as read; when written, each number is on an indented line, which exceeds the readable size
     let numbers = "0,".repeat(600_000) + "0";
     let numbers = "[".repeat(60) + &numbers + &"]".repeat(60);
     let text = format!("{{\"aliases\": {{\"a\": {{\"session_id\": \"i\"}}}}, \"mine\": {numbers}}}");
@@ -283,7 +283,7 @@ fn mapping_does_not_grow_beyond_the_readable_size() {
         .message(contains("64 MiB"))
         .hint(contains("--mapping-file"));
     sandbox
-        .run(&of(Backend::Claude, &[PAYING[1], &["--model", "m"]].concat()))
+        .run(&of(Backend::Claude, &[RUNNING[1], &["--model", "m"]].concat()))
         .success()
         .stderr(starts_with("warning: "))
         .stdout(contains("OK"));
@@ -298,13 +298,13 @@ fn planted_symlinks_are_not_followed() {
     let shared = |sandbox: &Sandbox| dir(sandbox).parent().unwrap().to_owned();
     let places: [&dyn Fn(&Sandbox) -> PathBuf; 3] = [&file, &dir, &shared];
     for place in places {
-        // to the old content, inside the temp directory, so that a change of it would be noticed
+        // to the old content in the temp directory, to detect changes
         let sandbox = with_session(Backend::Claude);
         fs::rename(place(&sandbox), sandbox.temp().join("target")).unwrap();
         symlink("target", sandbox.temp().join("same")).unwrap();
         symlink(sandbox.temp().join("same"), place(&sandbox)).unwrap();
         assert_refused(&sandbox, "mapping_unsafe", "INVOKE_PERSIST_DIR");
-        // to nowhere: nothing may be made there
+        // to a missing path: nothing may be created there
         let sandbox = with_session(Backend::Claude);
         fs::rename(place(&sandbox), sandbox.root().join("aside")).unwrap();
         symlink(sandbox.temp().join("nowhere"), place(&sandbox)).unwrap();
@@ -312,11 +312,11 @@ fn planted_symlinks_are_not_followed() {
     }
 }
 
-/// Tests that need root, which .ci/run has.
+/// Tests that need root; `.ci/run` runs them as root.
 mod as_root {
     use super::*;
 
-    /// A copy of the sandbox's mapping on its disk.
+    /// Copies the sandbox's mapping to its disk.
     #[cfg(target_os = "linux")]
     fn copy_to_disk(sandbox: &Sandbox, disk: &Disk<'_>) -> PathBuf {
         let file = sandbox.mapping_path(Backend::Claude);
@@ -332,7 +332,7 @@ mod as_root {
     #[ignore = "needs root"]
     #[cfg(target_os = "linux")] // mount namespaces
     fn full_disk_loses_nothing() {
-        let backend = Backend::Claude; // codex needs another file beside the mapping, which does not fit either
+        let backend = Backend::Claude; // codex needs another file besides the mapping, which does not fit either
         let sandbox = with_large_mapping(backend);
         let disk = Disk::mount(&sandbox);
         let file = copy_to_disk(&sandbox, &disk);
@@ -356,7 +356,7 @@ mod as_root {
         std::os::unix::fs::chown(path, Some(65534), None).expect("root can give a file to another user");
     }
 
-    /// The mapping, its directory, or the shared directory.
+    /// Returns the path of the mapping, its directory, or the shared directory.
     fn ancestor(sandbox: &Sandbox, up: usize) -> PathBuf {
         sandbox.mapping_path(Backend::Claude).ancestors().nth(up).unwrap().to_owned()
     }
@@ -388,7 +388,7 @@ mod as_root {
     }
 }
 
-/// A link of this owner in a sticky directory that everyone may write to.
+/// Creates a link of this owner in a sticky directory with write access for everyone.
 fn plant(sandbox: &Sandbox, target: &str, owner: u32) -> PathBuf {
     let shared = sandbox.root().join("shared");
     fs::create_dir(&shared).unwrap();
@@ -409,15 +409,15 @@ fn mapping_file_at_a_planted_link_is_refused() {
         let link = plant(&sandbox, if below.is_empty() { "precious/m.json" } else { "precious" }, 65534);
         let named = if below.is_empty() { link.clone() } else { link.join(below) };
         let named = ["--mapping-file", named.to_str().unwrap()];
-        for args in READING.into_iter().chain(CHANGING).chain(PAYING) {
+        for args in READING.into_iter().chain(CHANGING).chain(RUNNING) {
             sandbox
                 .run(&of(Backend::Claude, &[args, &named].concat()))
                 .failed(6, "mapping_unsafe")
                 .message(contains("belongs to user 65534"));
         }
-        assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+        assert!(sandbox.calls().is_empty(), "no turn runs");
         assert_eq!(fs::read_to_string(&file).unwrap(), PRECIOUS);
-        // a link of the directory's owner, or of ours, is followed, and so is any outside of such a directory
+        // links of the directory's owner, of the caller, and outside such a directory are followed
         std::os::unix::fs::chown(link.parent().unwrap(), Some(65534), None).unwrap();
         sandbox.succeeds(&of(Backend::Claude, &[READING[1], &named].concat()));
         std::os::unix::fs::lchown(&link, Some(0), None).unwrap();

@@ -1,4 +1,4 @@
-//! The layers of the program: a module imports only modules that stand after it in this list.
+//! The layers of the program: a module imports only modules after it in this list.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn imports_point_down_only() {
         let module = path.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
         let own = rank(module).unwrap_or_else(|| panic!("{module} is not in the list of layers"));
         let text = fs::read_to_string(&file).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap(); // tests may look up
+        let code = text.split("#[cfg(test)]").next().unwrap(); // tests may import upward
         for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
             for import in line.split("crate::").skip(1) {
                 let import: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// A mapping of `backend` for another workspace of the sandbox, as the program itself would have made it.
+/// Creates a mapping of `backend` for another workspace of the sandbox, with the program itself.
 fn save_elsewhere(sandbox: &Sandbox, dir: &str, backend: Backend, name: &str, id: &str) -> String {
     let workspace = sandbox.root().join(dir);
     std::fs::create_dir_all(&workspace).unwrap();
@@ -29,29 +29,29 @@ fn all_mappings_of_the_user_are_listed_with_their_workspace() {
     sandbox.save(Backend::Claude, "review", "i");
     let listed = all(&sandbox, &[]);
     assert_eq!(listed["root"], sandbox.temp().to_str().unwrap());
-    let told: Vec<_> = listed["workspaces"].as_array().unwrap().iter().collect();
+    let entries: Vec<_> = listed["workspaces"].as_array().unwrap().iter().collect();
     let file = |workspace: &str, backend: Backend| {
         let dir = sandbox.temp().join("agent-sessions").join(sandbox.key_of(workspace));
         json!(dir.join(backend.mapping_file_name()))
     };
     let here = sandbox.workspace().to_str().unwrap();
-    for (told, workspace, exists, backend, name, id) in [
-        (told[0], gone.as_str(), false, Backend::Codex, "old", "t"),
-        (told[1], here, true, Backend::Claude, "review", "i"),
-        (told[2], here, true, Backend::Codex, "tests", "t2"),
+    for (entry, workspace, exists, backend, name, id) in [
+        (entries[0], gone.as_str(), false, Backend::Codex, "old", "t"),
+        (entries[1], here, true, Backend::Claude, "review", "i"),
+        (entries[2], here, true, Backend::Codex, "tests", "t2"),
     ] {
-        let keys: Vec<_> = told.as_object().unwrap().keys().map(String::as_str).collect();
+        let keys: Vec<_> = entry.as_object().unwrap().keys().map(String::as_str).collect();
         let mut want = ["workspace_dir", "exists", "backend", "mapping_file", "aliases", "alias_count"];
-        want.sort_unstable(); // as the test's reader has them
+        want.sort_unstable(); // `keys` are sorted too
         assert_eq!(keys, want);
-        assert_eq!(told["workspace_dir"], workspace);
-        assert_eq!((&told["exists"], &told["backend"]), (&exists.into(), &backend.name().into()));
-        assert_eq!((&told["mapping_file"], &told["alias_count"]), (&file(workspace, backend), &1.into()));
-        assert_eq!(told["aliases"][name][backend.id_key()], id);
+        assert_eq!(entry["workspace_dir"], workspace);
+        assert_eq!((&entry["exists"], &entry["backend"]), (&exists.into(), &backend.name().into()));
+        assert_eq!((&entry["mapping_file"], &entry["alias_count"]), (&file(workspace, backend), &1.into()));
+        assert_eq!(entry["aliases"][name][backend.id_key()], id);
     }
-    assert_eq!(told.len(), 3);
+    assert_eq!(entries.len(), 3);
     let codex = all(&sandbox, &["--backend", "codex"]);
-    assert_eq!(codex["workspaces"], json!([told[0], told[2]]));
+    assert_eq!(codex["workspaces"], json!([entries[0], entries[2]]));
 }
 
 #[test]
@@ -65,14 +65,14 @@ fn unreadable_mapping_is_listed_among_the_others() {
     sandbox.write(sandbox.temp().join("agent-sessions/file"), "");
     std::fs::create_dir(sandbox.temp().join("agent-sessions/empty")).unwrap();
     let listed = all(&sandbox, &[]);
-    let told = listed["workspaces"].as_array().unwrap();
-    assert_eq!(told.len(), 2);
-    assert_eq!(told[0]["aliases"]["kept"]["session_id"], "i");
-    let error = told[1]["error"].as_str().unwrap();
+    let entries = listed["workspaces"].as_array().unwrap();
+    assert_eq!(entries.len(), 2);
+    assert_eq!(entries[0]["aliases"]["kept"]["session_id"], "i");
+    let error = entries[1]["error"].as_str().unwrap();
     assert!(error.contains("is no JSON object"), "{error}");
     let want =
         json!({"workspace_dir": null, "exists": null, "backend": "claude", "mapping_file": file, "error": error});
-    assert_eq!(told[1], want);
+    assert_eq!(entries[1], want);
     for format in ["names", "table"] {
         sandbox
             .run(&["list-sessions", "--all-workspaces", "--format", format])

@@ -1,4 +1,4 @@
-//! Where locks are, and what happens to calls that would wait for each other for ever (contract section 8).
+//! The location of locks, and the detection of deadlocks (contract section 8).
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -9,15 +9,15 @@ use crate::support::*;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// Sessions whose agents, in their turns, ask other sessions.
+/// Sessions whose agents call other sessions during their turns.
 struct Askers {
     sandbox: Sandbox,
-    /// The script that plays the agent: `$HOME/ask-ID` says what the agent of a session runs in its turn.
+    /// The script of the agent: `$HOME/ask-ID` holds the command that the agent of a session runs in its turn.
     agent: String,
 }
 
-/// Answers a prompt `inner` at once. Otherwise it says that it is up, waits for `$HOME/go-ID`, and runs what it is to
-/// ask.
+/// Answers the prompt `inner` immediately. For other prompts it creates `$HOME/up-ID`, waits for `$HOME/go-ID`, and
+/// runs the command.
 const AGENT: &str = r#"
 for word; do
     [ "$before" = --resume ] && id=$word
@@ -33,7 +33,7 @@ esac
 echo "{\"result\": \"OK\", \"session_id\": \"$id\"}"
 "#;
 
-/// What loses a variable on the way from an agent to its shell.
+/// A prefix that hides the program's variables from the call.
 const FILTERED: &str = "env -i PATH=\"$PATH\" HOME=\"$HOME\" TMPDIR=\"$TMPDIR\"";
 
 impl Askers {
@@ -52,7 +52,7 @@ impl Askers {
         [&call[..], &["--claude-cmd", &self.agent]].concat()
     }
 
-    /// Has the agent of session `id` ask session `other`. `through`: what runs the call.
+    /// Makes the agent of session `id` call session `other`, with the command prefix `through`.
     fn asks(&self, id: &str, other: &str, through: &str) {
         let call = self.sandbox.cmd(&self.call(other, "inner"));
         let words = [call.get_program()].into_iter().chain(call.get_args());
@@ -71,14 +71,14 @@ impl Askers {
         self.sandbox.write(self.sandbox.home().join(format!("go-{id}")), "");
     }
 
-    fn said(&self, what: &str, id: &str) -> String {
+    fn output(&self, what: &str, id: &str) -> String {
         fs::read_to_string(self.sandbox.home().join(format!("{what}-{id}"))).unwrap_or_default()
     }
 
-    /// The exit status of what the agent of session `id` ran.
+    /// Returns the exit status of the command that the agent of session `id` ran.
     fn code(&self, id: &str) -> i32 {
-        let code = self.said("code", id);
-        code.trim().parse().unwrap_or_else(|_| panic!("'{code}': {}", self.said("err", id)))
+        let code = self.output("code", id);
+        code.trim().parse().unwrap_or_else(|_| panic!("'{code}': {}", self.output("err", id)))
     }
 }
 
@@ -104,24 +104,24 @@ fn calls_that_would_wait_for_each_other_are_refused_once() {
             let codes: Vec<i32> = sessions.iter().map(|id| askers.code(id)).collect();
             let refused: Vec<_> = sessions.iter().filter(|id| askers.code(id) == 5).collect();
             assert_eq!((refused.len(), codes.iter().sum::<i32>()), (1, 5), "{codes:?} of {sessions:?}, {through}");
-            assert!(askers.said("err", refused[0]).contains("runs inside"), "{}", askers.said("err", refused[0]));
+            assert!(askers.output("err", refused[0]).contains("runs inside"), "{}", askers.output("err", refused[0]));
         }
     }
 }
 
 #[test]
-fn circle_that_closes_later_is_seen_by_who_closes_it() {
+fn call_that_closes_a_cycle_is_refused() {
     for through in ["", FILTERED] {
         let askers = Askers::new(&["a", "b"]);
         askers.asks("a", "b", through);
         askers.asks("b", "a", through);
         let turns = ["a", "b"].map(|id| askers.start(id));
         askers.allow("a");
-        wait_until(SOON, || askers.said("err", "a").contains("note: waiting for the session b"));
+        wait_until(SOON, || askers.output("err", "a").contains("note: waiting for the session b"));
         askers.allow("b");
         succeed(turns);
         assert_eq!((askers.code("a"), askers.code("b")), (0, 5));
-        let err = askers.said("err", "b");
+        let err = askers.output("err", "b");
         assert!(
             err.contains("error: the session a is locked by process") && err.contains("waits for the call"),
             "{err}"
@@ -130,9 +130,9 @@ fn circle_that_closes_later_is_seen_by_who_closes_it() {
 }
 
 #[test]
-fn call_inside_of_a_turn_waits_for_turns_that_do_not_wait_for_it() {
+fn call_inside_a_turn_waits_for_turns_that_do_not_wait_for_it() {
     let askers = Askers::new(&["a", "b", "c"]);
-    // c's agent works, b's waits for it, a's waits for b's
+    // the agent of c runs, that of b waits for c, and that of a waits for b
     fs::write(askers.sandbox.home().join("ask-c"), "true").unwrap();
     askers.asks("b", "c", FILTERED);
     askers.asks("a", "b", "");
@@ -140,25 +140,25 @@ fn call_inside_of_a_turn_waits_for_turns_that_do_not_wait_for_it() {
     for (id, other) in [("b", "c"), ("a", "b")] {
         askers.allow(id);
         let note = format!("note: waiting for the session {other}");
-        wait_until(SOON, || askers.said("err", id).contains(&note));
+        wait_until(SOON, || askers.output("err", id).contains(&note));
     }
-    // what a killed call said of its waiting counts no more
+    // the recorded wait of a killed call no longer counts
     let mut killed = askers.sandbox.start(&askers.call("a", "inner"));
     wait_until(SOON, || killed.stderr_so_far().contains("note: waiting"));
     killed.signal(rustix::process::Signal::KILL);
     wait_until(SOON, || killed.has_ended());
-    std::thread::sleep(Duration::from_secs(1)); // were they refused, they would be by now
-    assert_eq!((askers.said("code", "a"), askers.said("code", "b")), (String::new(), String::new()));
+    std::thread::sleep(Duration::from_secs(1)); // a refusal would have arrived by now
+    assert_eq!((askers.output("code", "a"), askers.output("code", "b")), (String::new(), String::new()));
     askers.allow("c");
     succeed(turns);
     assert_eq!((askers.code("a"), askers.code("b")), (0, 0));
 }
 
-/// Mounts and process numbers of their own, as a container has them: `/tmp` is empty, and the account's home directory,
-/// in the list of users, is `account` in the sandbox.
+/// Private mounts and process IDs, as in a container. `/tmp` is empty, and the home directory in the list of users is
+/// `account` in the sandbox.
 struct Container<'a> {
     sandbox: &'a Sandbox,
-    /// Run by a shell before the program.
+    /// A shell command that runs before the program.
     before: &'static str,
 }
 
@@ -193,11 +193,11 @@ impl<'a> Container<'a> {
 }
 
 const NOTHING: &str = ":";
-/// Somebody else was first.
+/// The lock directory belongs to another user.
 const SQUATTED: &str = "mkdir -m 700 /tmp/invoke-persist-0 && chown 65534 /tmp/invoke-persist-0";
 const READ_ONLY: &str = "mount -o remount,ro /tmp";
 const FULL: &str = "mount -t tmpfs -o mode=1777,nr_inodes=2 none /tmp && touch /tmp/filler";
-/// Full, but for the file of the lock itself.
+/// The disk has room only for the lock file.
 const NEARLY_FULL: &str = "mount -t tmpfs -o mode=1777,size=64k none /tmp; mkdir -m 700 /tmp/invoke-persist-0; \
     head -c 1m /dev/zero >/tmp/filler 2>/dev/null; :";
 
@@ -209,7 +209,7 @@ fn create(name: &str) -> Vec<&str> {
     vec!["--backend", "claude", "--error-format", "json", "create-session", "--session-name", name, "--adopt", "i"]
 }
 
-/// All that wants a lock works.
+/// Checks that every command that needs a lock works.
 fn works(container: &Container<'_>) {
     let sandbox = container.sandbox;
     sandbox.agent(Backend::Claude.answers("i", "OK"));
@@ -224,12 +224,12 @@ fn works(container: &Container<'_>) {
 
 #[test]
 #[ignore = "needs root"]
-fn directory_for_locks_that_cannot_be_used_stops_nobody() {
+fn unusable_lock_directory_is_replaced() {
     for before in [NOTHING, SQUATTED, READ_ONLY, FULL, NEARLY_FULL] {
         let mut sandbox = Sandbox::new();
         let container = Container::new(&sandbox, before);
         works(&container);
-        // in the home directory only if it must be
+        // locks are in the home directory only if necessary
         let second = sandbox.root().join("account/.cache/invoke-persist");
         if before == NOTHING {
             assert!(!second.exists());
@@ -238,7 +238,7 @@ fn directory_for_locks_that_cannot_be_used_stops_nobody() {
             assert_eq!(metadata.mode() & 0o7777, 0o700);
             assert_eq!(fs::read_dir(&second).unwrap().count(), 0, "nothing is left there");
         }
-        // without a home directory where names are kept will do
+        // without a home directory, INVOKE_PERSIST_DIR can name a directory for them
         fs::remove_dir_all(sandbox.root().join("account")).unwrap();
         if [SQUATTED, READ_ONLY, FULL].contains(&before) {
             let container = Container { sandbox: &sandbox, before };
@@ -259,7 +259,7 @@ fn directory_for_locks_that_cannot_be_used_stops_nobody() {
     }
 }
 
-/// Starts a turn that lasts until the file `go` is there.
+/// Starts a turn that lasts until the file `go` exists.
 fn long_turn(container: &Container<'_>, name: &str) -> Running {
     container.sandbox.agent(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
     let running = container.cmd(&resume(name)).start();
@@ -267,7 +267,7 @@ fn long_turn(container: &Container<'_>, name: &str) -> Running {
     running
 }
 
-/// Two that want one session, the second of which does not wait.
+/// Checks that two calls exclude each other in one session. The second one does not wait.
 fn exclude_each_other(first: &Container<'_>, second: &Container<'_>) {
     first.sandbox.save(Backend::Claude, "a", "i");
     let running = long_turn(first, "a");
@@ -338,38 +338,38 @@ fn containers_that_share_the_directory_for_mappings_lose_no_name() {
 
 #[test]
 #[ignore = "needs root"]
-fn mapping_that_is_a_mount_is_told_before_anything_is_paid() {
+fn mapping_that_is_a_mount_is_reported_before_a_turn() {
     const MOUNTED: &str = "mount --bind m.json m.json";
     let sandbox = Sandbox::new();
     sandbox.write("m.json", "{\"aliases\": {\"a\": {\"session_id\": \"i\"}}}");
     let container = Container::new(&sandbox, MOUNTED);
     sandbox.agent(Backend::Claude.answers("i", "OK"));
     let file = ["--mapping-file", "m.json"];
-    let paying = ["--backend", "claude", "--error-format", "json", "create-session", "--session-name", "b"];
-    for args in [&paying[..], &[&resume("b")[..], &["--if-missing", "create"]].concat()] {
+    let creating = ["--backend", "claude", "--error-format", "json", "create-session", "--session-name", "b"];
+    for args in [&creating[..], &[&resume("b")[..], &["--if-missing", "create"]].concat()] {
         container
             .cmd(&[args, &file].concat())
             .run()
             .failed(6, "mapping_unwritable")
             .hint(starts_with("mount its directory instead of the file"));
     }
-    assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
-    // a session that is there can be used, and what was paid for is told
+    assert!(sandbox.calls().is_empty(), "no turn runs");
+    // an existing session can be used, and a completed turn is reported
     container
         .cmd(&[&resume("a")[..], &["--model", "m"], &file].concat())
         .run()
         .success()
         .stdout(contains("OK"))
         .stderr(starts_with("warning: "));
-    // and so it is where the directory is mounted
+    // a mounted directory is not a problem
     fs::create_dir(sandbox.workspace().join("d")).unwrap();
     let whole = Container { sandbox: &sandbox, before: "mount --bind d d" };
-    whole.cmd(&[&paying[..], &["--mapping-file", "d/m.json"]].concat()).run().success();
+    whole.cmd(&[&creating[..], &["--mapping-file", "d/m.json"]].concat()).run().success();
 }
 
 #[test]
 #[ignore = "needs root"]
-fn containers_exclude_each_other_from_the_first_call_on() {
+fn containers_exclude_each_other_from_the_first_call() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("not/yet"));
     let container = Container::new(&sandbox, NOTHING);

@@ -1,4 +1,4 @@
-//! `INVOKE_PERSIST_LOG`: what a bug report needs.
+//! `INVOKE_PERSIST_LOG`: the log for bug reports.
 
 use predicates::str::contains;
 

@@ -1,15 +1,15 @@
-//! The tests of the program as a user meets it: through its arguments, its outputs and its files. A module per feature.
+//! Tests of the program through its arguments, its outputs and its files. One module per feature.
 
 mod account;
 mod backend_choice;
 mod bad_input;
-#[cfg(target_os = "linux")] // pipes that do not block are made in another way elsewhere
+#[cfg(target_os = "linux")] // other systems create nonblocking pipes in another way
 mod blocked_outputs;
 mod busy_sessions;
 mod codex_shells;
 mod completions;
 mod conformance;
-#[cfg(unix)] // KILL is Unix's
+#[cfg(unix)] // KILL is a Unix signal
 mod crashes;
 mod demo;
 mod doctor;

@@ -1,21 +1,21 @@
-//! `man`: the manual pages, made from the same words as the help.
+//! `man`: the manual pages, generated from the help texts.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use crate::support::*;
 
-/// The visible commands, by the last word of each.
+/// Returns the last word of each visible command.
 fn commands(sandbox: &Sandbox, of: &[&str]) -> Vec<String> {
     let help = sandbox.succeeds(&[of, &["--help"]].concat()).stdout_text();
     let Some((_, commands)) = help.split_once("Commands:\n") else { return Vec::new() };
     let commands = commands.lines().take_while(|line| !line.is_empty());
-    // deeper lines continue the one before
+    // deeper lines continue the line before
     let names = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// Every page: the words by which its command is called.
+/// Returns the words of the command of each page.
 fn pages(sandbox: &Sandbox) -> Vec<Vec<String>> {
     let mut pages = vec![Vec::new()];
     for command in commands(sandbox, &[]) {

@@ -1,5 +1,5 @@
-//! Many processes that change one mapping concurrently: it holds what their exit statuses promised, and nothing else
-//! (contract section 8).
+//! Many processes change one mapping concurrently. It holds every change that succeeded, and nothing else (contract
+//! section 8).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// Longer than any machine takes for something that is about to happen.
+/// A timeout that even a slow machine does not reach.
 const SOON: Duration = Duration::from_secs(120);
 
 const PROCESSES: usize = 64;
 
-/// Rounds of the tests that always run, and of those that run in CI.
+/// The number of rounds of the tests that always run, and of those that run only in CI.
 const FEW_ROUNDS: usize = 3;
 const MANY_ROUNDS: usize = 12;
 
@@ -51,7 +51,7 @@ fn with_different_temp_directories(rounds: usize) {
     let root = sandbox.root().join("mine");
     let file = root.join("agent-sessions").join(sandbox.key_of(sandbox.workspace()));
     let file = file.join(Backend::Claude.mapping_file_name());
-    // the mapping stays in one place wherever temporary files go, and so must its lock
+    // the mapping does not depend on the temp directory, so its lock must not either
     let ways = ["tmp", "tmp-1", "tmp-2", "none"].map(|temp| Way {
         variables: ["TMPDIR", "TEMP", "TMP"]
             .map(|name| (name, sandbox.root().join(temp)))
@@ -74,14 +74,14 @@ fn with_different_spellings(rounds: usize) {
     for dir in [file.parent().unwrap(), &other_dir, &sandbox.root().join("tmp-1")] {
         fs::create_dir(dir).unwrap();
     }
-    #[cfg_attr(windows, expect(unused_mut, reason = "links are added elsewhere"))]
+    #[cfg_attr(windows, expect(unused_mut, reason = "links are added on Unix"))]
     let mut spellings = vec![
         (sandbox.workspace().to_owned(), file.to_str().unwrap().to_owned()),
         (sandbox.workspace().to_owned(), "shared/map.json".to_owned()),
         (sandbox.workspace().to_owned(), "./shared//../shared/map.json".to_owned()),
         (other_dir.clone(), "../ws/shared/map.json".to_owned()),
     ];
-    #[cfg(unix)] // making links takes a privilege elsewhere
+    #[cfg(unix)] // links need a privilege on Windows
     {
         use std::os::unix::fs::symlink;
         symlink("shared", sandbox.workspace().join("dir-link")).unwrap();
@@ -93,7 +93,7 @@ fn with_different_spellings(rounds: usize) {
     }
     let ways = spellings.into_iter().enumerate().map(|(number, (dir, spelling))| Way {
         variables: vec![("TMPDIR", sandbox.root().join(["tmp", "tmp-1"][number % 2]))],
-        // all work for one workspace, wherever they are called
+        // all use one workspace, from any directory
         arguments: vec![
             "--mapping-file".to_owned(),
             spelling,
@@ -106,14 +106,14 @@ fn with_different_spellings(rounds: usize) {
     Crowd::new(sandbox, Backend::Codex, file, ways).run(rounds);
 }
 
-/// How a process comes to the mapping that all have in common.
+/// How a process refers to the common mapping.
 struct Way {
     variables: Vec<(&'static str, PathBuf)>,
     arguments: Vec<String>,
     dir: PathBuf,
 }
 
-/// What one process does.
+/// The task of one process.
 #[derive(Clone, Debug)]
 enum Task {
     Adopt {
@@ -121,7 +121,7 @@ enum Task {
         id: String,
         overwrite: bool,
     },
-    /// A new session of the agent's.
+    /// Creates a session with the agent.
     Start {
         name: String,
     },
@@ -138,7 +138,7 @@ enum Task {
     },
 }
 
-/// What a name means.
+/// The session of a name.
 #[derive(Clone, Debug, PartialEq)]
 struct Meaning {
     id: String,
@@ -155,7 +155,7 @@ struct Crowd {
     file: PathBuf,
     ways: Vec<Way>,
     random: Random,
-    /// What the mapping should hold.
+    /// The expected content of the mapping.
     names: Names,
 }
 
@@ -173,12 +173,12 @@ impl Crowd {
         }
     }
 
-    /// Tasks that have no name in common, alone, and such that fight over one, together.
+    /// Returns groups of tasks. Tasks with a private name are alone in their group; tasks for the same name share one.
     fn mixed(&mut self, round: usize) -> Vec<Vec<Task>> {
         let mut known: Vec<String> = self.names.keys().cloned().collect();
         self.random.shuffle(&mut known);
         let mut known = known.into_iter();
-        let mut known = || known.next().expect("as many names are added as go");
+        let mut known = || known.next().expect("as many names are added as removed");
         let new = |what: &str, number: usize| format!("{what}-{round}-{number}");
         let resume = |name: &str, number| Task::Resume { name: name.to_owned(), model: new("model", number) };
         let rename = |from: &str, number| Task::Rename { from: from.to_owned(), to: new("renamed", number) };
@@ -200,7 +200,7 @@ impl Crowd {
         groups
     }
 
-    /// Runs all tasks concurrently. Each group must have ended as if its tasks had run one after another, in any order.
+    /// Runs all tasks concurrently. The outcome of each group must match a sequential run in some order.
     fn round(&mut self, round: usize, groups: Vec<Vec<Task>>) {
         let mut tasks: Vec<(usize, Task)> = groups
             .into_iter()
@@ -211,10 +211,10 @@ impl Crowd {
         self.random.shuffle(&mut tasks);
         let commands: Vec<Command> =
             tasks.iter().enumerate().map(|(number, (_, task))| self.command(number, task)).collect();
-        let outputs = watched(&self.file, || at_once(&self.sandbox, commands));
+        let outputs = watched(&self.file, || concurrently(&self.sandbox, commands));
 
         let found = self.in_the_file();
-        self.check_who_was_started(&tasks, &outputs);
+        self.check_started_sessions(&tasks, &outputs);
         let mut groups: BTreeMap<usize, Vec<(Task, Assert)>> = BTreeMap::new();
         for ((group, task), output) in tasks.into_iter().zip(outputs) {
             groups.entry(group).or_default().push((task, output));
@@ -262,7 +262,7 @@ impl Crowd {
         command
     }
 
-    /// The names in the mapping. Checks that it holds nothing else.
+    /// Returns the names in the mapping and checks that it holds nothing else.
     fn in_the_file(&self) -> Names {
         let text = fs::read_to_string(&self.file).unwrap();
         let mut mapping: Value = serde_json::from_str(&text).unwrap();
@@ -282,8 +282,8 @@ impl Crowd {
         entries.into_iter().map(understand).collect()
     }
 
-    /// The stand-in gives every new session another ID, so that one saved under the wrong name is noticed.
-    fn check_who_was_started(&self, tasks: &[(usize, Task)], outputs: &[Assert]) {
+    /// Checks that each name has the ID of its session. The stand-in gives every new session another ID.
+    fn check_started_sessions(&self, tasks: &[(usize, Task)], outputs: &[Assert]) {
         let calls = self.sandbox.calls();
         for ((_, task), output) in tasks.iter().zip(outputs) {
             let Task::Start { name } = task else { continue };
@@ -345,13 +345,13 @@ impl Task {
     }
 }
 
-/// The notes that were printed, without those about waiting, which depend on the machine.
+/// Returns the printed notes, without those about waiting, which depend on the machine.
 fn notes(output: &Assert) -> Vec<String> {
     let stderr = output.stderr_text();
     stderr.lines().filter(|line| !line.starts_with("note: waiting for ")).map(str::to_owned).collect()
 }
 
-/// What the names mean in the end if these came in this order. `None`: then they would not have ended like this.
+/// Returns the names after the tasks ran in this order, or `None` if their outcomes would differ.
 fn in_order(order: &[&(Task, Assert)], before: &Names, after: &Names) -> Option<Names> {
     let mut names = before.clone();
     for (task, output) in order {
@@ -381,15 +381,15 @@ fn orders<T>(items: &[T]) -> Vec<Vec<&T>> {
     orders
 }
 
-/// Runs all of them at the same moment, as far as the system can.
-fn at_once(sandbox: &Sandbox, commands: Vec<Command>) -> Vec<Assert> {
+/// Runs all commands concurrently, as far as the system can.
+fn concurrently(sandbox: &Sandbox, commands: Vec<Command>) -> Vec<Assert> {
     let gate = gate::Gate::new(sandbox);
     let running: Vec<Running> = commands.into_iter().map(|command| gate.before(command).start()).collect();
     let _open = gate.open();
     running.into_iter().map(|run| run.wait(SOON).assert).collect()
 }
 
-/// Holds programs back until all are there: starting them one by one takes longer than they do.
+/// Holds programs back until all are started: starting them one by one takes longer than they run.
 #[cfg(unix)]
 mod gate {
     use super::{Command, Path, PathBuf, Sandbox, fs};
@@ -399,13 +399,13 @@ mod gate {
     impl Gate {
         pub(super) fn new(sandbox: &Sandbox) -> Self {
             let pipe = sandbox.root().join("gate");
-            let _ = fs::remove_file(&pipe); // of the round before
+            let _ = fs::remove_file(&pipe); // from the previous round
             assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
             Self(pipe)
         }
 
-        /// The same command, at the gate: to open a pipe takes two.
-        #[allow(clippy::needless_pass_by_value, reason = "it is no other command than that")]
+        /// Returns the same command after a gate: opening a pipe blocks until the other end is opened.
+        #[allow(clippy::needless_pass_by_value, reason = "the caller must not run the original command")]
         pub(super) fn before(&self, command: Command) -> Command {
             let mut gated = Command::new("/bin/sh");
             gated
@@ -418,7 +418,7 @@ mod gate {
             gated
         }
 
-        /// Lets all through, including late ones, as long as the file is open.
+        /// Starts all programs, including late ones, as long as the returned file is open.
         pub(super) fn open(&self) -> fs::File {
             fs::OpenOptions::new().read(true).write(true).open(&self.0).unwrap()
         }
@@ -444,8 +444,8 @@ mod gate {
     }
 }
 
-/// Runs `act` while a reader checks the mapping all the time. It must never see an incomplete one, nor none after there
-/// was one.
+/// Runs `act` while a reader checks the mapping continuously. The mapping must never be incomplete, and must not
+/// disappear.
 fn watched<T>(file: &Path, act: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -460,17 +460,17 @@ fn watched<T>(file: &Path, act: impl FnOnce() -> T) -> T {
                     }
                     Err(error) => assert!(!is_there, "{error}"),
                 }
-                thread::sleep(Duration::from_millis(1)); // the writers need the processor too
+                thread::sleep(Duration::from_millis(1)); // leaves time for the writers
             }
         });
         let done = act();
         over.store(true, Ordering::Relaxed);
-        reader.join().expect("the reader saw whole files");
+        reader.join().expect("the reader saw only complete files");
         done
     })
 }
 
-/// Something that happened between two moments.
+/// An event between two points in time.
 struct Event {
     backend: Backend,
     began: Instant,
@@ -480,7 +480,7 @@ struct Event {
 
 enum What {
     Created(String),
-    /// Whether there was a mapping to remove.
+    /// Whether a mapping was removed.
     RemovedAll(bool),
     Listed(BTreeSet<String>),
 }
@@ -520,7 +520,7 @@ fn mapping_is_removed_repeatedly_while_others_fill_and_list_it() {
 
     let creators = [
         (Backend::Claude, "x", 60, &["--adopt", "i"][..]),
-        (Backend::Claude, "y", 20, &[]), // before it calls the agent it checks whether it could save
+        (Backend::Claude, "y", 20, &[]), // checks that the name can be saved before it calls the agent
         (Backend::Codex, "x", 60, &["--adopt", "i"]),
         (Backend::Codex, "y", 60, &["--adopt", "j"]),
     ];
@@ -552,10 +552,10 @@ fn mapping_is_removed_repeatedly_while_others_fill_and_list_it() {
     }
     let dir = sandbox.temp().join("agent-sessions");
     let left: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(left, Vec::<PathBuf>::new(), "the directory went with the last mapping in it");
+    assert_eq!(left, Vec::<PathBuf>::new(), "the directory is removed with its last mapping");
 }
 
-/// Counts a thread out, also one that fails: the others end then.
+/// Counts a finished thread, even if it panicked, so that the others end.
 struct Leaving<'a>(&'a AtomicUsize);
 
 impl Drop for Leaving<'_> {
@@ -564,7 +564,7 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Checks that all reports can be true. Of events that overlap in time, either may have come first.
+/// Checks that the reports are consistent. Overlapping events may have happened in either order.
 fn check_history(events: &[&Event]) {
     let created: Vec<(&Event, &str)> = events
         .iter()

@@ -1,4 +1,4 @@
-//! The mapping file: every format it has had, what is kept, and what is refused (contract sections 3 and 9).
+//! The mapping file: its past formats, kept content and refused content (contract sections 3 and 9).
 
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ fn writers_move_a_broken_file_aside_and_readers_refuse_it() {
                 call(args).failed(6, "mapping_invalid");
             }
             assert_eq!(sandbox.mapping(backend), text, "nothing moved");
-            // an id needs no mapping
+            // an ID does not need a mapping
             call(&["resolve", "--session-id", "i"]).success().stderr(starts_with("warning: "));
             call(&["create-session", "--session-name", "a", "--adopt", "i"])
                 .success()
@@ -95,7 +95,7 @@ fn writers_move_a_broken_file_aside_and_readers_refuse_it() {
 
 #[test]
 fn unsupported_mapping_is_refused_and_kept() {
-    let text = "{\"aliases\": {\"\\ud800\": \"i\"}}"; // half of a character
+    let text = "{\"aliases\": {\"\\ud800\": \"i\"}}"; // a lone surrogate
     let sandbox = Sandbox::new();
     sandbox.write_mapping(Backend::Claude, text);
     sandbox.agent(Backend::Claude.answers("i", "OK"));
@@ -112,8 +112,8 @@ fn unsupported_mapping_is_refused_and_kept() {
     assert!(sandbox.calls().is_empty());
 }
 
-/// Takes the lock that changes of the mapping in `dir` take, as the program names it.
-#[cfg(target_os = "linux")] // elsewhere locks are in other places
+/// Takes the program's lock for changes of the mapping in `dir`.
+#[cfg(target_os = "linux")] // other systems keep locks in other places
 fn lock_of(dir: &std::path::Path) -> std::fs::File {
     let parts = ["folder", dir.to_str().unwrap()];
     let key = md5_hex(parts.map(|part| [&(part.len() as u64).to_le_bytes(), part.as_bytes()].concat()));
@@ -146,7 +146,7 @@ fn waiting_for_a_locked_mapping_times_out() {
     sandbox.succeeds(&create);
 }
 
-#[cfg(unix)] // owners, modes and links as Unix has them
+#[cfg(unix)] // owners, modes and links of Unix
 mod unix {
     use std::collections::BTreeSet;
     use std::fs;
@@ -173,7 +173,7 @@ mod unix {
         let file = sandbox.mapping_path(Backend::Claude);
         let dir = file.parent().unwrap();
         assert_eq!((mode(&file), mode(dir), mode(dir.parent().unwrap())), (0o600, 0o700, 0o1777));
-        // files of the original are used, and the next write tightens their permissions
+        // files of the original are accepted, and the next write restricts their permissions
         set_mode(&file, 0o664);
         set_mode(dir, 0o775);
         sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "a"]);
@@ -200,7 +200,7 @@ mod unix {
             sandbox.succeeds(&["--backend", "claude", "delete-all-sessions", "--mapping-file", "link.json"]).json();
         assert_eq!(removed["mapping_file_deleted"], true);
         assert!(file.exists() && !sandbox.workspace().join("link.json").exists());
-        // one that is made here is private
+        // a new file is private
         sandbox.succeeds(&[&CREATE[..], &["i", "--mapping-file", "new/m.json"]].concat());
         assert_eq!(mode(&sandbox.workspace().join("new/m.json")), 0o600);
     }
@@ -226,11 +226,11 @@ mod unix {
         };
         let file = |sandbox: &Sandbox| sandbox.mapping_path(Backend::Claude);
         let directory = |sandbox: &Sandbox| file(sandbox).parent().unwrap().to_owned();
-        // everyone may write
+        // write access for everyone
         refuse(&|sandbox| set_mode(&file(sandbox), 0o666));
         refuse(&|sandbox| set_mode(&directory(sandbox), 0o1777));
         refuse(&|sandbox| set_mode(directory(sandbox).parent().unwrap(), 0o777));
-        // a file in place of the directory
+        // a file instead of the directory
         refuse(&|sandbox| {
             fs::rename(directory(sandbox), sandbox.root().join("aside")).unwrap();
             fs::write(directory(sandbox), "").unwrap();
@@ -249,7 +249,7 @@ mod unix {
             made
         };
         drop((make("0123456789abcdef", 1), make("4194305", 4000), make("fedcba9876543210", 4000)));
-        // another writer's file, whatever its number is in its own container, and files that are not temporary ones
+        // the file of another writer, perhaps in another container, and files that are not temporary
         let written = make("00000000000000ff", 1);
         written.try_lock().unwrap();
         drop((make("7", 1), make(&std::process::id().to_string(), 1), make("x", 4000), make("cafe", 4000)));
@@ -273,7 +273,7 @@ mod unix {
         assert_eq!(mode(&shared), 0o700, "what only reads changes nothing");
         sandbox.save(Backend::Claude, "a", "i");
         assert_eq!(mode(&shared), 0o1777);
-        // a mode that was chosen on purpose stays
+        // a mode set by the user stays
         set_mode(&shared, 0o755);
         sandbox.save(Backend::Claude, "b", "i");
         assert_eq!(mode(&shared), 0o755);

@@ -33,7 +33,7 @@ fn existing_name_can_be_kept() {
         assert!(sandbox.calls().is_empty());
         sandbox.succeeds(&[&create[..], &["overwrite"]].concat()).stdout("new\n");
         std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
-        // a name that is free is created whatever is to happen to one that is taken
+        // a free name is created with any policy for taken names
         let free = ["--backend", backend.name(), "create-session", "--session-name", "free", "--if-exists", "fail"];
         sandbox.succeeds(&free).stdout("new\n");
         std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
@@ -207,7 +207,7 @@ fn entry_of_the_other_agent_is_overwritten_only_on_request() {
 }
 
 #[test]
-#[cfg(unix)] // pipes and links in the file system
+#[cfg(unix)] // Windows has neither in the file system
 fn only_files_and_symlinks_are_removed() {
     let sandbox = Sandbox::new();
     let pipe = sandbox.workspace().join("pipe");
