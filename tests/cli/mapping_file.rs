@@ -222,7 +222,7 @@ mod unix {
             ] {
                 sandbox.fails(args, 6, "mapping_unsafe").hint(contains("INVOKE_PERSIST_DIR"));
             }
-            assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+            assert!(sandbox.calls().is_empty(), "no turn runs");
         };
         let file = |sandbox: &Sandbox| sandbox.mapping_path(Backend::Claude);
         let directory = |sandbox: &Sandbox| file(sandbox).parent().unwrap().to_owned();

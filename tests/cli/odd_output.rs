@@ -1,9 +1,9 @@
-//! Agents whose output is not what one expects: bytes that are not UTF-8, lines that are too long to keep, and answer
-//! files that are not files.
+//! Agents with unexpected output: bytes that are not UTF-8, lines that are too long to keep, and answer files that are
+//! not regular files.
 
 use crate::support::*;
 
-/// More than is kept of one line.
+/// Longer than the limit of a kept line.
 const TOO_LONG: u64 = 65 << 20;
 
 fn with_session(backend: Backend) -> Sandbox {
@@ -17,13 +17,13 @@ fn resume(backend: Backend, verb: &str) -> Vec<&str> {
     vec!["--backend", backend, verb, "--session-name", "a", "--prompt", "p", "--model", "m"]
 }
 
-fn says(bytes: &[u8]) -> Turn {
+fn prints(bytes: &[u8]) -> Turn {
     Turn::doing([Step::Bytes { to: Sink::Stdout, bytes: bytes.to_vec() }])
 }
 
 #[test]
-fn failure_in_words_that_are_not_utf_8_is_a_failure() {
-    for (backend, said) in [
+fn failure_reason_that_is_not_utf_8_is_a_failure() {
+    for (backend, output) in [
         (Backend::Claude, &b"{\"type\":\"result\",\"is_error\":true,\"result\":\"caf\xe9 closed\"}\n"[..]),
         (
             Backend::Claude,
@@ -34,7 +34,7 @@ fn failure_in_words_that_are_not_utf_8_is_a_failure() {
     ] {
         for verb in ["resume-json", "resume-stream"] {
             let sandbox = with_session(backend);
-            sandbox.agent(says(said));
+            sandbox.agent(prints(output));
             let failure =
                 sandbox.fails(&resume(backend, verb), 1, "agent_failed").message(ends_with("caf\u{fffd} closed"));
             assert!(failure.agent.unwrap().to_string().contains("caf\u{fffd} closed"));
@@ -44,12 +44,12 @@ fn failure_in_words_that_are_not_utf_8_is_a_failure() {
 }
 
 #[test]
-fn failure_in_json_that_is_not_quite_json_is_a_failure() {
+fn failure_in_slightly_invalid_json_is_a_failure() {
     for backend in Backend::BOTH {
         for (before, odd) in
             [("\u{feff}", ""), ("", "\t"), ("", "\0"), ("", "\u{1b}[31m\r"), ("", "\\ud83d"), (" \t", "")]
         {
-            let said = match backend {
+            let output = match backend {
                 Backend::Claude => {
                     format!("{{\"{odd}\":1,\"type\":\"result\",\"is_error\":true,\"result\":\"why{odd}\"}}")
                 }
@@ -59,7 +59,7 @@ fn failure_in_json_that_is_not_quite_json_is_a_failure() {
             };
             for verb in ["resume-json", "resume-stream"] {
                 let sandbox = with_session(backend);
-                sandbox.agent(says(format!("{before}{said}\n").as_bytes()));
+                sandbox.agent(prints(format!("{before}{output}\n").as_bytes()));
                 sandbox.fails(&resume(backend, verb), 1, "agent_failed").message(contains(": why"));
             }
         }
@@ -70,7 +70,7 @@ fn failure_in_json_that_is_not_quite_json_is_a_failure() {
 fn answer_that_is_not_utf_8_is_printed_unchanged() {
     let sandbox = with_session(Backend::Claude);
     let answer = b"{\"type\":\"result\",\"is_error\":false,\"result\":\"caf\xe9\",\"session_id\":\"i\"}\n";
-    sandbox.agent(says(answer));
+    sandbox.agent(prints(answer));
     for verb in ["resume-json", "resume-stream"] {
         sandbox.succeeds(&resume(Backend::Claude, verb)).stdout(&answer[..]);
     }
@@ -80,7 +80,7 @@ fn answer_that_is_not_utf_8_is_printed_unchanged() {
 
     let sandbox = with_session(Backend::Codex);
     let text = b"{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"caf\xe9\"}}\n";
-    sandbox.agent(says(&[b"{\"type\":\"thread.started\",\"thread_id\":\"i\"}\n", &text[..]].concat()));
+    sandbox.agent(prints(&[b"{\"type\":\"thread.started\",\"thread_id\":\"i\"}\n", &text[..]].concat()));
     assert_eq!(sandbox.succeeds(&resume(Backend::Codex, "resume-json")).json()["final_message"], "caf\u{fffd}");
     let account = [&resume(Backend::Codex, "resume-stream")[..], &["--format", "text"]].concat();
     sandbox.succeeds(&account).stdout("caf\u{fffd}\n");
@@ -106,7 +106,7 @@ fn failure_in_a_line_that_is_too_long_to_keep_is_a_failure() {
 }
 
 #[test]
-fn answer_in_a_line_that_is_too_long_to_keep_is_not_cut_in_silence() {
+fn answer_in_a_line_that_is_too_long_to_keep_is_not_cut_silently() {
     let sandbox = with_session(Backend::Codex);
     let item = "{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"";
     let flood = Step::Flood { to: Sink::Stdout, pattern: "x".to_owned(), size: Size::Bytes(TOO_LONG) };
@@ -116,7 +116,7 @@ fn answer_in_a_line_that_is_too_long_to_keep_is_not_cut_in_silence() {
 }
 
 #[test]
-#[cfg(unix)] // pipes and devices in the file system
+#[cfg(unix)] // Windows has neither in the file system
 fn answer_file_that_is_not_a_file_is_not_waited_for() {
     let sandbox = with_session(Backend::Codex);
     let script = sandbox.write(

@@ -1,4 +1,4 @@
-//! `--output-file`: writes stdout to a file, which is complete or absent.
+//! `--output-file`: writes stdout to a file that is either complete or absent.
 
 use std::fs;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn resume<'a>(verb: &'a str, options: &[&'a str]) -> Vec<&'a str> {
     [&[verb, "--session-name", "a", "--prompt", "p", "--output-file", "out"][..], options].concat()
 }
 
-/// Everything in the workspace.
+/// Returns the names of all files in the workspace.
 fn files(sandbox: &Sandbox) -> Vec<String> {
     let entries = fs::read_dir(sandbox.workspace()).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -95,7 +95,7 @@ fn unwritable_file_is_reported_before_the_agent_runs() {
     assert!(sandbox.calls().is_empty());
 }
 
-/// `resume-json --print-result` into this file.
+/// Returns the arguments of `resume-json --print-result` with this output file.
 fn resume_into(file: &str) -> [&str; 8] {
     ["resume-json", "--session-name", "a", "--prompt", "p", "--print-result", "--output-file", file]
 }
@@ -124,7 +124,7 @@ fn name_may_be_as_long_as_the_file_system_allows() {
     let sandbox = with_session(Backend::Claude);
     let name = "n".repeat(256);
     sandbox.fails(&resume_into(&name), 1, "io");
-    assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+    assert!(sandbox.calls().is_empty(), "no turn runs");
     let name = "n".repeat(255);
     sandbox.succeeds(&resume_into(&name));
     assert_eq!(files(&sandbox), [name]);
@@ -161,7 +161,7 @@ fn planted_link_is_not_followed() {
         lchown(&link, Some(65534), None).unwrap();
         sandbox.fails(&resume_into(named), 1, "io").message(contains("belongs to user 65534"));
         assert_eq!(fs::read(&precious).unwrap(), b"precious");
-        assert!(sandbox.calls().is_empty(), "nothing is paid for in vain");
+        assert!(sandbox.calls().is_empty(), "no turn runs");
     }
     // a link of the directory's owner is followed
     chown(&shared, Some(65534), None).unwrap();
@@ -188,7 +188,7 @@ fn file_is_private_and_symlinks_are_followed() {
     assert!(!fs::metadata("/dev/null").unwrap().is_file(), "the device is still one");
 }
 
-/// A rename would leave the process that redirected it with the old file.
+/// After a rename, the process that redirected stdout would still have the old file.
 #[cfg(unix)]
 #[test]
 fn redirected_stdout_is_not_replaced() {
@@ -212,7 +212,7 @@ fn answer_goes_to_stdout_if_its_file_cannot_be_written() {
     let running = sandbox.start(&[&line[..], &["--output-file", "dir/out"]].concat());
     wait_until(SOON, || sandbox.has_reached("up"));
     fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    fs::create_dir(dir.join("out")).unwrap(); // in its place now
+    fs::create_dir(dir.join("out")).unwrap(); // takes the place of the output file
     sandbox.allow("go");
     let output = running.wait(SOON).assert.stdout("paid for\n");
     let failure = output.failed(1, "io").after_the_turn();
@@ -254,14 +254,14 @@ fn file_that_holds_names_is_not_replaced() {
     refused(other.to_str().unwrap(), &[]);
     refused(own.to_str().unwrap(), &["--mapping-file", "m.json"]);
     refused("./m.json", &["--mapping-file", "m.json"]);
-    #[cfg(unix)] // making links takes a privilege elsewhere
+    #[cfg(unix)] // links need a privilege on Windows
     {
         std::os::unix::fs::symlink("m.json", sandbox.workspace().join("link.json")).unwrap();
         refused("link.json", &["--mapping-file", "m.json"]);
         refused("m.json", &["--mapping-file", "link.json"]);
     }
     assert!(sandbox.calls().is_empty());
-    // one that is to be made
+    // a file that does not exist yet
     let create = ["--backend", "claude", "--mapping-file", "new.json", "--if-missing", "create"];
     let create = [&create[..], &["--output-file", "../ws/new.json"]].concat();
     sandbox.fails(&resume("resume-json", &create), 2, "usage").message(contains("is the mapping"));

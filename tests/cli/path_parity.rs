@@ -1,11 +1,11 @@
-//! The place of a mapping is the one that the original computes, whatever the variables and the workspace: both
-//! programs meet in one file (contract section 3).
+//! The path of a mapping is the one that the original computes, with any variables and any workspace. So both programs
+//! use the same file (contract section 3).
 //!
-//! `path_parity/cases.json` holds what Python 3.11 answered. `{S}` in it is a directory of the sandbox's. An MD5 over a
-//! path in there would be another one in every run; those of paths that need not exist are recorded as they are, and
-//! prove the digest that the others are compared with. All is escaped that is not ASCII: an editor might compose it.
+//! `path_parity/cases.json` holds the answers of Python 3.11. `{S}` is a directory of the sandbox. The MD5 of a path
+//! below it differs in every run, so only those of other paths are recorded. They verify the digest that the tests
+//! compute for the rest. Characters outside ASCII are escaped, because an editor might normalize them.
 
-#![cfg(unix)] // paths as Unix has them
+#![cfg(unix)] // Unix paths
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,13 +27,13 @@ struct Table {
     workspaces: Vec<Workspace>,
 }
 
-/// What there is in `{S}`.
+/// The content of `{S}`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Layout {
     #[serde(rename = "folders")]
     dirs: Vec<String>,
-    /// From name to target.
+    /// Names and targets.
     links: Vec<(String, String)>,
     files: Vec<String>,
 }
@@ -56,7 +56,7 @@ struct TempDir {
 #[serde(deny_unknown_fields)]
 struct Workspace {
     cwd: String,
-    /// The value of `--workspace-dir`; `None` for none.
+    /// The value of `--workspace-dir`, if any.
     given: Option<String>,
     /// `None`: a cycle of symlinks, which the original refuses too.
     resolved: Option<String>,
@@ -69,7 +69,7 @@ fn table() -> Table {
     serde_json::from_str(CASES).unwrap()
 }
 
-/// A sandbox with all that the cases speak of.
+/// Returns a sandbox with the files and links of the cases.
 fn laid_out() -> Sandbox {
     let sandbox = Sandbox::new();
     let root = PathBuf::from(root_of(&sandbox));
@@ -86,7 +86,7 @@ fn laid_out() -> Sandbox {
     sandbox
 }
 
-/// The value of `{S}`: a directory whose name is the same in every run, because names are part of the answers.
+/// Returns the value of `{S}`. Its name is the same in every run, because names are part of the answers.
 fn root_of(sandbox: &Sandbox) -> String {
     sandbox.root().join("here").to_str().expect("the paths of a sandbox are UTF-8").to_owned()
 }
@@ -95,7 +95,7 @@ fn filled(sandbox: &Sandbox, text: &str) -> String {
     text.replace("{S}", &root_of(sandbox))
 }
 
-/// The directory of both mappings for this workspace. Writes nothing.
+/// Returns the directory of both mappings for this workspace. Writes nothing.
 #[track_caller]
 fn mapping_dir_of(command: &mut Command, about: &dyn std::fmt::Debug) -> String {
     let output = command.run().code(0);
@@ -130,7 +130,7 @@ fn temp_directory_is_the_one_python_selects() {
 #[test]
 fn workspace_is_resolved_as_python_does() {
     let mut sandbox = laid_out();
-    // a shell records the symlinks it followed here; Python ignores that, and so must this program
+    // a shell records followed symlinks in this variable; Python ignores it, and this program must too
     sandbox.env("PWD", filled(&sandbox, "{S}/link"));
     for case in table().workspaces {
         let mut command = sandbox.cmd(&["--error-format", "json", "list-sessions"]);
@@ -149,7 +149,7 @@ fn workspace_is_resolved_as_python_does() {
 }
 
 #[test]
-#[cfg(target_os = "linux")] // elsewhere file systems take Unicode alone
+#[cfg(target_os = "linux")] // other file systems accept only Unicode
 fn paths_that_are_not_utf_8_are_refused() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
@@ -164,21 +164,21 @@ fn paths_that_are_not_utf_8_are_refused() {
         let failure = command.run().failed(2, "usage").message(contains("UTF-8"));
         failure.hint
     };
-    // the way there can be named, the place cannot
+    // the link's name is UTF-8, its target is not
     for given in ["{S}/to-bad", "{S}/to-bad/sub/.", "{S}/to-bad/none"] {
         let hint = refused(list().arg("--workspace-dir").arg(filled(&sandbox, given)));
         assert!(hint.unwrap().contains("UTF-8"));
     }
     refused(list().current_dir(bad.join("sub")));
-    // the way up again can
+    // the parent of the target is UTF-8 again
     mapping_dir_of(sandbox.cmd(&["list-sessions"]).arg("--workspace-dir").arg(good.join("..")), &"up again");
     for name in ["TMPDIR", "INVOKE_PERSIST_DIR"] {
         assert!(refused(list().env(name, &bad)).unwrap().contains("INVOKE_PERSIST_DIR"));
     }
-    // a link is a fine name for a place that has none
+    // a link can name a directory that has no valid name
     let dir = mapping_dir_of(sandbox.cmd(&["list-sessions"]).env("TMPDIR", &good), &"a link to it");
     assert!(Path::new(&dir).starts_with(&good), "{dir}");
-    // and if nothing has that name, the next one is selected
+    // if that directory does not exist, the next one is selected
     let mut command = sandbox.cmd(&["list-sessions"]);
     let dir = mapping_dir_of(command.env("TMPDIR", bad.join("none")).env("TMP", sandbox.temp()), &"not there");
     assert!(Path::new(&dir).starts_with(sandbox.temp()), "{dir}");
@@ -204,10 +204,10 @@ fn python_still_answers_as_recorded() {
     let differ: Vec<String> =
         [differing(&answers.temp_dirs, &table().temp_dirs), differing(&answers.workspaces, &table().workspaces)]
             .concat();
-    assert!(differ.is_empty(), "Python answers otherwise than path_parity/cases.json says:\n{}", differ.join("\n"));
+    assert!(differ.is_empty(), "Python's answers differ from path_parity/cases.json:\n{}", differ.join("\n"));
 }
 
-/// The answers that are not the recorded ones, as they would stand in the record.
+/// Returns the answers that differ from the recorded ones, in the form of the record.
 fn differing<T: PartialEq + Serialize>(answers: &[T], record: &[T]) -> Vec<String> {
     let differ = answers.iter().zip(record).filter(|(answer, recorded)| answer != recorded);
     differ.map(|(answer, _)| serde_json::to_string(answer).unwrap()).collect()

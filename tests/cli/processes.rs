@@ -1,4 +1,4 @@
-//! The agent's processes: deadlines, signals, outputs that are held open (contract section 8).
+//! The agent's processes: deadlines, signals and open outputs (contract section 8).
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use rustix::process::Signal;
 
 use crate::support::*;
 
-/// Longer than any machine takes for something that is about to happen.
+/// A timeout that even a slow machine does not reach.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Limits to try in turn, in seconds. The first is enough for an agent to start on an idle machine, the last on any.
+/// Limits to try in turn, in seconds. An agent starts within the first on an idle machine, and within the last on any.
 const LIMITS: [u64; 3] = [1, 5, 25];
 
 #[cfg(unix)]
@@ -34,8 +34,8 @@ fn with_turn(turn: Turn) -> Sandbox {
     sandbox
 }
 
-/// Runs a call that a limit (`--deadline-seconds`, `--stall-seconds`) ends, but not before its agent has created the
-/// file `up`. Returns the limit too.
+/// Runs a call until a limit (`--deadline-seconds`, `--stall-seconds`) ends it, after its agent has created the file
+/// `up`. Also returns the limit.
 #[track_caller]
 fn run_past_limit(sandbox: impl Fn() -> Sandbox, call: &[&str], option: &str) -> (Sandbox, Finished, Duration) {
     for seconds in LIMITS {
@@ -44,12 +44,12 @@ fn run_past_limit(sandbox: impl Fn() -> Sandbox, call: &[&str], option: &str) ->
         if sandbox.has_reached("up") {
             return (sandbox, finished, Duration::from_secs(seconds));
         }
-        finished.assert.code(124); // before the agent was up
+        finished.assert.code(124); // the agent was not up yet
     }
     panic!("the agent needs more than {LIMITS:?} s to start");
 }
 
-/// The start of a call that runs a turn in the session `a`.
+/// Returns the first arguments of a call that runs a turn in the session `a`.
 fn turn_call(backend: Backend, verb: &str) -> Vec<&str> {
     let call = ["--error-format", "json", "--backend", backend.name(), verb, "--session-name", "a"];
     let prompt = if verb == "create-session" { &[][..] } else { &["--prompt", "p"] };
@@ -70,7 +70,7 @@ macro_rules! turn_tests {
     };
 }
 
-/// An agent that works until it is stopped.
+/// Returns an agent that runs until it is stopped.
 fn endless() -> Turn {
     Turn::doing([Step::create("up"), Step::wait_for("never")])
 }
@@ -126,7 +126,7 @@ turn_tests! { deadline_ends_the_agent_and_its_children {
 } }
 
 #[test]
-#[cfg(target_os = "linux")] // elsewhere a process that leaves the group is out of reach
+#[cfg(target_os = "linux")] // other systems cannot find a process that left the group
 fn deadline_ends_processes_that_left_the_group() {
     let grandchild = Step::Grandchild {
         steps: vec![Step::create("up"), Step::wait_for("never")],
@@ -169,12 +169,12 @@ fn signals_are_forwarded_and_the_agent_is_waited_for() {
 #[test]
 #[cfg(unix)] // signals
 fn second_signal_kills_the_agent() {
-    let deaf = Step::OnSignal { signals: vec![SignalName::Int], steps: vec![Step::create("heard")] };
-    let sandbox = with_turn(Turn::doing([deaf, Step::create("up"), Step::wait_for("never")]));
+    let handler = Step::OnSignal { signals: vec![SignalName::Int], steps: vec![Step::create("signaled")] };
+    let sandbox = with_turn(Turn::doing([handler, Step::create("up"), Step::wait_for("never")]));
     let running = sandbox.start(&resume(&[]));
     wait_until(SOON, || sandbox.has_reached("up"));
     running.signal(Signal::INT);
-    wait_until(SOON, || sandbox.has_reached("heard"));
+    wait_until(SOON, || sandbox.has_reached("signaled"));
     running.signal(Signal::TERM);
     running.wait(SOON).assert.failed(130, "interrupted"); // the first one counts
     assert!(!is_alive(sandbox.only_call().pid));
@@ -198,7 +198,7 @@ fn signal_ignored_at_start_stays_ignored() {
 #[cfg(unix)] // signals
 fn agent_ends_if_the_program_is_killed() {
     if !cfg!(target_os = "linux") {
-        return; // no other system notifies a child of its parent's death
+        return; // only Linux notifies a child of its parent's death
     }
     let polite = Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::Exit(0)] };
     let sandbox = with_turn(Turn::doing([polite, Step::create("up"), Step::wait_for("never")]));
@@ -207,7 +207,7 @@ fn agent_ends_if_the_program_is_killed() {
     running.signal(Signal::KILL);
     let pid = sandbox.only_call().pid;
     wait_until(SOON, || !is_alive(pid));
-    // and the session is free, as soon as the last thread of the killed process is gone too
+    // the session is unlocked when the last thread of the killed process has ended
     sandbox.agent(Backend::Codex.answers("i", "OK"));
     sandbox.succeeds(&resume(&[]));
 }
@@ -216,7 +216,7 @@ fn agent_ends_if_the_program_is_killed() {
 fn successful_turn_leaves_background_processes_running() {
     let server = Step::grandchild([Step::lock("server"), Step::create("up"), Step::wait_for("stop")]);
     let sandbox = with_turn(Backend::Codex.answers("i", "OK").after([server, Step::wait_for("up")]));
-    // it holds the outputs open, and is waited for a second, not for ever
+    // it holds the outputs open, and the call waits only one second for it
     let output = sandbox.run(&resume(&[])).success();
     assert_eq!(output.json()["final_message"], "OK");
     assert!(sandbox.is_locked("server"));
@@ -235,7 +235,7 @@ fn failed_turn_ends_background_processes() {
 #[test]
 #[cfg(unix)] // signals
 fn background_processes_of_a_killed_agent_are_ended() {
-    // as if npm's launcher of codex was killed: the real program would continue and keep its thread locked
+    // simulates a killed npm launcher of codex: the real program would continue and keep its thread locked
     let sandbox = with_turn(Turn::doing([
         Step::grandchild([Step::create("real"), Step::wait_for("never")]),
         Step::wait_for("real"),
@@ -290,7 +290,7 @@ fn closed_stdout_does_not_end_the_turn() {
 }
 
 #[test]
-#[cfg(unix)] // the stand-in cannot close it elsewhere
+#[cfg(unix)] // on Windows the stand-in cannot close it
 fn agent_that_closes_its_stdout_is_waited_for() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
@@ -324,7 +324,7 @@ fn stall_timeout_stops_a_silent_agent(backend: Backend, verb: &str) {
     let sandbox = || {
         let sandbox = Sandbox::new();
         sandbox.save(backend, "a", "i");
-        // Half a line does not count as output.
+        // An incomplete line does not count as output.
         let words = [
             Step::lock("agent"),
             Step::stdout("{}\n"),
@@ -413,7 +413,7 @@ fn chatty_grandchild_does_not_delay_the_end() {
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
-/// A call whose agent has answered with more than a pipe takes, while nobody reads it.
+/// Starts a call whose agent has answered with more than a pipe holds, and does not read it.
 #[cfg(unix)]
 fn start_unread(sandbox: &Sandbox, options: &[&str]) -> std::process::Child {
     use std::process::Stdio;
@@ -436,14 +436,14 @@ fn unread_stdout_does_not_delay_a_signal() {
 }
 
 #[test]
-#[cfg(unix)] // a pipe that is not read
+#[cfg(unix)] // blocking pipes
 fn unread_stdout_does_not_delay_the_deadline() {
     let is_printing = LIMITS.into_iter().any(|seconds| {
         let sandbox = Sandbox::new();
         let mut child = start_unread(&sandbox, &["--deadline-seconds", &seconds.to_string()]);
         wait_until(SOON, || child.try_wait().unwrap().is_some());
         assert_eq!(child.wait().unwrap().code(), Some(124));
-        // Otherwise the deadline passed before there was an answer.
+        // Otherwise the deadline passed before the answer.
         sandbox.mapping(Backend::Claude).contains("kept")
     });
     assert!(is_printing);
@@ -452,9 +452,8 @@ fn unread_stdout_does_not_delay_the_deadline() {
 #[test]
 fn deadline_after_the_agent_has_ended_changes_nothing() {
     const DEADLINE: Duration = Duration::from_secs(3);
-    // The agent ends shortly before the deadline. A process that it leaves holds the outputs open, and they are watched
-    // for another second, in which the deadline passes. A busy machine may end the agent too late, so there are more
-    // attempts.
+    // The agent ends shortly before the deadline and leaves a process that holds the outputs open. The call reads them
+    // for another second, and the deadline passes. A busy machine may end the agent too late, so the test retries.
     let is_unchanged = (0..5).any(|_| {
         let server = Step::grandchild([Step::lock("server"), Step::create("up"), Step::wait_for("stop")]);
         let steps = [server, Step::wait_for("up"), Step::wait_for("end")];
@@ -473,7 +472,7 @@ fn deadline_after_the_agent_has_ended_changes_nothing() {
 }
 
 #[test]
-#[cfg(unix)] // streams that do not block
+#[cfg(unix)] // nonblocking streams
 fn nonblocking_stdout_loses_nothing() {
     use std::io::Read;
     use std::os::fd::OwnedFd;
@@ -486,7 +485,7 @@ fn nonblocking_stdout_loses_nothing() {
         theirs.set_nonblocking(true).unwrap();
         let mut command = sandbox.cmd(&["--backend", "claude", verb, "--session-name", "a", "--prompt", "p"]);
         let mut child = command.stdout(OwnedFd::from(theirs)).spawn().unwrap();
-        drop(command); // it holds their end too
+        drop(command); // it also holds the write end
         wait_until(SOON, || !sandbox.calls().is_empty());
         let mut text = String::new();
         ours.read_to_string(&mut text).unwrap();
@@ -496,7 +495,7 @@ fn nonblocking_stdout_loses_nothing() {
 }
 
 #[test]
-#[cfg(target_os = "linux")] // the other side of a terminal is opened by its number there
+#[cfg(target_os = "linux")] // Linux opens the other side of a terminal by its number
 fn terminal_shows_progress() {
     use std::io::Read;
     let terminal = Terminal::of_width(80);
@@ -519,11 +518,11 @@ fn terminal_shows_progress() {
     sandbox.allow("go");
     assert!(child.wait().unwrap().success());
 
-    // without a terminal nothing is drawn
+    // nothing is drawn without a terminal
     with_turn(Backend::Codex.answers("i", "OK")).succeeds(&resume(&[])[2..]).stderr("");
 }
 
-/// The program after a shell that does something first. `script` ends with `exec "$@"`.
+/// Returns the program, started by a shell script. `script` ends with `exec "$@"`.
 #[cfg(unix)]
 fn in_shell(script: &str, sandbox: &Sandbox, args: &[&str]) -> std::process::Command {
     let mut shell = std::process::Command::new("sh");
@@ -569,7 +568,7 @@ fn agent_inherits_only_its_three_streams_on_older_kernels() {
 }
 
 #[test]
-fn processes_of_a_turn_that_failed_by_its_words_alone_are_ended() {
+fn processes_of_a_turn_that_reported_a_failure_are_ended() {
     let started = |id: &str| format!("{{\"type\": \"thread.started\", \"thread_id\": \"{id}\"}}\n");
     let words = |text: &str| Turn::default().stdout(text);
     let resumes = ["resume-json", "--session-name", "a", "--prompt", "p"];
@@ -617,14 +616,14 @@ fn agent_that_a_wrapper_puts_into_the_background_is_ended() {
 fn signal_while_a_failed_turn_is_ended_kills() {
     let mut steps = vec![Step::lock("left")];
     steps.extend([
-        Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::create("heard")] },
+        Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::create("signaled")] },
         Step::create("up"),
         Step::wait_for("never"),
     ]);
     let left = Step::Grandchild { steps, holds: Vec::new(), own_session: false };
     let sandbox = with_turn(Backend::Codex.fails("i", "no").exit(0).after([left, Step::wait_for("up")]));
     let running = sandbox.start(&resume(&[]));
-    wait_until(SOON, || sandbox.has_reached("heard"));
+    wait_until(SOON, || sandbox.has_reached("signaled"));
     running.signal(Signal::INT);
     running.signal(Signal::TERM);
     let output = running.wait(SOON).assert;
@@ -642,27 +641,27 @@ fn limit_that_never_comes_changes_nothing() {
 
 #[test]
 #[cfg(target_os = "linux")] // ignored signals are listed in /proc
-fn agent_meets_a_file_size_limit_as_the_caller_does() {
+fn agent_inherits_the_handling_of_a_file_size_limit() {
     const XFSZ: u32 = 25;
     for (caller, ignored) in [("exec \"$@\"", false), ("trap '' XFSZ; exec \"$@\"", true)] {
         let mut sandbox = with_turn(Turn::default());
         let script = sandbox.write("agent", "grep SigIgn /proc/self/status >ignored\n");
         sandbox.env("CODEX_CMD", format!("sh '{}'", script.display()));
         in_shell(caller, &sandbox, &resume(&[])).run().success();
-        let told = std::fs::read_to_string(sandbox.workspace().join("ignored")).unwrap();
-        let mask = u64::from_str_radix(told.trim_start_matches("SigIgn:").trim(), 16).unwrap();
-        assert_eq!(mask >> (XFSZ - 1) & 1 == 1, ignored, "{told}");
+        let line = std::fs::read_to_string(sandbox.workspace().join("ignored")).unwrap();
+        let mask = u64::from_str_radix(line.trim_start_matches("SigIgn:").trim(), 16).unwrap();
+        assert_eq!(mask >> (XFSZ - 1) & 1 == 1, ignored, "{line}");
     }
 }
 
-/// The process whose number the agent wrote to the file `pid`. Killed when dropped.
+/// The process whose ID the agent wrote to the file `pid`. Killed when dropped.
 #[cfg(target_os = "linux")]
 struct Escaped(u32);
 
 #[cfg(target_os = "linux")]
 impl Escaped {
     fn of(sandbox: &Sandbox) -> Self {
-        let pid = std::fs::read_to_string(sandbox.workspace().join("pid")).expect("the agent writes it");
+        let pid = std::fs::read_to_string(sandbox.workspace().join("pid")).expect("the agent writes its process ID");
         Self(pid.trim().parse().expect("a number"))
     }
 }
@@ -689,7 +688,7 @@ fn error_names_an_agent_that_cannot_be_stopped() {
         sandbox.env("CLAUDE_CMD", format!("sh '{}'", script.display()));
         let call = ["--error-format", "json", "--backend", "claude", "resume-stream", "--session-name", "a"];
         let call = [&call[..], &["--prompt", "p", stop, "1"]].concat();
-        // root without the right to signal others, as an ordinary user cannot signal a process that became root
+        // root without the capability to signal others, like a user who cannot signal a process that became root
         let script = "exec setpriv --bounding-set=-kill --inh-caps=-kill \"$@\"";
         let output = in_shell(script, &sandbox, &call).run();
         let agent = Escaped::of(&sandbox);
@@ -702,7 +701,7 @@ fn error_names_an_agent_that_cannot_be_stopped() {
 #[test]
 #[cfg(target_os = "linux")]
 #[ignore = "needs root"]
-fn warning_names_what_a_failed_turn_left_and_cannot_be_stopped() {
+fn warning_names_processes_of_a_failed_turn_that_cannot_be_stopped() {
     let mut sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
     let script = "setpriv --reuid=65534 --clear-groups sleep 60 >/dev/null 2>&1 &
@@ -736,7 +735,7 @@ fn process_that_cannot_be_found_does_not_count_as_stopped() {
 }
 
 #[test]
-#[cfg(unix)] // the time of a directory can be set
+#[cfg(unix)] // only Unix can set the time of a directory
 fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
     let dirs = |sandbox: &Sandbox| -> Vec<std::path::PathBuf> {
         let entries = std::fs::read_dir(sandbox.temp()).unwrap().map(|entry| entry.unwrap().path());
@@ -756,7 +755,7 @@ fn temporary_files_of_killed_calls_are_removed_when_they_are_old() {
     let pid = sandbox.only_call().pid;
     wait_until(SOON, || !is_alive(pid));
 
-    // a new one stays, and so do an old one that is in use and one with a similar name
+    // a new directory, an old one in use, and one with a similar name stay
     let similar = sandbox.temp().join("invoke-persist-100000");
     std::fs::create_dir(&similar).unwrap();
     make_old(&similar);

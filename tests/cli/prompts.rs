@@ -1,4 +1,4 @@
-//! How a prompt and a role reach the agent (contract section 5).
+//! Passing prompts and roles to the agent (contract section 5).
 
 use crate::support::*;
 
@@ -19,7 +19,7 @@ fn with_session(backend: Backend) -> Sandbox {
 fn prompt_argument_is_passed_on_with_closed_stdin() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
-        // ours stays open and silent for as long as the call runs
+        // the program's stdin stays open and silent during the call
         let running = sandbox.cmd(&resume(backend, &["--prompt", "it's \"x\" $HOME\n"])).start_with_open_input();
         running.wait(std::time::Duration::from_secs(30)).assert.success();
         let call = sandbox.only_call();
@@ -144,7 +144,7 @@ fn missing_session_is_created_with_the_given_prompt() {
         }
         let resolved = sandbox.succeeds(&["--backend", backend.name(), "resolve", "--session-name", "a"]).json();
         assert_eq!((&resolved[backend.id_key()], &resolved["last_model"]), (&"new".into(), &"m".into()));
-        // now that it is there, the same call resumes it
+        // the same call now resumes the new session
         sandbox.agent(backend.answers("new", "hi"));
         sandbox.succeeds(&args);
         assert!(sandbox.last_call().has("new"));
@@ -193,8 +193,8 @@ fn prompt_file_can_be_a_shell_pipe() {
 }
 
 #[test]
-#[cfg(windows)] // npm's launchers are batch files there
-fn a_batch_launcher_takes_every_prompt() {
+#[cfg(windows)] // npm's launchers are batch files on Windows
+fn batch_launcher_accepts_every_prompt() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         let real = sandbox.agent_program("real");
@@ -205,7 +205,7 @@ fn a_batch_launcher_takes_every_prompt() {
         sandbox.succeeds(&resume(backend, &["--prompt", short]));
         let call = sandbox.last_call();
         assert!(call.has(short), "{:?}", call.argv);
-        // a prompt that a batch file cannot take goes to stdin
+        // a prompt that a batch file cannot accept is passed on stdin
         for prompt in ["two\nlines", "100 %PATH% \"q\"", &"x".repeat(LONG_ARGUMENT)] {
             sandbox.succeeds(&resume(backend, &["--prompt", prompt]));
             assert_eq!(sandbox.last_call().stdin.unwrap().length, prompt.len() as u64);

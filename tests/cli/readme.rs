@@ -1,12 +1,12 @@
-//! The README can be believed: every command in its `console` blocks is run, in order, in one workspace with the echo
-//! agent, and what it prints is what the page shows.
-#![cfg(unix)] // the page shows a shell's quotes and pipes
+//! Checks the README: runs every command in its `console` blocks, in order, in one workspace with the echo agent, and
+//! compares the output with the page.
+#![cfg(unix)] // the page uses a shell's quotes and pipes
 
 use crate::support::*;
 
 const README: &str = include_str!("../../README.md");
 
-/// A command and the lines that are shown below it.
+/// A command and the lines below it.
 struct Example {
     command: &'static str,
     shown: String,
@@ -31,8 +31,8 @@ fn examples() -> Vec<Example> {
     examples
 }
 
-/// `text` without IDs, checksums, times and paths, which differ from run to run.
-fn without_chance(sandbox: &Sandbox, text: &str) -> String {
+/// Returns `text` without IDs, checksums, times and paths, which differ between runs.
+fn normalized(sandbox: &Sandbox, text: &str) -> String {
     let mut text = text.to_owned();
     for (real, shown) in [
         (sandbox.key_of(sandbox.workspace()), "project-CHECKSUM".to_owned()),
@@ -76,7 +76,7 @@ fn console_blocks_print_what_the_page_shows() {
     let program = env!("CARGO_BIN_EXE_invoke-persist");
     std::os::unix::fs::symlink(program, sandbox.bin().join("invoke-persist")).unwrap();
     sandbox.env("INVOKE_PERSIST_ECHO_DIR", sandbox.home().join("echo"));
-    // the sessions of the page's first part are claude's because claude is the only agent there
+    // the first part of the page uses claude because it is the only agent on PATH
     std::fs::remove_file(sandbox.agent_program("codex")).unwrap();
     for backend in Backend::BOTH {
         let link = format!("#!/bin/sh\nexec '{program}' echo-agent {} \"$@\"\n", backend.name());
@@ -95,8 +95,8 @@ fn console_blocks_print_what_the_page_shows() {
         let mut shell = std::process::Command::new("bash");
         shell.args(["-c", command]).current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
         let output = shell.run();
-        let printed = without_chance(&sandbox, &[output.stdout_text(), output.stderr_text()].concat());
-        assert_eq!(printed, without_chance(&sandbox, &shown), "{command}");
+        let printed = normalized(&sandbox, &[output.stdout_text(), output.stderr_text()].concat());
+        assert_eq!(printed, normalized(&sandbox, &shown), "{command}");
     }
 }
 
@@ -116,7 +116,7 @@ fn mentioned_commands_exist() {
     }
 }
 
-/// The script of the page's CI job, as YAML has it.
+/// Returns the script of the page's CI job, without the indentation of YAML.
 fn ci_script() -> String {
     let (_, rest) = README.split_once("        run: |\n").expect("the job has a script");
     let lines = rest.lines().map_while(|line| line.strip_prefix("          "));

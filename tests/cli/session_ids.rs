@@ -1,4 +1,4 @@
-//! Which session a turn was in: the ID that the agent reports counts, and no call loses a new one.
+//! The session of a turn: the ID that the agent reports counts, and no call loses a new one.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ fn with_session(backend: Backend) -> Sandbox {
     sandbox
 }
 
-/// A turn of claude's that fails in another session than the one asked for.
+/// Returns a turn of claude that fails in another session than the requested one.
 fn fails_as(id: &str) -> Turn {
     Backend::Claude.fails(id, "no")
 }
@@ -71,7 +71,7 @@ fn new_id_that_is_neither_saved_nor_printed_is_reported_by_quiet_calls_too() {
         assert_eq!(output.stdout_text().contains("new"), is_printed, "{verb} {options:?}: {}", output.stdout_text());
         assert_eq!(output.stderr_text().contains("new"), !is_printed, "{verb} {options:?}: {}", output.stderr_text());
     }
-    // a name keeps it
+    // a name saves it
     let sandbox = with_session(Backend::Claude);
     sandbox.agent(Backend::Claude.answers("new", "OK"));
     sandbox.succeeds(&[&unsaved[..], &["resume-json", "--session-name=a", "--prompt=p"]].concat()).stderr("");
@@ -79,7 +79,7 @@ fn new_id_that_is_neither_saved_nor_printed_is_reported_by_quiet_calls_too() {
 }
 
 #[test]
-fn new_id_of_a_name_that_went_during_the_turn_is_reported_by_quiet_calls_too() {
+fn new_id_of_a_name_deleted_during_the_turn_is_reported_by_quiet_calls_too() {
     for change in [&["delete-session", "--session-name=a"][..], &["create-session", "--session-name=a", "--adopt=x"]] {
         let sandbox = with_session(Backend::Claude);
         sandbox.agent(Backend::Claude.answers("new", "OK").after([Step::create("up"), Step::wait_for("go")]));
@@ -117,7 +117,7 @@ fn new_id_that_cannot_be_saved_is_reported_by_quiet_calls_too() {
 }
 
 #[test]
-fn known_id_is_printed_where_claude_reports_none() {
+fn known_id_is_printed_if_claude_reports_none() {
     let sandbox = with_session(Backend::Claude);
     for id in [None, Some(json!(null)), Some(json!("")), Some(json!(" \t")), Some(json!(7))] {
         let mut answer = json!({"result": "OK"});
@@ -126,7 +126,7 @@ fn known_id_is_printed_where_claude_reports_none() {
         let resume = ["--backend=claude", "resume-json", "--session-name=a", "--prompt=p", "--print-session-id"];
         sandbox.succeeds(&resume).stdout("old\n").stderr("");
     }
-    // one that no call could be about is reported and not taken
+    // an unusable ID is reported and not saved
     sandbox.agent(Backend::Claude.answers("--last", "OK"));
     let resume = ["--quiet", "--backend=claude", "resume-json", "--session-name=a", "--prompt=p", "--print-session-id"];
     sandbox.succeeds(&resume).stdout("old\n").stderr(contains("--last"));
@@ -149,7 +149,7 @@ fn new_id_is_reported_by_a_turn_that_fails() {
             assert_eq!(sandbox.mapping(Backend::Claude), before, "a failed turn saves nothing");
         }
     }
-    // the same session under another spelling is the same one
+    // another spelling means the same session
     let sandbox = with_session(Backend::Claude);
     sandbox.agent(fails_as("OLD"));
     let call = ["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"];
@@ -168,7 +168,7 @@ fn new_thread_is_reported_by_a_turn_that_fails() {
 }
 
 #[test]
-#[cfg(unix)] // TERM is Unix's
+#[cfg(unix)] // TERM is a Unix signal
 fn new_id_is_reported_by_a_turn_that_is_stopped() {
     let sandbox = with_session(Backend::Claude);
     let begun = "{\"type\": \"system\", \"session_id\": \"new\"}\n";

@@ -1,4 +1,4 @@
-//! What surrounds a call: environment, arguments of the caller's, model and effort, codex's flags (contract section 5).
+//! The settings of a call: environment, agent arguments, model, effort and codex's flags (contract section 5).
 
 use serde_json::json;
 
@@ -187,7 +187,7 @@ fn codex_answer_file_is_outside_the_workspace() {
 fn powershell_argument_limit_counts_the_quoted_script() {
     let sandbox = with_session(Backend::Codex);
     sandbox.agent(Backend::Codex.answers("i", "OK").after([Step::ReadStdin]));
-    // doubled they would not fit into an argument
+    // with doubled quotes the script would not fit into an argument
     let quotes = "'".repeat(LONG_ARGUMENT / 2);
     let call = [
         "resume-json",

@@ -1,4 +1,4 @@
-//! Signals to the program, and what they do to the agent (contract section 8).
+//! Signals to the program, and their effects on the agent (contract section 8).
 #![cfg(unix)]
 
 #[cfg(target_os = "linux")]
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::support::*;
 
-/// For what is about to happen. No machine is so slow that it takes this long.
+/// A timeout that even a slow machine does not reach.
 const SOON: Duration = Duration::from_secs(30);
 
 const RESUME: [&str; 9] =
@@ -23,13 +23,13 @@ fn with_turn(turn: Turn) -> Sandbox {
     sandbox
 }
 
-/// A turn that succeeds once the test allows `go`, and creates `up` when it begins.
+/// Returns a turn that creates `up` when it begins, and succeeds when the test allows `go`.
 #[cfg(target_os = "linux")]
 fn waits_for_go() -> Turn {
     Backend::Codex.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")])
 }
 
-/// An agent that ends on TERM, and a process that it started and does not end.
+/// Returns an agent that ends on TERM, but leaves a process that it started.
 fn launcher() -> Turn {
     Turn::doing([
         Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::Exit(0)] },
@@ -42,15 +42,15 @@ fn launcher() -> Turn {
     ])
 }
 
-/// Sends any signal, also one without a name.
+/// Sends any signal, including those without a name.
 fn send(signal: i32, pid: u32) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
-    assert!(sent.expect("there is a shell").success(), "signal {signal}");
+    assert!(sent.expect("a shell can be started").success(), "signal {signal}");
 }
 
-/// The program, with `before` in front of it.
+/// Returns the program with the command prefix `before`.
 #[cfg(target_os = "linux")]
-fn command_behind(before: &[&str], sandbox: &Sandbox, args: &[&str]) -> Command {
+fn command_after(before: &[&str], sandbox: &Sandbox, args: &[&str]) -> Command {
     let mut command = Command::new(before[0]);
     command.args(&before[1..]).arg(env!("CARGO_BIN_EXE_invoke-persist")).args(args);
     command.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
@@ -63,7 +63,7 @@ fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Lets an agent and what it started go on at the end of a test, also of one that failed: what is stopped never sees
+/// Continues an agent and its processes at the end of a test, even a failed one. A stopped stand-in would never notice
 /// that its directory is gone.
 #[cfg(target_os = "linux")]
 struct GoesOn(u32);
@@ -133,19 +133,19 @@ fn group_that_ignores_term_ends_when_the_program_is_killed() {
 }
 
 #[test]
-fn signal_during_the_second_question_ends_what_was_asked() {
+fn signal_during_the_second_probe_ends_the_probed_program() {
     let sandbox = Sandbox::new();
     sandbox.agent([Turn::default().stdout("1.0\n"), launcher()]);
     let running = sandbox.start(&["--error-format", "json", "--backend", "codex", "doctor"]);
     wait_until(SOON, || sandbox.has_reached("up"));
     running.signal(Signal::TERM);
     running.wait(SOON).assert.failed(143, "interrupted");
-    assert!(!sandbox.is_locked("real"), "gone when we are back");
+    assert!(!sandbox.is_locked("real"), "the call waited for the end of the program");
 }
 
 #[test]
 #[cfg(target_os = "linux")] // the state of a process is read in /proc
-fn stopped_call_stops_its_agent_and_both_go_on() {
+fn stopped_call_stops_its_agent_and_both_continue() {
     let sandbox = with_turn(waits_for_go());
     let running = sandbox.cmd(&RESUME).process_group(0).start();
     wait_until(SOON, || sandbox.has_reached("up"));
@@ -175,7 +175,7 @@ fn agent_of_a_stopped_call_ends_when_the_call_is_killed() {
 
 #[test]
 #[cfg(target_os = "linux")] // the state of a process is read in /proc
-fn time_in_which_the_call_is_stopped_is_not_silence() {
+fn stopped_time_does_not_count_as_silence() {
     let sandbox = with_turn(waits_for_go());
     let running = sandbox.cmd(&[&RESUME[..], &["--stall-seconds", "3"]].concat()).process_group(0).start();
     wait_until(SOON, || sandbox.has_reached("up"));
@@ -190,25 +190,25 @@ fn time_in_which_the_call_is_stopped_is_not_silence() {
 
 #[test]
 #[cfg(target_os = "linux")] // setsid
-fn call_that_nobody_could_continue_is_not_stopped() {
+fn call_without_a_shell_to_continue_it_is_not_stopped() {
     let sandbox = with_turn(waits_for_go());
-    // the leader of a session: no shell has it as a job
-    let running = command_behind(&["setsid"], &sandbox, &RESUME).start();
+    // a session leader is not a job of any shell
+    let running = command_after(&["setsid"], &sandbox, &RESUME).start();
     wait_until(SOON, || sandbox.has_reached("up"));
     let _agent = GoesOn::at_the_end(&sandbox);
     running.signal(Signal::TSTP);
-    std::thread::sleep(Duration::from_millis(300)); // nothing tells that it was ignored
+    std::thread::sleep(Duration::from_millis(300)); // an ignored signal has no visible effect
     sandbox.allow("go");
     running.wait(SOON).assert.success();
 }
 
-/// The program as the first process of a container, which takes root.
+/// Returns the program as the first process of a container, which needs root.
 #[cfg(target_os = "linux")]
 fn as_first_process(sandbox: &Sandbox, args: &[&str]) -> Command {
-    command_behind(&["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], sandbox, args)
+    command_after(&["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], sandbox, args)
 }
 
-/// The only child of `pid`.
+/// Returns the only child of `pid`.
 #[cfg(target_os = "linux")]
 fn child_of(pid: u32) -> Option<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
@@ -226,7 +226,7 @@ fn signals_end_the_first_process_of_a_container() {
         let mut running = command.start_with_open_input();
         wait_until(SOON, || child_of(running.pid()).is_some());
         let first = child_of(running.pid()).unwrap();
-        // the first of them may come before the program is there
+        // the first signals may arrive before the program has started
         wait_until(SOON, || {
             let _ = Command::new("sh").args(["-c", &format!("kill -{} {first} 2>&1", signal.as_raw())]).output();
             running.has_ended()
@@ -258,7 +258,7 @@ fn first_process_of_a_container_does_not_stop_its_agent_alone() {
     let running = command.start();
     wait_until(SOON, || sandbox.has_reached("up"));
     send(Signal::TSTP.as_raw(), child_of(running.pid()).unwrap());
-    std::thread::sleep(Duration::from_millis(300)); // nothing tells that it was ignored
+    std::thread::sleep(Duration::from_millis(300)); // an ignored signal has no visible effect
     sandbox.allow("go");
     running.wait(SOON).assert.success();
 }
