@@ -129,10 +129,10 @@ fn start_at_stopped_terminal(sandbox: &Sandbox, options: &[&str]) -> (Child, Ter
     use rustix::termios::{Action, tcflow};
     let terminal = Terminal::of_width(80);
     let mut command = sandbox.cmd(&resume(options));
-    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.screen());
+    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.user_side());
     let child = command.spawn().unwrap();
     wait_until(SOON, || sandbox.has_reached("up"));
-    tcflow(terminal.screen(), Action::OOff).unwrap(); // as Ctrl-S does
+    tcflow(terminal.user_side(), Action::OOff).unwrap(); // as Ctrl-S does
     (child, terminal)
 }
 

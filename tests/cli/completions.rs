@@ -321,7 +321,7 @@ mod at_a_terminal {
             sandbox.env("PS1", PROMPT);
             let mut command = Command::new(shell.start[0]);
             command.args(&shell.start[1..]).current_dir(sandbox.workspace()).envs(sandbox.variables());
-            let mut person = Self { dialogue: Terminal::of_width(300).talks_with(&command), sandbox };
+            let mut person = Self { dialogue: Terminal::of_width(300).starts(&command), sandbox };
             person.enters("", shell.install);
             person
         }

@@ -207,14 +207,14 @@ fn answer_goes_to_stdout_if_its_file_cannot_be_written() {
     let sandbox = with_session(Backend::Claude);
     let dir = sandbox.workspace().join("dir");
     fs::create_dir(&dir).unwrap();
-    sandbox.agent(Backend::Claude.answers("i", "paid for").after([Step::create("up"), Step::wait_for("go")]));
+    sandbox.agent(Backend::Claude.answers("i", "an answer").after([Step::create("up"), Step::wait_for("go")]));
     let line = ["--error-format", "json", "resume-json", "--session-name", "a", "--prompt", "p", "--print-result"];
     let running = sandbox.start(&[&line[..], &["--output-file", "dir/out"]].concat());
     wait_until(SOON, || sandbox.has_reached("up"));
     fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     fs::create_dir(dir.join("out")).unwrap(); // takes the place of the output file
     sandbox.allow("go");
-    let output = running.wait(SOON).assert.stdout("paid for\n");
+    let output = running.wait(SOON).assert.stdout("an answer\n");
     let failure = output.failed(1, "io").after_the_turn();
     assert_eq!(failure.hint.unwrap(), "read the answer on standard output");
 }

@@ -503,11 +503,11 @@ fn terminal_shows_progress() {
     let turn = Backend::Codex.answers("i", "OK").after([Step::stdout(&format!("{event}\n")), Step::wait_for("go")]);
     let sandbox = with_turn(turn);
     let mut command = sandbox.cmd(&["--backend", "codex", "resume-json", "--session-name", "a", "--prompt", "p"]);
-    command.env("TERM", "xterm").stdout(std::process::Stdio::null()).stderr(terminal.screen());
+    command.env("TERM", "xterm").stdout(std::process::Stdio::null()).stderr(terminal.user_side());
     let mut child = command.spawn().unwrap();
     drop(command);
     let mut shown = Vec::new();
-    let mut terminal = terminal.into_ours();
+    let mut terminal = terminal.into_controller();
     let mut buffer = [0; 1024];
     let mut text = String::new();
     while !(text.contains("codex") && text.contains(r"Shell ls \u{1b}[31m")) {

@@ -1,4 +1,4 @@
-//! `skill`: installs, lists, updates and removes the skills, and loses nothing of the user's.
+//! `skill`: installs, lists, updates and removes the skills, and keeps the user's files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,19 +12,19 @@ pub(crate) const CLAUDE: &str = "claude-code-invoke-persist";
 const CODEX: &str = "codex-cli-invoke-persist";
 const BOTH: [&str; 2] = [CLAUDE, CODEX];
 
-/// A sandbox whose workspace is a repository, so that a project's skills stay inside it.
+/// Returns a sandbox whose workspace is a repository, so that a project's skills stay inside it.
 pub(crate) fn repository() -> Sandbox {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.workspace().join(".git")).unwrap();
     sandbox
 }
 
-/// The user's directories for skills, claude's first.
+/// Returns the user's skills directories, claude's first.
 fn user_dirs(sandbox: &Sandbox) -> [PathBuf; 2] {
     [sandbox.home().join(".claude").join("skills"), sandbox.home().join(".agents").join("skills")]
 }
 
-/// Everything below `dir`: files with their bytes, links with their targets.
+/// Returns everything below `dir`: files with their bytes, links with their targets.
 pub(crate) fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut dirs = vec![dir.to_owned()];
@@ -47,7 +47,7 @@ pub(crate) fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// A skill's files as this release has them.
+/// Returns the files of a skill in this release.
 pub(crate) fn fresh(sandbox: &Sandbox, skill: &str) -> BTreeMap<PathBuf, Vec<u8>> {
     let dir = sandbox.root().join("fresh");
     let dir = dir.to_str().unwrap();
@@ -60,7 +60,7 @@ fn done(sandbox: &Sandbox, arguments: &[&str]) -> Vec<(String, String, String)> 
     let report = sandbox.succeeds(&[&["skill"], arguments, &["--json"]].concat()).json();
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let skills = report["skills"].as_array().unwrap().iter();
-    skills.map(|told| (text(&told["skill"]), text(&told["host"]), text(&told["action"]))).collect()
+    skills.map(|entry| (text(&entry["skill"]), text(&entry["host"]), text(&entry["action"]))).collect()
 }
 
 /// Writes a skill as an older release installed it.
@@ -109,7 +109,7 @@ fn host_is_detected_by_its_program_or_directory() {
     let hint = failure.hint.unwrap();
     assert!(hint.contains("--agent") && hint.contains("--dir"), "{hint}");
     assert!(tree(&sandbox.home()).is_empty());
-    // a host that is named need not be detected
+    // a host on the command line need not be detected
     assert_eq!(done(&sandbox, &["install", "--agent", "all"]).len(), 4);
 }
 
@@ -161,16 +161,16 @@ fn older_skill_is_updated() {
     assert!(!codex.exists(), "what is not installed is not updated");
     assert!(!claude.with_file_name("skills-replaced").exists());
     assert_eq!(done(&sandbox, &["update"])[0].2, "unchanged");
-    // installing does the same
+    // `skill install` does the same
     fs::remove_dir_all(&claude).unwrap();
     write_older(&sandbox, &claude.join(CLAUDE));
     assert_eq!(done(&sandbox, &["install", "--agent", "claude"])[0].2, "updated");
 }
 
-/// Puts something into the place of claude's skill, and returns its expected state.
+/// Writes something to the path of claude's skill, and returns its expected state.
 type Planted = (&'static str, fn(&Sandbox, &Path));
 
-fn precious() -> Vec<Planted> {
+fn user_content() -> Vec<Planted> {
     fn install(sandbox: &Sandbox, place: &Path) {
         let skills = place.parent().unwrap().to_str().unwrap();
         sandbox.succeeds(&["skill", "install", "--quiet", "--dir", skills, "--skill", CLAUDE]);
@@ -190,7 +190,7 @@ fn precious() -> Vec<Planted> {
     fn file(sandbox: &Sandbox, place: &Path) {
         sandbox.write(place, "a file");
     }
-    #[cfg_attr(windows, expect(unused_mut, reason = "a link is added elsewhere"))]
+    #[cfg_attr(windows, expect(unused_mut, reason = "a link is added on Unix"))]
     let mut all: Vec<Planted> =
         vec![("modified", edited), ("modified", with_more), ("foreign", foreign), ("foreign", file)];
     #[cfg(unix)]
@@ -208,7 +208,7 @@ fn precious() -> Vec<Planted> {
 
 #[test]
 fn user_changes_are_refused_and_kept_with_force() {
-    for (state, plant) in precious() {
+    for (state, plant) in user_content() {
         let sandbox = repository();
         let skills = user_dirs(&sandbox)[0].clone();
         let place = skills.join(CLAUDE);
@@ -227,13 +227,13 @@ fn user_changes_are_refused_and_kept_with_force() {
         }
         let output = sandbox.succeeds(&["skill", "install", "--agent", "claude", "--force"]);
         let kept = sandbox.home().join(".claude").join("skills-replaced").join(format!("{CLAUDE}.1"));
-        let told = format!("replaced: {}, the old one is {}\n", place.display(), kept.display());
-        output.stdout(starts_with(told));
+        let replaced = format!("replaced: {}, the old one is {}\n", place.display(), kept.display());
+        output.stdout(starts_with(replaced));
         assert_eq!(tree(&place), fresh(&sandbox, CLAUDE));
         assert_eq!(tree(&kept), planted);
         let is_link = |path: &Path| fs::symlink_metadata(path).unwrap().is_symlink();
         assert!(!is_link(&place));
-        // a second time: under another name
+        // the second time under another name
         fs::remove_dir_all(&place).unwrap();
         plant(&sandbox, &place);
         let removed = sandbox
@@ -245,7 +245,7 @@ fn user_changes_are_refused_and_kept_with_force() {
     }
 }
 
-/// The digest of a skill's files, without the line that will hold it.
+/// Returns the digest of a skill's files, without the line for the digest itself.
 fn digest_of(files: &[(&str, &str)]) -> String {
     md5_hex(files.iter().map(|(path, content)| {
         let lengths = [path.len() as u64, content.len() as u64].map(u64::to_le_bytes).concat();
@@ -402,7 +402,7 @@ mod unix {
             write_older(&sandbox, &place);
             let mut command = sandbox.cmd(&update);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            thread::sleep(whole.min(Duration::from_millis(100)) * round / ROUNDS); // where it is killed does not matter
+            thread::sleep(whole.min(Duration::from_millis(100)) * round / ROUNDS); // any moment will do
             child.kill().unwrap();
             child.wait().unwrap();
             let there = tree(&place);
@@ -449,7 +449,7 @@ mod unix {
 }
 
 #[test]
-fn warns_about_a_second_copy_that_codex_would_see() {
+fn warns_about_a_second_copy_for_codex() {
     let sandbox = repository();
     let dir = user_dirs(&sandbox)[1].clone();
     sandbox.write(dir.join(format!("{CODEX}.bak/SKILL.md")), format!("---\nname: {CODEX}\n---\n"));
@@ -461,7 +461,7 @@ fn warns_about_a_second_copy_that_codex_would_see() {
     assert_eq!(listed["seen_twice"][0]["skill"], CODEX);
     assert_eq!(listed["seen_twice"][0]["folders"].as_array().unwrap().len(), 2);
     fs::remove_dir_all(dir.join(format!("{CODEX}.bak"))).unwrap();
-    // for the user and for the project is twice, too
+    // a copy for the user and one for the project count as two
     sandbox.succeeds(&["skill", "install", "--agent", "codex", "--scope", "project"]);
     let listed = sandbox.succeeds(&["skill", "list", "--json"]).json();
     assert_eq!(listed["seen_twice"].as_array().unwrap().len(), 2);
@@ -478,10 +478,10 @@ fn list_shows_every_location() {
     let place = user_dirs(&sandbox)[0].join(CLAUDE);
     assert_eq!(lines[1], [CLAUDE, "claude", "user", "up-to-date", place.to_str().unwrap()]);
     assert_eq!(lines[2][..4], [CODEX, "claude", "user", "missing"]);
-    let told = sandbox.succeeds(&["skill", "list", "--agent", "claude", "-g", "--skill", CODEX, "--json"]).json();
+    let listed = sandbox.succeeds(&["skill", "list", "--agent", "claude", "-g", "--skill", CODEX, "--json"]).json();
     let want = serde_json::json!({"skills": [{"skill": CODEX, "host": "claude", "scope": "user",
         "folder": place.with_file_name(CODEX), "state": "missing", "version": null}], "seen_twice": []});
-    assert_eq!(told, want);
+    assert_eq!(listed, want);
 }
 
 #[test]
@@ -548,7 +548,7 @@ fn shim_leaves_other_scripts_alone() {
     sandbox.fails(&["skill", "shim", "s"], 2, "usage").hint(contains("--backend"));
     sandbox.succeeds(&["--backend", "codex", "skill", "shim", "s"]);
     sandbox.fails(&["--backend", "claude", "skill", "shim", "s"], 2, "usage");
-    // the original was updated meanwhile: both are kept
+    // both are kept if the original was updated in the meantime
     sandbox.write(&script, "newer");
     sandbox.fails(&["skill", "shim", "s", "--undo"], 1, "io");
     sandbox.fails(&["--backend", "codex", "skill", "shim", "s"], 1, "io");

@@ -1,4 +1,4 @@
-//! When a call succeeds, and what is reported if it does not (contract sections 6 and 7).
+//! The conditions for success, and the reports of failures (contract sections 6 and 7).
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn failure_is_reported_in_the_agents_own_words() {
             assert_eq!(failure.agent_exit_code, Some(1));
             assert_eq!(failure.session_id.as_deref(), Some("i"));
             assert_eq!(failure.turn_started, Some(true));
-            let verdict = failure.agent.expect("the agent's verdict");
+            let verdict = failure.agent.expect("the agent's result");
             assert!(verdict.to_string().contains("second line"), "{verdict}");
             let words = sandbox
                 .run(&resume(backend, verb))
@@ -45,13 +45,14 @@ fn failure_is_reported_in_the_agents_own_words() {
 fn result_of_claude_counts_regardless_of_its_exit_status() {
     let sandbox = with_session(Backend::Claude);
     for verdict in [
-        json!({"type": "result", "subtype": "success", "is_error": true, "result": "told"}),
-        json!({"type": "result", "subtype": "error_max_turns", "is_error": false, "errors": ["told"]}),
-        json!({"type": "result", "subtype": "told"}),
+        json!({"type": "result", "subtype": "success", "is_error": true, "result": "the reason"}),
+        json!({"type": "result", "subtype": "error_max_turns", "is_error": false, "errors": ["the reason"]}),
+        json!({"type": "result", "subtype": "the reason"}),
     ] {
         for verb in VERBS {
             sandbox.agent(Turn::default().stdout(&format!("{verdict}\n")));
-            let failure = sandbox.fails(&resume(Backend::Claude, verb), 1, "agent_failed").message(ends_with("told"));
+            let failure =
+                sandbox.fails(&resume(Backend::Claude, verb), 1, "agent_failed").message(ends_with("the reason"));
             assert_eq!(failure.agent, Some(verdict.clone()));
         }
     }
@@ -78,13 +79,13 @@ fn events_decide_whether_codex_failed() {
     let sandbox = with_session(Backend::Codex);
     let started = json!({"type": "thread.started", "thread_id": "i"});
     let completed = json!({"type": "turn.completed", "usage": {}});
-    let error = json!({"type": "error", "message": "told"});
-    let failed = json!({"type": "turn.failed", "error": {"message": "told"}});
+    let error = json!({"type": "error", "message": "the reason"});
+    let failed = json!({"type": "turn.failed", "error": {"message": "the reason"}});
     let warning = json!({"type": "item.completed", "item": {"type": "error", "message": "deprecated"}});
     for (events, fails) in [
         (vec![&started, &completed], false),
         (vec![&started, &warning, &completed], false),
-        (vec![&started, &error, &completed], false), // a reconnect that worked
+        (vec![&started, &error, &completed], false), // a successful reconnect
         (vec![&started, &error], true),
         (vec![&started, &completed, &error], true),
         (vec![&started, &failed], true),
@@ -94,7 +95,7 @@ fn events_decide_whether_codex_failed() {
         for verb in VERBS {
             let args = resume(Backend::Codex, verb);
             if fails {
-                sandbox.fails(&args, 1, "agent_failed").message(ends_with("told"));
+                sandbox.fails(&args, 1, "agent_failed").message(ends_with("the reason"));
             } else {
                 sandbox.succeeds(&args);
             }
@@ -200,7 +201,7 @@ fn new_id_of_claude_is_saved_under_every_name() {
 #[test]
 fn answer_from_another_codex_thread_is_a_failure() {
     let sandbox = with_session(Backend::Codex);
-    sandbox.agent(Backend::Codex.answers("else", "paid for"));
+    sandbox.agent(Backend::Codex.answers("else", "an answer"));
     let before = sandbox.mapping(Backend::Codex);
     for selector in ["--session-name=a", "--thread-id=unsaved"] {
         for verb in VERBS {
@@ -211,11 +212,11 @@ fn answer_from_another_codex_thread_is_a_failure() {
             let asked = if selector.contains("name") { " i " } else { " unsaved " };
             assert!(failure.message.contains(asked), "{}", failure.message);
             assert!(failure.hint.unwrap().contains("--adopt=else"));
-            assert!(output.stdout_text().contains("paid for"), "{}", output.stdout_text());
+            assert!(output.stdout_text().contains("an answer"), "{}", output.stdout_text());
             assert_eq!(sandbox.mapping(Backend::Codex), before);
         }
     }
-    // an id typed in capitals comes back in small letters
+    // an ID in upper case is reported in lower case
     sandbox.agent(Backend::Codex.answers("abc-def", "OK"));
     sandbox.succeeds(&["--backend", "codex", "resume-json", "--thread-id", "ABC-def", "--prompt", "p"]);
 }
@@ -243,7 +244,7 @@ fn session_started_before_a_failure_can_be_adopted() {
 fn unwritable_mapping_after_a_turn_is_a_warning() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
-        // the mapping's directory becomes a file while the agent works
+        // the mapping's directory becomes a file while the agent runs
         sandbox.agent(backend.answers("paid", "OK").after([Step::create("up"), Step::wait_for("go")]));
         let file = sandbox.workspace().join("deep/m.json");
         let create = [
@@ -283,7 +284,7 @@ fn lone_surrogates_in_an_answer_are_passed_through() {
 }
 
 #[test]
-#[cfg(target_os = "linux")] // only Linux has a device that is always full
+#[cfg(target_os = "linux")] // only Linux has /dev/full
 fn session_is_saved_before_a_broken_stdout_is_reported() {
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     for backend in Backend::BOTH {
@@ -298,10 +299,10 @@ fn session_is_saved_before_a_broken_stdout_is_reported() {
                 sandbox.cmd(&[&call[..], how].concat()).stdout(full()).stderr(std::process::Stdio::piped()).spawn();
             let output = child.unwrap().wait_with_output().unwrap();
             let stderr = String::from_utf8(output.stderr).unwrap();
-            let told: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
-            let told = &told["error"];
-            assert_eq!((output.status.code(), &told["kind"]), (Some(1), &"io".into()), "{stderr}");
-            assert_eq!((&told["turn_started"], &told["session_id"]), (&true.into(), &"paid".into()), "{stderr}");
+            let report: serde_json::Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
+            let error = &report["error"];
+            assert_eq!((output.status.code(), &error["kind"]), (Some(1), &"io".into()), "{stderr}");
+            assert_eq!((&error["turn_started"], &error["session_id"]), (&true.into(), &"paid".into()), "{stderr}");
             let resolve = ["--backend", backend.name(), "resolve", "--session-name", "a"];
             assert_eq!(sandbox.succeeds(&resolve).json()["last_model"], "m");
         }
@@ -330,7 +331,7 @@ fn adopt_hint_works_from_any_directory_for_any_name() {
             ["--backend", "codex", "create-session", &name, "--mapping-file", "m.json", "--workspace-dir", "elsewhere"];
         let hint = sandbox.fails(&create, 1, "agent_failed").hint.unwrap();
         if !cfg!(unix) {
-            continue; // the advice is for a shell
+            continue; // the hint is for a shell
         }
         let (_, command) = hint.split_once(": invoke-persist ").unwrap();
         let program = env!("CARGO_BIN_EXE_invoke-persist");

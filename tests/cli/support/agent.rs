@@ -1,10 +1,10 @@
-//! Describes what the agents do. The answers are those of today's claude and codex, shortened to what matters.
+//! Describes the behavior of the agents. The answers are shortened answers of the current claude and codex.
 
 use serde_json::{Value, json};
 
 use super::plan::{Sink, Size, Step, Turn};
 
-/// The two agents, and how they differ in what both are tested for.
+/// The two agents, and their differences in common tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backend {
     Claude,
@@ -14,7 +14,7 @@ pub(crate) enum Backend {
 impl Backend {
     pub(crate) const BOTH: [Self; 2] = [Self::Claude, Self::Codex];
 
-    /// The value of `--backend`, and the name of the agent's program.
+    /// Returns the value of `--backend`, which is also the name of the agent's program.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Claude => "claude",
@@ -29,7 +29,7 @@ impl Backend {
         }
     }
 
-    /// The key of a session's id in the mapping file and in what is printed.
+    /// Returns the key of a session's ID in the mapping file and in the output.
     pub(crate) fn id_key(self) -> &'static str {
         match self {
             Self::Claude => "session_id",
@@ -37,7 +37,7 @@ impl Backend {
         }
     }
 
-    /// A turn that succeeds, in the output format of the call. `@ID@` as `id` is the requested session.
+    /// Returns a turn that succeeds, in the output format of the call. The `id` `@ID@` is the requested session.
     pub(crate) fn answers(self, id: &str, text: &str) -> Turn {
         match self {
             Self::Claude => {
@@ -58,7 +58,7 @@ impl Backend {
         }
     }
 
-    /// A turn that succeeds with an answer of this many bytes. It costs the stand-in nothing, unlike one in the plan.
+    /// Returns a turn that succeeds with an answer of this many bytes, which need no space in the plan.
     pub(crate) fn answers_at_length(self, id: &str, bytes: u64) -> Turn {
         let (before, after) = match self {
             Self::Claude => (
@@ -77,7 +77,7 @@ impl Backend {
         Turn::doing([Step::Stdout(before), text, Step::Stdout(after)])
     }
 
-    /// A turn that fails with exit status 1 and prints its reason as this agent does, on standard output.
+    /// Returns a turn that fails with exit status 1 and prints its reason on standard output, as this agent does.
     pub(crate) fn fails(self, id: &str, reason: &str) -> Turn {
         match self {
             Self::Claude => {
@@ -106,12 +106,12 @@ impl Backend {
 }
 
 impl Turn {
-    /// A turn that performs these steps and does not answer.
+    /// Returns a turn that performs these steps and does not answer.
     pub(crate) fn doing(steps: impl IntoIterator<Item = Step>) -> Self {
         Self::default().after(steps)
     }
 
-    /// The same turn with more steps before its answer.
+    /// Adds steps before the answer of the turn.
     pub(crate) fn after(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
         self.steps.extend(steps);
         self
@@ -129,7 +129,7 @@ impl Turn {
         Self { exit, ..self }
     }
 
-    /// The same turn, whose record also holds the values of these environment variables.
+    /// Adds the values of these environment variables to the record of the turn.
     pub(crate) fn watching(mut self, names: &[&str]) -> Self {
         self.watch_env.extend(names.iter().map(|&name| name.to_owned()));
         self
@@ -145,7 +145,7 @@ impl Step {
         Self::Stderr(text.to_owned())
     }
 
-    /// Complete lines of a JSON event, at most this many bytes.
+    /// Writes complete lines of a JSON event, at most this many bytes.
     pub(crate) fn flood_stdout(bytes: u64) -> Self {
         let line = "{\"type\": \"noise\", \"text\": \"................................................\"}\n";
         Self::Flood { to: Sink::Stdout, pattern: line.to_owned(), size: Size::Times(bytes / line.len() as u64) }
@@ -167,7 +167,7 @@ impl Step {
         Self::Lock(file.to_owned())
     }
 
-    /// A process of its own that holds both outputs open until it has done its steps.
+    /// Starts a separate process that holds both outputs open until it has performed its steps.
     pub(crate) fn grandchild(steps: impl IntoIterator<Item = Self>) -> Self {
         Self::Grandchild {
             steps: steps.into_iter().collect(),
@@ -194,7 +194,7 @@ impl<const N: usize> From<[Turn; N]> for Plan {
 
 impl From<Vec<Turn>> for Plan {
     fn from(turns: Vec<Turn>) -> Self {
-        Self(serde_json::to_value(turns).expect("turns are plain data"))
+        Self(serde_json::to_value(turns).expect("turns can be serialized"))
     }
 }
 

@@ -8,10 +8,10 @@ use std::path::Path;
 use super::plan::{SignalName, Sink};
 use super::record::{Entry, Event, Input, Invocation, entries};
 
-/// One call of an agent, up to now.
+/// One call of an agent, as recorded so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// The name the agent was called under.
+    /// The name of the called program.
     pub(crate) name: String,
     pub(crate) argv: Vec<String>,
     pub(crate) cwd: String,
@@ -26,23 +26,23 @@ pub(crate) struct Call {
     pub(crate) stdin: Option<Input>,
     /// The signals that were handled, in order.
     pub(crate) signals: Vec<SignalName>,
-    /// Process ids.
+    /// Process IDs.
     pub(crate) grandchildren: Vec<u32>,
-    /// The outputs whose reader was gone when they were written to.
+    /// The outputs that failed with a broken pipe.
     pub(crate) broken_pipes: Vec<Sink>,
-    /// The exit status; `None` for a call that still runs or was killed.
+    /// The exit status; `None` if the call still runs or was killed.
     pub(crate) ended: Option<i32>,
 }
 
 impl Call {
-    /// Standard input. Panics if the plan had no `read_stdin`, or if it was too long to be kept as text.
+    /// Returns standard input. Panics if the plan had no `read_stdin`, or if the input was too long to keep as text.
     #[track_caller]
     pub(crate) fn stdin_text(&self) -> &str {
         let input = self.stdin.as_ref().expect("the agent read its standard input to the end");
-        input.text.as_deref().expect("what came on standard input is short, and text")
+        input.text.as_deref().expect("standard input is short, and text")
     }
 
-    /// The argument after an option.
+    /// Returns the argument after an option.
     pub(crate) fn value_of(&self, option: &str) -> Option<&str> {
         let at = self.argv.iter().position(|arg| arg == option)?;
         self.argv.get(at + 1).map(String::as_str)
@@ -53,13 +53,13 @@ impl Call {
     }
 }
 
-/// Reads the record. Without a file there were no calls.
+/// Reads the record. A missing file means no calls.
 pub(super) fn read(file: &Path) -> io::Result<Vec<Call>> {
     let mut file = match File::open(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         file => file?,
     };
-    // A stand-in may be in the middle of a line; and on Windows its lock keeps readers out altogether.
+    // A stand-in may be writing a line. On Windows its lock also blocks readers.
     file.lock_shared()?;
     let mut calls = Vec::new();
     for Entry { call, event } in entries(&mut file)? {

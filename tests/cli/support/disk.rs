@@ -1,4 +1,4 @@
-//! A private disk of a test, for errors that only a disk makes.
+//! A private disk for a test of disk errors.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -7,11 +7,11 @@ use std::process::{Child, Command, Stdio};
 
 use super::sandbox::Sandbox;
 
-/// A small file system in memory, mounted over the sandbox's temp directory in a private mount namespace. It is gone
-/// when dropped.
+/// A small file system in memory, mounted over the sandbox's temp directory in a private mount namespace. It is
+/// removed when dropped.
 pub(crate) struct Disk<'a> {
     sandbox: &'a Sandbox,
-    /// A process that does nothing but keep the namespace, until its input ends.
+    /// A process that only keeps the namespace alive until its input ends.
     keeper: Child,
 }
 
@@ -31,13 +31,13 @@ impl<'a> Disk<'a> {
         disk
     }
 
-    /// A path of the sandbox as it is seen from outside the namespace.
+    /// Returns the path outside the namespace of a path in the sandbox.
     pub(crate) fn seen(&self, path: &Path) -> PathBuf {
         let inside = path.strip_prefix("/").expect("the paths of a sandbox are absolute");
         Path::new(&format!("/proc/{}/root", self.keeper.id())).join(inside)
     }
 
-    /// The program, started inside the namespace.
+    /// Returns a command that runs the program inside the namespace.
     pub(crate) fn cmd(&self, args: &[&str]) -> Command {
         let program = self.sandbox.cmd(args);
         let mut command = self.enter();
@@ -53,7 +53,7 @@ impl<'a> Disk<'a> {
         command
     }
 
-    /// Leaves no byte free.
+    /// Fills the disk completely.
     pub(crate) fn fill(&self) {
         let mut file = fs::File::create(self.seen(&self.sandbox.temp().join("filler"))).expect("a file can be created");
         let error = io::copy(&mut io::repeat(b'x'), &mut file).expect_err("the disk gets full");
@@ -70,7 +70,7 @@ impl<'a> Disk<'a> {
 
 impl Drop for Disk<'_> {
     fn drop(&mut self) {
-        // Errors mean that it has already ended.
+        // Errors mean that the process has already ended.
         drop(self.keeper.kill());
         drop(self.keeper.wait());
     }

@@ -1,5 +1,5 @@
-//! The basis of every test: an isolated sandbox for the program, agents that follow a script, and assertions about the
-//! result. Nothing here depends on how the program works.
+//! The basis of every test: an isolated sandbox for the program, scripted agents, and assertions about the result.
+//! Nothing here depends on the implementation of the program.
 //!
 //! ```ignore
 //! let sandbox = Sandbox::new();
@@ -30,7 +30,7 @@ mod sandbox;
 #[cfg(target_os = "linux")]
 mod screen;
 mod self_test;
-#[cfg(target_os = "linux")] // elsewhere the other side of a terminal is opened in other ways
+#[cfg(target_os = "linux")] // other systems open the user side of a terminal in other ways
 mod terminal;
 mod wait;
 
@@ -52,8 +52,8 @@ pub(crate) use predicates::prelude::PredicateBooleanExt;
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use predicates::str::{contains, ends_with, is_empty, starts_with};
 
-/// The length of an argument that the system accepts (Linux: 128 KiB each, Windows: 32 KiB for all) but that is too long to
-/// be passed on as one.
+/// The length of an argument that the system accepts (Linux: 128 KiB each, Windows: 32 KiB for all) but that is too
+/// long for an agent's command line.
 pub(crate) const LONG_ARGUMENT: usize = if cfg!(windows) { 20_000 } else { 120_000 };
 
 #[cfg(target_os = "linux")]

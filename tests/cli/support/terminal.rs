@@ -1,4 +1,4 @@
-//! A terminal for programs that look different at one.
+//! A terminal for programs whose output depends on it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -13,97 +13,98 @@ use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 use super::screen::Screen;
 use super::wait::POLL_INTERVAL;
 
-/// For what a shell shows. No machine is so slow.
+/// A timeout for a shell's output that even a slow machine does not reach.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// One screen, and our side of it.
+/// Both sides of a pseudoterminal.
 pub(crate) struct Terminal {
-    ours: File,
-    theirs: File,
+    controller: File,
+    user: File,
 }
 
 impl Terminal {
     pub(crate) fn of_width(columns: u16) -> Self {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the system has terminals to give");
-        grantpt(&ours).expect("it is ours");
-        unlockpt(&ours).expect("it is ours");
-        let name = ptsname(&ours, Vec::new()).expect("it has a name");
-        let name = name.to_str().expect("a plain one");
-        let theirs = OpenOptions::new().read(true).write(true).open(name).expect("the other side can be opened");
-        tcsetwinsize(&theirs, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).expect("its size");
-        Self { ours: ours.into(), theirs }
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudoterminal is available");
+        grantpt(&controller).expect("the caller owns the pseudoterminal");
+        unlockpt(&controller).expect("the caller owns the pseudoterminal");
+        let name = ptsname(&controller, Vec::new()).expect("a pseudoterminal has a name");
+        let name = name.to_str().expect("the name is ASCII");
+        let user = OpenOptions::new().read(true).write(true).open(name).expect("the other side can be opened");
+        tcsetwinsize(&user, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })
+            .expect("a pseudoterminal has a size");
+        Self { controller: controller.into(), user }
     }
 
-    /// The other side, for one of a program's streams.
-    pub(crate) fn screen(&self) -> File {
-        self.theirs.try_clone().expect("a handle can be doubled")
+    /// Returns the side that a program uses for one of its streams.
+    pub(crate) fn user_side(&self) -> File {
+        self.user.try_clone().expect("a handle can be duplicated")
     }
 
-    /// Our side, where what programs show can be read.
-    pub(crate) fn into_ours(self) -> File {
-        self.ours
+    /// Returns the side from which the test reads the output of programs.
+    pub(crate) fn into_controller(self) -> File {
+        self.controller
     }
 
-    /// What a program has written to this terminal on both its outputs when it has ended.
+    /// Runs a program with both outputs at this terminal. Returns its output.
     pub(crate) fn shows(self, mut command: Command) -> String {
-        command.env("TERM", "xterm").stdin(Stdio::null()).stdout(self.screen()).stderr(self.screen());
+        command.env("TERM", "xterm").stdin(Stdio::null()).stdout(self.user_side()).stderr(self.user_side());
         let mut child = command.spawn().expect("the program can be started");
-        drop(command); // it holds the other side too
-        let mut ours = self.into_ours();
+        drop(command); // it also holds the user side
+        let mut controller = self.into_controller();
         let mut shown = Vec::new();
-        // Linux ends with an error when nobody has the other side open any more
-        let _ = ours.read_to_end(&mut shown);
-        child.wait().expect("it was started here");
-        String::from_utf8(shown).expect("it is text").replace("\r\n", "\n")
+        // Linux returns an error after the last user side is closed
+        let _ = controller.read_to_end(&mut shown);
+        child.wait().expect("the program is a child of the test");
+        String::from_utf8(shown).expect("the output is UTF-8").replace("\r\n", "\n")
     }
 
-    /// Starts a program that talks with a person at this terminal, which is its own: shells want that.
-    pub(crate) fn talks_with(self, command: &Command) -> Dialogue {
-        // nothing in the standard library gives a process its terminal; this does and becomes the program
-        let mut own = Command::new("setsid");
-        own.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
-        own.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
+    /// Starts an interactive program with this terminal as its controlling terminal, which shells need.
+    pub(crate) fn starts(self, command: &Command) -> Dialogue {
+        // the standard library cannot set a controlling terminal; this command does so and executes the program
+        let mut started = Command::new("setsid");
+        started.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
+        started.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
         if let Some(dir) = command.get_current_dir() {
-            own.current_dir(dir);
+            started.current_dir(dir);
         }
-        own.stdin(self.screen()).stdout(self.screen()).stderr(self.screen());
-        let child = own.spawn().expect("the program can be started");
-        drop(own); // it holds the other side too
-        let size = tcgetwinsize(&self.theirs).expect("its size");
-        let hand = self.into_ours();
-        let mut eye = hand.try_clone().expect("a handle can be doubled");
-        let mut tongue = hand.try_clone().expect("a handle can be doubled");
+        started.stdin(self.user_side()).stdout(self.user_side()).stderr(self.user_side());
+        let child = started.spawn().expect("the program can be started");
+        drop(started); // it also holds the user side
+        let size = tcgetwinsize(&self.user).expect("a pseudoterminal has a size");
+        let keyboard = self.into_controller();
+        let mut output = keyboard.try_clone().expect("a handle can be duplicated");
+        let mut replies = keyboard.try_clone().expect("a handle can be duplicated");
         let screen = Arc::new(Mutex::new(Screen::new(size.ws_row, size.ws_col)));
         let shown = Arc::clone(&screen);
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = eye.read(&mut buffer) {
-                let answers = shown.lock().unwrap_or_else(PoisonError::into_inner).feed(&buffer[..length]);
-                let _ = tongue.write_all(answers.as_bytes());
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                let answer = shown.lock().unwrap_or_else(PoisonError::into_inner).feed(&buffer[..length]);
+                let _ = replies.write_all(answer.as_bytes());
             }
         });
-        Dialogue { child, hand, screen }
+        Dialogue { child, keyboard, screen }
     }
 }
 
-/// A program at a terminal, and a person who types. Killed when dropped.
+/// An interactive program at a terminal. Killed when dropped.
 pub(crate) struct Dialogue {
     child: Child,
-    hand: File,
+    keyboard: File,
     screen: Arc<Mutex<Screen>>,
 }
 
 impl Dialogue {
     pub(crate) fn types(&mut self, keys: &str) {
-        self.hand.write_all(keys.as_bytes()).expect("the program reads");
+        self.keyboard.write_all(keys.as_bytes()).expect("the program reads its input");
     }
 
-    /// Whether the screen is as wanted just now.
+    /// Returns whether the current screen satisfies `is_wanted`.
     pub(crate) fn shows(&self, is_wanted: impl Fn(&Screen) -> bool) -> bool {
         is_wanted(&self.screen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until the screen is as wanted. Panics, and shows the screen, where it does not become so.
+    /// Waits until the screen satisfies `is_wanted`. Panics with the screen's content after a timeout.
     #[track_caller]
     pub(crate) fn sees(&self, what: &str, is_wanted: impl Fn(&Screen) -> bool) {
         let began = Instant::now();
@@ -113,7 +114,11 @@ impl Dialogue {
                 return;
             }
             let shown = screen.lines().join("\n");
-            assert!(began.elapsed() < LIMIT, "{what} does not come:\n{shown}\n(cursor: {:?})", screen.before_cursor());
+            assert!(
+                began.elapsed() < LIMIT,
+                "{what} does not appear:\n{shown}\n(cursor: {:?})",
+                screen.before_cursor()
+            );
             drop(screen);
             thread::sleep(POLL_INTERVAL);
         }
@@ -122,7 +127,7 @@ impl Dialogue {
 
 impl Drop for Dialogue {
     fn drop(&mut self) {
-        // errors mean that it has ended already, which is all that is wanted
+        // errors mean that the program has already ended
         drop(self.child.kill());
         drop(self.child.wait());
     }

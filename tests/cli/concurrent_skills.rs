@@ -1,4 +1,4 @@
-//! `skill` several times at once: nothing of the user's is lost, and every call succeeds.
+//! Concurrent calls of `skill`: no file of the user is lost, and every call succeeds.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,19 +10,19 @@ use crate::support::*;
 
 const ORIGINAL: &str = "#!/usr/bin/env python3\nNAME = 'claude-code-alias-mapping.json'\n";
 
-/// The script of an original skill in `skill/`, and where it is kept.
+/// Writes the script of an original skill to `skill/`. Returns its path and the path of its backup.
 fn plant_original(sandbox: &Sandbox) -> [PathBuf; 2] {
     let script = sandbox.write("skill/scripts/invoke_persist.py", ORIGINAL);
     let kept = script.with_extension("py.original");
     [script, kept]
 }
 
-/// An edited skill in the workspace's `skills/`.
+/// Writes an edited skill to the workspace's `skills/`.
 fn plant_edited(sandbox: &Sandbox) {
     sandbox.write(format!("skills/{CLAUDE}/SKILL.md"), "my edit");
 }
 
-/// How many files hold the edit.
+/// Returns the number of files with the edit.
 fn edits(sandbox: &Sandbox) -> usize {
     tree(sandbox.workspace()).values().filter(|content| *content == b"my edit").count()
 }
@@ -31,44 +31,44 @@ const INSTALL: [&str; 6] = ["skill", "install", "--skill", "claude", "--dir", "s
 const FORCED: [&str; 7] = ["skill", "install", "--force", "--skill", "claude", "--dir", "skills"];
 const UNINSTALL: [&str; 6] = ["skill", "uninstall", "--skill", "claude", "--dir", "skills"];
 
-/// Runs the same call `count` times at once. All succeed.
-fn at_once(sandbox: &Sandbox, count: usize, arguments: &[&str]) -> Vec<Assert> {
+/// Runs `count` calls with the same arguments concurrently and checks that all succeed.
+fn concurrently(sandbox: &Sandbox, count: usize, arguments: &[&str]) -> Vec<Assert> {
     let running: Vec<Running> = (0..count).map(|_| sandbox.start(arguments)).collect();
     running.into_iter().map(|running| running.wait(std::time::Duration::from_secs(60)).assert.success()).collect()
 }
 
 #[test]
-fn calls_at_once_all_succeed_and_lose_nothing() {
+fn concurrent_calls_succeed_and_lose_nothing() {
     const ROUNDS: usize = 8;
     let sandbox = repository();
     let fresh = fresh(&sandbox, CLAUDE);
     let place = sandbox.workspace().join("skills").join(CLAUDE);
     let [script, kept] = plant_original(&sandbox);
     for _ in 0..ROUNDS {
-        let done = at_once(&sandbox, 5, &INSTALL);
+        let done = concurrently(&sandbox, 5, &INSTALL);
         assert_eq!(done.iter().filter(|output| output.stdout_text().contains("installed: ")).count(), 1);
         assert_eq!(tree(&place), fresh);
-        let done = at_once(&sandbox, 3, &UNINSTALL);
+        let done = concurrently(&sandbox, 3, &UNINSTALL);
         assert_eq!(done.iter().filter(|output| output.stdout_text().contains("removed: ")).count(), 1);
         assert!(!place.exists());
         plant_edited(&sandbox);
-        at_once(&sandbox, 5, &FORCED);
+        concurrently(&sandbox, 5, &FORCED);
         assert_eq!((tree(&place), edits(&sandbox)), (fresh.clone(), 1));
         fs::remove_dir_all(place.with_file_name("../skills-replaced")).unwrap();
         fs::remove_dir_all(&place).unwrap();
-        at_once(&sandbox, 4, &["skill", "shim", "skill"]);
+        concurrently(&sandbox, 4, &["skill", "shim", "skill"]);
         assert_eq!(fs::read_to_string(&kept).unwrap(), ORIGINAL);
         assert!(fs::read_to_string(&script).unwrap().contains("Runs invoke-persist"));
-        at_once(&sandbox, 3, &["skill", "shim", "--undo", "skill"]);
+        concurrently(&sandbox, 3, &["skill", "shim", "--undo", "skill"]);
         assert_eq!((fs::read_to_string(&script).unwrap().as_str(), kept.exists()), (ORIGINAL, false));
     }
     assert_eq!(fs::read_dir(sandbox.workspace().join("skills")).unwrap().count(), 0, "nothing else is left");
     assert_eq!(fs::read_dir(script.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
 }
 
-/// A kill between the steps leaves the script and a second name for it.
+/// A kill between the steps leaves the script with a second hard link.
 #[test]
-fn shim_goes_on_where_a_killed_one_stopped() {
+fn shim_resumes_after_a_killed_one() {
     let sandbox = repository();
     let [script, kept] = plant_original(&sandbox);
     fs::hard_link(&script, &kept).unwrap();
@@ -79,7 +79,7 @@ fn shim_goes_on_where_a_killed_one_stopped() {
 
 #[cfg(unix)]
 #[test]
-fn link_to_the_script_is_not_a_second_name_for_it() {
+fn symlink_to_the_script_is_not_a_second_name_for_it() {
     let sandbox = repository();
     let [script, kept] = plant_original(&sandbox);
     std::os::unix::fs::symlink(&script, &kept).unwrap();
@@ -96,7 +96,7 @@ mod slowed {
 
     use super::*;
 
-    /// The program with these faults in its system calls.
+    /// Returns the program with these faults in its system calls.
     fn with_faults(sandbox: &Sandbox, faults: &[&str], arguments: &[&str]) -> Command {
         let mut command = sandbox.cmd_of(Path::new("strace"), &["-qq", "-f", "-o", "/dev/null"]);
         let program = sandbox.cmd(arguments);
@@ -104,10 +104,10 @@ mod slowed {
         command
     }
 
-    /// Runs `slow`, and `fast` while the first one is stopped in the middle.
+    /// Starts `slow`, and runs `fast` while a system call of `slow` is delayed.
     fn during(slow: &mut Command, fast: &mut Command) {
         let slow = slow.start();
-        thread::sleep(Duration::from_millis(500)); // what is slow stands for three times as long
+        thread::sleep(Duration::from_millis(500)); // the delay is three times as long
         fast.run().success();
         slow.wait(Duration::from_secs(60)).assert.success();
     }
@@ -126,7 +126,7 @@ mod slowed {
             if faults.is_empty() {
                 let kept = kept_of(&sandbox);
                 let copy = ["-e", "inject=openat:delay_exit=1500000", "-P", kept.to_str().unwrap()];
-                // without links the path of the copy is the only one that is traced
+                // the fault for links applies only to the traced path, that of the copy
                 let copied = ["-e", "inject=?link,linkat:error=EPERM"];
                 let mut slow = with_faults(&sandbox, &[&copy[..], &copied[..]].concat(), &arguments);
                 during(&mut slow, &mut with_faults(&sandbox, &NO_LINKS, &arguments));
@@ -153,10 +153,10 @@ mod slowed {
         }
     }
 
-    /// What is moved cannot leave a file system that is mounted on the directory for skills.
+    /// A rename cannot leave the file system that is mounted on the skills directory.
     #[test]
     #[ignore = "needs root"]
-    fn directory_for_skills_may_be_a_mount_point() {
+    fn skills_directory_may_be_a_mount_point() {
         let sandbox = repository();
         let skills = sandbox.temp();
         let disk = Disk::mount(&sandbox);
@@ -169,8 +169,8 @@ mod slowed {
         run(&["install"]);
         assert_eq!(tree(&place), fresh(&sandbox, CLAUDE));
         fs::write(place.join("SKILL.md"), "my edit").unwrap();
-        let told = run(&["install", "--force"]).stdout_text();
-        assert!(told.contains(&format!(".replaced/{CLAUDE}.1\n")), "{told}");
+        let output = run(&["install", "--force"]).stdout_text();
+        assert!(output.contains(&format!(".replaced/{CLAUDE}.1\n")), "{output}");
         let outside = sandbox.root().join("tmp-replaced");
         assert!(!outside.exists(), "nothing is left on the other file system");
         assert_eq!(tree(&place), fresh(&sandbox, CLAUDE));
@@ -189,7 +189,7 @@ mod slowed {
 
 #[cfg(unix)]
 #[test]
-fn what_is_kept_goes_into_the_directory_for_skills_if_nothing_can_be_made_beside_it() {
+fn replaced_files_are_kept_in_the_skills_directory_if_its_parent_is_read_only() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = repository();
     plant_edited(&sandbox);
