@@ -8,24 +8,24 @@ use predicates::Predicate;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What tests ask about a run beyond what [`Assert`] offers.
+/// Additions to [`Assert`] for tests.
 pub(crate) trait AssertExt {
     /// `None` if a signal ended the program.
     fn exit_code(&self) -> Option<i32>;
 
-    /// Standard output. Bytes that are not UTF-8 are replaced.
+    /// Returns standard output. Bytes that are not UTF-8 are replaced.
     fn stdout_text(&self) -> String;
 
-    /// Standard error. Bytes that are not UTF-8 are replaced.
+    /// Returns standard error. Bytes that are not UTF-8 are replaced.
     fn stderr_text(&self) -> String;
 
-    /// Standard output as one JSON value.
+    /// Returns standard output as one JSON value.
     fn json(&self) -> Value;
 
-    /// The JSON object with which `--error-format json` ends standard error.
+    /// Returns the JSON object in the last line of standard error, as `--error-format json` prints it.
     fn error(&self) -> Failure;
 
-    /// The same, after a check of the exit status and the kind of the error.
+    /// Checks the exit status and the kind of the error, and returns its JSON object.
     fn failed(&self, exit_code: i32, kind: &str) -> Failure;
 }
 
@@ -64,7 +64,7 @@ impl AssertExt for Assert {
     }
 }
 
-/// The end of a run that was watched.
+/// The end of a watched run.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) assert: Assert,
@@ -72,7 +72,7 @@ pub(crate) struct Finished {
     pub(crate) took: Duration,
 }
 
-/// The error object. `Option` is for what does not apply: the contract wants every key present.
+/// The error object. Every key is required; `None` stands for null.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Failure {
@@ -84,7 +84,7 @@ pub(crate) struct Failure {
     pub(crate) session_id: Option<String>,
     pub(crate) turn_started: Option<bool>,
     pub(crate) agent: Option<Value>,
-    /// The run, as it is shown if an assertion fails.
+    /// The run, for messages of failed assertions.
     #[serde(skip)]
     run: String,
 }
@@ -96,7 +96,7 @@ impl Failure {
     fn parse(line: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(line).map_err(|error| format!("is not JSON: {error}"))?;
         let object = value.get("error").and_then(Value::as_object).ok_or("has no object under `error`")?;
-        // Serde takes a missing key for null, which would hide a broken promise.
+        // Serde treats a missing key as null, which would hide a violation of the contract.
         let keys: BTreeSet<_> = object.keys().map(String::as_str).collect();
         if keys != BTreeSet::from(Self::KEYS) {
             return Err(format!("has the keys {keys:?}"));
@@ -111,7 +111,7 @@ impl Failure {
         self
     }
 
-    /// Fails if there is no hint.
+    /// Checks the hint. Fails if the error does not have one.
     #[track_caller]
     #[expect(clippy::needless_pass_by_value, reason = "as in `Assert`")]
     pub(crate) fn hint(self, expected: impl Predicate<str>) -> Self {
@@ -120,14 +120,14 @@ impl Failure {
         self
     }
 
-    /// For errors of calls that did not start a turn.
+    /// Checks that the call did not start a turn.
     #[track_caller]
     pub(crate) fn before_the_turn(self) -> Self {
         assert_eq!(self.turn_started, Some(false), "turn_started\n{}", self.run);
         self
     }
 
-    /// For errors of calls that started a turn.
+    /// Checks that the call started a turn.
     #[track_caller]
     pub(crate) fn after_the_turn(self) -> Self {
         assert_eq!(self.turn_started, Some(true), "turn_started\n{}", self.run);

@@ -1,15 +1,16 @@
-//! Texts that are the same on every machine and in every run: `{WS}` for the workspace, `{TMP}`, `{BIN}`, `{KEY}` for
-//! the workspace's directory under `agent-sessions` (`{KEY:sub}` for that of its subdirectory `sub`), `{TIME}` for a time.
+//! Placeholders for texts that differ between machines and runs: `{WS}` for the workspace, `{TMP}`, `{BIN}`, `{TIME}`
+//! for a time, `{KEY}` for the workspace's directory under `agent-sessions` (`{KEY:sub}` for that of its subdirectory
+//! `sub`).
 
 use std::path::Path;
 
 use super::sandbox::Sandbox;
 
-/// The subdirectories whose keys have a placeholder.
+/// The subdirectories with a placeholder for their keys.
 const SUBDIRS: [&str; 3] = ["sub", "other", "none"];
 
 impl Sandbox {
-    /// Puts what they stand for in the place of placeholders.
+    /// Replaces placeholders with their values.
     pub(crate) fn filled(&self, text: &str) -> String {
         text.replace("{KEY}", &self.key_of(self.workspace()))
             .replace("{WS}", &text_of(self.workspace()))
@@ -17,16 +18,16 @@ impl Sandbox {
             .replace("{BIN}", &text_of(&self.bin()))
     }
 
-    /// Puts placeholders in the place of what differs from run to run.
+    /// Replaces values that differ between runs with placeholders.
     pub(crate) fn with_placeholders(&self, text: &str) -> String {
-        // The keys first, for they repeat the workspace's name; no directory's path begins with that of another.
+        // The keys come first, because they contain the workspace's name. No directory contains another one.
         let mut text = text.replace(&self.key_of(self.workspace()), "{KEY}");
         for name in SUBDIRS {
             text = text.replace(&self.key_of(name), &format!("{{KEY:{name}}}"));
         }
         for (path, placeholder) in [(self.workspace(), "{WS}"), (&self.temp(), "{TMP}"), (&self.bin(), "{BIN}")] {
             let path = text_of(path);
-            // In JSON the backslashes of Windows stand twice.
+            // In JSON the backslashes of Windows are doubled.
             text = text.replace(&path.replace('\\', r"\\"), placeholder).replace(&path, placeholder);
         }
         times_replaced(&if cfg!(windows) { with_slashes(&text) } else { text })
@@ -37,7 +38,7 @@ fn text_of(path: &Path) -> String {
     path.to_str().expect("the paths of a sandbox are UTF-8").to_owned()
 }
 
-/// Writes what follows a directory's placeholder, up to the end of the path, with `/` for Windows' separators.
+/// Replaces Windows' separators with `/` in each path that begins with a directory's placeholder.
 fn with_slashes(text: &str) -> String {
     let mut parts = text.split_inclusive(['}', '"', '\n']);
     let mut result = String::new();
@@ -45,13 +46,13 @@ fn with_slashes(text: &str) -> String {
     for part in &mut parts {
         result += &if in_path { part.replace(r"\\", "/").replace('\\', "/") } else { part.to_owned() };
         let begins = ["{WS}", "{TMP}", "{BIN}"].iter().any(|placeholder| part.ends_with(placeholder));
-        // A key is part of the path that it stands in.
+        // A key is part of a longer path.
         in_path = begins || (in_path && part.ends_with('}'));
     }
     result
 }
 
-/// Every `2026-11-20T23:11:42.236249+00:00`, with or without the microseconds, made `{TIME}`.
+/// Replaces every `2026-11-20T23:11:42.236249+00:00`, with or without the microseconds, with `{TIME}`.
 fn times_replaced(text: &str) -> String {
     let mut result = String::new();
     let mut rest = text;
@@ -67,9 +68,9 @@ fn times_replaced(text: &str) -> String {
     result
 }
 
-/// How long the time is that `text` begins with.
+/// Returns the length of the time at the beginning of `text`.
 fn length_of_time(text: &[u8]) -> Option<usize> {
-    // In a pattern a 9 stands for any digit.
+    // A 9 in a pattern matches any digit.
     let fits = |at: usize, pattern: &str| {
         let text = text.get(at..at + pattern.len())?;
         let same = |(found, wanted): (&u8, u8)| {

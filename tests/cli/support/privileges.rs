@@ -1,9 +1,9 @@
-//! Binds programs by permissions although the tests run as root.
+//! Restricts programs by file permissions even if the tests run as root.
 
-/// Calls `run` so that the programs it starts are bound by permissions, even if root runs the tests.
+/// Calls `run` in such a way that permissions restrict the programs it starts, even if root runs the tests.
 ///
-/// Root stays root and keeps its files, but its programs cannot override permissions. This is a limit of the thread that
-/// starts them, so a separate thread keeps it from other tests.
+/// The programs still run as root and own its files, but cannot override permissions. The restriction applies to the
+/// thread that starts them, so a separate thread keeps it away from other tests.
 #[track_caller]
 pub(crate) fn bound_by_permissions<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
@@ -21,7 +21,7 @@ fn give_up_privileges() {
 
     if rustix::process::geteuid().is_root() {
         for capability in [CapabilitySet::DAC_OVERRIDE, CapabilitySet::DAC_READ_SEARCH] {
-            remove_capability_from_bounding_set(capability).expect("root may give up what it has");
+            remove_capability_from_bounding_set(capability).expect("root may drop its capabilities");
         }
     }
 }

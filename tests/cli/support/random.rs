@@ -1,4 +1,4 @@
-//! Random numbers for tests of something that only some order of events brings out.
+//! Random numbers for tests that depend on the order of events.
 
 use std::ops::{Deref, DerefMut};
 

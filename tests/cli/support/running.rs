@@ -1,4 +1,4 @@
-//! Runs of the program: to its end, or watched while it is still going on.
+//! Runs of the program: to its end, or watched while it is running.
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write as _};
@@ -12,10 +12,10 @@ use assert_cmd::assert::Assert;
 use super::outcome::Finished;
 use super::wait::POLL_INTERVAL;
 
-/// For runs that are not about time. No machine is so slow, and a program that hangs does not delay the tests for long.
+/// The timeout of runs whose duration is not tested. Even a slow machine does not reach it.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// For the outputs of a program that has ended.
+/// The timeout for the outputs of a program that has ended.
 const OUTPUT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs a command to its end, with `input` in a pipe on its standard input.
@@ -30,7 +30,7 @@ pub(super) fn run_to_end(command: Command, input: Option<&[u8]>) -> Assert {
     Assert::new(output).append_context("command", format!("{command:?}"))
 }
 
-/// What a test does with a command of [`super::Sandbox::cmd`] after it has changed something about it.
+/// Ways to run a command of [`super::Sandbox::cmd`].
 pub(crate) trait RunCommand {
     /// Runs it to its end with an empty standard input, `/dev/null`.
     #[track_caller]
@@ -76,7 +76,7 @@ impl RunCommand for Command {
     #[track_caller]
     fn start_with_unfinished_input(&mut self, input: impl AsRef<[u8]>) -> Running {
         let mut running = Running::new(self.stdin(Stdio::piped()));
-        let mut stdin = running.child.stdin.take().expect("it is piped");
+        let mut stdin = running.child.stdin.take().expect("the stream is piped");
         let input = input.as_ref().to_vec();
         let (end, ended) = mpsc::channel();
         running.input_end = Some(end);
@@ -89,8 +89,8 @@ impl RunCommand for Command {
     }
 }
 
-/// Gives signals their usual meaning again if whoever started the tests ignored them, as shells do for background jobs.
-/// Every program here would inherit that. A handler is not inherited, so installing one is enough.
+/// Restores the default effect of signals that the caller of the tests ignores, as shells do for background jobs.
+/// Ignored signals are inherited, and handlers are not, so installing a handler is enough.
 #[cfg(target_os = "linux")]
 pub(super) fn reset_ignored_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -103,7 +103,8 @@ pub(super) fn reset_ignored_signals() {
         let ignored = u64::from_str_radix(ignored.trim(), 16).expect("hexadecimal digits");
         for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 1) {
             let always = Arc::new(AtomicBool::new(true));
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always).expect("it can be handled");
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, always)
+                .expect("the signal can be handled");
         }
     });
 }
@@ -111,10 +112,10 @@ pub(super) fn reset_ignored_signals() {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn reset_ignored_signals() {}
 
-/// Starts a program. Wine sometimes fails to when many programs are started concurrently, so that error is retried.
+/// Starts a program. Retries an error of Wine that sometimes occurs when many programs are started concurrently.
 #[track_caller]
 fn retry_on_wine<T>(mut start: impl FnMut() -> io::Result<T>) -> T {
-    /// `ERROR_INTERNAL_ERROR`, for which the standard library has no name.
+    /// `ERROR_INTERNAL_ERROR`, which the standard library does not name.
     const INTERNAL_ERROR: i32 = 1359;
     for _ in 0..20 {
         match start() {
@@ -122,19 +123,18 @@ fn retry_on_wine<T>(mut start: impl FnMut() -> io::Result<T>) -> T {
             started => return started.expect("the program can be started"),
         }
     }
-    panic!("Wine does not start any program");
+    panic!("Wine cannot start a program");
 }
 
-/// A run that is still going on. Both outputs are read all the time, so that it never waits for the test. It is killed
-/// when dropped.
+/// A running program. Both outputs are read continuously, so that it never waits for the test. Killed when dropped.
 pub(crate) struct Running {
     child: Child,
-    /// As it is shown in messages.
+    /// The command, for messages.
     command: String,
     began: Instant,
     stdout: Reader,
     stderr: Reader,
-    /// Keeps the input open until it is dropped.
+    /// Keeps the input open until the run is dropped.
     input_end: Option<mpsc::Sender<Infallible>>,
 }
 
@@ -144,8 +144,8 @@ impl Running {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = retry_on_wine(|| command.spawn());
         let began = Instant::now();
-        let stdout = Reader::of(child.stdout.take().expect("it is piped"));
-        let stderr = Reader::of(child.stderr.take().expect("it is piped"));
+        let stdout = Reader::of(child.stdout.take().expect("the stream is piped"));
+        let stderr = Reader::of(child.stderr.take().expect("the stream is piped"));
         Self { child, command: format!("{command:?}"), began, stdout, stderr, input_end: None }
     }
 
@@ -159,17 +159,17 @@ impl Running {
         signal_process(self.pid(), signal);
     }
 
-    /// The part of standard output that has arrived.
+    /// Returns the part of standard output that has arrived.
     pub(crate) fn stdout_so_far(&self) -> String {
         String::from_utf8_lossy(&self.stdout.so_far()).into_owned()
     }
 
-    /// The part of standard error that has arrived.
+    /// Returns the part of standard error that has arrived.
     pub(crate) fn stderr_so_far(&self) -> String {
         String::from_utf8_lossy(&self.stderr.so_far()).into_owned()
     }
 
-    /// Whether standard output is at its end, because every process that held it has closed it.
+    /// Returns whether every process has closed standard output.
     pub(crate) fn has_closed_stdout(&self) -> bool {
         self.stdout.is_at_end()
     }
@@ -178,8 +178,8 @@ impl Running {
         self.child.try_wait().expect("the program can be waited for").is_some()
     }
 
-    /// Waits for the end of the program and of both its outputs. Panics if the program does not end within `limit` from
-    /// now, or if something that it left behind holds an output open.
+    /// Waits for the end of the program and of both its outputs. Panics if the program does not end within `limit`, or
+    /// if a process that it left holds an output open.
     #[track_caller]
     pub(crate) fn wait(mut self, limit: Duration) -> Finished {
         let limit_from = Instant::now();
@@ -196,7 +196,7 @@ impl Running {
             self.assert_in_time(
                 limit_from,
                 OUTPUT_LIMIT,
-                "the program has ended, but something holds its outputs open",
+                "the program has ended, but a process holds its outputs open",
             );
             thread::sleep(POLL_INTERVAL);
         }
@@ -213,7 +213,7 @@ impl Running {
     }
 }
 
-/// Keeps a flood out of a test's message.
+/// Shortens long output for a test's message.
 fn shortened(text: &str) -> String {
     const SHOWN: usize = 2000;
     match text.char_indices().nth(SHOWN) {
@@ -224,20 +224,20 @@ fn shortened(text: &str) -> String {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Errors mean that it has already ended.
+        // Errors mean that the program has already ended.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Sends a signal to any process, for instance one of an agent's.
+/// Sends a signal to any process, for example one that an agent started.
 #[cfg(unix)]
 #[track_caller]
 pub(crate) fn signal_process(pid: u32, signal: rustix::process::Signal) {
     use rustix::process::{Pid, kill_process};
 
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id of this system");
-    kill_process(pid, signal).expect("the process exists and is ours");
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a valid process ID");
+    kill_process(pid, signal).expect("the process exists and has the same user");
 }
 
 /// A thread that reads a pipe to its end.

@@ -17,12 +17,12 @@ use super::running::{RunCommand, Running, reset_ignored_signals, run_to_end};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_invoke-persist");
 
-/// The programs that can be called as agents: both agents and a user's wrapper.
+/// The names of the stand-ins: both agents and a user's wrapper.
 const AGENTS: [&str; 3] = ["claude", "codex", "my-wrapper"];
 
-/// Fresh directories, an environment that holds nothing of the caller's, and stand-ins for the agents first on PATH.
+/// New directories, an environment without the caller's variables, and stand-ins for the agents first on PATH.
 ///
-/// Dropped, it takes its directories with it; agents that are still waiting for something end when they see them gone.
+/// Removes its directories when dropped. Agents that are still waiting end when their directory is gone.
 pub(crate) struct Sandbox {
     root: PathBuf,
     workspace: PathBuf,
@@ -38,13 +38,12 @@ impl Sandbox {
     /// Creates a sandbox whose workspace directory has this name.
     pub(crate) fn with_workspace(name: &str) -> Self {
         reset_ignored_signals();
-        // Cargo's own temp directory and not the system's: there the stand-ins can be hard links, whatever is mounted
-        // where.
+        // Cargo's temp directory is on the same file system as the stand-ins, so they can be hard links.
         let dir = tempfile::Builder::new()
             .prefix("sandbox-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .expect("a directory can be created");
-        // The program resolves symlinks, so the paths that it is compared with must be resolved too.
+        // The program resolves symlinks, so the expected paths must be resolved too.
         let root = real_path(dir.path());
         let mut sandbox = Self { workspace: root.join(name), root, env: BTreeMap::new(), _removed_on_drop: dir };
         for dir in [&sandbox.workspace, &sandbox.temp(), &sandbox.home(), &sandbox.bin()] {
@@ -63,7 +62,7 @@ impl Sandbox {
             let system = PathBuf::from(env::var_os("SystemRoot").expect("Windows always sets it"));
             path.extend([system.join("System32"), system.clone()]);
             path.extend(library_dirs());
-            // Without these not even the runtime libraries of a program start.
+            // The runtime libraries of a program do not start without these.
             self.env("SystemRoot", system);
             self.env("PATHEXT", ".COM;.EXE;.BAT;.CMD");
             self.env("USERPROFILE", self.home());
@@ -73,7 +72,7 @@ impl Sandbox {
         } else {
             path.extend(["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from));
         }
-        self.env("PATH", env::join_paths(path).expect("no directory of ours has a separator in its name"));
+        self.env("PATH", env::join_paths(path).expect("no directory has a separator in its name"));
         self.env("HOME", self.home());
         self.env("TMPDIR", self.temp());
         self.env("LANG", "C.UTF-8");
@@ -81,19 +80,19 @@ impl Sandbox {
 }
 
 impl Drop for Sandbox {
-    /// Takes the plan away first, for Windows cannot remove the directory of a program that still runs.
+    /// Removes the plan first, because Windows cannot remove the directory of a running program.
     fn drop(&mut self) {
         let _ = fs::remove_file(self.bin().join("plan.json"));
     }
 }
 
-/// The paths, and what tests put there.
+/// The paths, and the files that tests create.
 impl Sandbox {
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The current directory of every run.
+    /// Returns the current directory of every run.
     pub(crate) fn workspace(&self) -> &Path {
         &self.workspace
     }
@@ -106,17 +105,17 @@ impl Sandbox {
         self.root.join("home")
     }
 
-    /// The stand-ins' directory. Relative paths in a plan begin here.
+    /// Returns the directory of the stand-ins. Relative paths in a plan start here.
     pub(crate) fn bin(&self) -> PathBuf {
         self.root.join("bin")
     }
 
-    /// Where the agent of this name is.
+    /// Returns the path of the agent with this name.
     pub(crate) fn agent_program(&self, name: &str) -> PathBuf {
         self.bin().join(format!("{name}{}", env::consts::EXE_SUFFIX))
     }
 
-    /// Writes a file, and the directories on the way to it. A relative path begins in the workspace.
+    /// Writes a file, and creates its parent directories. A relative path starts at the workspace.
     pub(crate) fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.workspace.join(path);
         fs::create_dir_all(path.parent().expect("a file lies in a directory")).expect("a directory can be created");
@@ -124,44 +123,44 @@ impl Sandbox {
         path
     }
 
-    /// Creates an empty file beside the stand-ins: what a step `wait_for` waits for.
+    /// Creates an empty file next to the stand-ins, so that a step `wait_for` continues.
     pub(crate) fn allow(&self, file: &str) {
         self.write(self.bin().join(file), "");
     }
 
-    /// Whether a step `create` has created this file.
+    /// Returns whether a step `create` has created this file.
     pub(crate) fn has_reached(&self, file: &str) -> bool {
         self.bin().join(file).exists()
     }
 
-    /// Whether the process that took this lock in a step `lock` is alive. A zombie is not.
+    /// Returns whether the process that took this lock in a step `lock` is alive. A zombie is not.
     pub(crate) fn is_locked(&self, file: &str) -> bool {
-        let file = fs::File::open(self.bin().join(file)).expect("the step `lock` makes the file");
+        let file = fs::File::open(self.bin().join(file)).expect("the step `lock` creates the file");
         matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
     }
 
-    /// Sets a variable for every run from now on.
+    /// Sets a variable for every later run.
     pub(crate) fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
         self.env.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
     }
 
-    /// Leaves only these agents on PATH, without the system's directories, which may have real ones.
+    /// Leaves only these agents on PATH, without the system's directories, which may contain real agents.
     pub(crate) fn only_agents(&mut self, names: &[&str]) {
         for agent in AGENTS.iter().filter(|agent| !names.contains(agent)) {
-            // moved and not removed: another test may be running the same program under its other name, and Windows
-            // removes no name of a program that runs
+            // Moved and not removed: another test may be running the same program under another name, and Windows
+            // cannot remove any name of a running program.
             fs::rename(self.agent_program(agent), self.root.join(agent)).expect("every agent has a stand-in");
         }
         self.env("PATH", Self::path_of(&self.bin()));
     }
 
-    /// A value of PATH on which the only programs are those of `dir`.
+    /// Returns a value of PATH with only the programs of `dir`.
     pub(crate) fn path_of(dir: &Path) -> OsString {
         let dirs = [dir.to_owned()].into_iter().chain(library_dirs());
-        env::join_paths(dirs).expect("no directory of ours has a separator in its name")
+        env::join_paths(dirs).expect("no directory has a separator in its name")
     }
 
-    /// Another name for the program, in a directory that is not on PATH.
+    /// Creates another name for the program, in a directory that is not on PATH.
     pub(crate) fn program_named(&self, name: &str) -> PathBuf {
         let dir = self.root.join("links");
         fs::create_dir_all(&dir).expect("a directory can be created");
@@ -179,12 +178,12 @@ impl Sandbox {
         fs::write(self.bin().join("plan.json"), plan).expect("a file can be written");
     }
 
-    /// The calls that the agents received, in order.
+    /// Returns the calls of the agents, in order.
     pub(crate) fn calls(&self) -> Vec<Call> {
         calls::read(&self.bin().join("calls.jsonl")).expect("the record can be read")
     }
 
-    /// The only call. Panics if there was another number.
+    /// Returns the only call. Panics if there were more or none.
     #[track_caller]
     pub(crate) fn only_call(&self) -> Call {
         let mut calls = self.calls();
@@ -200,12 +199,12 @@ impl Sandbox {
 
 /// The program.
 impl Sandbox {
-    /// A command for tests that change something about it before they run it; see [`RunCommand`].
+    /// Returns a command that a test can change before running it; see [`RunCommand`].
     pub(crate) fn cmd(&self, args: &[&str]) -> Command {
         self.cmd_of(Path::new(PROGRAM), args)
     }
 
-    /// The same under another name; see [`Self::program_named`].
+    /// Returns the same command for another program; see [`Self::program_named`].
     pub(crate) fn cmd_of(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).current_dir(&self.workspace).env_clear().envs(&self.env);
@@ -243,7 +242,7 @@ impl Sandbox {
 
 /// The environment.
 impl Sandbox {
-    /// All variables of the program, for a test that starts it through another program.
+    /// Returns all variables of the program, for a test that starts it through another program.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.env.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
@@ -251,7 +250,7 @@ impl Sandbox {
 
 /// The mapping files.
 impl Sandbox {
-    /// The name that a workspace's directory has under `agent-sessions`. A relative path begins in our workspace.
+    /// Returns the name of a workspace's directory under `agent-sessions`. A relative path starts at the workspace.
     pub(crate) fn key_of(&self, workspace: impl AsRef<Path>) -> String {
         let path = self.workspace.join(workspace);
         let name = path.file_name().and_then(OsStr::to_str).expect("a workspace with a name in UTF-8");
@@ -262,27 +261,27 @@ impl Sandbox {
         format!("{base}-{}", md5_hex([path.to_str().expect("a path in UTF-8")]))
     }
 
-    /// The path of the workspace's mapping.
+    /// Returns the path of the workspace's mapping.
     pub(crate) fn mapping_path(&self, backend: Backend) -> PathBuf {
         let dir = self.temp().join("agent-sessions").join(self.key_of(self.workspace()));
         dir.join(backend.mapping_file_name())
     }
 
-    /// Saves a name for an existing session, which does not call the agent.
+    /// Saves a name for an existing session without calling the agent.
     #[track_caller]
     pub(crate) fn save(&self, backend: Backend, name: &str, id: &str) {
         let create = ["create-session", "--session-name", name, "--adopt", id];
         self.succeeds(&[&["--backend", backend.name()], &create[..]].concat());
     }
 
-    /// The text of the workspace's mapping file.
+    /// Returns the text of the workspace's mapping file.
     #[track_caller]
     pub(crate) fn mapping(&self, backend: Backend) -> String {
         let path = self.mapping_path(backend);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// Lays a mapping file for our workspace, made as the program itself would make it: nobody else may enter.
+    /// Writes the mapping file of the workspace, with the private permissions that the program itself uses.
     pub(crate) fn write_mapping(&self, backend: Backend, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.write(self.mapping_path(backend), text);
         #[cfg(unix)]
@@ -290,7 +289,7 @@ impl Sandbox {
             use std::os::unix::fs::PermissionsExt as _;
             let dir = path.parent().expect("a file lies in a directory");
             for (path, mode) in [(path.as_path(), 0o600), (dir, 0o700), (&self.temp().join("agent-sessions"), 0o1777)] {
-                fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the file is ours");
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the test owns the file");
             }
         }
         path
@@ -304,8 +303,8 @@ fn library_dirs() -> Vec<PathBuf> {
     env::split_paths(&path).filter(|dir| !has_agent(dir)).collect()
 }
 
-/// The scripted agent. Cargo builds it beside the program for a plain `cargo test`, and not for `cargo test --test
-/// cli`.
+/// Returns the path of the scripted agent. Cargo builds it next to the program for a plain `cargo test`, but not for
+/// `cargo test --test cli`.
 fn stand_in() -> PathBuf {
     let name = format!("stand-in-agent{}", env::consts::EXE_SUFFIX);
     let program = Path::new(PROGRAM).with_file_name("examples").join(name);
@@ -313,8 +312,8 @@ fn stand_in() -> PathBuf {
     program
 }
 
-/// A second name for a program. Linked and not written: a file that was just written cannot be run as long as any
-/// process has it open, and the threads of a test run start processes, which inherit what is open, all the time.
+/// Creates a second name for a program as a link. A newly written file cannot be executed as long as any process has it
+/// open, and the threads of a test run start processes that inherit open files.
 fn link(program: &Path, name: &Path) {
     match fs::hard_link(program, name) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -323,8 +322,8 @@ fn link(program: &Path, name: &Path) {
     }
 }
 
-/// The path without links, and without the `\\?\` that Windows puts before such a path and no user ever writes.
+/// Returns the path without links, and without the `\\?\` that Windows adds to such a path.
 fn real_path(path: &Path) -> PathBuf {
-    let path = path.canonicalize().expect("the path is there");
+    let path = path.canonicalize().expect("the path exists");
     path.to_str().and_then(|text| text.strip_prefix(r"\\?\")).map_or_else(|| path.clone(), PathBuf::from)
 }

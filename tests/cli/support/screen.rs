@@ -1,4 +1,4 @@
-//! The screen of a terminal: what a program has drawn on it, and the replies to the program's queries.
+//! The screen of a terminal: the output of a program, and the replies to the program's queries.
 
 use std::fmt::Write as _;
 use std::num::NonZeroU16;
@@ -19,12 +19,12 @@ impl vt100::Callbacks for Replies {
         last: char,
     ) {
         match (intermediate, parameters, last) {
-            // "which terminal are you": a VT102
+            // the query for the terminal's type: a VT102
             (None, [] | [[0]], 'c') => self.0.push_str("\x1b[?6c"),
-            // "where is the cursor"
+            // the query for the cursor's position
             (None, [[6]], 'n') => {
                 let (row, column) = screen.cursor_position();
-                write!(self.0, "\x1b[{};{}R", row + 1, column + 1).expect("a string takes everything");
+                write!(self.0, "\x1b[{};{}R", row + 1, column + 1).expect("a string accepts every text");
             }
             _ => {}
         }
@@ -37,7 +37,7 @@ impl Screen {
         Self(vt100::Parser::new_with_callbacks(size(rows), size(columns), 0, Replies::default()))
     }
 
-    /// Draws what a program wrote. Returns the terminal's replies to it.
+    /// Draws the output of a program. Returns the terminal's replies to it.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> String {
         self.0.process(bytes);
         std::mem::take(&mut self.0.callbacks_mut().0)
@@ -51,7 +51,7 @@ impl Screen {
         cells.map(|cell| if cell.has_contents() { cell.contents() } else { " " }).collect()
     }
 
-    /// Returns the lines down to the last that is not blank, without the spaces at their ends.
+    /// Returns the lines up to the last nonblank one, without trailing spaces.
     pub(crate) fn lines(&self) -> Vec<String> {
         let (_, columns) = self.0.screen().size();
         let lines = self.0.screen().rows(0, columns.get()).map(|line| line.trim_end().to_owned());

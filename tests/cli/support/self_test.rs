@@ -1,4 +1,4 @@
-//! The stand-in does what a plan says. Without this a test that passes might have tested nothing.
+//! Tests of the stand-in itself: otherwise, a test that passes might have tested nothing.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::{AssertExt as _, Backend, RunCommand as _, Sandbox, Sink, Step, Turn,
 const LIMIT: Duration = Duration::from_secs(30);
 
 impl Sandbox {
-    /// Calls the stand-in itself.
+    /// Returns a command that calls the stand-in.
     fn codex(&self, args: &[&str]) -> std::process::Command {
         self.cmd_of(&self.agent_program("codex"), args)
     }
@@ -68,7 +68,7 @@ fn flood_has_the_given_length() {
     sandbox.agent(Turn::doing([Step::flood_stderr(mebibyte), Step::flood_stdout(64 * mebibyte)]));
     let output = sandbox.codex(&[]).run().success();
     assert_eq!(output.stderr_text().len(), 1 << 20);
-    let line = output.stdout_text().lines().next().expect("there is one").len() + 1;
+    let line = output.stdout_text().lines().next().expect("the output has a line").len() + 1;
     assert_eq!(output.stdout_text().len(), (64 << 20) / line * line);
     assert!(output.stdout_text().ends_with("\"}\n"));
 }
@@ -93,8 +93,8 @@ fn input_is_recorded_as_text_or_checksum() {
     sandbox.codex(&[]).run().success();
     assert_eq!(sandbox.last_call().stdin_text(), "");
     sandbox.codex(&[]).run_with_input(vec![b'x'; 1_000_000]).success();
-    let input = sandbox.last_call().stdin.expect("it was read");
-    // As `head -c 1000000 /dev/zero | tr '\0' x | md5sum` has it.
+    let input = sandbox.last_call().stdin.expect("the input was read");
+    // The output of `head -c 1000000 /dev/zero | tr '\0' x | md5sum`.
     assert_eq!((input.length, &*input.md5), (1_000_000, "ec78dbd963d2fc01e51176ed4dec299e"));
     assert_eq!(input.text, None);
 }
@@ -114,10 +114,11 @@ fn concurrent_calls_play_different_turns() {
 fn broken_pipe_is_recorded_and_survived() {
     let sandbox = Sandbox::new();
     sandbox.agent(Turn::doing([Step::wait_for("go"), Step::flood_stdout(1 << 20)]).stderr("still here"));
-    let mut child = sandbox.codex(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        sandbox.codex(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the stand-in can be started");
     drop(child.stdout.take());
     sandbox.allow("go");
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the stand-in ends");
     assert!(output.status.success());
     assert_eq!(output.stderr, b"still here");
     assert_eq!(sandbox.only_call().broken_pipes, [Sink::Stdout]);
@@ -200,7 +201,7 @@ mod unix {
         let grandchild = call.grandchildren[0];
         assert!(is_alive(grandchild));
         let pid = rustix::process::Pid::from_raw(grandchild.cast_signed());
-        let session = rustix::process::getsid(pid).expect("it is alive").as_raw_nonzero().get();
+        let session = rustix::process::getsid(pid).expect("the process is alive").as_raw_nonzero().get();
         assert_ne!(session, call.session);
         sandbox.allow("go");
         wait_until(LIMIT, || !is_alive(grandchild));
