@@ -1,4 +1,4 @@
-//! The figures, and the parts that this program plays in them: an empty program, and an agent that floods.
+//! The measurements, and the programs they run: an empty program, and agents with a lot of output.
 
 use std::cell::Cell;
 use std::env;
@@ -13,15 +13,15 @@ use std::time::{Duration, Instant, SystemTime};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_invoke-persist");
 const MIB: f64 = 1024.0;
 
-/// What is flooded with.
+/// The output of the flooding agent.
 const FLOOD: u64 = 300 << 20;
 const LINE: usize = 1 << 10;
 
-/// A mapping larger than anybody's.
+/// More names than any real mapping has.
 const NAMES: usize = 100_000;
 
-/// What Python takes to find a name, and to add one as the original does. It measures itself, so that its start does not
-/// count in our favour.
+/// Python scripts that find a name, and add one as the original does. They measure their own time, without the start of
+/// the interpreter.
 const PYTHON_READS: &str = r#"
 import json, sys, time
 began = time.perf_counter()
@@ -55,7 +55,7 @@ pub(super) fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Measures everything. Fails if a figure is over its limit.
+/// Measures everything. Fails if a result is over its limit.
 fn measure() -> ExitCode {
     let bench = Bench::new();
     println!("{:<58} {:>8} {:>8}", "", "got", "at most");
@@ -76,26 +76,28 @@ fn measure() -> ExitCode {
 
 struct Bench {
     dir: tempfile::TempDir,
-    myself: PathBuf,
-    /// The number of figures over their limits.
+    this_program: PathBuf,
+    /// The number of results over their limits.
     exceeded: Cell<usize>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a directory can be made");
-        let myself = env::current_exe().expect("this program is somewhere");
-        let bench = Self { dir, myself, exceeded: Cell::new(0) };
+        let dir = tempfile::tempdir().expect("a directory can be created");
+        let this_program = env::current_exe().expect("the path of this program is known");
+        let bench = Self { dir, this_program, exceeded: Cell::new(0) };
         for backend in ["claude", "codex"] {
             let create = ["--backend", backend, "create-session", "--session-name", "a", "--adopt", "i"];
-            assert!(bench.program(&create).stdout(Stdio::null()).status().expect("it can be started").success());
+            assert!(
+                bench.program(&create).stdout(Stdio::null()).status().expect("the command can be started").success()
+            );
         }
         bench
     }
 
-    /// Prints a figure with its limit, and counts it if it is over.
+    /// Prints a result with its limit, and counts it if it is over the limit.
     fn report(&self, what: &str, got: f64, limit: f64, unit: &str) {
-        // a figure that is not a number is not within its limit
+        // NaN is not within any limit
         let is_within = got <= limit;
         if !is_within {
             self.exceeded.set(self.exceeded.get() + 1);
@@ -111,15 +113,15 @@ impl Bench {
         command
     }
 
-    /// A command of ours as an agent.
+    /// Returns the command line of an agent that this program plays.
     fn agent(&self, part: &str) -> String {
-        format!("'{}' {part}", self.myself.display())
+        format!("'{}' {part}", self.this_program.display())
     }
 
-    /// (a) how long it takes to start, and to find a name
+    /// (a) The time to start, and to find a name.
     fn start(&self) {
         let empty = || {
-            let mut command = Command::new(&self.myself);
+            let mut command = Command::new(&self.this_program);
             command.arg("empty").stdin(Stdio::null()).stdout(Stdio::null());
             command
         };
@@ -134,7 +136,7 @@ impl Bench {
         self.report("(a) resolve, resident", peak, 6.0, "MiB");
     }
 
-    /// (b) a stream of 300 MB in lines of 1 KB against `cat` in the same place
+    /// (b) A stream of 300 MB in lines of 1 KB, compared with `cat`.
     fn stream(&self) {
         let ours = || {
             let agent = self.agent("flood");
@@ -148,28 +150,28 @@ impl Bench {
             shell.args(["-c", &format!("{} | cat >/dev/null", self.agent("flood"))]).stdin(Stdio::null());
             shell
         };
-        let (with_us, with_cat) = fastest_in_turn(7, &ours, &cat);
-        self.report("(b) resume-stream of 300 MB, wall time against cat", with_us / with_cat, 1.5, "times");
+        let (measured, with_cat) = fastest_in_turn(7, &ours, &cat);
+        self.report("(b) resume-stream of 300 MB, wall time against cat", measured / with_cat, 1.5, "times");
         self.report("(b) resume-stream of 300 MB, resident", peak(&mut ours(), 1), 8.0, "MiB");
     }
 
-    /// (c) from the agent's line to ours
+    /// (c) The delay between the agent's line and the printed line.
     fn delay(&self) {
         let agent = self.agent("tick");
         let mut command =
             self.program(&["resume-stream", "--session-name", "a", "--prompt", "p", "--claude-cmd", &agent]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it can be started");
-        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the command can be started");
+        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut delays: Vec<f64> = lines
             .map_while(Result::ok)
             .filter_map(|line| Some(now_ns() - line.strip_prefix("{\"at\": ")?.strip_suffix('}')?.parse::<f64>().ok()?))
             .collect();
-        child.wait().expect("it ends");
+        child.wait().expect("the command ends");
         delays.sort_by(f64::total_cmp);
-        self.report("(c) from the agent's line to ours, median", delays[delays.len() / 2] / 1e6, 1.0, "ms");
+        self.report("(c) delay of a line of the agent, median", delays[delays.len() / 2] / 1e6, 1.0, "ms");
     }
 
-    /// (d) codex's 300 MB of events for one answer
+    /// (d) 300 MB of events of codex for one answer.
     fn events(&self) {
         let agent = self.agent("flood");
         let mut command = self.program(&["resume-json", "--session-name", "a", "--prompt", "p", "--codex-cmd", &agent]);
@@ -181,7 +183,7 @@ impl Bench {
         );
     }
 
-    /// (f) the account of as many events
+    /// (f) The account of the same events.
     fn account(&self) {
         let agent = self.agent("flood");
         let text = ["--backend", "codex", "resume-stream", "--format", "text", "--session-name", "a", "--prompt", "p"];
@@ -191,7 +193,7 @@ impl Bench {
 }
 
 impl Bench {
-    /// (e) one name among 100,000, found and added, against Python doing the same
+    /// (e) Finding and adding one name among 100,000, compared with Python.
     fn many_names(&self) {
         let entries: Vec<String> = (0..NAMES)
             .map(|number| {
@@ -215,7 +217,7 @@ impl Bench {
         };
         let runs = AtomicUsize::new(0);
         let create = || {
-            // another id each time: what does not change is not written
+            // another ID each time, because an unchanged mapping is not written
             let id = format!("id-{}", runs.fetch_add(1, Ordering::Relaxed));
             let create = ["create-session", "--session-name", "new", "--adopt", &id, "--mapping-file", large];
             let mut command = self.program(&[&["--quiet", "--backend", "claude"], &create[..]].concat());
@@ -227,18 +229,18 @@ impl Bench {
             command.args(["-c", script, large]).arg(&written).stdin(Stdio::null());
             let output = command.output().expect("python3 is on PATH");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().expect("the script tells seconds")
+            String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().expect("the script prints seconds")
         };
         for (what, ours, script, limit) in [
             ("resolve", &resolve as &dyn Fn() -> Command, PYTHON_READS, 1.0 / 5.0),
             ("create-session --adopt", &create, PYTHON_WRITES, 1.0 / 3.0),
         ] {
-            let (with_us, with_python) =
+            let (measured, with_python) =
                 (0..9).fold((f64::MAX, f64::MAX), |(a, b), _| (a.min(seconds(&mut ours())), b.min(python(script))));
-            self.report(&format!("(e) {what} in 100,000 names against Python"), with_us / with_python, limit, "times");
+            self.report(&format!("(e) {what} in 100,000 names against Python"), measured / with_python, limit, "times");
             println!(
                 "    {:.0} ms with all of our start, Python {:.0} ms without its",
-                with_us * 1e3,
+                measured * 1e3,
                 with_python * 1e3
             );
             self.report(
@@ -251,25 +253,26 @@ impl Bench {
     }
 }
 
-/// The fastest of so many runs of two commands, run in turn so that a noisy moment meets both. In seconds.
+/// Returns the shortest time of two commands in seconds, each run `runs` times. They run in turn, so that noise affects
+/// both.
 fn fastest_in_turn(runs: usize, one: &dyn Fn() -> Command, other: &dyn Fn() -> Command) -> (f64, f64) {
     (0..runs).fold((f64::MAX, f64::MAX), |(a, b), _| (a.min(seconds(&mut one())), b.min(seconds(&mut other()))))
 }
 
-/// How long a command takes that succeeds.
+/// Returns the duration of a command, which must succeed, in seconds.
 fn seconds(command: &mut Command) -> f64 {
     let began = Instant::now();
-    assert!(command.status().expect("it can be started").success());
+    assert!(command.status().expect("the command can be started").success());
     began.elapsed().as_secs_f64()
 }
 
-/// The most memory that the program had in one of so many runs, in MiB, as it says itself while it runs: a look can come
-/// before the peak of a program that is soon over.
+/// Returns the peak memory of the program in MiB. It is read while the program runs, so a short run may end before its
+/// peak is read; the result is the highest of `runs` runs.
 fn peak(command: &mut Command, runs: usize) -> f64 {
     let mut peak = 0.0_f64;
     for _ in 0..runs {
-        let mut child = command.spawn().expect("it can be started");
-        while child.try_wait().expect("it can be waited for").is_none() {
+        let mut child = command.spawn().expect("the command can be started");
+        while child.try_wait().expect("the command can be waited for").is_none() {
             peak = peak.max(peak_now(&child).unwrap_or(0.0));
             thread::sleep(Duration::from_micros(50));
         }
@@ -280,7 +283,7 @@ fn peak(command: &mut Command, runs: usize) -> f64 {
 
 fn peak_now(child: &Child) -> Option<f64> {
     let process = Path::new("/proc").join(child.id().to_string());
-    // before it is the program it is a copy of this one
+    // before the exec the child is a copy of this program
     let is_program = fs::read_link(process.join("exe")).ok()? == Path::new(PROGRAM);
     let status = fs::read_to_string(process.join("status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -288,7 +291,7 @@ fn peak_now(child: &Child) -> Option<f64> {
     is_program.then_some(kib / MIB)
 }
 
-/// An agent that writes as fast as it is read.
+/// Plays an agent that writes as fast as its output is read.
 fn flood() {
     let line = format!(
         "{{\"type\":\"item.completed\",\"item\":{{\"type\":\"command_execution\",\"output\":\"{}\"}}}}\n",
@@ -305,7 +308,7 @@ fn flood() {
     }
 }
 
-/// An agent that says what time it is, a thousand times.
+/// Plays an agent that prints the time a thousand times.
 fn tick() {
     for _ in 0..1000 {
         let mut out = std::io::stdout().lock();
@@ -315,7 +318,7 @@ fn tick() {
     }
 }
 
-/// Nanoseconds since the epoch. A double holds them to a quarter of a microsecond.
+/// Returns the nanoseconds since the epoch. An `f64` represents them with a precision of a quarter of a microsecond.
 fn now_ns() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is set").as_secs_f64() * 1e9
 }

@@ -1,7 +1,9 @@
-//! Speed and memory as ratios against something else in the same run: `cargo bench`. Machines are shared and noisy, so no
-//! absolute time means anything; of several runs the fastest counts on both sides. Linux only: memory is read in `/proc`.
+//! Benchmarks of speed and memory: `cargo bench`. Linux only, because memory is read in `/proc`.
 //!
-//! Memory is the peak that the process itself had (`VmHWM`). What `wait4` tells of a child holds its parent's peak too.
+//! Machines are shared and noisy, so times are ratios to another program in the same run. The fastest of several runs
+//! counts on both sides.
+//!
+//! Memory is the peak of the process itself (`VmHWM`). The value from `wait4` would include the peak of the parent.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -1,5 +1,4 @@
-//! The two agents: where they are installed, which versions they have to be, and how they differ in what a test sees of
-//! them.
+//! The two agents: their installation, their required versions, and their differences in the tests.
 
 use std::{
     env, fmt,
@@ -8,13 +7,13 @@ use std::{
     sync::OnceLock,
 };
 
-/// Names the directory that `install.sh` was given.
+/// The variable with the directory that was passed to `install.sh`.
 const INSTALLED_AT: &str = "INVOKE_PERSIST_TEST_AGENTS";
 
-/// Holds the versions, among other things.
+/// The script with the versions.
 const INSTALL_SCRIPT: &str = include_str!("install.sh");
 
-/// Whom a test is about.
+/// The agent of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Agent {
     Claude,
@@ -22,7 +21,7 @@ pub(crate) enum Agent {
 }
 
 impl Agent {
-    /// As `--backend` has it.
+    /// Returns the value of `--backend`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Claude => "claude",
@@ -30,7 +29,7 @@ impl Agent {
         }
     }
 
-    /// What our JSON calls the id of a session.
+    /// Returns the key of a session's ID in the program's JSON.
     pub(crate) fn id_key(self) -> &'static str {
         match self {
             Self::Claude => "session_id",
@@ -38,7 +37,7 @@ impl Agent {
         }
     }
 
-    /// The option that takes an id.
+    /// Returns the option for a session ID.
     pub(crate) fn id_option(self) -> &'static str {
         match self {
             Self::Claude => "--session-id",
@@ -46,7 +45,7 @@ impl Agent {
         }
     }
 
-    /// Where the JSON of `resume-json` has what the model said.
+    /// Returns the key of the model's answer in the JSON of `resume-json`.
     pub(crate) fn answer_key(self) -> &'static str {
         match self {
             Self::Claude => "result",
@@ -54,7 +53,7 @@ impl Agent {
         }
     }
 
-    /// What a call of the agent needs beside what the test is about: no test's workspace is a git repository.
+    /// Returns the options that every call of the agent needs, because no workspace of a test is a git repository.
     pub(crate) fn call_options(self) -> &'static [&'static str] {
         match self {
             Self::Claude => &[],
@@ -69,20 +68,20 @@ impl fmt::Display for Agent {
     }
 }
 
-/// The programs on this machine.
+/// The installed programs.
 #[derive(Debug)]
 pub(crate) struct Installation {
     pub(crate) claude: PathBuf,
     pub(crate) codex: PathBuf,
-    /// codex is started by a script of node's.
+    /// Node.js, which runs the start script of codex.
     pub(crate) node_dir: PathBuf,
 }
 
-/// The programs, in the versions that `install.sh` installs.
+/// Returns the programs, in the versions that `install.sh` installs.
 ///
 /// # Panics
 ///
-/// If they are not there. Whoever asks for these tests by name wants to know, not to see them pass unrun.
+/// If a program is missing. A requested test must not pass without running.
 pub(crate) fn installation() -> &'static Installation {
     static FOUND: OnceLock<Result<Installation, String>> = OnceLock::new();
     FOUND.get_or_init(find).as_ref().unwrap_or_else(|problem| {
@@ -97,7 +96,7 @@ pub(crate) fn installation() -> &'static Installation {
 fn find() -> Result<Installation, String> {
     let dir = env::var_os(INSTALLED_AT)
         .filter(|dir| !dir.is_empty())
-        .ok_or_else(|| format!("the variable {INSTALLED_AT} does not say where the agents are installed"))?;
+        .ok_or_else(|| format!("the variable {INSTALLED_AT} is not set to the directory of the agents"))?;
     let modules = std::path::absolute(&dir).map_err(|error| format!("{INSTALLED_AT}: {error}"))?.join("node_modules");
     let node = which::which("node").map_err(|error| format!("node, which runs codex, is not on PATH: {error}"))?;
     let installation = Installation {
@@ -110,8 +109,8 @@ fn find() -> Result<Installation, String> {
     Ok(installation)
 }
 
-/// claude's own program for this platform. The package's entry point needs an install script to have run; this one does
-/// not.
+/// Returns the native program of claude for this platform. Unlike the package's entry point, it works without an
+/// install script.
 fn claude_program(modules: &Path) -> Result<PathBuf, String> {
     let system = match env::consts::OS {
         "macos" => "darwin",
@@ -128,7 +127,7 @@ fn claude_program(modules: &Path) -> Result<PathBuf, String> {
     programs
         .into_iter()
         .find(|program| program.is_file())
-        .ok_or_else(|| format!("there is no {package} in {}", modules.display()))
+        .ok_or_else(|| format!("the package {package} is missing in {}", modules.display()))
 }
 
 fn check_version(installation: &Installation, program: &Path, expected: &str) -> Result<(), String> {
@@ -147,10 +146,10 @@ fn check_version(installation: &Installation, program: &Path, expected: &str) ->
     }
 }
 
-/// A version that `install.sh` sets, under the name it has there.
+/// Returns the version in this variable of `install.sh`.
 fn pinned(variable: &str) -> &'static str {
     INSTALL_SCRIPT
         .lines()
         .find_map(|line| line.strip_prefix(variable)?.strip_prefix('='))
-        .unwrap_or_else(|| panic!("install.sh sets no {variable}"))
+        .unwrap_or_else(|| panic!("install.sh does not set {variable}"))
 }

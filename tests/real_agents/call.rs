@@ -1,4 +1,4 @@
-//! One call of the program: its input, and everything that it left.
+//! One call of the program: its input and its outcome.
 
 use std::{fmt, process::Command, time::Duration};
 
@@ -10,10 +10,10 @@ use crate::shared::{
     running::{RunCommand as _, Running},
 };
 
-/// Longer than any call takes on a busy machine. A call that takes longer hangs.
+/// A timeout that no call reaches on a busy machine, unless it hangs.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// A call that has not begun.
+/// A call that has not been started.
 pub(crate) struct Call {
     command: Command,
     input: Input,
@@ -22,9 +22,9 @@ pub(crate) struct Call {
 enum Input {
     /// `/dev/null`.
     None,
-    /// A pipe with these bytes in it.
+    /// A pipe with these bytes.
     Bytes(Vec<u8>),
-    /// A pipe with these bytes in it, which then stays open and silent for as long as the call runs.
+    /// A pipe with these bytes that stays open and silent while the call runs.
     Unfinished(Vec<u8>),
 }
 
@@ -39,7 +39,7 @@ impl Call {
         self
     }
 
-    /// Pipes these bytes into the call and keeps the pipe open, as a careless harness does.
+    /// Pipes these bytes into the call and keeps the pipe open, as a careless test harness does.
     pub(crate) fn unfinished_input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Input::Unfinished(bytes.into());
         self
@@ -60,13 +60,13 @@ impl Call {
     }
 }
 
-/// A call that has begun. It is killed if it is dropped before it has ended.
+/// A running call. Killed when dropped.
 pub(crate) struct Started(Running);
 
 impl Started {
     /// # Panics
     ///
-    /// If the call does not end, or if something that it left behind keeps its outputs open.
+    /// If the call does not end, or if a process that it left keeps its outputs open.
     #[track_caller]
     pub(crate) fn wait(self) -> Outcome {
         let Finished { assert, took } = self.0.wait(LIMIT);
@@ -74,7 +74,7 @@ impl Started {
     }
 }
 
-/// The result of a call. It shows everything that is needed to understand a failure.
+/// The result of a call, with everything that explains a failure.
 pub(crate) struct Outcome {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -93,27 +93,27 @@ impl Outcome {
         Self { assert: self.assert.code(code), ..self }
     }
 
-    /// Standard output as one line, without its newline.
+    /// Returns standard output as one line, without its newline.
     #[track_caller]
     pub(crate) fn line(&self) -> &str {
         let line = self.stdout.strip_suffix('\n').filter(|line| !line.contains('\n'));
         line.unwrap_or_else(|| panic!("standard output is not one line\n{self}"))
     }
 
-    /// Standard output as one JSON value.
+    /// Returns standard output as one JSON value.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         self.assert.json()
     }
 
-    /// Standard output as JSON lines.
+    /// Returns standard output as JSON lines.
     #[track_caller]
     pub(crate) fn json_lines(&self) -> Vec<Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}\n{self}"));
         self.stdout.lines().map(parse).collect()
     }
 
-    /// The JSON error in the last line of standard error.
+    /// Returns the JSON error in the last line of standard error.
     #[track_caller]
     pub(crate) fn error(&self) -> Value {
         let line = self.stderr.lines().last().unwrap_or_default();

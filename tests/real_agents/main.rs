@@ -1,8 +1,7 @@
-//! The program against the agents themselves: the published `claude` and `codex`, not stand-ins.
+//! Tests of the program with the published `claude` and `codex` instead of stand-ins.
 //!
-//! What a stand-in does is what we believe; these tests find out whether it is so. The agents run whole, without an
-//! account: the model they talk to is [`model_api`], on loopback, and everything they read and write lies in the
-//! [`world`] of one test.
+//! They verify the assumptions in the stand-ins. The agents run unmodified, but without an account: their model is
+//! [`model_api`] on loopback, and they read and write only files in the [`world`] of one test.
 //!
 //! They need an installation of 800 MB, so plain `cargo test` leaves them out:
 //!
@@ -26,9 +25,9 @@ mod shared {
     pub(crate) mod wait;
 }
 
-/// Makes tests of functions that take a [`world::World`]: one for each agent, or for the one that is named.
+/// Declares tests from functions with a [`world::World`]: one for each agent, or for the named agent.
 ///
-/// The only place where a test of this crate is declared, so that none can forget to be ignored.
+/// All tests of this crate are declared here, so that all are ignored by default.
 macro_rules! real_agent_tests {
     (both: $($case:ident),+ $(,)?) => {
         $(mod $case {

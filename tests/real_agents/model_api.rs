@@ -1,11 +1,10 @@
-//! The model that the agents talk to: both APIs, on loopback, in this process.
+//! The model of the agents: a server in this process that offers both APIs on loopback.
 //!
-//! It has no opinions. Every reply tells what it was shown (see [`answer::text`]), every request is kept for the test
-//! to look at, and a few knobs make it slow, make it refuse, or make it ask for a command. Each test has a server of
-//! its own.
+//! Every reply repeats parts of its request (see [`answer::text`]), and every request is kept for the test. A test can
+//! make the server slow, make it refuse requests, or make it request a command. Each test starts a separate server.
 //!
-//! It is also the proxy of everything the agents start: whatever they try to reach beyond this machine is turned away
-//! and remembered as a [leak](ModelApi::leaks).
+//! It is also the proxy of all processes of the agents: it refuses every connection to another machine and records it
+//! as a [leak](ModelApi::leaks).
 
 mod answer;
 mod http;
@@ -26,10 +25,10 @@ pub(crate) use answer::Block;
 use request::Dialect;
 pub(crate) use request::ModelRequest;
 
-/// The reason in the body of every refusal, for tests to find again in what the program says.
+/// The reason in the body of every refusal, which tests expect in the program's output.
 pub(crate) const REFUSAL: &str = "this key opens no door";
 
-/// A running server; dropping it ends it.
+/// A running server. Stopped when dropped.
 pub(crate) struct ModelApi {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -39,7 +38,7 @@ pub(crate) struct ModelApi {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Told at every change of the state.
+    /// Notified of every change of the state.
     changed: Condvar,
 }
 
@@ -63,7 +62,7 @@ impl ModelApi {
     /// Starts a server on a free port.
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-        let address = listener.local_addr().expect("a listener knows its address");
+        let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared::default());
         let acceptor = thread::spawn({
             let shared = Arc::clone(&shared);
@@ -72,27 +71,27 @@ impl ModelApi {
         Self { address, shared, acceptor: Some(acceptor) }
     }
 
-    /// Where it listens, without a path.
+    /// Returns the URL of the server, without a path.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// From now on, waits this long behind every piece of a reply. An answer that is under way takes note.
+    /// Sets the pause after every piece of a reply, also for replies in progress.
     pub(crate) fn pause_between_deltas(&self, pause: Duration) {
         self.shared.change(|state| state.pause = pause);
     }
 
-    /// From now on, answers with this HTTP status and [`REFUSAL`].
+    /// Answers later requests with this HTTP status and [`REFUSAL`].
     pub(crate) fn refuse_with(&self, status: u16) {
         self.shared.change(|state| state.refusal = Some(status));
     }
 
-    /// Takes [`refuse_with`](Self::refuse_with) back.
+    /// Reverts [`refuse_with`](Self::refuse_with).
     pub(crate) fn accept(&self) {
         self.shared.change(|state| state.refusal = None);
     }
 
-    /// Answers the next turn of claude that has `prompt` in it with a call of its Bash tool.
+    /// Answers claude's next turn that contains `prompt` with a call of its Bash tool.
     pub(crate) fn answer_with_bash_once(&self, prompt: &str, command: &str) {
         let once = BashOnce { prompt: prompt.to_owned(), command: command.to_owned() };
         self.shared.change(|state| state.bash = Some(once));
@@ -103,17 +102,17 @@ impl ModelApi {
         self.shared.change(|state| state.script.extend(replies));
     }
 
-    /// Every call of a model so far, oldest first.
+    /// Returns all calls of a model, oldest first.
     pub(crate) fn requests(&self) -> Vec<ModelRequest> {
         self.shared.lock().requests.clone()
     }
 
-    /// The latest call of a model.
+    /// Returns the latest call of a model.
     pub(crate) fn last_request(&self) -> ModelRequest {
         self.shared.lock().requests.last().cloned().expect("an agent has called its model")
     }
 
-    /// What should not have happened: attempts to reach another machine, and requests that could not be read.
+    /// Returns unexpected requests: attempts to reach another machine, and invalid requests.
     pub(crate) fn leaks(&self) -> Vec<String> {
         self.shared.lock().leaks.clone()
     }
@@ -122,7 +121,7 @@ impl ModelApi {
 impl Drop for ModelApi {
     fn drop(&mut self) {
         self.shared.change(|state| state.ended = true);
-        // The acceptor is waiting for a connection: give it one to look up from.
+        // The acceptor waits for a connection, so this one wakes it.
         let _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
@@ -131,7 +130,7 @@ impl Drop for ModelApi {
 }
 
 impl Shared {
-    /// A test that fails while it holds the lock must not take the server's account of what happened with it.
+    /// Locks the state, even if a test panicked while it held the lock, so that its requests can still be reported.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,7 +140,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits for the pause to pass, or to be called off.
+    /// Waits until the pause has passed or is cancelled.
     fn pause(&self) {
         let state = self.lock();
         let pause = state.pause;
@@ -157,14 +156,14 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let Ok(stream) = stream else { continue };
         let shared = Arc::clone(shared);
-        // Not joined: an agent may keep a connection for as long as it likes, and its thread owns nothing but that.
+        // Not joined: an agent may keep a connection open, and the thread owns only that connection.
         thread::spawn(move || serve(stream, &shared));
     }
 }
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
     match http::read(&mut stream) {
-        // An error from here on is an agent that went away in mid-answer: ended by the program or by the test.
+        // Errors from here on mean that the agent ended during the answer, because of the program or the test.
         Ok(Some(incoming)) => drop(answer(&mut stream, &incoming, shared)),
         Ok(None) => {}
         Err(error) => shared.change(|state| state.leaks.push(format!("a request that cannot be read: {error}"))),
@@ -215,7 +214,7 @@ fn answer(stream: &mut TcpStream, incoming: &http::Incoming, shared: &Shared) ->
     Ok(())
 }
 
-/// An error in the shape that both APIs share.
+/// Returns an error in the common format of both APIs.
 fn refusal() -> Value {
     json!({"type": "error", "error": {"type": "authentication_error", "message": REFUSAL}})
 }

@@ -1,22 +1,22 @@
-//! Which processes belong to a test: those that carry the path of its world in their environment or their arguments.
+//! The processes of a test: those with the path of its world in their environment or their arguments.
 //!
-//! Every process that the program or an agent starts inherits that environment, so this finds the ones that left their
-//! group, too.
+//! Every process that the program or an agent starts inherits that environment, so this also finds processes that left
+//! their group.
 
 use std::{fmt, path::Path};
 
 use rustix::process::{Pid, Signal};
 
-/// A process that has not ended. Zombies have: their environment is gone.
+/// A process that has not ended. Zombies are not found, because their environment is gone.
 pub(crate) struct Process {
     pid: Pid,
     command: String,
 }
 
 impl Process {
-    /// Ends it without asking.
+    /// Kills the process.
     pub(crate) fn kill(&self) {
-        // It may have ended by itself meanwhile.
+        // The process may have ended in the meantime.
         let _ = rustix::process::kill_process(self.pid, Signal::KILL);
     }
 }
@@ -27,7 +27,7 @@ impl fmt::Debug for Process {
     }
 }
 
-/// The processes that belong to the world in this directory.
+/// Returns the processes of the world in this directory.
 #[cfg(target_os = "linux")]
 pub(crate) fn of_world(root: &Path) -> Vec<Process> {
     use std::{fs, os::unix::ffi::OsStrExt as _};
@@ -37,7 +37,7 @@ pub(crate) fn of_world(root: &Path) -> Vec<Process> {
     entries
         .filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
-            // Unreadable ones belong to other users, or have ended since.
+            // Unreadable processes belong to other users or have ended.
             let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
             let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let ours = finder.find(&environment).or_else(|| finder.find(&arguments)).is_some();
@@ -47,11 +47,11 @@ pub(crate) fn of_world(root: &Path) -> Vec<Process> {
         .collect()
 }
 
-/// The processes that belong to the world in this directory.
+/// Returns the processes of the world in this directory.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn of_world(root: &Path) -> Vec<Process> {
     let root = root.to_str().expect("a world's path is UTF-8");
-    // -E shows the environment behind the arguments.
+    // -E prints the environment after the arguments.
     let listing =
         std::process::Command::new("ps").args(["-AEww", "-o", "pid=,command="]).output().expect("the system has ps");
     String::from_utf8_lossy(&listing.stdout)

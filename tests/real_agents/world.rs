@@ -1,6 +1,6 @@
-//! The small world of one test: a home, a workspace, a temp directory, a PATH and a model, all its own.
+//! The isolated environment of one test: a home, a workspace, a temp directory, a PATH and a model.
 //!
-//! Nothing of the user's reaches the agents, not even a variable, and nothing they write outlives the test.
+//! The agents do not see any file or variable of the user, and their files are removed after the test.
 
 use std::{
     ffi::OsString,
@@ -23,10 +23,10 @@ use crate::{
     shared::wait::POLL_INTERVAL,
 };
 
-/// The session that most tests are about.
+/// The session of most tests.
 pub(crate) const SESSION: &str = "review";
 
-/// How long processes may need to end after the call that started them.
+/// The time that processes may need to end after their call.
 const GONE_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) struct World {
@@ -38,15 +38,15 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(agent: Agent) -> Self {
         let installation = installation();
-        // Below the build directory, as codex dislikes a home below the system's temp directory. The prefix is short
-        // for the sake of the sockets that claude makes in its temp directory: their paths end at some 100 bytes.
+        // Below the build directory, because codex dislikes a home below the system's temp directory. The prefix is
+        // short because claude creates sockets in its temp directory, and their paths are limited to about 100 bytes.
         let root = tempfile::Builder::new().prefix("ra-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let world = Self { agent, api: ModelApi::start(), root: root.expect("the build directory can be written") };
-        world.furnish(installation).expect("a fresh directory can be furnished");
+        world.create_files(installation).expect("the files of a new world can be created");
         world
     }
 
-    fn furnish(&self, installation: &Installation) -> std::io::Result<()> {
+    fn create_files(&self, installation: &Installation) -> std::io::Result<()> {
         for dir in ["bin", "home", "codex", "tmp", "work"] {
             fs::create_dir(self.path(dir))?;
         }
@@ -56,7 +56,7 @@ impl World {
         fs::write(self.path("codex/config.toml"), self.codex_config())
     }
 
-    /// One retry is left to codex, so that failures come with the `error` event of a reconnect that is not yet the end.
+    /// codex retries once, so that a failure also produces the `error` event of a reconnect.
     fn codex_config(&self) -> String {
         let url = self.api.url();
         format!(
@@ -74,7 +74,7 @@ impl World {
             stream_max_retries = 1
 
             [analytics]
-            enabled = false # waits 5 s at the end of each call where there is no network
+            enabled = false # waits 5 s at the end of each call without a network
 
             [features]
             plugins = false # asks a public host for them
@@ -86,14 +86,14 @@ impl World {
         self.root.path().join(name)
     }
 
-    /// Writes a file outside the workspace and gives its path.
+    /// Writes a file outside the workspace and returns its path.
     pub(crate) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         fs::write(&path, contents).expect("a file of the world can be written");
         path.into_os_string().into_string().expect("a world's path is UTF-8")
     }
 
-    /// Calls the program for the agent of this world: `verb`, and what comes after it.
+    /// Calls the program for the agent of this world: `verb` with these arguments.
     pub(crate) fn call(&self, verb: &str, arguments: &[&str]) -> Call {
         self.call_for(self.agent, verb, arguments)
     }
@@ -133,7 +133,7 @@ impl World {
             ("HOME", self.path("home").into()),
             ("CODEX_HOME", self.path("codex").into()),
             ("TMPDIR", self.path("tmp").into()),
-            // Past the workspace begins someone else's repository.
+            // The parent directories may belong to another repository.
             ("GIT_CEILING_DIRECTORIES", self.root.path().into()),
             ("ANTHROPIC_BASE_URL", url.clone().into()),
             ("ANTHROPIC_API_KEY", "any".into()),
@@ -141,9 +141,9 @@ impl World {
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1".into()),
             ("CLAUDE_CODE_MAX_RETRIES", "1".into()),
             ("DISABLE_AUTOUPDATER", "1".into()),
-            // Lets claude skip permissions for root, which tests in a container are.
+            // Lets claude skip permissions as root, because tests in a container run as root.
             ("IS_SANDBOX", "1".into()),
-            // Whatever looks for another machine finds the model, which takes note.
+            // Connections to other machines reach the model, which records them.
             ("NO_PROXY", "127.0.0.1".into()),
             ("HTTP_PROXY", url.clone().into()),
             ("HTTPS_PROXY", url.clone().into()),
@@ -151,19 +151,19 @@ impl World {
         ]
     }
 
-    /// Starts the session of most tests and gives its id.
+    /// Starts the session of most tests and returns its ID.
     #[track_caller]
     pub(crate) fn create(&self, arguments: &[&str]) -> String {
         let arguments = [&["--session-name", SESSION], arguments].concat();
         self.call("create-session", &arguments).run().success().line().to_owned()
     }
 
-    /// One turn of that session by `resume-json`.
+    /// Runs one turn of that session with `resume-json`.
     pub(crate) fn resume(&self, prompt: &str, arguments: &[&str]) -> Call {
         self.call("resume-json", &[&["--session-name", SESSION, "--prompt", prompt], arguments].concat())
     }
 
-    /// What the model said, from the output of `resume-json`.
+    /// Returns the model's answer from the output of `resume-json`.
     #[track_caller]
     pub(crate) fn answer(&self, outcome: &Outcome) -> String {
         let output = outcome.json();
@@ -171,20 +171,21 @@ impl World {
         answer.unwrap_or_else(|| panic!("no answer in the output\n{outcome}")).to_owned()
     }
 
-    /// What the mapping holds for that session, by `resolve`.
+    /// Returns the entry of that session, as `resolve` prints it.
     #[track_caller]
     pub(crate) fn stored(&self) -> Value {
         self.call("resolve", &["--session-name", SESSION]).run().success().json()
     }
 
-    /// The bytes of the mapping file.
+    /// Returns the bytes of the mapping file.
     #[track_caller]
     pub(crate) fn mapping(&self) -> Vec<u8> {
-        let file = self.stored()["mapping_file"].as_str().map(PathBuf::from).expect("resolve tells the mapping file");
+        let file =
+            self.stored()["mapping_file"].as_str().map(PathBuf::from).expect("`resolve` prints the mapping file");
         fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     }
 
-    /// Waits until nothing that was started in this world runs any more, and gives what still does.
+    /// Waits until all processes of this world have ended. Returns those that still run after the time limit.
     pub(crate) fn left_running(&self) -> Vec<Process> {
         let begin = Instant::now();
         loop {
@@ -198,7 +199,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// What holds for every test: nobody tried to leave the machine, and nobody stays behind.
+    /// Checks that no process tried to reach another machine, and that no process is left.
     fn drop(&mut self) {
         let leaks = self.api.leaks();
         let left = if thread::panicking() { processes::of_world(self.root.path()) } else { self.left_running() };

@@ -8,7 +8,7 @@ use crate::record::{Entry, Event, entries};
 
 /// Adds the entry that `make` builds from the number of calls so far.
 ///
-/// The lock makes counting and adding one act, so that calls which begin together get different numbers.
+/// The lock makes counting and adding atomic, so that concurrent calls get different numbers.
 pub(crate) fn append(file: &Path, make: impl FnOnce(usize) -> Entry) -> io::Result<Entry> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(file)?;
     file.lock()?;

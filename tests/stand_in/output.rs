@@ -1,15 +1,15 @@
-//! Writing, unbuffered and fast.
+//! Fast, unbuffered output.
 
 use std::io::{self, Write as _};
 
 use crate::plan::{Sink, Size};
 
-/// Large enough that a flood spends its time in the pipe and not in system calls.
+/// Large enough that system calls do not slow down a flood.
 const CHUNK: usize = 256 * 1024;
 
-/// Writes all of it and lets nothing linger in a buffer.
+/// Writes all bytes without buffering.
 ///
-/// The lock is held for this one piece only: a signal handler may want to write while a flood is on.
+/// The lock is held only for these bytes, because a signal handler may write during a flood.
 pub(crate) fn write(to: Sink, bytes: &[u8]) -> io::Result<()> {
     if bytes.is_empty() {
         return Ok(());
@@ -24,14 +24,14 @@ pub(crate) fn write(to: Sink, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Writes `pattern` over and over.
+/// Writes `pattern` repeatedly.
 pub(crate) fn flood(to: Sink, pattern: &[u8], size: Size) -> io::Result<()> {
     assert!(!pattern.is_empty(), "stand-in: a flood needs a pattern");
     let mut left = match size {
         Size::Bytes(bytes) => bytes,
         Size::Times(times) => times * pattern.len() as u64,
     };
-    // Whole copies only, so that the next chunk begins where the pattern does.
+    // Only complete copies, so that the next chunk begins with the start of the pattern.
     let chunk = pattern.repeat((CHUNK / pattern.len()).max(1));
     while left > 0 {
         let piece = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));

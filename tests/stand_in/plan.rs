@@ -1,7 +1,7 @@
-//! The script of the stand-in: what it plays, call by call.
+//! The script of the stand-in: the turns it plays.
 //!
-//! The stand-in reads this and the tests write it; both compile this one file, so the two cannot come to disagree.
-//! `plan.json` holds a list of [`Turn`]s. The n-th call plays the n-th of them, every later call the last.
+//! The tests write it and the stand-in reads it. Both compile this file, so the formats always match. `plan.json` holds
+//! a list of [`Turn`]s. The n-th call plays the n-th turn, and every later call plays the last one.
 
 use std::collections::BTreeSet;
 
@@ -13,24 +13,24 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Turn {
-    /// Environment variables whose values the record of the call shall hold.
+    /// Environment variables whose values are recorded.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) watch_env: BTreeSet<String>,
     #[serde(rename = "do", skip_serializing_if = "Vec::is_empty")]
     pub(crate) steps: Vec<Step>,
-    /// The text for the file that codex's `-o` or `--output-last-message` names.
+    /// The text for the file of codex's `-o` or `--output-last-message`.
     pub(crate) last_message: Option<String>,
     pub(crate) stderr: String,
-    /// `@ID@` in it becomes the session that was asked for, or `id-new-N` where none was.
+    /// `@ID@` is replaced with the requested session, or with `id-new-N` if none was requested.
     pub(crate) stdout: String,
-    /// Takes the place of `stdout` when the call asks for claude's `stream-json`.
+    /// Replaces `stdout` if the call requests claude's `stream-json`.
     pub(crate) stream: Option<String>,
     pub(crate) exit: i32,
 }
 
-/// One thing to do, in JSON `{"stdout": "text"}` or, where it takes nothing, `"read_stdin"`.
+/// One action, in JSON `{"stdout": "text"}`, or `"read_stdin"` if it has no value.
 ///
-/// Paths that are relative mean the directory of the stand-in, which no workspace shares.
+/// Relative paths start at the directory of the stand-in, which is not in any workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Step {
@@ -38,12 +38,12 @@ pub(crate) enum Step {
     Stdout(String),
     /// Writes text, with `@ID@` replaced.
     Stderr(String),
-    /// Writes bytes that need not be text.
+    /// Writes any bytes.
     Bytes {
         to: Sink,
         bytes: Vec<u8>,
     },
-    /// Writes a pattern over and over, as fast as the reader takes it.
+    /// Writes a pattern repeatedly, as fast as the reader accepts it.
     Flood {
         to: Sink,
         pattern: String,
@@ -54,29 +54,30 @@ pub(crate) enum Step {
     WaitFor(String),
     /// Creates an empty file.
     Create(String),
-    /// Creates a file and holds a lock on it as long as this process lives: a sign of life that needs no process id.
+    /// Creates a file and holds a lock on it as long as this process lives, so that a test can detect its end without a
+    /// process ID.
     Lock(String),
     /// Reads standard input to its end and records it.
     ReadStdin,
-    /// Survives these signals from now on (unix).
+    /// Ignores these signals from now on (unix).
     Ignore(Vec<SignalName>),
-    /// Plays other steps whenever one of these signals comes, beside what else is going on (unix).
+    /// Plays other steps concurrently whenever one of these signals arrives (unix).
     OnSignal {
         signals: Vec<SignalName>,
         #[serde(rename = "do")]
         steps: Vec<Step>,
     },
-    /// Starts a separate process that plays other steps and holds some of our outputs open as long as it lives.
+    /// Starts a separate process that plays other steps and holds some outputs open as long as it lives.
     Grandchild {
         #[serde(rename = "do")]
         steps: Vec<Step>,
         #[serde(default = "both_outputs")]
         holds: Vec<Sink>,
-        /// Leaves our session, and with it our process group (unix).
+        /// Leaves the session, and with it the process group (unix).
         #[serde(default)]
         own_session: bool,
     },
-    /// Sends itself a signal (unix).
+    /// Sends a signal to this process (unix).
     Raise(SignalName),
     /// Closes standard output and continues (unix).
     CloseStdout,
@@ -84,7 +85,7 @@ pub(crate) enum Step {
     Exit(i32),
 }
 
-/// Where output goes.
+/// An output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Sink {
@@ -92,17 +93,17 @@ pub(crate) enum Sink {
     Stderr,
 }
 
-/// How much a flood writes.
+/// The amount of output of a flood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Size {
-    /// This many bytes; the last copy of the pattern may be cut.
+    /// The number of bytes. The last copy of the pattern may be incomplete.
     Bytes(u64),
-    /// This many copies of the pattern.
+    /// The number of copies of the pattern.
     Times(u64),
 }
 
-/// The signals that a program like ours meets.
+/// The signals that the program handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum SignalName {

@@ -17,30 +17,30 @@ use crate::plan::{Sink, Step, Turn};
 use crate::record::{Entry, Event, Input, Invocation, hex};
 use crate::signals;
 
-/// As the first argument it marks a process that the stand-in started itself; a [`Scene`] follows.
+/// The first argument of a process that the stand-in started itself. A [`Scene`] follows.
 pub(crate) const SCENE_OPTION: &str = "--stand-in-scene";
 
-/// No test waits longer than this, so that nothing is left behind by one that failed.
+/// The timeout of a waiting stand-in, so that a failed test does not leave processes.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// Of longer input the record holds length and checksum only.
+/// Longer input is recorded only by its length and checksum.
 const TEXT_KEPT: usize = 64 * 1024;
 
 /// A file did not appear in time.
 const EXIT_WAITED_IN_VAIN: i32 = 99;
 /// The test is over and has removed its directories.
 const EXIT_ABANDONED: i32 = 98;
-/// Called although no plan was laid.
+/// The call has no plan.
 const EXIT_NO_PLAN: i32 = 97;
 
-/// What a process of the stand-in hands to another: the steps that one is to play.
+/// The steps that a process of the stand-in passes to another one.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Scene {
     call: usize,
     session: String,
     own_session: bool,
     steps: Vec<Step>,
-    /// The turn whose answer follows the steps; a grandchild has none.
+    /// The turn whose answer follows the steps; `None` in a grandchild.
     turn: Option<Turn>,
 }
 
@@ -49,14 +49,14 @@ pub(crate) struct Player {
     program: PathBuf,
     argv: Vec<String>,
     call: usize,
-    /// What `@ID@` stands for.
+    /// The value of `@ID@`.
     session: String,
-    /// `None` in a grandchild, which is no call and records no end.
+    /// `None` in a grandchild, which is not a call and does not record its end.
     turn: Option<Turn>,
 }
 
 impl Player {
-    /// Records a call and plays what the plan has for it.
+    /// Records a call and plays its turn in the plan.
     pub(crate) fn answer_call(program: PathBuf, argv: Vec<String>) -> ! {
         let plan = read_plan(&program);
         let turn_of = |call: usize| plan.get(call).or(plan.last());
@@ -69,12 +69,12 @@ impl Player {
             eprintln!("stand-in: called, but the test has laid no plan");
             process::exit(EXIT_NO_PLAN);
         };
-        let session = session_asked_for(&argv).map_or_else(|| format!("id-new-{call}"), str::to_owned);
+        let session = requested_session(&argv).map_or_else(|| format!("id-new-{call}"), str::to_owned);
         let steps = turn.steps.clone();
         Self { program, argv, call, session, turn: Some(turn) }.perform(&steps)
     }
 
-    /// Goes on with what another process of the stand-in has handed over.
+    /// Continues the scene of another process of the stand-in.
     pub(crate) fn continue_scene(program: PathBuf, argv: Vec<String>, scene: Scene) -> ! {
         let Scene { call, session, own_session, steps, turn } = scene;
         if own_session {
@@ -83,7 +83,7 @@ impl Player {
         Self { program, argv, call, session, turn }.perform(&steps)
     }
 
-    /// The steps, the answer, the end.
+    /// Plays the steps and the answer, and ends.
     fn perform(self, steps: &[Step]) -> ! {
         self.play(steps);
         if let Some(turn) = &self.turn {
@@ -113,7 +113,7 @@ impl Player {
                 Step::Lock(file) => {
                     let file = File::create(self.path(file)).expect("a file of the plan can be created");
                     file.lock().expect("a file of the plan can be locked");
-                    std::mem::forget(file); // the system lets go of it when the process ends
+                    std::mem::forget(file); // the system releases the lock when the process ends
                 }
                 Step::ReadStdin => self.record(Event::Stdin(read_stdin())),
                 Step::Ignore(names) => signals::ignore(names),
@@ -159,7 +159,7 @@ impl Player {
         self.note_broken_pipe(to, output::write(to, bytes));
     }
 
-    /// An agent outlives its reader, and so does its stand-in; but a test may want to know.
+    /// Records a broken pipe. Agents continue without a reader, and so does the stand-in.
     fn note_broken_pipe(&self, to: Sink, written: io::Result<()>) {
         match written {
             Ok(()) => {}
@@ -179,8 +179,7 @@ impl Player {
         });
     }
 
-    /// Returns once `done` holds. Ends the process when the plan is gone: a test that has failed, or has already seen
-    /// what it wanted, leaves nobody behind.
+    /// Waits until `done` holds. Ends the process if the plan is gone, so that a finished test leaves no processes.
     fn poll(&self, done: impl Fn() -> bool) {
         while !done() {
             if !self.dir().join("plan.json").exists() {
@@ -190,7 +189,7 @@ impl Player {
         }
     }
 
-    #[expect(clippy::zombie_processes, reason = "the tests are after the very case that its parent ends before it")]
+    #[expect(clippy::zombie_processes, reason = "tests need a grandchild that outlives its parent")]
     fn start_grandchild(&self, steps: &[Step], holds: &[Sink], own_session: bool) {
         let output = |sink| {
             if holds.contains(&sink) { Stdio::inherit() } else { Stdio::null() }
@@ -205,8 +204,8 @@ impl Player {
         self.record(Event::Grandchild(child.id()));
     }
 
-    /// Safe code cannot close file descriptor 1, but it can have the kernel load this program anew with another one
-    /// there. The process stays the same; its signal handlers do not, so the steps that set them up are played again.
+    /// Executes this program again with another file descriptor 1, because safe code cannot close it. The process stays
+    /// the same, but its signal handlers are lost, so the steps that install them are played again.
     fn continue_without_stdout(&self, played: &[Step], left: &[Step]) -> ! {
         let handlers = played.iter().filter(|step| matches!(step, Step::Ignore(_) | Step::OnSignal { .. }));
         let steps = handlers.chain(left).cloned().collect();
@@ -254,7 +253,7 @@ fn invocation(program: &Path, argv: &[String], turn: Option<&Turn>) -> Invocatio
     let value = |name: &String| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let (process_group, session) = signals::group_and_session();
     Invocation {
-        // Without Windows' `.exe`, so that one test speaks for every system.
+        // Without the `.exe` of Windows, so that tests are the same on all systems.
         name: program.file_stem().expect("a program has a name").to_string_lossy().into_owned(),
         argv: argv.to_vec(),
         cwd: env::current_dir().unwrap_or_default().to_string_lossy().into_owned(),
@@ -265,8 +264,8 @@ fn invocation(program: &Path, argv: &[String], turn: Option<&Turn>) -> Invocatio
     }
 }
 
-/// The session that a call resumes: behind claude's `--resume`, and in front of `--json` in codex's `exec resume`.
-fn session_asked_for(argv: &[String]) -> Option<&str> {
+/// Returns the session that a call resumes: after claude's `--resume`, and before `--json` in codex's `exec resume`.
+fn requested_session(argv: &[String]) -> Option<&str> {
     let position = |option: &str| argv.iter().position(|arg| arg == option);
     let at = match position("--resume") {
         Some(option) => option + 1,
@@ -300,7 +299,7 @@ fn read_stdin() -> Input {
 }
 
 fn dir_of(program: &Path) -> &Path {
-    program.parent().expect("a program lies in a directory")
+    program.parent().expect("a program is in a directory")
 }
 
 fn calls_file(program: &Path) -> PathBuf {

@@ -1,6 +1,6 @@
-//! Everything that only unix has: signals, sessions, replacing the program of a process.
+//! Features that only Unix has: signals, sessions, replacing the program of a process.
 //!
-//! Elsewhere the steps that need it end in a panic that says so; tests with such steps are for unix.
+//! On other systems, the steps that need them panic. Tests with such steps run only on Unix.
 
 #[cfg(not(unix))]
 pub(crate) use elsewhere::{become_program, group_and_session, handle, ignore, leave_session, raise};
@@ -21,7 +21,7 @@ mod unix {
 
     use crate::plan::SignalName;
 
-    /// Survives the signals, as a program with a handler does: what it starts does not inherit that.
+    /// Ignores the signals with a handler, so that child processes do not inherit it.
     pub(crate) fn ignore(names: &[SignalName]) {
         for &name in names {
             flag::register(signal(name).as_raw(), Arc::new(AtomicBool::new(false)))
@@ -29,7 +29,7 @@ mod unix {
         }
     }
 
-    /// Calls `on_signal` in a separate thread for each of these signals that comes from here on.
+    /// Calls `on_signal` in a separate thread for each of these signals that arrives from now on.
     pub(crate) fn handle(names: &[SignalName], on_signal: impl Fn(SignalName) + Send + 'static) {
         let mut signals = Signals::new(names.iter().map(|&name| signal(name).as_raw()))
             .unwrap_or_else(|error| panic!("stand-in: cannot handle {names:?}: {error}"));
@@ -46,14 +46,14 @@ mod unix {
     }
 
     pub(crate) fn leave_session() {
-        setsid().expect("a process that leads no group may begin a session");
+        setsid().expect("a process that does not lead a group can start a session");
     }
 
-    /// Read from `/proc`, as both are 0 where they began outside of this container, which rustix takes for impossible.
+    /// Read from `/proc`: both are 0 if they began outside this container, which rustix does not support.
     #[cfg(target_os = "linux")]
     pub(crate) fn group_and_session() -> (i32, i32) {
-        let stat = std::fs::read_to_string("/proc/self/stat").expect("every process has a line of its own");
-        let (_, fields) = stat.rsplit_once(") ").expect("the name stands in parentheses");
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("every process has a status line");
+        let (_, fields) = stat.rsplit_once(") ").expect("the name is in parentheses");
         let mut fields = fields.split(' ').skip(2).map(|field| field.parse().expect("a number"));
         (fields.next().expect("a group"), fields.next().expect("a session"))
     }
@@ -66,7 +66,7 @@ mod unix {
     }
 
     pub(crate) fn become_program(command: &mut Command) -> ! {
-        panic!("stand-in: cannot load itself anew: {}", command.exec())
+        panic!("stand-in: cannot execute itself again: {}", command.exec())
     }
 
     fn signal(name: SignalName) -> Signal {

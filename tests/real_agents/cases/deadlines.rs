@@ -1,28 +1,29 @@
-//! A deadline ends the agent, all of it, and the session is as good as before.
+//! A deadline ends all processes of the agent, and the session stays usable.
 
 use std::time::Duration;
 
 use crate::world::{SESSION, World};
 
 real_agent_tests! { both:
-    a_deadline_in_a_turn_leaves_nothing_behind,
-    a_deadline_in_a_stream_leaves_nothing_behind,
+    deadline_in_a_turn_leaves_no_process,
+    deadline_in_a_stream_leaves_no_process,
 }
 
 /// Enough for the agent to reach its model on a busy machine.
 const DEADLINE: &str = "5";
 
-/// 5 s, 5 s of grace for an agent that ignores TERM, a second to come back, and what a busy machine adds.
+/// The deadline of 5 s, the grace period of 5 s for an agent that ignores TERM, a second to return, and a reserve for a
+/// busy machine.
 const LATEST: Duration = Duration::from_secs(15);
 
-/// Beyond any deadline.
+/// Longer than any deadline.
 const NEVER: Duration = Duration::from_secs(3600);
 
-fn a_deadline_in_a_turn_leaves_nothing_behind(world: &World) {
+fn deadline_in_a_turn_leaves_no_process(world: &World) {
     cut_off(world, "resume-json");
 }
 
-fn a_deadline_in_a_stream_leaves_nothing_behind(world: &World) {
+fn deadline_in_a_stream_leaves_no_process(world: &World) {
     cut_off(world, "resume-stream");
 }
 

@@ -1,16 +1,16 @@
-//! What `doctor` says of the agents themselves: the releases that these tests pin have every option that is used.
+//! The report of `doctor` about the agents themselves: the pinned releases have every option that the program uses.
 
 use crate::world::World;
 
-real_agent_tests! { both: the_agent_is_found_answers_and_has_every_option }
+real_agent_tests! { both: agent_is_found_answers_and_has_every_option }
 
-fn the_agent_is_found_answers_and_has_every_option(world: &World) {
+fn agent_is_found_answers_and_has_every_option(world: &World) {
     let report = world.call("doctor", &["--json"]).run().success().json();
     let checks = report["checks"].as_array().expect("a list of checks");
     for what in ["command", "version", "options"] {
         let what = format!("{}.{what}", world.agent);
         let check = checks.iter().find(|check| check["check"] == what.as_str());
-        assert_eq!(check.expect("it is looked at")["status"], "ok", "{checks:#?}");
+        assert_eq!(check.expect("the check is in the report")["status"], "ok", "{checks:#?}");
     }
     assert!(world.api.requests().is_empty(), "it asks no model");
 }

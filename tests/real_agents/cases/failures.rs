@@ -1,4 +1,4 @@
-//! A turn that fails says why in the agent's own words, and changes nothing.
+//! A failed turn prints the agent's reason, and changes nothing.
 
 use crate::{
     agents::Agent,
@@ -7,26 +7,26 @@ use crate::{
 };
 
 real_agent_tests! { both:
-    a_refusing_api_is_reported,
-    a_refusing_api_is_reported_in_a_stream,
-    a_refused_creation_saves_nothing,
-    an_id_the_agent_does_not_know_is_reported,
+    refusing_api_is_reported,
+    refusing_api_is_reported_in_a_stream,
+    refused_creation_saves_nothing,
+    id_that_the_agent_does_not_know_is_reported,
 }
 real_agent_tests! { codex:
-    a_word_that_codex_takes_for_a_new_thread_is_reported,
+    name_for_which_codex_starts_a_new_thread_is_reported,
 }
 
-/// The form of an id, but nobody's.
+/// A valid ID that does not exist.
 const UNKNOWN: &str = "5f3c1b52-9d64-4c0e-8f0a-7d1e55c0a9b1";
 
-fn a_refusing_api_is_reported(world: &World) {
+fn refusing_api_is_reported(world: &World) {
     world.create(&["--model", "model-of-creation"]);
     let before = world.mapping();
     world.api.refuse_with(401);
 
-    let told = world.resume("second", &["--model", "other"]).run().exit(1);
-    assert_eq!(told.stdout, "", "{told}");
-    assert!(told.stderr.contains("error: ") && told.stderr.contains(REFUSAL), "{told}");
+    let outcome = world.resume("second", &["--model", "other"]).run().exit(1);
+    assert_eq!(outcome.stdout, "", "{outcome}");
+    assert!(outcome.stderr.contains("error: ") && outcome.stderr.contains(REFUSAL), "{outcome}");
 
     let reported = world.resume("second", &["--error-format", "json"]).run().exit(1);
     assert_eq!(reported.stdout, "", "{reported}");
@@ -43,8 +43,8 @@ fn a_refusing_api_is_reported(world: &World) {
     world.resume("third", &[]).run().success();
 }
 
-/// A stream shows what came, the failure included; the exit status and standard error are what makes it one.
-fn a_refusing_api_is_reported_in_a_stream(world: &World) {
+/// A stream contains everything, also the failure. The exit status and standard error report the failure.
+fn refusing_api_is_reported_in_a_stream(world: &World) {
     world.create(&[]);
     let before = world.mapping();
     world.api.refuse_with(401);
@@ -58,8 +58,8 @@ fn a_refusing_api_is_reported_in_a_stream(world: &World) {
     assert_eq!(world.mapping(), before, "a failed turn stores nothing");
 }
 
-/// The session may exist all the same. The error tells its id, and with it the session can be taken up.
-fn a_refused_creation_saves_nothing(world: &World) {
+/// The session may exist nevertheless. The error contains its ID, so that it can be resumed.
+fn refused_creation_saves_nothing(world: &World) {
     world.api.refuse_with(401);
     let arguments = ["--session-name", SESSION, "--error-format", "json"];
     let outcome = world.call("create-session", &arguments).run().exit(1);
@@ -70,12 +70,12 @@ fn a_refused_creation_saves_nothing(world: &World) {
     assert_eq!(names.stdout, "", "{names}");
 
     world.api.accept();
-    let id = error["session_id"].as_str().unwrap_or_else(|| panic!("no id, though the agent told it\n{outcome}"));
+    let id = error["session_id"].as_str().unwrap_or_else(|| panic!("no ID, although the agent reported it\n{outcome}"));
     world.create(&["--adopt", id]);
     world.resume("second", &[]).run().success();
 }
 
-fn an_id_the_agent_does_not_know_is_reported(world: &World) {
+fn id_that_the_agent_does_not_know_is_reported(world: &World) {
     let arguments = [world.agent.id_option(), UNKNOWN, "--prompt", "anyone?", "--error-format", "json"];
     let outcome = world.call("resume-json", &arguments).run().exit(1);
     assert_eq!(outcome.stdout, "", "{outcome}");
@@ -91,8 +91,8 @@ fn an_id_the_agent_does_not_know_is_reported(world: &World) {
     assert!(world.api.requests().is_empty(), "no model was asked\n{outcome}");
 }
 
-/// codex starts a new conversation without a word: an answer, and paid for, but not from whom it was asked of.
-fn a_word_that_codex_takes_for_a_new_thread_is_reported(world: &World) {
+/// codex starts a new conversation silently. Its answer does not come from the requested session.
+fn name_for_which_codex_starts_a_new_thread_is_reported(world: &World) {
     world.create(&["--adopt", "no-such-thread"]);
     let before = world.mapping();
     let outcome = world.resume("still there?", &["--error-format", "json"]).run().exit(1);

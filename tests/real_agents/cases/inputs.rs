@@ -1,4 +1,4 @@
-//! Prompts arrive whole, whatever they look like and whichever way they come; what nobody offered as a prompt does not.
+//! Prompts arrive complete, in any form and from any source. Other input does not reach the agent.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use crate::world::{SESSION, World};
 
 real_agent_tests! { both:
     prompts_that_look_like_options_arrive,
-    a_prompt_of_a_megabyte_arrives,
-    a_piped_prompt_arrives,
-    a_silent_standard_input_delays_nothing,
+    prompt_of_a_megabyte_arrives,
+    piped_prompt_arrives,
+    silent_standard_input_delays_nothing,
     standard_input_is_not_read_unasked,
 }
 
@@ -22,8 +22,8 @@ fn prompts_that_look_like_options_arrive(world: &World) {
     }
 }
 
-/// A megabyte in bytes: codex takes no turn of more than 1,048,576 characters.
-fn a_prompt_of_a_megabyte_arrives(world: &World) {
+/// A megabyte in bytes: codex accepts at most 1,048,576 characters per turn.
+fn prompt_of_a_megabyte_arrives(world: &World) {
     let lines: String = (0..60_000).flat_map(|number| [number.to_string(), " – größe ✓\n".to_owned()]).collect();
     let prompt = format!("  {lines}\nthe end, without a newline");
     assert!(prompt.len() > 1_000_000);
@@ -35,15 +35,15 @@ fn a_prompt_of_a_megabyte_arrives(world: &World) {
     assert!(world.api.last_request().last_turn() == prompt, "the prompt is not what arrived\n{outcome}");
 }
 
-fn a_piped_prompt_arrives(world: &World) {
+fn piped_prompt_arrives(world: &World) {
     world.create(&[]);
     let prompt = "  from\n\na pipe \n\n";
     let outcome = world.resume("-", &[]).input(prompt).run().success();
     assert_eq!(world.api.last_request().last_turn(), prompt, "{outcome}");
 }
 
-/// Handed on, such a pipe stops `codex exec` for ever and `claude -p` for three seconds.
-fn a_silent_standard_input_delays_nothing(world: &World) {
+/// If it were passed on, such a pipe would block `codex exec` forever and `claude -p` for three seconds.
+fn silent_standard_input_delays_nothing(world: &World) {
     let create = |name| world.call("create-session", &["--session-name", name]);
     let start = Instant::now();
     create("closed").run().success();

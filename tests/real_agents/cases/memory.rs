@@ -1,4 +1,4 @@
-//! A name leads back to the same conversation, whichever way it is taken up.
+//! A name resumes the same conversation with every command.
 
 use crate::{
     call::Outcome,
@@ -7,9 +7,9 @@ use crate::{
 
 real_agent_tests! { both:
     every_form_of_resume_remembers,
-    resolve_and_list_tell_the_agents_id,
-    turns_at_the_same_time_are_all_remembered,
-    a_fork_remembers_and_leaves_the_session_alone,
+    resolve_and_list_print_the_agents_id,
+    concurrent_turns_are_all_remembered,
+    fork_remembers_and_leaves_the_session_alone,
 }
 
 fn every_form_of_resume_remembers(world: &World) {
@@ -28,7 +28,7 @@ fn every_form_of_resume_remembers(world: &World) {
     assert_eq!(world.api.last_request().turns(), ["first", "second", "third", "fourth"]);
 }
 
-/// The answer in a stream that is whole: the id at its beginning, the end of the turn at its end.
+/// Returns the answer in a complete stream, which has the ID at its beginning and the end of the turn at its end.
 #[track_caller]
 fn streamed_answer(outcome: &Outcome) -> String {
     let events = outcome.json_lines();
@@ -40,7 +40,7 @@ fn streamed_answer(outcome: &Outcome) -> String {
             let mut messages = items.filter(|item| item["type"] == "agent_message");
             messages.next_back().map(|item| &item["text"])
         }
-        _ => panic!("neither agent's stream\n{outcome}"),
+        _ => panic!("the stream of an unknown agent\n{outcome}"),
     };
     answer
         .and_then(|answer| answer.as_str())
@@ -48,7 +48,7 @@ fn streamed_answer(outcome: &Outcome) -> String {
         .to_owned()
 }
 
-fn resolve_and_list_tell_the_agents_id(world: &World) {
+fn resolve_and_list_print_the_agents_id(world: &World) {
     let id = world.create(&[]);
     let key = world.agent.id_key();
     assert_eq!(world.stored()[key], id.as_str());
@@ -56,13 +56,13 @@ fn resolve_and_list_tell_the_agents_id(world: &World) {
     let list = world.call("list-sessions", &[]).run().success();
     assert_eq!(list.json()["aliases"][SESSION][key], id.as_str(), "{list}");
 
-    // The agent knows the session by that id, too.
-    let answer = world.resume("go on", &["--print-session-id"]).run().success();
+    // The agent uses the same ID for the session.
+    let answer = world.resume("continue", &["--print-session-id"]).run().success();
     assert_eq!(answer.line(), id, "{answer}");
 }
 
-/// Left to themselves, claude forgets all of these turns but one, and codex refuses all but one.
-fn turns_at_the_same_time_are_all_remembered(world: &World) {
+/// Without the program, claude would forget all of these turns except one, and codex would refuse all except one.
+fn concurrent_turns_are_all_remembered(world: &World) {
     world.create(&["--init-prompt", "first"]);
     let prompts = ["one of three", "two of three", "three of three"];
     let running = prompts.map(|prompt| world.resume(prompt, &[]).start());
@@ -70,7 +70,7 @@ fn turns_at_the_same_time_are_all_remembered(world: &World) {
         let outcome = call.wait().success();
         let answer = world.answer(&outcome);
         let count = answer.strip_prefix("REPLY n=").and_then(|rest| rest.split(' ').next());
-        count.unwrap_or_else(|| panic!("an answer of someone else's\n{outcome}")).to_owned()
+        count.unwrap_or_else(|| panic!("an unexpected answer\n{outcome}")).to_owned()
     });
     counts.sort();
     assert_eq!(counts, ["2", "3", "4"], "each turn sees the ones before it");
@@ -84,21 +84,21 @@ fn turns_at_the_same_time_are_all_remembered(world: &World) {
     }
 }
 
-fn a_fork_remembers_and_leaves_the_session_alone(world: &World) {
+fn fork_remembers_and_leaves_the_session_alone(world: &World) {
     let id = world.create(&[]);
     let fork = ["--session-name", SESSION, "--to", "forked", "--prompt", "second of the fork"];
     let forked = world.call("fork-session", &fork).run().success();
     assert_eq!(world.answer(&forked), "REPLY n=2 last=second of the fork", "{forked}");
     let new = forked.json()[world.agent.id_key()].as_str().map(str::to_owned);
     assert_ne!(new.as_deref(), Some(id.as_str()));
-    // each goes on with its own history
+    // each continues with its own history
     let again = ["--session-name", "forked", "--prompt", "third of the fork"];
     let again = world.call("resume-json", &again).run().success();
     assert_eq!(world.answer(&again), "REPLY n=3 last=third of the fork", "{again}");
     let old = world.resume("second", &[]).run().success();
     assert_eq!(world.answer(&old), "REPLY n=2 last=second", "{old}");
     assert!(!world.api.last_request().mentions("of the fork"));
-    // a session that is not there is told, not begun
+    // a missing session is reported and not created
     let nowhere = ["--to", "nowhere", "--prompt", "p", world.agent.id_option(), "00000000-0000-4000-8000-000000000000"];
     let failed = world.call("fork-session", &nowhere).run().exit(1);
     assert!(!world.call("list-sessions", &[]).run().success().stdout.contains("nowhere"), "{failed}");

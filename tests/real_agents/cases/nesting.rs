@@ -1,4 +1,4 @@
-//! The main use: an agent that starts and resumes sessions of its own, by its shell tool.
+//! The main use: an agent that starts and resumes other sessions with its shell tool.
 
 use crate::{
     agents::Agent,
@@ -11,8 +11,8 @@ real_agent_tests! { claude:
     claude_cannot_resume_itself,
 }
 
-/// What claude has to be told to run the program without asking. It takes several values, so nothing may follow it
-/// directly.
+/// The option that lets claude run the program without asking. It accepts several values, so no other argument may
+/// follow it directly.
 const ALLOWED: [&str; 3] = ["--", "--allowedTools", "Bash(invoke-persist *)"];
 
 fn claude_creates_a_session_of_claude(world: &World) {
@@ -42,7 +42,7 @@ fn claude_creates(world: &World, inner: Agent) {
     assert_eq!(answer.line(), "REPLY n=2 last=outer", "{answer}");
 }
 
-/// Waiting for its own turn to end would take for ever.
+/// Waiting for its own turn would never end.
 fn claude_cannot_resume_itself(world: &World) {
     world.create(&[]);
     let resume = format!("resume-json --session-name {SESSION} --prompt myself --error-format json");

@@ -1,22 +1,22 @@
-//! What a call is given beside its prompt reaches the model: models, efforts, roles, options of the agent's own.
+//! The settings of a call reach the model: model, effort, role, and other options of the agent.
 
 use crate::world::{SESSION, World};
 
 real_agent_tests! { both:
-    the_model_is_kept,
-    a_role_reaches_the_model,
+    model_is_kept,
+    role_reaches_the_model,
 }
 real_agent_tests! { claude:
-    the_effort_is_kept,
-    arguments_behind_two_dashes_reach_claude,
+    effort_is_kept,
+    arguments_after_two_dashes_reach_claude,
 }
 real_agent_tests! { codex:
-    a_role_of_one_turn_reaches_the_model,
-    arguments_behind_two_dashes_reach_codex,
-    full_auto_works_though_codex_has_forgotten_it,
+    role_of_one_turn_reaches_the_model,
+    arguments_after_two_dashes_reach_codex,
+    full_auto_works_although_codex_removed_it,
 }
 
-fn the_model_is_kept(world: &World) {
+fn model_is_kept(world: &World) {
     let id = world.create(&["--model", "model-of-creation"]);
     assert_eq!(world.api.last_request().model(), "model-of-creation");
 
@@ -30,15 +30,15 @@ fn the_model_is_kept(world: &World) {
     world.call("resume-json", &[world.agent.id_option(), &id, "--prompt", "fourth"]).run().success();
     assert_eq!(world.api.last_request().model(), "model-of-third-turn");
 
-    // claude keeps the model of a session by itself. That ours decides shows where the two differ.
+    // claude itself also keeps the model of a session. The saved model takes precedence if they differ.
     world.create(&["--adopt", &id, "--model", "model-of-adoption"]);
     world.resume("fifth", &[]).run().success();
     assert_eq!(world.api.last_request().model(), "model-of-adoption");
     assert_eq!(world.api.last_request().turns().len(), 5, "still the same session");
 }
 
-/// claude itself keeps no effort: without ours, the second turn would be back at its default.
-fn the_effort_is_kept(world: &World) {
+/// claude itself does not keep the effort: without the program, the second turn would use the default.
+fn effort_is_kept(world: &World) {
     world.create(&["--reasoning-effort", "low"]);
     assert_eq!(world.api.last_request().effort(), "low");
 
@@ -53,7 +53,7 @@ fn the_effort_is_kept(world: &World) {
     assert_eq!(world.api.last_request().effort(), "high");
 }
 
-fn a_role_reaches_the_model(world: &World) {
+fn role_reaches_the_model(world: &World) {
     let role = world.file("role.md", "\n# Keeper\n\nYou keep the blue door. ✓\n\n");
     world.create(&["--role-definition-md", &role]);
     assert!(world.api.last_request().mentions("# Keeper\n\nYou keep the blue door. ✓"));
@@ -62,7 +62,7 @@ fn a_role_reaches_the_model(world: &World) {
     assert!(world.api.last_request().mentions("You keep the blue door."), "the role belongs to the session");
 }
 
-fn a_role_of_one_turn_reaches_the_model(world: &World) {
+fn role_of_one_turn_reaches_the_model(world: &World) {
     let role = world.file("role.md", "You keep the red door.");
     world.create(&[]);
     world.resume("who are you?", &["--role-definition-md", &role]).run().success();
@@ -71,8 +71,8 @@ fn a_role_of_one_turn_reaches_the_model(world: &World) {
     assert!(turn.contains("You keep the red door.") && turn.ends_with("who are you?"), "{turn}");
 }
 
-/// An option that takes several values comes last: it is the kind that would swallow a prompt behind it.
-fn arguments_behind_two_dashes_reach_claude(world: &World) {
+/// An option with several values comes last, because it would also accept a prompt after it.
+fn arguments_after_two_dashes_reach_claude(world: &World) {
     let offers_tool = || {
         let body = world.api.last_request().body;
         let tools = body["tools"].as_array().into_iter().flatten();
@@ -84,7 +84,7 @@ fn arguments_behind_two_dashes_reach_claude(world: &World) {
     assert!(world.api.last_request().mentions("Mind the gap."), "at creation");
     assert!(!offers_tool(), "at creation");
 
-    // A session anew: claude does not take back a tool that came in the midst of one.
+    // A new session: claude does not remove a tool that was added during a session.
     world.create(&["--init-prompt", "first"]);
     assert!(offers_tool());
     world.resume("second", &["--", "--disallowedTools", "ReportFindings"]).run().success();
@@ -92,8 +92,8 @@ fn arguments_behind_two_dashes_reach_claude(world: &World) {
     assert!(!offers_tool(), "on resume");
 }
 
-/// Again, an option that takes several values comes last.
-fn arguments_behind_two_dashes_reach_codex(world: &World) {
+/// Again, an option with several values comes last.
+fn arguments_after_two_dashes_reach_codex(world: &World) {
     let images = || world.api.last_request().body.to_string().matches("data:image/png;base64,").count();
     let image = world.file("dot.png", DOT);
     let instructions = "developer_instructions=\"Mind the gap.\"";
@@ -107,13 +107,13 @@ fn arguments_behind_two_dashes_reach_codex(world: &World) {
     assert_eq!(images(), 2, "on resume");
 }
 
-/// A picture of one pixel, as PNG.
+/// A PNG image of one pixel.
 const DOT: &[u8] = b"\x89PNG\r\n\x1a\n\
     \x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00\x3a\x7e\x9b\x55\
     \x00\x00\x00\x0aIDAT\x78\x9c\x63\x60\x00\x00\x00\x02\x00\x01\x48\xaf\xa4\x71\
     \x00\x00\x00\x00IEND\xae\x42\x60\x82";
 
-fn full_auto_works_though_codex_has_forgotten_it(world: &World) {
+fn full_auto_works_although_codex_removed_it(world: &World) {
     let arguments = ["--session-name", SESSION, "--full-auto"];
     let created = world.call("create-session", &arguments).run().success();
     assert!(created.stderr.contains("--full-auto"), "no note\n{created}");

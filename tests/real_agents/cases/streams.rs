@@ -1,8 +1,8 @@
-//! What the agents tell of a turn while it runs, and the account that `resume-stream --format text` makes of it.
+//! The events of the agents during a turn, and the account that `resume-stream --format text` prints.
 //!
-//! The streams below `tests/cli/streams`, from which `tests/cli/account.rs` makes accounts without any agent, are
-//! recorded here: with `INVOKE_PERSIST_RECORD` set these tests write them anew. Otherwise they hold the agents to what
-//! was recorded: the account of a turn today is the one that is stored.
+//! These tests record the streams below `tests/cli/streams`, which `tests/cli/account.rs` replays without any agent.
+//! They write the streams if `INVOKE_PERSIST_RECORD` is set. Otherwise they check that the account of a turn still
+//! matches the recorded one.
 
 use std::{fs, path::PathBuf};
 
@@ -16,14 +16,14 @@ use crate::{
 };
 
 real_agent_tests! { both:
-    a_turn_with_tools_is_told_as_recorded,
-    a_failed_turn_is_told_as_recorded,
+    turn_with_tools_matches_the_recording,
+    failed_turn_matches_the_recording,
 }
 
-/// A command that fails and says why.
+/// A command that fails and prints a reason.
 const CHECK: &str = "echo 'no target named check' >&2; exit 3";
 
-/// Changes `notes.txt` and adds a file, as codex wants it.
+/// A patch in codex's format that changes `notes.txt` and adds a file.
 const PATCH: &str = "apply_patch <<'EOF'\n*** Begin Patch\n*** Update File: notes.txt\n@@\n one\n-two\n+zwei\n three\n\
                      *** Add File: done.txt\n+done\n*** End Patch\nEOF\n";
 
@@ -33,7 +33,7 @@ const THOUGHT: &str =
 const ANSWER: &str = "The notes said `two`; now they say `zwei`.\n\n- One check fails: there is no target of the name that \
                       was asked for.\n- 日本語の文章もここで正しく折り返されるはずです。\n\n```sh\ncat notes.txt\n```\n";
 
-fn a_turn_with_tools_is_told_as_recorded(world: &World) {
+fn turn_with_tools_matches_the_recording(world: &World) {
     world.create(&[]);
     let notes = world.path("work").join("notes.txt");
     fs::write(&notes, "one\ntwo\nthree\n").expect("the workspace can be written");
@@ -51,7 +51,7 @@ fn a_turn_with_tools_is_told_as_recorded(world: &World) {
                 begin.into_iter().chain(look).collect(),
                 vec![call("Bash", json!({"command": CHECK, "description": "Run the checks"}))],
                 vec![call("Edit", json!({"file_path": notes, "old_string": "two", "new_string": "zwei"}))],
-                vec![call("Write", done)], // which it may not
+                vec![call("Write", done)], // which claude may not do
                 vec![text(ANSWER)],
             ]
         }
@@ -69,7 +69,7 @@ fn a_turn_with_tools_is_told_as_recorded(world: &World) {
     record_or_compare(world, "tools", |form| turn(world, form, options).success());
 }
 
-fn a_failed_turn_is_told_as_recorded(world: &World) {
+fn failed_turn_matches_the_recording(world: &World) {
     world.create(&[]);
     world.api.refuse_with(500);
     record_or_compare(world, "failure", |form| turn(world, form, &[]).exit(1));
@@ -97,12 +97,12 @@ fn record_or_compare(world: &World, name: &str, turn: impl Fn(&[&str]) -> Outcom
     assert_eq!(without_time(&without_machine(world, &outcome.stdout)), without_time(&recorded), "{outcome}");
 }
 
-/// `text` as if it came from another machine.
+/// Returns `text` without the paths of this machine.
 fn without_machine(world: &World, text: &str) -> String {
     let mut text = text.replace(&world.api.url(), "http://127.0.0.1:8080");
     let host = world.api.url().trim_start_matches("http://").to_owned();
     text = text.replace(&host, "127.0.0.1:8080");
-    // claude makes a name of the workspace's path
+    // claude derives a name from the workspace's path
     let name_of = |path: &str| path.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     text = text.replace(&name_of(&world.path("work").display().to_string()), &name_of("/home/me/project"));
     for (dir, shown) in
@@ -113,7 +113,7 @@ fn without_machine(world: &World, text: &str) -> String {
     text
 }
 
-/// An account without the time that the turn took.
+/// Returns an account without the duration of the turn.
 fn without_time(account: &str) -> String {
     let is_time = |line: &&str| line.starts_with("turn ") && line.contains(" s");
     let line = account.lines().find(is_time).unwrap_or_default();

@@ -1,26 +1,26 @@
-//! The model's side of the conversation, as the events either API streams.
+//! The model's replies, as the events of both APIs.
 
 use serde_json::{Value, json};
 
 use super::request::{Dialect, ModelRequest};
 
-/// How much of the last turn a reply repeats, in characters.
+/// The number of characters of the last turn that a reply repeats.
 const TAIL: usize = 80;
 
-/// What a model says: how many turns of the user it was shown, which tells whether the agent remembered, and the end of
-/// the last.
+/// Returns a reply with the number of the user's turns, which shows whether the agent remembered them, and the end of
+/// the last turn.
 pub(super) fn text(request: &ModelRequest) -> String {
     let last = request.last_turn();
     let start = last.char_indices().rev().nth(TAIL - 1).map_or(0, |(index, _)| index);
     format!("REPLY n={} last={}", request.turns().len(), &last[start..])
 }
 
-/// A part of a reply, in words that mean the same in both APIs.
+/// A part of a reply, for both APIs.
 #[derive(Debug, Clone)]
 pub(crate) enum Block {
     Thinking(String),
     Text(String),
-    /// A call of one of the tools that the agent offers.
+    /// A call of one of the agent's tools.
     Call {
         name: &'static str,
         input: Value,
@@ -33,12 +33,12 @@ impl Block {
     }
 }
 
-/// A call of claude's Bash tool.
+/// Returns a call of claude's Bash tool.
 pub(super) fn bash(command: &str) -> Block {
     Block::Call { name: "Bash", input: json!({"command": command, "description": "Do what the test asks for"}) }
 }
 
-/// The events of an answer; texts come word by word.
+/// Returns the events of an answer. Texts are split into words.
 pub(super) fn events(request: &ModelRequest, blocks: &[Block]) -> Vec<Value> {
     match request.dialect {
         Dialect::Messages => message(request, blocks),
@@ -46,12 +46,12 @@ pub(super) fn events(request: &ModelRequest, blocks: &[Block]) -> Vec<Value> {
     }
 }
 
-/// Whether an event is a piece of the answer, behind which a slow model pauses.
+/// Returns whether an event is a piece of the answer, after which a slow model pauses.
 pub(super) fn is_delta(event: &Value) -> bool {
     matches!(event["type"].as_str(), Some("content_block_delta" | "response.output_text.delta"))
 }
 
-/// An id that no other part of the conversation has.
+/// Returns an ID that is unique in the conversation.
 fn id(kind: &str, request: &ModelRequest, index: usize) -> String {
     format!("{kind}_{}_{index}", request.length())
 }

@@ -1,7 +1,7 @@
-//! As much HTTP/1.1 as two well-behaved clients on loopback need: one request in, one answer out, close.
+//! The part of HTTP/1.1 that two well-behaved clients on loopback need: one request and one answer per connection.
 //!
-//! Not a web server. It is written out because an answer has to leave piece by piece, at the pace a test sets, and the
-//! small servers one could take instead gather a body before they send it.
+//! This is not a web server. It exists because an answer must be sent piece by piece, with pauses that a test sets, and
+//! small HTTP servers buffer a body before they send it.
 
 use std::{
     io::{self, Read, Write},
@@ -11,17 +11,17 @@ use std::{
 /// More headers than either agent sends (about 30).
 const MOST_HEADERS: usize = 100;
 
-/// A request, read to its end.
+/// A complete request.
 pub(super) struct Incoming {
     pub(super) method: String,
-    /// The target as it was sent: a path here, a foreign `host:port` or URL where the client takes us for a proxy.
+    /// The unchanged target: a path, or a foreign `host:port` or URL if the client uses the server as a proxy.
     pub(super) target: String,
     pub(super) body: Vec<u8>,
 }
 
-/// Reads one request. `None` is a client that hung up before it asked for anything.
+/// Reads one request. Returns `None` if the client closed the connection without a request.
 ///
-/// A body needs a `content-length`: both agents send one, and one that stops to do so should be noticed here.
+/// A body needs a `content-length`. Both agents send it, and the error shows if one of them no longer does.
 pub(super) fn read(stream: &mut TcpStream) -> io::Result<Option<Incoming>> {
     let mut bytes = Vec::new();
     let mut piece = [0; 8 * 1024];
@@ -49,8 +49,8 @@ pub(super) fn read(stream: &mut TcpStream) -> io::Result<Option<Incoming>> {
     }
 }
 
-/// The request without its body, the bytes its head takes and the bytes its body will take; `None` if the head is not
-/// whole yet.
+/// Returns the request without its body, the length of its head and the length of its body, or `None` if the head is
+/// incomplete.
 fn parse_head(bytes: &[u8]) -> io::Result<Option<(Incoming, usize, u64)>> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -77,7 +77,7 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// Sends a whole answer. The body of an answer to HEAD stays behind, as the protocol wants.
+/// Sends a complete answer, without its body if the method is HEAD.
 pub(super) fn send_json(stream: &mut TcpStream, method: &str, status: u16, body: &serde_json::Value) -> io::Result<()> {
     let body = body.to_string();
     write!(
@@ -91,12 +91,12 @@ pub(super) fn send_json(stream: &mut TcpStream, method: &str, status: u16, body:
     stream.flush()
 }
 
-/// Opens an answer of server-sent events; closing the connection ends it.
+/// Starts an answer of server-sent events. It ends when the connection is closed.
 pub(super) fn open_events(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
 }
 
-/// Sends one event under the name its own `type` says, as both APIs do.
+/// Sends one event with its `type` as its name, as both APIs do.
 pub(super) fn send_event(stream: &mut TcpStream, event: &serde_json::Value) -> io::Result<()> {
     let name = event["type"].as_str().unwrap_or_default();
     stream.write_all(format!("event: {name}\ndata: {event}\n\n").as_bytes())?;

@@ -1,16 +1,16 @@
-//! What an agent sent, and the questions a test has about it.
+//! The requests of an agent, as tests check them.
 
 use serde_json::Value;
 
-/// How the texts begin that an agent adds in the user's name.
+/// The beginnings of the texts that an agent adds in the user's name.
 const ADDED: [&str; 4] = ["<system-reminder>", "<environment_context>", "<image ", "</image>"];
 
-/// Which of the two APIs a request was for.
+/// The API of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// `POST /v1/messages`, spoken by claude.
+    /// `POST /v1/messages`, used by claude.
     Messages,
-    /// `POST /v1/responses`, spoken by codex.
+    /// `POST /v1/responses`, used by codex.
     Responses,
 }
 
@@ -26,14 +26,14 @@ impl ModelRequest {
         self.body["model"].as_str().unwrap_or_default()
     }
 
-    /// How hard claude wants the model to think.
+    /// Returns the effort that claude requests.
     pub(crate) fn effort(&self) -> &str {
         self.body["output_config"]["effort"].as_str().unwrap_or_default()
     }
 
-    /// What the user said, turn by turn, without results of tools and what the agents add in the user's name.
+    /// Returns the user's turns, without results of tools and texts that the agents add in the user's name.
     ///
-    /// Blocks are counted, not messages: claude joins a turn that failed and the one after it into one message.
+    /// Each block is a turn, because claude joins a failed turn and the next one into one message.
     pub(crate) fn turns(&self) -> Vec<&str> {
         self.user_messages()
             .flat_map(|message| blocks(&message["content"]))
@@ -45,12 +45,12 @@ impl ModelRequest {
         self.turns().pop().unwrap_or_default()
     }
 
-    /// How many messages and other items the conversation has.
+    /// Returns the number of messages and other items in the conversation.
     pub(super) fn length(&self) -> usize {
         self.conversation().len()
     }
 
-    /// Whether this is what claude sends after it ran a tool, within a turn.
+    /// Returns whether claude sent this request after it ran a tool, within a turn.
     pub(super) fn returns_a_tool_result(&self) -> bool {
         self.user_messages().last().is_some_and(|message| {
             message["content"]
@@ -59,7 +59,7 @@ impl ModelRequest {
         })
     }
 
-    /// Whether a text stands anywhere in the instructions or the conversation.
+    /// Returns whether the instructions or the conversation contain a text.
     pub(crate) fn mentions(&self, text: &str) -> bool {
         mentions(&self.body, text)
     }
@@ -77,7 +77,7 @@ impl ModelRequest {
     }
 }
 
-/// The texts of a message, which both APIs write as a string or as a list of blocks.
+/// Returns the texts of a message, which is a string or a list of blocks in both APIs.
 fn blocks(content: &Value) -> Vec<&str> {
     match content {
         Value::String(text) => vec![text],
