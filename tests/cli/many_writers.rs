@@ -596,7 +596,7 @@ fn check_history(events: &[&Event]) {
                 let any = created
                     .iter()
                     .any(|(creation, _)| creation.began < event.ended && !is_removed_surely(creation, event));
-                assert!(any, "a mapping was removed that nobody had made");
+                assert!(any, "a mapping was removed that was never created");
             }
             What::RemovedAll(false) => {
                 for (creation, name) in created.iter().filter(|(creation, _)| creation.ended < event.began) {
