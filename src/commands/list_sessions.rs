@@ -68,7 +68,7 @@ fn in_current_dir_if_blank(place: &cli::LocationArgs) -> cli::LocationArgs {
 
 /// Every mapping of this user's below the root.
 fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -> Result<()> {
-    let root = Root::chosen()?;
+    let root = Root::from_env()?;
     let mut found = store::all(&root, backends)?;
     // by workspace; where none is known, behind the others
     found.sort_by_key(|found| {

@@ -98,7 +98,7 @@ impl TurnOptions {
 
 /// Where the mapping is, in options that mean the same from any directory.
 fn place_options(store: &Store, workspace: &Workspace) -> Vec<String> {
-    let file = match &store.place {
+    let file = match &store.location {
         MappingLocation::Explicit { resolved, .. } => Some(format!("--mapping-file={}", resolved.display())),
         MappingLocation::Default { .. } => None,
     };

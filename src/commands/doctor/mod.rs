@@ -133,7 +133,7 @@ impl Report {
     }
 
     fn place(&mut self, stores: &[Store]) {
-        let Some(place) = stores.first().map(|store| &store.place) else { return };
+        let Some(place) = stores.first().map(|store| &store.location) else { return };
         self.lasting(place);
         #[cfg(unix)]
         if let MappingLocation::Default { root, .. } = place {
