@@ -115,7 +115,7 @@ impl Creation<'_> {
             None => format!("the name '{name}' is taken by an entry that is none of {backend}'s"),
         };
         Error::new(ErrorKind::SessionExists, told)
-            .session_id(old.map(|old| old.id.clone()))
+            .with_session_id(old.map(|old| old.id.clone()))
             .with_hint("use another name, or overwrite this one with --if-exists overwrite")
     }
 

@@ -62,6 +62,6 @@ fn refuse_taken(store: &Store, name: &SessionName, force: bool) -> Result<()> {
     let id = mapping.get(name).map(|entry| entry.id);
     let told = id.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
     Err(Error::new(ErrorKind::SessionExists, format!("a session named '{name}' exists{told}"))
-        .session_id(id)
+        .with_session_id(id)
         .with_hint("choose another name for --to, or overwrite it with --force"))
 }

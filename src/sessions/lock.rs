@@ -34,7 +34,7 @@ pub(crate) fn lock_session(
         let key = session_key(&resolved.id);
         let what = format!("the session {}", resolved.id);
         let held = hold(&key, &what, store.deadline, notes, wait);
-        let held = held.map_err(|error| error.session_id(Some(resolved.id.clone())))?;
+        let held = held.map_err(|error| error.with_session_id(Some(resolved.id.clone())))?;
         let again = look_up(&quiet, subject)?;
         if again.id == resolved.id {
             return Ok((again, held));

@@ -49,8 +49,8 @@ impl CompletedRun {
 pub(crate) fn busy_elsewhere(backend: Backend, id: &AgentSessionId, stderr: &[u8]) -> Error {
     Error::new(ErrorKind::SessionBusy, format!("another program has the session {id} open"))
         .caused_by(last_words(backend, stderr))
-        .agent_exit_status(Some(1))
-        .session_id(Some(id.clone()))
+        .with_agent_exit_status(Some(1))
+        .with_session_id(Some(id.clone()))
         .with_hint("try again later, or wait for it with --if-busy wait")
 }
 
@@ -120,9 +120,11 @@ impl TurnRunner<'_> {
                         .with_hint("define it with --codex-shell-init, or in a file that the shell reads"),
                 };
                 // a shell ran, and what its initialization did with the prompt cannot be known
-                let told =
-                    told.caused_by(last_words(backend, &done.stderr)).agent_exit_status(Some(status)).turn_started();
-                return Err(told.session_id(ask.session.known().cloned()));
+                let told = told
+                    .caused_by(last_words(backend, &done.stderr))
+                    .with_agent_exit_status(Some(status))
+                    .with_turn_started();
+                return Err(told.with_session_id(ask.session.known().cloned()));
             }
             End::Exited(status) => {
                 Error::new(ErrorKind::AgentFailed, format!("{backend} ended with exit status {status}"))
@@ -160,19 +162,19 @@ impl TurnRunner<'_> {
         };
         let told = account.reported_id.and_then(|id| AgentSessionId::new(&id).ok());
         // a fork that failed may have told the session that it was to be of
-        let told = told.filter(|told| !matches!(ask.session, SessionMode::Fork(id) if id.is_told_as(told.as_str())));
+        let told = told.filter(|told| !matches!(ask.session, SessionMode::Fork(id) if id.matches(told.as_str())));
         // what the turn did is in the session that the agent reported, which need not be the one asked for
-        let told = told.filter(|told| !ask.session.known().is_some_and(|known| known.is_told_as(told.as_str())));
+        let told = told.filter(|told| !ask.session.known().is_some_and(|known| known.matches(told.as_str())));
         if let Some(id) = &told {
             error = error.with_hint(adopt_hint(self.call, ask.name, id));
         }
         if done.started {
-            error = error.turn_started();
+            error = error.with_turn_started();
         }
         let status = if let End::Exited(status) = done.end { Some(status) } else { None };
         error
-            .agent_exit_status(status)
-            .session_id(told.or_else(|| ask.session.known().cloned()))
+            .with_agent_exit_status(status)
+            .with_session_id(told.or_else(|| ask.session.known().cloned()))
             .with_verdict(account.verdict)
     }
 

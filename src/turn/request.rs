@@ -27,9 +27,9 @@ impl TurnRequest<'_> {
         let new = told.and_then(|told| AgentSessionId::new(told).ok());
         let in_its_session = match self.session {
             SessionMode::New => new.is_some(),
-            SessionMode::Fork(history) => new.is_some_and(|new| !history.is_told_as(new.as_str())),
+            SessionMode::Fork(history) => new.is_some_and(|new| !history.matches(new.as_str())),
             SessionMode::Resume(id) => {
-                backend.capabilities().on_new_id == OnNewId::Follow || told.is_none_or(|told| id.is_told_as(told))
+                backend.capabilities().on_new_id == OnNewId::Follow || told.is_none_or(|told| id.matches(told))
             }
         };
         account.failure.is_none() && account.malformed.is_none() && in_its_session

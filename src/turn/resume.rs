@@ -129,7 +129,7 @@ impl Resuming {
         let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));
         let told = account.reported_id.as_deref().filter(|told| !is_blank(told));
         let as_told = told.and_then(|told| AgentSessionId::new(told).ok()); // printed, also if only its spelling differs
-        let told = told.filter(|told| !resolved.id.is_told_as(told));
+        let told = told.filter(|told| !resolved.id.matches(told));
         if let (Some(told), OnNewId::Lost) = (told, self.call.agent.backend.capabilities().on_new_id) {
             let lost = Some(self.lost(&resolved, told, account.verdict.clone()));
             return Ok(CompletedTurn { resolved: resolved.answered_as(as_told), account, copied, model, effort, lost });
@@ -180,9 +180,9 @@ impl Resuming {
             ErrorKind::SessionLost,
             format!("{backend} does not know the session {} and answered from a new one, {told}", resolved.id),
         )
-        .turn_started()
-        .agent_exit_status(Some(0))
-        .session_id(reported_id.clone())
+        .with_turn_started()
+        .with_agent_exit_status(Some(0))
+        .with_session_id(reported_id.clone())
         .with_verdict(verdict);
         match reported_id {
             Some(id) => error.with_hint(adopt_hint(&self.call, name, &id)),

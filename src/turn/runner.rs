@@ -104,7 +104,7 @@ impl<'a> TurnRunner<'a> {
                     let is_shell = self.call.agent.launcher.is_shell(); // it may have run more than the agent
                     if !ask.wait {
                         let busy = busy_elsewhere(self.call.agent.backend, id, &done.stderr);
-                        return Err(if is_shell { busy.turn_started() } else { busy });
+                        return Err(if is_shell { busy.with_turn_started() } else { busy });
                     }
                     if !noted {
                         self.notes.note(&format!("waiting for the session {id}, which another program has open"));

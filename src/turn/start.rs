@@ -66,19 +66,19 @@ pub(crate) fn start_session(
             if told.is_empty() { "told no session id".to_owned() } else { format!("told a session id that {why}") };
         Error::new(ErrorKind::AgentOutputInvalid, format!("{backend} ended well, but {what}"))
             .with_hint(format!("is '{}' really {backend}?", call.agent.launcher.name()))
-            .turn_started()
-            .agent_exit_status(Some(0))
+            .with_turn_started()
+            .with_agent_exit_status(Some(0))
             .with_verdict(account.verdict.clone())
     })?;
-    if let Some(history) = history.filter(|history| history.id.is_told_as(id.as_str())) {
+    if let Some(history) = history.filter(|history| history.id.matches(id.as_str())) {
         return Err(Error::new(
             ErrorKind::AgentOutputInvalid,
             format!("{backend} answered in the session {} itself", history.id),
         )
         .caused_by("it did not fork it, so the turn is in its history now")
-        .turn_started()
-        .agent_exit_status(Some(0))
-        .session_id(Some(id)));
+        .with_turn_started()
+        .with_agent_exit_status(Some(0))
+        .with_session_id(Some(id)));
     }
     let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));
     let entry = Entry { id, created_at: Some(now()), model, effort };

@@ -91,7 +91,7 @@ impl OutputFile {
             fs::rename(file.path(), &temp.target)
         });
         placed.map_err(|error| {
-            let error = failed(&self.shown, &error).turn_started();
+            let error = failed(&self.shown, &error).with_turn_started();
             match temp.open().and_then(|mut file| copy_to_standard_output(&mut file)) {
                 Ok(()) => error.with_hint("what belongs there went to standard output"),
                 Err(_) => error,

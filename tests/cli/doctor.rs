@@ -80,7 +80,7 @@ fn missing_agent_is_an_error_only_if_requested() {
     let mut sandbox = Sandbox::new();
     sandbox.agent(says("1\n--resume --output-format -p"));
     sandbox.only_agents(&["claude"]);
-    let missing = "the agent's program 'codex' was not found";
+    let missing = "cannot find the agent's program 'codex'";
     let both = checks(&sandbox, &[]);
     assert_eq!(check(&both, "claude.command").0, "ok");
     let (status, message, hint) = check(&both, "codex.command");
