@@ -203,7 +203,7 @@ impl Report {
     }
 
     fn login_shell(&mut self) -> Result<()> {
-        match login_shell::login_shell()?.tell() {
+        match login_shell::lookup()?.describe() {
             (message, None) => self.ok("login_shell", message),
             (message, Some(hint)) => self.warning("login_shell", message, hint),
         }
@@ -216,7 +216,7 @@ fn ask(agent: &AgentCommand, program: &Path, arguments: &[&str]) -> Result<Resul
     let arguments = agent.launcher.arguments(arguments.iter().map(OsString::from).collect())?;
     let set = agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
     let unset = agent.backend.spec().removed_env.iter().map(OsString::from).collect();
-    match probe::ask(program, arguments, set, unset) {
+    match probe::probe(program, arguments, set, unset) {
         Err(error) if matches!(error.kind, ErrorKind::Interrupted(_)) => Err(error),
         answer => Ok(answer),
     }
