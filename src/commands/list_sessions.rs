@@ -139,15 +139,15 @@ impl Table {
     /// `of_all`: with a column for the workspace.
     fn new(of_all: bool) -> Self {
         let mut columns = vec![
-            Column::new("NAME").at_least(10),
+            Column::new("NAME").with_min_width(10),
             Column::new("AGENT"),
-            Column::new("ID").at_least(8),
-            Column::new("MODEL").at_least(6).optional(),
+            Column::new("ID").with_min_width(8),
+            Column::new("MODEL").with_min_width(6).optional(),
             Column::new("EFFORT").optional(),
             Column::new("AGE"),
         ];
         if of_all {
-            columns.push(Column::new("WORKSPACE").at_least(12).keeping_its_end());
+            columns.push(Column::new("WORKSPACE").with_min_width(12).keeping_end());
         }
         Self { columns, now: Timestamp::now(), rows: 0 }
     }
@@ -169,7 +169,7 @@ impl Table {
             context.notes.note(&format!("no sessions are named in {whose} workspace"));
             return Ok(());
         }
-        print(&table::draw(self.columns, stdio::terminal_width()))
+        print(&table::render(self.columns, stdio::terminal_width()))
     }
 }
 

@@ -219,14 +219,14 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
         return print_object(&JsonObject::new().with_list("skills", skills).with_list("seen_twice", duplicates));
     }
     let mut columns: Vec<Column> = ["SKILL", "HOST", "SCOPE", "STATE"].map(Column::new).into();
-    columns.push(Column::new("FOLDER").at_least(20).keeping_its_end());
+    columns.push(Column::new("FOLDER").with_min_width(20).keeping_end());
     for target in &targets {
         let (host, scope) = target.names();
         let dir = target.dir.path().display().to_string();
         let cells = [Some(target.dir.skill.name()), host, scope, Some(target.state.name()), Some(&dir)];
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
     }
-    print(&table::draw(columns, stdio::terminal_width()))?;
+    print(&table::render(columns, stdio::terminal_width()))?;
     for duplicates in &duplicates {
         context.notes.warning(&duplicates.warning());
     }

@@ -51,7 +51,7 @@ impl TurnSink {
     ) -> impl FnMut(AgentEvent) + 'a {
         move |event| {
             if let Some(renderer) = &mut renderer {
-                renderer.show(&event);
+                renderer.render(&event);
             }
             if let (Some(progress), AgentEvent::ToolStarted(tool)) = (progress, &event) {
                 progress.set(&format!("{} {}", tool.name, tool.about));
@@ -67,7 +67,7 @@ impl process::OutputSink for TurnSink {
 
     fn finish(&mut self) {
         self.parser.end(&mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
-        self.renderer.iter_mut().for_each(Renderer::settle);
+        self.renderer.iter_mut().for_each(Renderer::end_line);
     }
 
     fn drain(&mut self) -> Vec<u8> {

@@ -193,7 +193,7 @@ fn reports_what_the_login_shell_finds() {
     let bin = sandbox.bin().display().to_string();
     let (status, message, hint) = shell("PATH=/usr/bin:/bin");
     assert_eq!((status.as_str(), message.as_str()), ("warning", "does not find invoke-persist"));
-    assert!(hint.contains("on PATH in your profile"), "{hint}");
+    assert!(hint.contains("login shell's PATH"), "{hint}");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_invoke-persist"), sandbox.bin().join("invoke-persist")).unwrap();
     let (status, message, _) = shell(&format!("PATH='{bin}'"));
     assert_eq!((status, message), ("ok".to_owned(), format!("finds invoke-persist: {bin}/invoke-persist")));
