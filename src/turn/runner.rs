@@ -220,7 +220,7 @@ impl<'a> TurnRunner<'a> {
 
     /// Whether `text` can be an argument: not too long, also as PowerShell quotes it, and nothing the program cannot take.
     fn fits(&self, text: &str) -> bool {
-        self.call.agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::takes(&self.program, text)
+        self.call.agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::accepts_argument(&self.program, text)
     }
 
     /// Where the agent runs.
