@@ -106,7 +106,7 @@ impl Mapping {
         Ok(Self { backend, source: Rc::new(source), contents })
     }
 
-    /// Whether the mapping was parsed from `text`.
+    /// Returns whether the mapping was parsed from `text`.
     pub(crate) fn was_read_from(&self, text: &str) -> bool {
         *self.source == text
     }
@@ -151,7 +151,7 @@ impl Mapping {
         parse_entry(self.backend, self.raw(name)?).ok()
     }
 
-    /// Whether the name has an entry, usable or not.
+    /// Returns whether the name has an entry, usable or not.
     pub(crate) fn contains(&self, name: &SessionName) -> bool {
         self.raw(name).is_some()
     }
@@ -417,12 +417,12 @@ fn entry_text(backend: Backend, Members(members): Members<'_>, entry: &Entry) ->
     writer.into_text()
 }
 
-/// Whether brackets nest deeper than `limit`. They are only followed if there are more of them.
+/// Returns whether brackets nest deeper than `limit`. Skips the count of levels if there are no more brackets than that.
 fn is_deeper(json: &str, limit: usize) -> bool {
     memchr::memchr2_iter(b'{', b'[', json.as_bytes()).nth(limit).is_some() && depth(json.as_bytes()) > limit
 }
 
-/// How deep brackets nest, outside of strings.
+/// Returns how deep brackets nest, outside of strings.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut position = 0;
