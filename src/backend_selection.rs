@@ -1,4 +1,4 @@
-//! Which agent a call is for: the first of many places that says something (contract section 1).
+//! Decides which agent a call is for: the first of many sources that names one (contract section 1).
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -13,7 +13,8 @@ use crate::session::{SessionName, trim};
 use crate::sessions::selector::SessionSelector;
 use crate::sessions::suggest::{did_you_mean, similar_names};
 
-/// What the environment says, and then the name this program was started under: a link `claude-sessions` is for claude.
+/// Returns the backend that the environment names, else the name under which this program was started: a link
+/// `claude-sessions` is for claude.
 pub(crate) fn default_backend(program: &OsStr) -> Result<Option<Backend>> {
     if let Some(backend) = backend_in_environment()? {
         return Ok(Some(backend));
@@ -22,7 +23,7 @@ pub(crate) fn default_backend(program: &OsStr) -> Result<Option<Backend>> {
     Ok(Backend::ALL.into_iter().find(|backend| name.starts_with(&format!("{backend}-"))))
 }
 
-/// The backend that `INVOKE_PERSIST_BACKEND` names.
+/// Returns the backend that `INVOKE_PERSIST_BACKEND` names.
 fn backend_in_environment() -> Result<Option<Backend>> {
     let name = env::BACKEND;
     let Some(value) = env::var(name)? else { return Ok(None) };
@@ -32,32 +33,36 @@ fn backend_in_environment() -> Result<Option<Backend>> {
     })
 }
 
-/// The names of several backends, as a sentence lists them.
+/// Lists several backends in a sentence.
 fn list(backends: &[Backend]) -> String {
     backends.iter().map(|backend| backend.name()).collect::<Vec<_>>().join(" and ")
 }
 
 impl Context {
-    /// The backend that option, environment, link or an option of one backend alone decides.
+    /// Returns the backend that `--backend`, the environment, a link or an option of one backend alone selects.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for options of different backends.
     pub(crate) fn selected_backend(&self) -> Result<Option<Backend>> {
         let owners = self.backends_implied_by_options();
         match (self.named_backend()?, owners.as_slice()) {
             (Some(backend), owners) => match owners.iter().find(|(other, _)| *other != backend) {
                 Some((other, option)) => {
-                    Err(Error::usage(format!("--{option} is an option of {other}, and this call is for {backend}"))
-                        .with_hint(format!("leave it out, or call with --backend {other}")))
+                    Err(Error::usage(format!("--{option} is a {other} option, but the backend is {backend}"))
+                        .with_hint(format!("remove it, or use --backend {other}")))
                 }
                 None => Ok(Some(backend)),
             },
             (None, []) => Ok(None),
             (None, [(only, _)]) => Ok(Some(*only)),
             (None, [(one, first), (other, second), ..]) => Err(Error::usage(format!(
-                "--{first} is an option of {one} and --{second} one of {other}: a call is for one agent"
+                "--{first} is a {one} option and --{second} is a {other} option, but a call is for one agent"
             ))),
         }
     }
 
-    /// The backends that options speak of, for what can be about several; all where none does.
+    /// Returns the backends that options name, for a command that can be about several; all if they name none.
     pub(crate) fn requested_backends(&self) -> Result<Vec<Backend>> {
         let owners = self.backends_implied_by_options();
         Ok(match self.named_backend()? {
@@ -67,7 +72,7 @@ impl Context {
         })
     }
 
-    /// The backend that `--backend`, the environment or the program's name says.
+    /// Returns the backend that `--backend`, the environment or the program's name names.
     fn named_backend(&self) -> Result<Option<Backend>> {
         match self.global.backend {
             Some(backend) => Ok(Some(backend)),
@@ -75,7 +80,7 @@ impl Context {
         }
     }
 
-    /// The backends of which an option is used that is theirs alone, each with such an option.
+    /// Returns the backends of which an option is used that no other has, each with that option.
     fn backends_implied_by_options(&self) -> Vec<(Backend, &str)> {
         let command = self.normalized.command.as_deref().unwrap_or_default();
         let owned = |backend: Backend| {
@@ -85,7 +90,11 @@ impl Context {
         Backend::ALL.into_iter().filter_map(owned).collect()
     }
 
-    /// The backend, by everything that may tell it. `subject` is the name or id the command is about.
+    /// Returns the backend, from every source that may name it. `subject` is the session that the command is about.
+    ///
+    /// # Errors
+    ///
+    /// A usage error if no source names one, or several backends have the session.
     pub(crate) fn backend(&self, place: &cli::LocationArgs, subject: Option<&SessionSelector>) -> Result<Backend> {
         if let Some(backend) = self.selected_backend()? {
             return Ok(backend);
@@ -119,12 +128,12 @@ impl Context {
             .ok_or_else(|| {
                 let meant = subject.and_then(|subject| subject.name.as_ref());
                 let meant = meant.map(|name| self.meant_names(place, name)).unwrap_or_default();
-                Error::usage(format!("cannot tell which agent to use, {}", Backend::names()))
+                Error::usage(format!("cannot infer which agent to use, {}", Backend::names()))
                     .with_hint(format!("{meant}{either}, or set {}", env::BACKEND))
             })
     }
 
-    /// A question about the names of both backends that look like `name`; nothing where none does.
+    /// Returns a question about names of all backends that are similar to `name`; nothing if there are none.
     fn meant_names(&self, place: &cli::LocationArgs, name: &SessionName) -> String {
         let similar = Backend::ALL.into_iter().filter_map(|backend| {
             let mapping = self.store(backend, place).ok()?.0.read().ok()??;
@@ -133,14 +142,14 @@ impl Context {
         did_you_mean(&similar.flatten().collect::<Vec<_>>())
     }
 
-    /// Whether the mapping of `backend` holds what the command is about. A mapping that cannot be read holds nothing
-    /// here; whoever uses it will say so.
+    /// Returns whether the mapping of `backend` has the session. A mapping that cannot be read has none here; using it
+    /// reports that.
     fn holds(&self, backend: Backend, place: &cli::LocationArgs, subject: &SessionSelector) -> Result<bool> {
         let Ok(Some(mapping)) = self.store(backend, place)?.0.read() else {
             return Ok(false);
         };
         Ok(match (&subject.id, &subject.name) {
-            // in a file that the caller named the key of the id tells whose an entry is, not the file's name
+            // in a file that the caller named, the key of the ID says whose an entry is, not the file's name
             (Some(id), _) if place.mapping_file.is_some() => mapping
                 .entries()
                 .any(|(name, _)| mapping.id_of(&SessionName::verbatim(name), backend).as_ref() == Some(id)),

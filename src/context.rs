@@ -1,4 +1,4 @@
-//! What every command is handed: the global options, where to print, and the mapping that the options name.
+//! What every command gets: the global options, where to print, and the mapping that the options name.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,32 +10,33 @@ use crate::error::{Error, Result};
 use crate::paths;
 use crate::store::Store;
 use crate::store::location::MappingLocation;
-use crate::ui::Notes;
+use crate::ui::Ui;
 
-/// What every verb is handed.
+/// What every command gets.
 pub(crate) struct Context {
-    /// When this program started: deadlines count from there.
+    /// When this program started, from which deadlines count.
     pub(crate) started: Instant,
     pub(crate) global: Global,
-    pub(crate) notes: Notes,
-    /// The command and the options in use, by name.
+    /// Where everything is printed.
+    pub(crate) ui: Ui,
+    /// The command line, with every option spelled out.
     pub(crate) normalized: NormalizedArgs,
-    /// The name this program was started under.
+    /// The name under which this program was started.
     pub(crate) program: OsString,
 }
 
-/// A workspace as the caller named it and as it is.
+/// A workspace, as the caller named it and as it is.
 pub(crate) struct Workspace {
     /// As given, or the current directory.
     pub(crate) shown: String,
-    /// Absolute, without links.
+    /// Absolute, without symlinks.
     pub(crate) resolved: PathBuf,
-    /// Whether the agent has to be sent there.
+    /// Whether an option named it, so that the agent has to run there.
     pub(crate) given: bool,
 }
 
 impl Workspace {
-    /// The absolute path as text.
+    /// Returns the absolute path as text.
     pub(crate) fn text(&self) -> &str {
         self.resolved.to_str().expect("checked when it was resolved")
     }
@@ -46,10 +47,10 @@ impl Workspace {
             None => (paths::current_dir()?, String::new()),
         };
         if given.is_some() && shown.trim().is_empty() {
-            return Err(Error::usage("--workspace-dir is blank").with_hint("name a directory, or leave the option out"));
+            return Err(Error::usage("--workspace-dir is blank").with_hint("name a directory, or remove the option"));
         }
         let resolved = paths::resolve(&path).map_err(|error| {
-            Error::usage(format!("the workspace {} cannot be resolved", path.display())).with_io_cause(&error)
+            Error::usage(format!("cannot resolve the workspace {}", path.display())).with_io_cause(&error)
         })?;
         let text = paths::to_text(&resolved)?.to_owned();
         Ok(Self { shown: if given.is_some() { shown } else { text }, resolved, given: given.is_some() })
@@ -57,7 +58,7 @@ impl Workspace {
 }
 
 impl Context {
-    /// The mapping of `backend` that the options of `place` mean.
+    /// Returns the mapping of `backend` that `place` names, and the workspace.
     pub(crate) fn store(&self, backend: Backend, place: &cli::LocationArgs) -> Result<(Store, Workspace)> {
         let workspace = Workspace::of(place.workspace_dir.as_deref())?;
         let place = match &place.mapping_file {
@@ -65,6 +66,6 @@ impl Context {
             None => MappingLocation::of_workspace(backend, &workspace.resolved)?,
         };
         let text = workspace.text().to_owned();
-        Ok((Store { backend, location: place, workspace: text, notes: self.notes, deadline: None }, workspace))
+        Ok((Store { backend, location: place, workspace: text, ui: self.ui.clone(), deadline: None }, workspace))
     }
 }

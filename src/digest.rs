@@ -1,8 +1,9 @@
-//! MD5 as text: names for directories and locks. The original chose it; nothing here is a secret.
+//! MD5 digests for the names of directories and locks. The original scripts use MD5, and none of the names is a
+//! secret.
 
 use md5::{Digest, Md5};
 
-/// The MD5 of all `parts` together, as small hexadecimal digits.
+/// Returns the MD5 digest of all `parts` together, as lowercase hexadecimal digits.
 pub(crate) fn md5<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut digest = Md5::new();
     for part in parts {

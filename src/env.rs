@@ -9,6 +9,8 @@ use crate::session::trim;
 
 /// The backend, if no option selects one.
 pub(crate) const BACKEND: &str = "INVOKE_PERSIST_BACKEND";
+/// The file for a log, for a bug report; `-` is standard error.
+pub(crate) const LOG: &str = "INVOKE_PERSIST_LOG";
 /// The directory for mappings, instead of the system's temp directory.
 pub(crate) const DIR: &str = "INVOKE_PERSIST_DIR";
 /// The locks that outer calls hold ([`crate::lock::Key::handed_down`]), separated by commas. Set for agents.

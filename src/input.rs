@@ -1,4 +1,4 @@
-//! Reading what the caller gives us: prompts, roles and variables, from files and standard input.
+//! Reads the caller's input (prompts, roles and environment variables) from files and standard input.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -10,32 +10,32 @@ use std::time::Instant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ui::stdio;
 
-/// More than this is no prompt, role or list of variables; a device would never end.
+/// The largest accepted input. Without a limit, reading a device might never end.
 const LARGEST: u64 = 256 << 20;
 
 /// How long a named pipe may be without a writer.
 #[cfg(unix)]
-const PIPE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+const PIPE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// All of standard input.
+/// Reads all of standard input.
 pub(crate) fn standard_input(deadline: Option<Instant>) -> Result<Vec<u8>> {
     within(deadline, "standard input", || read_bounded(stdio::stdin()?))
 }
 
-/// All of a file. `what` is what the caller calls it, an option's name.
+/// Reads all of a file. `what` names it in errors, for example by its option.
 pub(crate) fn file(path: &Path, what: &str, deadline: Option<Instant>) -> Result<Vec<u8>> {
     let owned = path.to_owned();
     within(deadline, &format!("{what} {}", path.display()), move || read_file(&owned))
 }
 
-/// All of a file that must be text, without a byte order mark.
+/// Reads all of a file that must be text, and removes a byte order mark.
 pub(crate) fn text_file(path: &Path, what: &str, deadline: Option<Instant>) -> Result<String> {
     let text = String::from_utf8(file(path, what, deadline)?)
         .map_err(|_| Error::usage(format!("{what} {} is not UTF-8", path.display())))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// Runs `read` on a thread, so that the deadline ends the waiting.
+/// Runs `read` on a thread, so that the deadline can end the wait.
 fn within(
     deadline: Option<Instant>,
     what: &str,
@@ -43,19 +43,19 @@ fn within(
 ) -> Result<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     let reader = thread::Builder::new().spawn(move || drop(sender.send(read())));
-    reader.map_err(|error| Error::new(ErrorKind::Io, format!("{what} cannot be read")).with_io_cause(&error))?;
-    let answer = match deadline {
+    reader.map_err(|error| Error::new(ErrorKind::Io, format!("cannot read {what}")).with_io_cause(&error))?;
+    let result = match deadline {
         None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         Some(deadline) => receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())),
     };
-    match answer {
+    match result {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(Error::usage(format!("{what} cannot be read")).with_io_cause(&error)),
+        Ok(Err(error)) => Err(Error::usage(format!("cannot read {what}")).with_io_cause(&error)),
         Err(RecvTimeoutError::Timeout) => {
             Err(Error::new(ErrorKind::Deadline, format!("the deadline passed while reading {what}"))
                 .with_hint("close it, or allow more time with --deadline-seconds"))
         }
-        Err(RecvTimeoutError::Disconnected) => Err(Error::new(ErrorKind::Io, format!("{what} cannot be read"))),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::new(ErrorKind::Io, format!("cannot read {what}"))),
     }
 }
 
@@ -68,11 +68,11 @@ fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the content of a regular file. It never waits for another process.
+/// Reads all of a regular file. Never waits for another process.
 ///
 /// # Errors
 ///
-/// Fails if `path` names something else, or if the file is larger than 256 MiB.
+/// Fails if `path` is not a regular file, or if it is larger than 256 MiB.
 pub(crate) fn regular_file(path: &Path) -> io::Result<Vec<u8>> {
     let (file, kind) = open(path)?;
     if kind.is_file() { read_bounded(file) } else { Err(io::Error::other("it is not a regular file")) }
@@ -83,10 +83,10 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if kind.is_file() { read_bounded(file) } else { read_special(file, kind) }
 }
 
-/// Opens a file without blocking, whatever it is.
+/// Opens any file without blocking.
 fn open(path: &Path) -> io::Result<(File, std::fs::FileType)> {
     if path.is_dir() {
-        return Err(io::Error::other("it is a directory")); // Windows would say that access is denied
+        return Err(io::Error::other("it is a directory")); // Windows would report that access is denied
     }
     let mut options = OpenOptions::new();
     options.read(true);
@@ -96,12 +96,12 @@ fn open(path: &Path) -> io::Result<(File, std::fs::FileType)> {
     Ok((file, kind))
 }
 
-/// A pipe is read as the shell's `<(…)` makes them. One that nobody opens for writing is not waited for.
+/// Reads a pipe, such as the shell's `<(…)`, or the null device. A pipe without a writer is an error after a second.
 #[cfg(unix)]
 fn read_special(mut file: File, kind: std::fs::FileType) -> io::Result<Vec<u8>> {
     use std::os::unix::fs::FileTypeExt;
     if !kind.is_fifo() {
-        // the null device is a way to say nothing; others may never end
+        // the null device is an empty input; other devices may never end
         return match file.read(&mut [0; 1]) {
             Ok(0) => Ok(Vec::new()),
             _ => Err(io::Error::other("it is neither a file nor a pipe")),
@@ -111,23 +111,23 @@ fn read_special(mut file: File, kind: std::fs::FileType) -> io::Result<Vec<u8>> 
     let mut first = [0; 1];
     let head = loop {
         match file.read(&mut first) {
-            Ok(0) if started.elapsed() > PIPE_PATIENCE => {
-                return Err(io::Error::other("it is a pipe that nobody writes to"));
+            Ok(0) if started.elapsed() > PIPE_TIMEOUT => {
+                return Err(io::Error::other("it is a pipe with no writer"));
             }
-            // no writer yet, or one that came and went without a word
-            Ok(0) => thread::sleep(PIPE_PATIENCE / 100),
+            // no writer yet, or one that closed the pipe without writing
+            Ok(0) => thread::sleep(PIPE_TIMEOUT / 100),
             Ok(_) => break &first[..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break &[],
             Err(error) => return Err(error),
         }
     };
-    rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?; // there is a writer: wait for it
+    rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?; // there is a writer, so reads may block
     read_bounded(head.chain(file))
 }
 
 #[cfg(windows)]
 fn read_special(_file: File, _kind: std::fs::FileType) -> io::Result<Vec<u8>> {
-    Err(io::Error::other("it is no regular file"))
+    Err(io::Error::other("it is not a regular file"))
 }
 
 #[cfg(unix)]

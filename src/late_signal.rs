@@ -1,9 +1,11 @@
-//! A signal that comes after a turn is done. The answer is still to be printed then and the session to be saved, so the
-//! first such signal is kept until that is over. A second one ends the program immediately.
+//! Defers a signal that arrives after a turn is done.
+//!
+//! The answer still has to be printed and the session saved, so the first such signal is kept until then. A second one
+//! ends the program immediately.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// The signal that is kept; [`NONE`] if none came, [`USUAL`] if signals have their usual meaning.
+/// The signal that is kept. [`NONE`] means that none has arrived, [`USUAL`] that signals are not kept.
 static KEPT: AtomicI32 = AtomicI32::new(USUAL);
 
 const NONE: i32 = 0;
@@ -19,17 +21,17 @@ pub(crate) fn is_held() -> bool {
     KEPT.load(Ordering::SeqCst) != USUAL
 }
 
-/// Returns the signal that came.
+/// Returns the signal that was kept.
 pub(crate) fn get() -> Option<i32> {
     Some(KEPT.load(Ordering::SeqCst)).filter(|signal| *signal > NONE)
 }
 
-/// Gives signals their usual meaning back: what is left to do may be cut off.
+/// Restores the usual meaning of signals. The rest of the program may be interrupted.
 pub(crate) fn release() {
     KEPT.store(USUAL, Ordering::SeqCst);
 }
 
-/// Keeps `signal`. Returns false if it is to have its usual effect.
+/// Keeps `signal`. Returns false if it must have its usual effect instead.
 pub(crate) fn receive(signal: i32) -> bool {
     KEPT.compare_exchange(NONE, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok()
 }

@@ -1,6 +1,7 @@
-//! Locks between processes of ours. Each is a file, and the system's: it goes with its holder, however that ends.
+//! Locks between processes of this program.
 //!
-//! [`dirs`] says where these files are, [`waits`] which calls wait for each other.
+//! Each lock is a locked file, so the system releases it when its holder ends for any reason. [`dirs`] chooses the
+//! directories of these files, and [`waits`] detects calls that wait for each other.
 
 mod dirs;
 mod waits;
@@ -18,44 +19,45 @@ use dirs::{Dir, candidates};
 pub(crate) use dirs::{dir, make_shared};
 use waits::Waits;
 
-/// After this long the waiting is told.
-const SILENCE: Duration = Duration::from_secs(1);
-/// One process in so many looks for what killed ones left.
+/// How long a call waits before it reports the wait.
+const QUIET_WAIT: Duration = Duration::from_secs(1);
+/// One process in 16 removes the files that killed processes left.
 const SWEEP_EVERY: u32 = 16;
-/// A lock file that old belongs to a killed process, or to one that would not mind making it anew.
+/// A lock file older than this was left by a killed process. If not, its next holder simply creates it again.
 const LEFTOVER_AFTER: Duration = Duration::from_secs(3600);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// A lock that is held until this is dropped.
+/// A lock, held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    /// One file in every directory that can be used, so that all meet who share one of these.
-    files: Vec<Locked>,
+    /// One file in every usable directory, so that any two processes that share a directory exclude each other.
+    files: Vec<LockFile>,
 }
 
-/// What a lock is called.
+/// The name of a lock, made of file names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
-    /// In a directory of the user's.
+    /// The file name in a directory of the user.
     own: String,
-    /// In a directory that machines or containers share, which may have it at different paths.
+    /// The file name in a directory that machines or containers share, perhaps under different paths.
     shared: String,
 }
 
 impl Key {
-    /// The key for a list of parts, fit for a file name.
+    /// Creates the key for a list of parts.
     pub(crate) fn new(parts: &[&[u8]]) -> Self {
-        let name = name(parts);
+        let name = file_name(parts);
         Self { own: name.clone(), shared: name }
     }
 
-    /// The same key, made of other parts where the directory is shared.
+    /// Returns this key with other parts for shared directories.
     pub(crate) fn shared_as(self, parts: &[&[u8]]) -> Self {
-        Self { shared: name(parts), ..self }
+        Self { shared: file_name(parts), ..self }
     }
 
-    /// What agents are told of a lock that this process holds, to be handed to [`Lock::wait_in_turn`].
+    /// Returns the text that identifies this lock and its holder, this process, to inner calls. They pass it to
+    /// [`Lock::wait_in_turn`].
     pub(crate) fn handed_down(&self) -> String {
         format!("{}:{}", self.own, random::token())
     }
@@ -65,18 +67,18 @@ impl Key {
     }
 }
 
-fn name(parts: &[&[u8]]) -> String {
+fn file_name(parts: &[&[u8]]) -> String {
     let lengths: Vec<[u8; 8]> = parts.iter().map(|part| (part.len() as u64).to_le_bytes()).collect();
     digest::md5(lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]))
 }
 
-/// The process that holds a lock, as far as it said so.
+/// The process that holds a lock, as far as the lock file records it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Holder {
     pid: Option<u32>,
     /// Its [`random::token`].
     token: Option<String>,
-    /// Its [`waits::pid_namespace`]: where its number means something.
+    /// The [`waits::pid_namespace`] in which `pid` is valid.
     namespace: Option<String>,
 }
 
@@ -84,90 +86,92 @@ pub(crate) struct Holder {
 #[derive(Debug)]
 pub(crate) enum Busy {
     Held(Holder),
-    /// A call above this one holds it, so waiting would never end.
+    /// An outer call holds it, so the wait would never end.
     Inside,
-    /// Its holder waits for a call above this one, so waiting would never end.
-    Circle(Holder),
+    /// Its holder waits for an outer call, so the wait would never end.
+    Cycle(Holder),
 }
 
 impl Lock {
-    /// Takes the lock `key`, or tells who has it.
+    /// Takes the lock `key`, or returns its holder.
     ///
     /// # Errors
     ///
-    /// No directory for locks can be used.
+    /// Fails if no lock directory can be used.
     pub(crate) fn try_take(key: &Key) -> io::Result<Result<Self, Holder>> {
-        let mut files: Vec<Locked> = Vec::new();
-        let mut unusable = Vec::new();
+        let mut files: Vec<LockFile> = Vec::new();
+        let mut errors = Vec::new();
         for candidate in candidates() {
             let taken = match candidate.open(files.is_empty()) {
-                Ok(Some(dir)) => Locked::try_take(dir.path.join(key.name_in(&dir)))
-                    .map_err(|error| dirs::cannot_be_used(&dir.path, &error)),
+                Ok(Some(dir)) => LockFile::try_take(dir.path.join(key.name_in(&dir)))
+                    .map_err(|error| dirs::unusable(&dir.path, &error)),
                 Ok(None) => continue,
                 Err(error) => Err(error),
             };
             match taken {
                 Ok(Ok(file)) => files.push(file),
                 Ok(Err(holder)) => return Ok(Err(holder)),
-                Err(error) => unusable.push(error),
+                Err(error) => errors.push(error),
             }
         }
         if files.is_empty() {
-            return Err(dirs::join(&unusable));
+            return Err(dirs::join(&errors));
         }
-        files.iter_mut().for_each(Locked::sign);
+        files.iter_mut().for_each(LockFile::write_holder);
         Ok(Ok(Self { files }))
     }
 
-    /// Takes the lock `key`, waiting for it until `limit`. Calls `waiting` once, after a second. `Err` inside tells who
-    /// had it at the limit.
+    /// Takes the lock `key`, waiting for it until `limit`. Calls `report_wait` once, after a second. The inner `Err`
+    /// is the holder at the limit.
     ///
     /// # Errors
     ///
-    /// As [`Lock::try_take`].
+    /// Fails like [`Lock::try_take`].
     pub(crate) fn wait(
         key: &Key,
         limit: Option<Instant>,
-        waiting: impl FnOnce(&Holder),
+        report_wait: impl FnOnce(&Holder),
     ) -> io::Result<Result<Self, Holder>> {
-        let taken = poll(key, limit, waiting, |_, _| None)?;
+        let taken = poll(key, limit, report_wait, |_, _| None)?;
         Ok(taken.map_err(|busy| match busy {
-            Busy::Held(holder) | Busy::Circle(holder) => holder,
+            Busy::Held(holder) | Busy::Cycle(holder) => holder,
             Busy::Inside => Holder::default(),
         }))
     }
 
-    /// Takes the lock `key` as [`Lock::wait`] does, but does not wait for what can never be. `above`: what the calls
-    /// above this one handed down ([`Key::handed_down`]), separated by commas.
+    /// Takes the lock `key` like [`Lock::wait`], but does not wait if the wait would never end. `outer` lists the
+    /// locks of the outer calls ([`Key::handed_down`]), separated by commas.
     ///
     /// # Errors
     ///
-    /// As [`Lock::try_take`].
+    /// Fails like [`Lock::try_take`].
     pub(crate) fn wait_in_turn(
         key: &Key,
         limit: Option<Instant>,
-        above: &str,
-        waiting: impl FnOnce(&Holder),
+        outer: &str,
+        report_wait: impl FnOnce(&Holder),
     ) -> io::Result<Result<Self, Busy>> {
         let mut waits = None;
-        poll(key, limit, waiting, |holder, last| waits.get_or_insert_with(|| Waits::new(key, above)).look(holder, last))
+        poll(key, limit, report_wait, |holder, last| {
+            waits.get_or_insert_with(|| Waits::new(key, outer)).check(holder, last)
+        })
     }
 
-    /// The directories that it was taken in.
+    /// Returns the directories of its files.
     pub(crate) fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().filter_map(|file| file.path.parent())
     }
 }
 
-/// Tries to take a lock until `limit`. `hopeless` sees who holds it, and whether that was the last try.
+/// Tries to take a lock until `limit`. `deadlock` gets the holder and whether this is the last try.
 fn poll(
     key: &Key,
     limit: Option<Instant>,
-    waiting: impl FnOnce(&Holder),
-    mut hopeless: impl FnMut(&Holder, bool) -> Option<Busy>,
+    report_wait: impl FnOnce(&Holder),
+    mut deadlock: impl FnMut(&Holder, bool) -> Option<Busy>,
 ) -> io::Result<Result<Lock, Busy>> {
     let started = Instant::now();
-    let mut waiting = Some(waiting);
+    let mut report_wait = Some(report_wait);
     let mut pause = SHORTEST_PAUSE;
     loop {
         let holder = match Lock::try_take(key)? {
@@ -176,32 +180,32 @@ fn poll(
         };
         let now = Instant::now();
         let last = limit.is_some_and(|limit| now >= limit);
-        if let Some(busy) = hopeless(&holder, last) {
+        if let Some(busy) = deadlock(&holder, last) {
             return Ok(Err(busy));
         }
         if last {
             return Ok(Err(Busy::Held(holder)));
         }
-        if now >= started + SILENCE
-            && let Some(waiting) = waiting.take()
+        if now >= started + QUIET_WAIT
+            && let Some(report_wait) = report_wait.take()
         {
-            waiting(&holder);
+            report_wait(&holder);
         }
-        let pause_now = shorten(pause);
+        let pause_now = with_jitter(pause);
         thread::sleep(limit.map_or(pause_now, |limit| pause_now.min(limit.saturating_duration_since(now))));
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// A file of a lock that this process holds.
+/// A locked file of a lock that this process holds.
 #[derive(Debug)]
-struct Locked {
+struct LockFile {
     file: File,
     path: PathBuf,
 }
 
-impl Locked {
-    /// Takes the lock at `path`, or tells who has it.
+impl LockFile {
+    /// Takes the lock at `path`, or returns its holder.
     fn try_take(path: PathBuf) -> io::Result<Result<Self, Holder>> {
         loop {
             let mut options = OpenOptions::new();
@@ -213,7 +217,7 @@ impl Locked {
                 Err(TryLockError::WouldBlock) => return Ok(Err(read_holder(&mut file))),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // the holder before us may have removed the file between our opening and locking it
+            // the previous holder may have removed the file after it was opened here and before it was locked
             if is_at(&file, &path)? {
                 if std::process::id().is_multiple_of(SWEEP_EVERY) {
                     sweep(path.parent());
@@ -223,31 +227,32 @@ impl Locked {
         }
     }
 
-    /// Says whose it is. That is a courtesy: where it cannot be written, as on a full disk, the lock is held all the same.
-    fn sign(&mut self) {
+    /// Records the holder in the file. This is optional: if it fails, for example on a full disk, the lock is held
+    /// anyway.
+    fn write_holder(&mut self) {
         let namespace = waits::pid_namespace().unwrap_or_default();
         let text = format!("{}\n{}\n{namespace}\n", std::process::id(), random::token());
         let _ = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
     }
 }
 
-impl Drop for Locked {
+impl Drop for LockFile {
     fn drop(&mut self) {
-        // removed while it is still ours, so that whoever opens it next makes a new one
+        // removed while it is locked, so that the next holder creates a new file
         let _ = std::fs::remove_file(&self.path);
         let _ = self.file.unlock();
     }
 }
 
-/// A pause up to a half shorter, by chance: many who began together would otherwise all look at the same moments, when
-/// one of them gets the lock, and none in between, when it is free.
-fn shorten(pause: Duration) -> Duration {
+/// Shortens `pause` randomly by up to a half, so that waiters that started together do not poll in lockstep.
+fn with_jitter(pause: Duration) -> Duration {
     let chance = random::number() % 1024;
     pause / 2 + pause * u32::try_from(chance).unwrap_or_default() / 2048
 }
 
-/// Removes lock files of killed processes: old, and held by nobody. A lock that somebody takes in just this moment is
-/// taken again, since its file is then not where it was.
+/// Removes the lock files of killed processes: old files that no process holds.
+///
+/// A process that takes such a lock at this moment takes it again, because its file is no longer at its path.
 fn sweep(dir: Option<&Path>) {
     for entry in dir.map(std::fs::read_dir).into_iter().flatten().flatten().flatten() {
         let old = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
@@ -263,20 +268,20 @@ fn sweep(dir: Option<&Path>) {
     }
 }
 
-/// The holder in words.
+/// Describes the holder for messages.
 pub(crate) fn name_of(holder: &Holder) -> String {
     let Some(pid) = holder.pid else { return "another process".to_owned() };
-    let elsewhere = holder.namespace.is_some() && holder.namespace.as_deref() != waits::pid_namespace();
-    if elsewhere { format!("process {pid} in another container") } else { format!("process {pid}") }
+    let other_container = holder.namespace.is_some() && holder.namespace.as_deref() != waits::pid_namespace();
+    if other_container { format!("process {pid} in another container") } else { format!("process {pid}") }
 }
 
-/// The note of a call that waits.
+/// Returns the note that a call waits.
 pub(crate) fn waiting_for(what: &str, holder: &Holder) -> String {
-    format!("waiting for {what}, which {} holds", name_of(holder))
+    format!("waiting for {what}, locked by {}", name_of(holder))
 }
 
 fn read_holder(file: &mut File) -> Holder {
-    /// Longer than what [`Locked::sign`] writes.
+    /// More than [`LockFile::write_holder`] writes.
     const LONGEST: u64 = 1000;
     let mut text = String::new();
     if file.take(LONGEST).read_to_string(&mut text).is_err() {
@@ -312,7 +317,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Windows keeps the name of an open file taken, so what is there is what we hold.
+/// On Windows an open file keeps its name, so a file at `path` is the locked one.
 #[cfg(windows)]
 #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
 fn is_at(_file: &File, path: &Path) -> io::Result<bool> {
@@ -333,18 +338,18 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         let limit = Some(Instant::now() + Duration::from_secs(30));
-        drop(Lock::wait(&key, limit, |_| panic!("nobody holds it")).unwrap().unwrap());
+        drop(Lock::wait(&key, limit, |_| panic!("it is free")).unwrap().unwrap());
     }
 
     #[test]
-    fn what_killed_processes_left_is_swept() {
+    fn removes_old_lock_files_that_no_process_holds() {
         let dir = tempfile::tempdir().unwrap();
         let make = |name: &str, hours: u64| {
             let file = File::create(dir.path().join(name)).unwrap();
             file.set_modified(std::time::SystemTime::now() - Duration::from_secs(hours * 3600 + 60)).unwrap();
             file
         };
-        drop((make("old", 1), make("young", 0))); // Windows keeps the name of a file that is open
+        drop((make("old", 1), make("young", 0))); // on Windows an open file keeps its name
         let held = make("held", 5);
         held.try_lock().unwrap();
         sweep(Some(dir.path()));
@@ -354,7 +359,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_tell_their_parts_apart() {
+    fn jitter_shortens_a_pause_by_at_most_a_half() {
+        let pause = Duration::from_millis(50);
+        let pauses: Vec<Duration> = (0..100).map(|_| with_jitter(pause)).collect();
+        assert!(pauses.iter().all(|shorter| (pause / 2..pause).contains(shorter)), "{pauses:?}");
+        assert!(pauses.iter().any(|shorter| *shorter != pauses[0]));
+    }
+
+    #[test]
+    fn parts_of_a_key_are_separate() {
         assert_ne!(Key::new(&[b"ab", b"c"]), Key::new(&[b"a", b"bc"]));
     }
 }

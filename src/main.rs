@@ -1,4 +1,4 @@
-//! Names for the sessions of coding agents, and turns that cannot hang, orphan or lose one.
+//! Keeps names for the sessions of coding agents, and runs their turns so that none hangs, leaves orphans or is lost.
 
 mod agent;
 mod backend;
@@ -35,24 +35,25 @@ use clap::CommandFactory;
 use cli::Cli;
 use context::Context;
 use error::{ErrorFormat, ErrorKind, Result};
-use ui::Notes;
+use ui::Ui;
 
 fn main() {
     let started = Instant::now();
-    let (format, outcome) = run(started);
+    let ui = Ui::new();
+    let (format, outcome) = run(started, &ui);
     late_signal::release();
     let kind = outcome.err().map(|error| {
-        ui::report::report(&error, format);
+        ui.report(&error, format);
         error.kind
     });
-    ui::stdio::finish_stderr(matches!(kind, Some(ErrorKind::Interrupted(_))));
+    ui.finish(matches!(kind, Some(ErrorKind::Interrupted(_))));
     std::process::exit(kind.map_or(0, ErrorKind::exit_status));
 }
 
-/// Parses the command line and runs its command. Returns with the outcome how to report an error.
-fn run(started: Instant) -> (ErrorFormat, Result<()>) {
+/// Parses the command line and runs its command. Returns the outcome, and how to report an error.
+fn run(started: Instant, ui: &Ui) -> (ErrorFormat, Result<()>) {
     process::prepare_signals();
-    process::keep_files_private();
+    sys::keep_files_private();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
@@ -66,8 +67,8 @@ fn run(started: Instant) -> (ErrorFormat, Result<()>) {
         let Some(Cli { global, command }) = cli::parse(command_line, &program, &normalized)? else {
             return Ok(());
         };
-        let notes = Notes { quiet: global.quiet };
-        commands::run(&Context { started, global, notes, normalized, program }, &command)
+        let ui = ui.with_quiet(global.quiet).with_log(started)?;
+        commands::run(&Context { started, global, ui, normalized, program }, &command)
     });
     (format, outcome)
 }

@@ -68,7 +68,7 @@ impl AgentSessionId {
 
     /// Returns whether `reported`, which an agent printed, is this ID. Ignores case, because agents print UUIDs in lower
     /// case.
-    pub(crate) fn matches(&self, reported: &str) -> bool {
+    pub(crate) fn is_reported_as(&self, reported: &str) -> bool {
         self.0.eq_ignore_ascii_case(reported)
     }
 }
@@ -118,6 +118,6 @@ mod tests {
     #[test]
     fn id_matches_regardless_of_case() {
         let id = AgentSessionId::new("0F12C83D").unwrap();
-        assert!(id.matches("0f12c83d") && !id.matches("0f12c83e"));
+        assert!(id.is_reported_as("0f12c83d") && !id.is_reported_as("0f12c83e"));
     }
 }

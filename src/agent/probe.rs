@@ -70,7 +70,7 @@ pub(crate) fn probe(
     };
     let runner = Runner::new(Some(Instant::now() + TIMEOUT)).map_err(failed)?;
     let program = program.to_owned();
-    let command = Command { program, arguments, set, unset, dir: None, stdin: None, stall: None };
+    let command = Command { program, arguments, set, unset, dir: None, stdin: None, output: None, stall: None };
     let mut stdout = Vec::new();
     let collect = |collector: Collector| {
         stdout = collector.0;

@@ -23,7 +23,7 @@ pub(crate) use self::spec::{
 };
 use crate::session::AgentSessionId;
 
-/// The options that say how an agent is started.
+/// The options for how an agent is started.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct LaunchArgs {
     #[command(flatten)]
@@ -57,7 +57,7 @@ impl BackendArgs {
     }
 }
 
-/// In which form the agent is to answer.
+/// The form of the agent's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OutputMode {
     /// One answer at the end.
@@ -73,38 +73,38 @@ pub(crate) enum PromptChannel<'a> {
     StandardInput,
 }
 
-/// How a role reaches an agent that has a place of its own for it.
+/// How a role reaches an agent that has a system prompt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Role<'a> {
     Text(&'a str),
     File(&'a Path),
 }
 
-/// The model of a turn, and where it comes from: codex puts a remembered one elsewhere than one just asked for.
+/// The model of a turn, and whether it was remembered: codex takes a remembered one in another place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Model<'a> {
     pub name: &'a str,
     pub remembered: bool,
 }
 
-/// Which session a turn is in.
+/// The session of a turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SessionMode<'a> {
-    /// One that it starts.
+    /// A new session.
     New,
-    /// This one.
+    /// This session.
     Resume(&'a AgentSessionId),
-    /// One that it starts with the history of this one, which stays as it is.
+    /// A new session with the history of this one, which stays unchanged.
     Fork(&'a AgentSessionId),
 }
 
 impl<'a> SessionMode<'a> {
-    /// The session that goes on with the turn, if there was one before.
+    /// Returns the session that is resumed.
     pub(crate) fn known(self) -> Option<&'a AgentSessionId> {
         if let Self::Resume(id) = self { Some(id) } else { None }
     }
 
-    /// The session whose history the agent is to begin with.
+    /// Returns the session whose history the agent begins with.
     fn history(self) -> Option<&'a str> {
         match self {
             Self::New => None,
@@ -113,11 +113,11 @@ impl<'a> SessionMode<'a> {
     }
 }
 
-/// One turn as the agent's command line sees it.
+/// One turn, as the agent's command line describes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocation<'a> {
     pub session: SessionMode<'a>,
-    pub form: OutputMode,
+    pub mode: OutputMode,
     pub prompt: PromptChannel<'a>,
     pub role: Option<Role<'a>>,
     pub model: Option<Model<'a>>,
@@ -125,9 +125,9 @@ pub(crate) struct Invocation<'a> {
     pub args: &'a BackendArgs,
     /// Whether the agent refused these arguments once and may be asked in another way ([`Retry::WithFallback`]).
     pub fallback: bool,
-    /// Where the agent is to leave its last message, for one that can.
+    /// The file to which the agent writes its last message, if it can.
     pub answer_file: Option<&'a Path>,
-    /// The caller's own arguments for the agent.
+    /// The caller's arguments for the agent.
     pub extra: &'a [OsString],
 }
 
@@ -135,10 +135,10 @@ pub(crate) struct Invocation<'a> {
 impl<'a> Invocation<'a> {
     /// A turn that starts a session and asks for nothing else.
     fn plain(args: &'a BackendArgs, prompt: PromptChannel<'a>) -> Self {
-        let (form, extra) = (OutputMode::Json, &[][..]);
+        let (mode, extra) = (OutputMode::Json, &[][..]);
         Self {
             session: SessionMode::New,
-            form,
+            mode,
             prompt,
             role: None,
             model: None,
@@ -152,8 +152,7 @@ impl<'a> Invocation<'a> {
 }
 
 impl Invocation<'_> {
-    /// Whether the prompt must stand behind `--`: it would be read as an option, or follows arguments whose meaning we
-    /// do not know.
+    /// Returns whether the prompt must follow `--`: it would be read as an option, or it follows arguments of the caller.
     fn needs_double_dash(&self) -> bool {
         !self.extra.is_empty() || matches!(self.prompt, PromptChannel::Argument(text) if text.starts_with('-'))
     }

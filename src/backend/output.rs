@@ -26,7 +26,7 @@ pub(crate) trait OutputParser: Send {
 pub(crate) struct TurnReport {
     /// The session ID that the agent reported, whatever it is.
     pub reported_id: Option<String>,
-    /// Set if the agent itself says that the turn failed.
+    /// Set if the agent reports that the turn failed.
     pub failure: Option<Failure>,
     /// Words that explain a bad exit status without a verdict.
     pub last_words: Option<String>,

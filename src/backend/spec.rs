@@ -49,7 +49,7 @@ pub(crate) struct Spec {
     pub prompt_with_role: for<'a> fn(role: Option<&str>, prompt: &'a [u8]) -> Cow<'a, [u8]>,
     /// Returns the answer as `--print-result` prints it.
     pub printed_answer: fn(answer: &str) -> String,
-    /// Returns how the agent's options say it is to be started.
+    /// Returns how the options start the agent.
     pub launch: for<'a> fn(&'a LaunchArgs) -> Launch<'a>,
     /// Returns the arguments for one turn.
     pub arguments: fn(&Invocation<'_>) -> Vec<OsString>,
@@ -58,7 +58,7 @@ pub(crate) struct Spec {
     pub parser: fn(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser>,
     /// Returns whether a run that failed is worth another try.
     pub retry: fn(&BackendArgs, &FailedRun<'_>) -> Retry,
-    /// How much a line of the agent's standard error explains a failure.
+    /// Returns how much a line of standard error explains a failure.
     pub stderr_line: fn(line: &str) -> StderrLine,
 }
 

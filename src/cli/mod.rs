@@ -1,5 +1,5 @@
-//! Every type of the command line, no logic. The comments here are the help.
-#![allow(clippy::doc_markdown, reason = "in help backticks would be shown")]
+//! The types of the command line. The doc comments of options are the text of `--help`.
+#![allow(clippy::doc_markdown, reason = "help would show the backticks")]
 
 mod normalize;
 pub(crate) mod parse;
@@ -17,13 +17,14 @@ pub(crate) use normalize::{NormalizedArgs, normalize};
 pub(crate) use parse::parse;
 pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces};
 
-/// Keeps names for Claude Code and Codex CLI sessions, per workspace, and runs their turns.
+/// Run Claude Code and Codex CLI sessions by name
 ///
-/// A session is started once under a name and gone on with from any other process: with the model and effort used
-/// last, with a deadline that ends the whole process tree, and with errors that say what happened.
+/// Start a session once under a name and resume it from any process. The last model and effort are reused, deadlines
+/// stop the whole process tree, and errors report what went wrong. Names belong to a workspace: the current directory,
+/// unless --workspace-dir is given.
 #[derive(Debug, Parser)]
 #[command(name = "invoke-persist", version, args_override_self = true, disable_help_subcommand = true)]
-#[command(after_long_help = EXIT_STATUSES)]
+#[command(after_long_help = exit_status_help())]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -31,52 +32,76 @@ pub(crate) struct Cli {
     pub command: Command,
 }
 
-pub(crate) const EXIT_STATUSES: &str = "\
-Exit status:
-  0        success
-  1        the agent's turn failed, answered from another session, or something else failed
-  2        wrong usage, or a prompt, role or environment file that cannot be read
-  3        no session of that name
-  4        a session of that name exists
-  5        the session is busy
-  6        the mapping file cannot be used
-  7        the agent's output is not what it should be
-  124      the deadline passed
-  126,127  the agent's program cannot be run, is not there
-  128+N    ended by signal N";
+/// Exit statuses and their meanings, for the help and the manual page.
+pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
+    ("0", "Success"),
+    ("1", "The turn failed, another session answered, or an I/O error occurred"),
+    ("2", "Invalid usage, or an unreadable prompt, role or environment file"),
+    ("3", "Session not found"),
+    ("4", "Session already exists"),
+    ("5", "Session is busy"),
+    ("6", "Mapping file cannot be used"),
+    ("7", "Agent's output is invalid"),
+    ("124", "Deadline or stall timeout expired"),
+    ("126", "Agent's program is not executable"),
+    ("127", "Agent's program cannot be found"),
+    ("128+N", "Interrupted by signal N"),
+];
+
+fn exit_status_help() -> String {
+    let lines = EXIT_STATUSES.iter().map(|(status, meaning)| format!("\n  {status:<5}  {meaning}"));
+    format!("Exit status:{}", lines.collect::<String>())
+}
 
 const GLOBAL: &str = "Global options";
+const AGENT: &str = "Agent options";
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Global {
-    /// The agent to call; needed only where nothing else tells
+    /// Agent to use, if it cannot be inferred
     #[arg(long, global = true, value_enum, value_name = "AGENT", help_heading = GLOBAL)]
     pub backend: Option<Backend>,
-    /// How errors are told on standard error
+    /// Error format on stderr
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t, help_heading = GLOBAL)]
     pub error_format: ErrorFormat,
-    /// Tell errors only: no notes, no warnings
+    /// Suppress notes and most warnings
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
 }
 
-/// The commands: for each its type, its name, the line that tells what it does, and examples. Unlike clap's derive this
-/// makes the options of a command only when that command is called: making all took a third of the time of a short call.
+/// Defines the commands: the type of the options, the name, the summary, details for `--help`, and examples.
+///
+/// Unlike clap's derive, this builds the options of a command only when that command is called. Building all of them
+/// takes a third of the time of a short call.
 macro_rules! commands {
-    ($($variant:ident $name:literal $about:literal $([$($example:literal),*])? $(hidden $hidden:literal)?;)*) => {
+    ($($variant:ident {
+        name: $name:literal,
+        about: $about:literal,
+        details: $details:literal,
+        examples: $examples:expr,
+        hidden: $hidden:literal
+    })*) => {
         #[derive(Debug)]
         pub(crate) enum Command {
             $(#[doc = $about] $variant($variant),)*
         }
 
+        /// The examples of each command, for the help and the manual pages.
+        const EXAMPLES: &[(&str, &[&str])] = &[$(($name, &$examples)),*];
+
         impl Subcommand for Command {
             fn augment_subcommands(command: clap::Command) -> clap::Command {
                 command.subcommand_required(true).arg_required_else_help(true)
                     $(.subcommand(
-                        clap::Command::new($name).about($about)$(.hide($hidden))?.defer(|command| {
-                            // the comments on the options' types are for us
-                            $variant::augment_args(command).about($about).long_about(None)
-                                $(.after_long_help(concat!("Examples:", $("\n  ", $example),*)))?
+                        clap::Command::new($name).about($about).hide($hidden).defer(|command| {
+                            // replaces the doc comment of the options' type
+                            let command = $variant::augment_args(command)
+                                .about($about)
+                                .long_about(concat!($about, "\n\n", $details));
+                            match examples($name) {
+                                [] => command,
+                                examples => command.after_long_help(format!("Examples:\n  {}", examples.join("\n  "))),
+                            }
                         }),
                     ))*
             }
@@ -104,7 +129,7 @@ macro_rules! commands {
             }
         }
 
-        /// A command with its options alone, as `name` has them.
+        /// Returns the command `name` with its options only.
         pub(crate) fn options_of(name: &str) -> Option<clap::Command> {
             match name {
                 $($name => Some($variant::augment_args(clap::Command::new($name))),)*
@@ -114,141 +139,252 @@ macro_rules! commands {
     };
 }
 
+/// Returns the examples of the command `name`.
+pub(crate) fn examples(name: &str) -> &'static [&'static str] {
+    EXAMPLES.iter().find(|(command, _)| *command == name).map_or(&[], |(_, examples)| examples)
+}
+
 commands! {
-    CreateSession "create-session" "Start a session and save it under a name"
-        ["invoke-persist create-session --session-name review-src",
-         "invoke-persist create-session --session-name b --init-prompt 'Read docs/'",
-         "invoke-persist create-session --session-name old --adopt ID"];
-    Resolve "resolve" "Print what a name or id means; call nothing"
-        ["invoke-persist resolve --session-name review-src",
-         "invoke-persist resolve --session-name review-src --print-session-id"];
-    ListSessions "list-sessions" "Print the sessions of a workspace"
-        ["invoke-persist list-sessions --format table",
-         "invoke-persist --backend codex list-sessions",
-         "invoke-persist list-sessions --all-workspaces --format table"];
-    RenameSession "rename-session" "Give a session another name"
-        ["invoke-persist rename-session --session-name review-src --to review"];
-    DeleteSession "delete-session" "Forget a name, or every name of an id; the agent keeps the session"
-        ["invoke-persist delete-session --session-name review-src",
-         "invoke-persist delete-session --session-id ID"];
-    DeleteAllSessions "delete-all-sessions" "Forget all names of a workspace; the agent keeps the sessions"
-        ["invoke-persist delete-all-sessions",
-         "invoke-persist --backend codex delete-all-sessions --workspace-dir ../other"];
-    ResumeJson "resume-json" "Go on with a session: one turn, one answer as JSON"
-        ["invoke-persist resume-json --session-name a --prompt 'Go on' --print-result",
-         "invoke-persist resume-json --session-name a --prompt - --deadline-seconds 600",
-         "git diff | invoke-persist resume-json --session-name a --prompt OK? --stdin",
-         "invoke-persist resume-json --session-name pr-7 --if-missing create --prompt Go"];
-    ResumeStream "resume-stream" "Go on with a session: one turn, the agent's events as they come"
-        ["invoke-persist resume-stream --session-name a --prompt 'Fix the failing tests'",
-         "invoke-persist resume-stream --session-name a --prompt 'Fix it' --format text",
-         "invoke-persist resume-stream --session-name a --prompt Go -- --add-dir ../lib"];
-    ForkSession "fork-session" "Start a session that begins with another's history; that one stays as it is"
-        ["invoke-persist fork-session --session-name a --to b --prompt 'What if?'"];
-    Skill "skill" "Install, update and print the skills by which agents call this program"
-        ["invoke-persist skill install",
-         "invoke-persist skill list",
-         "invoke-persist skill install --agent claude --scope project",
-         "invoke-persist skill show claude-code-invoke-persist creation",
-         "invoke-persist skill shim ~/.claude/skills/codex-cli"];
-    Doctor "doctor" "Look whether everything is there that a call needs; call no model"
-        ["invoke-persist doctor",
-         "invoke-persist --backend codex doctor --json"];
-    Demo "demo" "Show the whole round in a temporary workspace with a built-in echo agent"
-        ["invoke-persist demo"];
-    Completions "completions" "Print the script by which a shell completes commands and session names"
-        ["invoke-persist completions bash"];
-    Man "man" "Write the manual pages into a directory"
-        ["invoke-persist man ~/.local/share/man/man1"];
-    EchoAgent "echo-agent" "The agent of the demo: speaks the headless protocol of claude or codex and counts turns" hidden true;
+    CreateSession {
+        name: "create-session",
+        about: "Start a session and save it under a name",
+        details: "The first turn sends an initial prompt, unless --adopt saves an existing session. \
+                  A name that is taken is moved to the new session, unless --if-exists decides otherwise.",
+        examples: [
+            "invoke-persist create-session --session-name review-src",
+            "invoke-persist create-session --session-name b --init-prompt 'Read docs/'",
+            "invoke-persist create-session --session-name old --adopt ID",
+        ],
+        hidden: false
+    }
+    Resolve {
+        name: "resolve",
+        about: "Show which session a name or ID refers to",
+        details: "No agent is called, and nothing is written.",
+        examples: [
+            "invoke-persist resolve --session-name review-src",
+            "invoke-persist resolve --session-name review-src --print-session-id",
+        ],
+        hidden: false
+    }
+    ListSessions {
+        name: "list-sessions",
+        about: "List the sessions of a workspace",
+        details: "No agent is called, and nothing is written. Without --backend, the sessions of both agents are listed.",
+        examples: [
+            "invoke-persist list-sessions --format table",
+            "invoke-persist --backend codex list-sessions",
+            "invoke-persist list-sessions --all-workspaces --format table",
+        ],
+        hidden: false
+    }
+    RenameSession {
+        name: "rename-session",
+        about: "Rename a session",
+        details: "No agent is called.",
+        examples: [
+            "invoke-persist rename-session --session-name review-src --to review",
+        ],
+        hidden: false
+    }
+    DeleteSession {
+        name: "delete-session",
+        about: "Remove a name, or all names of a session ID",
+        details: "No agent is called. The agent keeps the conversation.",
+        examples: [
+            "invoke-persist delete-session --session-name review-src",
+            "invoke-persist delete-session --session-id ID",
+        ],
+        hidden: false
+    }
+    DeleteAllSessions {
+        name: "delete-all-sessions",
+        about: "Remove all names of a workspace",
+        details: "No agent is called. The agent keeps the conversations.",
+        examples: [
+            "invoke-persist delete-all-sessions",
+            "invoke-persist --backend codex delete-all-sessions --workspace-dir ../other",
+        ],
+        hidden: false
+    }
+    ResumeJson {
+        name: "resume-json",
+        about: "Resume a session for one turn; print the answer as JSON",
+        details: "The last model and effort are reused. If another call uses the session, this call waits.",
+        examples: [
+            "invoke-persist resume-json --session-name a --prompt 'Continue' --print-result",
+            "invoke-persist resume-json --session-name a --prompt - --deadline-seconds 600",
+            "git diff | invoke-persist resume-json --session-name a --prompt OK? --stdin",
+            "invoke-persist resume-json --session-name pr-7 --if-missing create --prompt Go",
+        ],
+        hidden: false
+    }
+    ResumeStream {
+        name: "resume-stream",
+        about: "Resume a session for one turn; stream the agent's events",
+        details: "The last model and effort are reused. If another call uses the session, this call waits.",
+        examples: [
+            "invoke-persist resume-stream --session-name a --prompt 'Fix the failing tests'",
+            "invoke-persist resume-stream --session-name a --prompt 'Fix it' --format text",
+            "invoke-persist resume-stream --session-name a --prompt Go -- --add-dir ../lib",
+        ],
+        hidden: false
+    }
+    ForkSession {
+        name: "fork-session",
+        about: "Start a session from the history of another",
+        details: "The original session is unchanged.",
+        examples: [
+            "invoke-persist fork-session --session-name a --to b --prompt 'What if?'",
+        ],
+        hidden: false
+    }
+    Skill {
+        name: "skill",
+        about: "Install, update and print the skills for agents",
+        details: "A skill teaches an agent to call this program.",
+        examples: [
+            "invoke-persist skill install",
+            "invoke-persist skill list",
+            "invoke-persist skill install --agent claude --scope project",
+            "invoke-persist skill show claude-code-invoke-persist creation",
+            "invoke-persist skill shim ~/.claude/skills/codex-cli",
+        ],
+        hidden: false
+    }
+    Doctor {
+        name: "doctor",
+        about: "Check the setup without calling a model",
+        details: "Each check is ok, a warning or an error. The exit status is 1 if a check is an error.",
+        examples: [
+            "invoke-persist doctor",
+            "invoke-persist --backend codex doctor --json",
+        ],
+        hidden: false
+    }
+    Demo {
+        name: "demo",
+        about: "Run a demo with the built-in echo agent",
+        details: "The demo runs in a temporary workspace and needs no account.",
+        examples: [
+            "invoke-persist demo",
+        ],
+        hidden: false
+    }
+    Completions {
+        name: "completions",
+        about: "Print a shell completion script",
+        details: "Source the script in the startup file of the shell.",
+        examples: [
+            "invoke-persist completions bash",
+        ],
+        hidden: false
+    }
+    Man {
+        name: "man",
+        about: "Write the manual pages to a directory",
+        details: "There is one page for the program and one for each command.",
+        examples: [
+            "invoke-persist man ~/.local/share/man/man1",
+        ],
+        hidden: false
+    }
+    EchoAgent {
+        name: "echo-agent",
+        about: "Stand in for claude or codex: echo each prompt and count the turns",
+        details: "The demo uses it.",
+        examples: [],
+        hidden: true
+    }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {}
 
-/// Where the mapping is.
+/// Options that select the mapping.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LocationArgs {
-    /// Use this mapping file instead of the workspace's
+    /// Use FILE instead of the workspace's mapping file
     #[arg(long, value_name = "FILE")]
     pub mapping_file: Option<PathBuf>,
-    /// Stands for the current directory
-    // may be empty: each command says what that means
+    /// Workspace directory [default: current directory]
+    // the value may be empty: each command decides what that means
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub workspace_dir: Option<PathBuf>,
 }
 
-/// A name.
+/// The option for a name.
 #[derive(Debug, Args)]
 pub(crate) struct NameArgs {
-    /// The session's name
+    /// Name of the session
     #[arg(long, value_name = "NAME", aliases = ["session-alias", "alias"])]
     pub session_name: Option<String>,
 }
 
-/// A name or an id.
+/// Options for a name or an ID.
 #[derive(Debug, Args)]
 pub(crate) struct SessionArgs {
     #[command(flatten)]
     pub name: NameArgs,
-    /// The session's id (codex: its thread's)
+    /// ID of the session (codex: thread ID)
     #[arg(long, value_name = "ID", visible_alias = "thread-id")]
     pub session_id: Option<String>,
 }
 
-/// Which program the agent is, and what it finds in its environment.
+/// Options for the agent's program and its environment.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Call")]
+#[command(next_help_heading = AGENT)]
 pub(crate) struct AgentArgs {
-    /// Variables for the agent, as KEY=VALUE lines
+    /// Set the agent's variables from the KEY=VALUE lines of FILE
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
     #[command(flatten)]
     pub launch: LaunchArgs,
 }
 
-/// How the agent is called.
+/// Options for a turn.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Call")]
+#[command(next_help_heading = AGENT)]
 pub(crate) struct CallArgs {
     #[command(flatten)]
     pub agent: AgentArgs,
-    /// The model; remembered for the next turns
-    #[arg(long, value_name = "MODEL")]
+    /// Model; remembered for later turns
+    // each heading is repeated, because the flattened options above change the next one
+    #[arg(long, help_heading = AGENT, value_name = "MODEL")]
     pub model: Option<String>,
-    /// End everything after so many seconds
-    #[arg(long, value_name = "N")]
+    /// Stop the call and everything it started after N seconds
+    #[arg(long, help_heading = AGENT, value_name = "N")]
     pub deadline_seconds: Option<String>,
-    /// End the turn when the agent says nothing for so many seconds (not for claude's single JSON answers)
-    #[arg(long, value_name = "N")]
+    /// Stop the turn if the agent prints nothing for N seconds (for claude: with resume-stream only)
+    #[arg(long, help_heading = AGENT, value_name = "N")]
     pub stall_seconds: Option<String>,
-    /// Add what comes on standard input to the prompt
-    #[arg(long)]
+    /// Append stdin to the prompt
+    #[arg(long, help_heading = AGENT)]
     pub stdin: bool,
-    /// The reasoning effort; remembered for the next turns
-    #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Call (claude)")]
+    /// Reasoning effort; remembered for later turns
+    #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Agent options (claude)")]
     pub reasoning_effort: Option<String>,
     #[command(flatten)]
     pub backend: BackendArgs,
-    /// Arguments for the agent, handed on as they are
-    #[arg(last = true, value_name = "ARG")]
+    /// Arguments to pass to the agent unchanged
+    #[arg(last = true, value_name = "ARG", help_heading = AGENT)]
     pub extra: Vec<OsString>,
 }
 
-/// What to do with a name that is taken.
+/// What to do if the name is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IfExists {
     /// Start a new session under the name
     #[default]
     Overwrite,
-    /// Keep the session and start none
+    /// Keep the existing session, without a call
     Reuse,
     /// Fail with status 4
     Fail,
 }
 
-/// What to do with a name that is not there.
+/// What to do if the name cannot be found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IfMissing {
     /// Fail with status 3
@@ -258,10 +394,10 @@ pub(crate) enum IfMissing {
     Create,
 }
 
-/// What to do with a session that another call holds.
+/// What to do if another call uses the session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IfBusy {
-    /// Wait for its turn to end
+    /// Wait until its turn ends
     #[default]
     Wait,
     /// Fail with status 5
@@ -272,25 +408,25 @@ pub(crate) enum IfBusy {
 pub(crate) struct CreateSession {
     #[command(flatten)]
     pub name: NameArgs,
-    /// Nothing to do here; see --adopt
+    /// Ignored; see --adopt
     #[arg(long, value_name = "ID", alias = "thread-id", hide = true)]
     pub session_id: Option<String>,
-    /// A role for the session: a Markdown file
+    /// Markdown file with a role for the session
     #[arg(long, value_name = "FILE.md")]
     pub role_definition_md: Option<PathBuf>,
-    /// The first prompt, instead of a request to answer OK
+    /// First prompt [default: ask for an OK]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub init_prompt: Option<String>,
-    /// Save an id you already have; no call
-    #[arg(long, value_name = "ID", visible_alias = "adopt", alias = "fake-thread-id")]
-    pub fake_session_id: Option<String>,
-    /// If the name is taken
+    /// Save an existing session ID under the name, without a call
+    #[arg(long, value_name = "ID", aliases = ["fake-session-id", "fake-thread-id"])]
+    pub adopt: Option<String>,
+    /// What to do if the name is taken
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_exists: IfExists,
-    /// Print the id (the default)
+    /// Print the session ID (the default)
     #[arg(long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
-    /// Print what was saved as JSON
+    /// Print the saved entry as JSON
     #[arg(long)]
     pub print_mapping_json: bool,
     #[command(flatten)]
@@ -303,34 +439,34 @@ pub(crate) struct CreateSession {
 pub(crate) struct Resolve {
     #[command(flatten)]
     pub selector: SessionArgs,
-    /// Print the id alone
+    /// Print only the session ID
     #[arg(long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
     #[command(flatten)]
     pub place: LocationArgs,
 }
 
-/// The form of a list.
+/// How sessions are listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
-    /// One object on one line
+    /// One JSON object on one line
     #[default]
     Json,
-    /// Columns for people
+    /// A table that fits the terminal
     Table,
-    /// One name a line
+    /// One name per line
     Names,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ListSessions {
-    /// The form of the list
+    /// Output format
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: ListFormat,
-    /// The same as --format names
+    /// Same as --format names
     #[arg(long, conflicts_with = "format")]
     pub print_aliases: bool,
-    /// The sessions of every workspace that has names
+    /// List the sessions of all workspaces
     #[arg(long, conflicts_with_all = ["workspace_dir", "mapping_file"])]
     pub all_workspaces: bool,
     #[command(flatten)]
@@ -341,10 +477,10 @@ pub(crate) struct ListSessions {
 pub(crate) struct RenameSession {
     #[command(flatten)]
     pub name: NameArgs,
-    /// The new name
+    /// New name
     #[arg(long, value_name = "NEW")]
     pub to: Option<String>,
-    /// Overwrite a session that has the new name
+    /// Take the new name even if another session has it
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
@@ -355,7 +491,7 @@ pub(crate) struct RenameSession {
 pub(crate) struct DeleteSession {
     #[command(flatten)]
     pub selector: SessionArgs,
-    /// Print what is left as JSON, too
+    /// Also print the remaining mapping
     #[arg(long)]
     pub print_mapping_json: bool,
     #[command(flatten)]
@@ -372,7 +508,7 @@ pub(crate) struct DeleteAllSessions {
     pub ignored: Ignored,
 }
 
-/// What claude's delete commands always took and never used.
+/// Options that the original's delete commands for claude accepted and ignored.
 #[derive(Debug, Args)]
 pub(crate) struct Ignored {
     #[arg(long, hide = true)]
@@ -387,34 +523,34 @@ pub(crate) struct Ignored {
     pub reasoning_effort: Option<String>,
 }
 
-/// What the agent is asked.
+/// Options for the prompt.
 #[derive(Debug, Args)]
 pub(crate) struct PromptArgs {
-    /// The prompt; '-' reads standard input
+    /// Prompt; '-' reads stdin
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
-    /// A file with the prompt; '-' reads standard input
+    /// Read the prompt from FILE; '-' reads stdin
     #[arg(long, value_name = "FILE")]
     pub prompt_file: Option<PathBuf>,
 }
 
-/// What is common to both ways to go on with a session.
+/// Options of both resume commands.
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
     #[command(flatten)]
     pub selector: SessionArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// Write here what would go to standard output: at the end, in one step, for you alone
+    /// Write the output to FILE instead of stdout: atomically, on exit, readable only by you
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
-    /// If there is no session of that name
+    /// What to do if the name cannot be found
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_missing: IfMissing,
-    /// If another call holds the session
+    /// What to do if another call uses the session
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_busy: IfBusy,
-    /// codex: a role put before the prompt
+    /// Markdown file with a role, placed before the prompt (codex)
     #[arg(long, value_name = "FILE.md")]
     pub role_definition_md: Option<PathBuf>,
     #[command(flatten)]
@@ -427,10 +563,10 @@ pub(crate) struct ResumeArgs {
 pub(crate) struct ResumeJson {
     #[command(flatten)]
     pub resume: ResumeArgs,
-    /// Print the answer's text alone
+    /// Print only the answer's text
     #[arg(help_heading = None::<&str>, long)]
     pub print_result: bool,
-    /// Print the id alone
+    /// Print only the session ID
     #[arg(help_heading = None::<&str>, long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
 }
@@ -439,21 +575,21 @@ pub(crate) struct ResumeJson {
 pub(crate) struct ForkSession {
     #[command(flatten)]
     pub selector: SessionArgs,
-    /// The name of the new session
+    /// Name of the new session
     #[arg(long, value_name = "NAME")]
     pub to: Option<String>,
-    /// Overwrite a session that has the new name
+    /// Take the new name even if another session has it
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
     pub prompt: PromptArgs,
-    /// Print the answer's text alone
+    /// Print only the answer's text
     #[arg(long)]
     pub print_result: bool,
-    /// Print the new session's id alone
+    /// Print only the new session's ID
     #[arg(long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
-    /// If another call holds the session
+    /// What to do if another call uses the session
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_busy: IfBusy,
     #[command(flatten)]
@@ -466,31 +602,31 @@ pub(crate) struct ForkSession {
 pub(crate) struct ResumeStream {
     #[command(flatten)]
     pub resume: ResumeArgs,
-    /// claude: always on, today's claude needs it
+    /// Accepted for compatibility; always on (claude)
     #[arg(help_heading = None::<&str>, long)]
     pub verbose: bool,
-    /// claude: pieces of the answer as they come
+    /// Print parts of the answer as they arrive (claude)
     #[arg(help_heading = None::<&str>, long)]
     pub include_partials: bool,
-    /// The form of what is printed
+    /// Output format
     #[arg(help_heading = None::<&str>, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: StreamFormat,
-    /// Colours in the text; auto: at a terminal, unless NO_COLOR is set
+    /// When to color the text; auto: at a terminal, unless NO_COLOR is set [default: auto]
     #[arg(help_heading = None::<&str>, long, value_enum, value_name = "WHEN")]
     pub color: Option<ColorChoice>,
 }
 
-/// The form in which a turn is shown while it runs.
+/// How a running turn is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StreamFormat {
-    /// The agent's events as they are
+    /// The agent's events, unchanged
     #[default]
     Jsonl,
-    /// A readable account, the same for both agents
+    /// Readable text, the same for both agents
     Text,
 }
 
-/// When a text has colours.
+/// When a text is colored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorChoice {
     #[default]
@@ -512,14 +648,14 @@ pub(crate) struct Doctor {
 
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// The shell that reads it
+    /// Shell that reads the script
     #[arg(value_enum, value_name = "SHELL")]
     pub shell: Shell,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// The directory, made where it is not there; a page of the same name is replaced
+    /// Directory, created if missing; existing pages are replaced
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: PathBuf,
 }
@@ -527,12 +663,12 @@ pub(crate) struct Man {
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct EchoAgent {
-    /// The agent to stand in for, then its arguments
+    /// Agent to stand in for, followed by its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
 }
 
-/// A shell that can complete.
+/// A shell with a completion script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
     Bash,

@@ -1,5 +1,5 @@
-//! Spellings that clap does not know and callers of the original use: shortened options, values that begin with a dash.
-//! What comes out is plain `--option=value`.
+//! Rewrites spellings that only the original accepted as plain `--option=value`: shortened options, and values that begin
+//! with a dash.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction};
 use crate::backend::Backend;
 use crate::error::{Error, ErrorFormat, Result};
 
-/// Options of names and ids. Their values may begin with one dash: an id that does is refused with its own message.
+/// Options for names and IDs. Their values may begin with one dash, so that such an ID is refused with its own message.
 const NAME_OPTIONS: [&str; 9] = [
     "session-name",
     "session-alias",
@@ -22,22 +22,22 @@ const NAME_OPTIONS: [&str; 9] = [
     "fake-thread-id",
 ];
 
-/// Options whose value is text that may look like an option.
+/// Options whose value may look like an option.
 const TEXT_OPTIONS: [&str; 3] = ["prompt", "init-prompt", "codex-shell-init"];
 
-/// A command line spelled out.
+/// A command line in which every option is spelled in full.
 #[derive(Debug, Default)]
 pub(crate) struct NormalizedArgs {
     pub arguments: Vec<OsString>,
-    /// The long options in it, without dashes.
+    /// The names of the long options, without dashes.
     pub options: Vec<String>,
     /// The command, if there is one.
     pub command: Option<String>,
 }
 
-/// One piece of the command line as it was typed.
-enum Piece {
-    /// Anything that is no long option, and everything behind `--`.
+/// One argument of the command line as typed, with the value that follows it.
+enum Token {
+    /// Anything but a long option, and everything after `--`.
     Other(OsString),
     Option {
         name: String,
@@ -46,34 +46,36 @@ enum Piece {
     },
 }
 
-/// The options of the original that may be shortened, each with the one of this program that it is.
+/// Returns the original's options, which may be shortened.
 fn original_options(backend: Backend, command: &str) -> Vec<&'static str> {
     const EVERYWHERE: [&str; 2] = ["help", "mapping-file"];
     let own = (backend.spec().original_options)(command);
     if own.is_empty() { own } else { EVERYWHERE.into_iter().chain(own).collect() }
 }
 
-/// Spells out `arguments`, the program's name not among them. `backend` is the one that the environment or the
-/// program's name chose; `--backend` goes before it. `cli` is [`super::Cli`] as clap has it.
+/// Normalizes `arguments`, which do not include the program's name.
+///
+/// `backend` is the choice of the environment or the program's name; `--backend` overrides it. `cli` is the clap command
+/// of [`super::Cli`]. The error format is returned even if the arguments are invalid, because their error needs it.
 pub(crate) fn normalize(
     cli: &clap::Command,
     arguments: &[OsString],
     backend: Option<Backend>,
 ) -> (Result<NormalizedArgs>, ErrorFormat) {
-    let speller = Normalizer::new(cli, arguments);
-    let backend_in = |pieces: &[Piece]| value_of(pieces, "backend").map_or(backend, Backend::from_name);
-    let backend = backend_in(&speller.cut(arguments, backend));
-    let pieces = speller.cut(arguments, backend);
-    let format = match value_of(&pieces, "error-format") {
+    let normalizer = Normalizer::new(cli, arguments);
+    let backend_in = |tokens: &[Token]| value_of(tokens, "backend").map_or(backend, Backend::from_name);
+    let backend = backend_in(&normalizer.tokenize(arguments, backend));
+    let tokens = normalizer.tokenize(arguments, backend);
+    let format = match value_of(&tokens, "error-format") {
         Some("json") => ErrorFormat::Json,
         _ => ErrorFormat::Text,
     };
-    (speller.join(pieces, backend), format)
+    (normalizer.join(tokens, backend), format)
 }
 
-fn value_of<'a>(pieces: &'a [Piece], option: &str) -> Option<&'a str> {
-    pieces.iter().rev().find_map(|piece| match piece {
-        Piece::Option { name, value: Some(value), .. } if name == option => value.to_str(),
+fn value_of<'a>(tokens: &'a [Token], option: &str) -> Option<&'a str> {
+    tokens.iter().rev().find_map(|token| match token {
+        Token::Option { name, value: Some(value), .. } if name == option => value.to_str(),
         _ => None,
     })
 }
@@ -101,7 +103,7 @@ impl<'a> Normalizer<'a> {
         own.chain(self.cli.get_arguments()).find(has) // the latter are the global ones
     }
 
-    /// The original's options that `name` is a beginning of.
+    /// Returns the original's options that begin with `name`.
     fn candidates(&self, name: &str, backend: Option<Backend>) -> BTreeSet<&'static str> {
         let command = self.command.as_deref().unwrap_or_default();
         let backends = Backend::ALL.into_iter().filter(|each| backend.is_none_or(|backend| backend == *each));
@@ -109,7 +111,7 @@ impl<'a> Normalizer<'a> {
         all.filter(|option| option.starts_with(name)).collect()
     }
 
-    /// Whether the option takes a value; `None`: there is no such option.
+    /// Returns whether the option takes a value, or `None` if there is no such option.
     fn takes_value(&self, name: &str, backend: Option<Backend>) -> Option<bool> {
         let candidates = self.candidates(name, backend);
         let exact = self.argument(name);
@@ -125,7 +127,7 @@ impl<'a> Normalizer<'a> {
         self.is_one_of(name, &NAME_OPTIONS, backend)
     }
 
-    /// Whether `name`, or everything it may be short for, is one of `options`.
+    /// Returns whether `name`, or every option it may be short for, is one of `options`.
     fn is_one_of(&self, name: &str, options: &[&str], backend: Option<Backend>) -> bool {
         match self.argument(name) {
             Some(_) => options.contains(&name),
@@ -133,20 +135,20 @@ impl<'a> Normalizer<'a> {
         }
     }
 
-    fn cut(&self, arguments: &[OsString], backend: Option<Backend>) -> Vec<Piece> {
-        let mut pieces = Vec::new();
+    fn tokenize(&self, arguments: &[OsString], backend: Option<Backend>) -> Vec<Token> {
+        let mut tokens = Vec::new();
         let mut rest = arguments.iter().peekable();
         if self.command.as_deref() == Some("echo-agent") {
-            return arguments.iter().cloned().map(Piece::Other).collect();
+            return arguments.iter().cloned().map(Token::Other).collect();
         }
         while let Some(argument) = rest.next() {
             if argument == "--" {
-                pieces.push(Piece::Other(argument.clone()));
-                pieces.extend(rest.cloned().map(Piece::Other));
+                tokens.push(Token::Other(argument.clone()));
+                tokens.extend(rest.cloned().map(Token::Other));
                 break;
             }
             let Some((name, inline)) = long_option(argument) else {
-                pieces.push(Piece::Other(argument.clone()));
+                tokens.push(Token::Other(argument.clone()));
                 continue;
             };
             let wants = inline.is_none() && self.takes_value(&name, backend) == Some(true);
@@ -155,22 +157,22 @@ impl<'a> Normalizer<'a> {
                 self.is_text(&name, backend) || one_dash || !looks_like_option(value)
             };
             let value = if wants { rest.next_if(|next| is_value(next)).cloned() } else { inline };
-            pieces.push(Piece::Option { name, value, raw: argument.clone() });
+            tokens.push(Token::Option { name, value, raw: argument.clone() });
         }
-        pieces
+        tokens
     }
 
-    fn join(&self, pieces: Vec<Piece>, backend: Option<Backend>) -> Result<NormalizedArgs> {
+    fn join(&self, tokens: Vec<Token>, backend: Option<Backend>) -> Result<NormalizedArgs> {
         let mut normalized = NormalizedArgs { command: self.command.clone(), ..NormalizedArgs::default() };
-        for piece in pieces {
-            let (name, value, raw) = match piece {
-                Piece::Other(argument) => {
+        for token in tokens {
+            let (name, value, raw) = match token {
+                Token::Other(argument) => {
                     normalized.arguments.push(argument);
                     continue;
                 }
-                Piece::Option { name, value, raw } => (name, value, raw),
+                Token::Option { name, value, raw } => (name, value, raw),
             };
-            let full = if self.argument(&name).is_some() { None } else { self.only(&name, backend)? };
+            let full = if self.argument(&name).is_some() { None } else { self.unambiguous(&name, backend)? };
             let full = full.unwrap_or(&name);
             let takes_value = self.takes_value(full, backend) == Some(true);
             let mut argument = OsString::from(format!("--{full}"));
@@ -179,7 +181,7 @@ impl<'a> Normalizer<'a> {
                     argument.push("=");
                     argument.push(value);
                 }
-                Some(_) => argument = raw, // clap says that it takes none
+                Some(_) => argument = raw, // clap reports that the option takes no value
                 None => {}
             }
             normalized.arguments.push(argument);
@@ -188,24 +190,25 @@ impl<'a> Normalizer<'a> {
         Ok(normalized)
     }
 
-    /// The one option that `name` is a beginning of; `None` where there is none.
-    fn only(&self, name: &str, backend: Option<Backend>) -> Result<Option<&'static str>> {
+    /// Returns the only option that begins with `name`, or `None` if there is none.
+    fn unambiguous(&self, name: &str, backend: Option<Backend>) -> Result<Option<&'static str>> {
         let candidates = self.candidates(name, backend);
-        // several spellings of one option are one
+        // aliases of one option are not ambiguous
         let meanings: BTreeSet<_> =
             candidates.iter().filter_map(|option| Some(self.argument(option)?.get_id())).collect();
         if meanings.len() <= 1 {
-            // with the backend open, a spelling that both know does not choose one
+            // while the backend is undecided, prefer a spelling that does not choose it
             let common =
                 |option: &&&str| Backend::ALL.into_iter().all(|backend| !(backend.spec().owns_option)("", option));
             return Ok(candidates.iter().find(common).or_else(|| candidates.first()).copied());
         }
         let list = candidates.iter().map(|option| format!("--{option}")).collect::<Vec<_>>().join(", ");
-        Err(Error::usage(format!("--{name} is short for several options: {list}")).with_hint("write more of it"))
+        Err(Error::usage(format!("--{name} is ambiguous: it is short for {list}"))
+            .with_hint("write one of them in full"))
     }
 }
 
-/// The name of a long option, and the value behind `=`.
+/// Splits a long option into its name and the value after `=`.
 fn long_option(argument: &OsStr) -> Option<(String, Option<OsString>)> {
     let bytes = argument.as_encoded_bytes().strip_prefix(b"--").filter(|name| !name.is_empty())?;
     let end = bytes.iter().position(|&byte| byte == b'=').unwrap_or(bytes.len());
@@ -221,20 +224,20 @@ fn long_option(argument: &OsStr) -> Option<(String, Option<OsString>)> {
 }
 
 #[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it cannot be done")]
+#[expect(clippy::unnecessary_wraps, reason = "fails on Windows")]
 fn tail(argument: &OsStr, from: usize) -> Option<OsString> {
     use std::os::unix::ffi::OsStrExt;
     Some(OsStr::from_bytes(&argument.as_bytes()[from..]).to_owned())
 }
 
-/// Text that is no Unicode cannot be cut here; clap takes it as it is, or refuses it.
+/// Invalid Unicode cannot be split on Windows. clap handles the argument as a whole.
 #[cfg(windows)]
 fn tail(_argument: &OsStr, _from: usize) -> Option<OsString> {
     None
 }
 
-/// Whether the original took `value` for an option: it begins with a dash, has no space in it, and is no number
-/// (Python's `argparse`).
+/// Returns whether the original (Python's `argparse`) read `value` as an option: it begins with a dash, contains no
+/// space, and is not a number.
 fn looks_like_option(value: &OsStr) -> bool {
     let Some(text) = value.to_str() else {
         return value.as_encoded_bytes().starts_with(b"-");
@@ -250,45 +253,45 @@ mod tests {
     use super::*;
 
     fn normalized(line: &[&str]) -> Vec<String> {
-        spelled_for(line, None).unwrap()
+        normalized_for(line, None).unwrap()
     }
 
-    fn spelled_for(line: &[&str], backend: Option<Backend>) -> Result<Vec<String>> {
+    fn normalized_for(line: &[&str], backend: Option<Backend>) -> Result<Vec<String>> {
         let arguments: Vec<OsString> = line.iter().map(OsString::from).collect();
         let arguments = normalize(&Cli::command(), &arguments, backend).0?.arguments;
         Ok(arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect())
     }
 
     #[test]
-    fn options_may_be_shortened_as_before() {
+    fn options_can_be_shortened_as_in_the_original() {
         let claude = Some(Backend::Claude);
         assert_eq!(normalized(&["list-sessions", "--print-al"]), ["list-sessions", "--print-aliases"]);
         assert_eq!(
-            spelled_for(&["create-session", "--fake", "i", "--i=x"], claude).unwrap(),
+            normalized_for(&["create-session", "--fake", "i", "--i=x"], claude).unwrap(),
             ["create-session", "--fake-session-id=i", "--init-prompt=x"]
         );
         assert_eq!(normalized(&["resume-json", "--prom", "x", "--a", "n"]), ["resume-json", "--prompt=x", "--alias=n"]);
-        // options of one agent are told apart by the backend
+        // the backend decides between options of one agent
         let line = ["--backend", "claude", "resume-json", "--c", "x"];
         assert_eq!(normalized(&line), ["--backend=claude", "resume-json", "--claude-cmd=x"]);
     }
 
     #[test]
-    fn a_shortened_option_that_both_agents_have_chooses_none() {
+    fn a_shortened_option_of_both_agents_does_not_choose_one() {
         assert_eq!(normalized(&["create-session", "--fake", "i"]), ["create-session", "--fake-session-id=i"]);
         assert_eq!(normalized(&["create-session", "--fake-t", "i"]), ["create-session", "--fake-thread-id=i"]);
     }
 
     #[test]
-    fn a_beginning_of_several_options_is_an_error() {
+    fn an_ambiguous_prefix_is_an_error() {
         for name in ["--print", "--m", "--session"] {
-            assert!(spelled_for(&["resume-json", name, "x"], Some(Backend::Claude)).is_err(), "{name}");
+            assert!(normalized_for(&["resume-json", name, "x"], Some(Backend::Claude)).is_err(), "{name}");
         }
-        assert!(spelled_for(&["resume-json", "--e", "x"], None).is_err());
+        assert!(normalized_for(&["resume-json", "--e", "x"], None).is_err());
     }
 
     #[test]
-    fn text_may_begin_with_a_dash() {
+    fn a_value_may_begin_with_a_dash() {
         assert_eq!(normalized(&["resume-json", "--prompt", "--help"]), ["resume-json", "--prompt=--help"]);
         assert_eq!(normalized(&["resume-json", "--prompt", "-"]), ["resume-json", "--prompt=-"]);
         assert_eq!(normalized(&["resolve", "--session-name", "- x"]), ["resolve", "--session-name=- x"]);
@@ -297,13 +300,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_dashes_is_left_alone() {
+    fn arguments_after_two_dashes_are_unchanged() {
         assert_eq!(normalized(&["resume-json", "--", "--prom", "x"]), ["resume-json", "--", "--prom", "x"]);
         assert_eq!(normalized(&["echo-agent", "claude", "--fake", "-p"]), ["echo-agent", "claude", "--fake", "-p"]);
     }
 
     #[test]
-    fn the_format_of_errors_is_known_before_the_line_is_understood() {
+    fn the_error_format_is_known_even_if_the_arguments_are_invalid() {
         let arguments: Vec<OsString> = ["x", "--error-format", "json", "--oops"].iter().map(OsString::from).collect();
         assert_eq!(normalize(&Cli::command(), &arguments, None).1, ErrorFormat::Json);
     }

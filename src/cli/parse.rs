@@ -1,16 +1,16 @@
-//! From the command line as it was typed to its types, and clap's errors as ours.
+//! Parses the command line and converts clap's errors.
 
 use std::ffi::OsString;
 
 use clap::FromArgMatches;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{Cli, NormalizedArgs};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::ui::{stdio, stdout_error};
 
-/// The command line as types; `None` where it asked for help, which is printed.
+/// Parses the command line; `None` if it asked for help, which is printed.
 pub(crate) fn parse(mut line: clap::Command, program: &OsString, normalized: &NormalizedArgs) -> Result<Option<Cli>> {
     let matches = line.try_get_matches_from_mut(std::iter::once(program).chain(&normalized.arguments));
     let error =
@@ -19,58 +19,99 @@ pub(crate) fn parse(mut line: clap::Command, program: &OsString, normalized: &No
             Err(error) => error,
         };
     if !error.use_stderr() {
-        let shown = error.print();
-        return shown.or_else(forgive_broken_pipe).map_err(|error| stdout_error(&error)).map(|()| None);
+        let printed = error.print();
+        return printed.or_else(ignore_broken_pipe).map_err(|error| stdout_error(&error)).map(|()| None);
     }
-    if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
-        let command = normalized.command.as_deref().map(|command| format!("{command} ")).unwrap_or_default();
-        return Err(Error::usage("a command is missing").with_hint(format!("see invoke-persist {command}--help")));
-    }
-    if error.kind() == ErrorKind::InvalidUtf8 {
-        return Err(not_unicode(&normalized.arguments));
-    }
-    let words = error.to_string();
-    Err(blank_value(&words, &normalized.arguments)
-        .unwrap_or_else(|| usage_error(&words, normalized.command.as_deref())))
+    Err(usage_error(&error, normalized))
 }
 
-fn forgive_broken_pipe(error: std::io::Error) -> std::io::Result<()> {
+fn ignore_broken_pipe(error: std::io::Error) -> std::io::Result<()> {
     if stdio::is_reader_gone(&error) { Ok(()) } else { Err(error) }
 }
 
-/// The argument that is no text; clap does not name it.
-fn not_unicode(arguments: &[OsString]) -> Error {
-    let bad = arguments.iter().find(|argument| argument.to_str().is_none()).map(|bad| bad.display().to_string());
-    let bad = bad.unwrap_or_default();
-    Error::usage(format!("{} is not UTF-8", bad.split_once('=').map_or("an argument", |(option, _)| option)))
-        .caused_by(format!("it is '{}'", bad.split_once('=').map_or(&*bad, |(_, value)| value)))
+/// Converts clap's error: its facts on one line, and a suggestion as the hint.
+fn usage_error(error: &clap::Error, normalized: &NormalizedArgs) -> Error {
+    let help = match &normalized.command {
+        Some(command) => format!("invoke-persist {command} --help"),
+        None => "invoke-persist --help".to_owned(),
+    };
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let list = |kind| match error.get(kind) {
+        Some(ContextValue::Strings(list)) => list.join(", "),
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let argument = text(ContextKind::InvalidArg);
+    let value = text(ContextKind::InvalidValue);
+    let message = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "a command is missing".to_owned()
+        }
+        ErrorKind::InvalidUtf8 => return not_utf8(&normalized.arguments),
+        ErrorKind::UnknownArgument => format!("unexpected argument '{argument}'"),
+        ErrorKind::InvalidSubcommand => format!("unknown command '{}'", text(ContextKind::InvalidSubcommand)),
+        ErrorKind::MissingRequiredArgument => format!("{} is missing", list(ContextKind::InvalidArg)),
+        ErrorKind::ArgumentConflict => {
+            format!("'{argument}' cannot be used with '{}'", list(ContextKind::PriorArg))
+        }
+        ErrorKind::TooManyValues => format!("'{argument}' takes no value, but got '{value}'"),
+        ErrorKind::InvalidValue if value.is_empty() => {
+            if let Some(option) = blank_option(argument, &normalized.arguments) {
+                return Error::usage(format!("{option} is blank")).with_hint("give it a value, or remove it");
+            }
+            format!("'{argument}' requires a value")
+        }
+        ErrorKind::InvalidValue => format!("invalid value '{value}' for '{argument}'"),
+        // no option of this program causes the other kinds
+        _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    };
+    let valid = list(ContextKind::ValidValue);
+    let message = if valid.is_empty() { message } else { format!("{message} [possible values: {valid}]") };
+    Error::usage(message).with_hint(match suggestion(error) {
+        Some(suggestion) => format!("{suggestion}; see {help}"),
+        None => format!("see {help}"),
+    })
 }
 
-/// Returns the error for an option with an empty value, of which clap says that there is none.
-fn blank_value(words: &str, arguments: &[OsString]) -> Option<Error> {
-    let mut blank = arguments.iter().filter_map(|argument| argument.to_str()?.strip_suffix('='));
-    let option = blank.find(|option| words.contains(&format!("a value is required for '{option} <")))?;
-    Some(Error::usage(format!("{option} is blank")).with_hint("give a value, or leave the option out"))
-}
-
-/// clap's words on one line: what is wrong, and its tip as the hint.
-fn usage_error(words: &str, command: Option<&str>) -> Error {
-    let paragraphs: Vec<&str> = words.trim().split("\n\n").collect();
-    let message = paragraphs[0].trim_start_matches("error: ");
-    let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let tip = words.lines().find_map(|line| line.trim().strip_prefix("tip: "));
-    // what stands behind '--' is the agent's, so that is no way to give a value to us
-    let unknown = message.starts_with("unexpected argument");
-    let tip = tip.filter(|tip| !(unknown && tip.contains("use '-- "))).map(|tip| {
-        if tip.contains("use '-- ") { "a value that begins with a dash is written --option=-value" } else { tip }
+/// Returns the argument, value or command that was probably meant.
+fn suggestion(error: &clap::Error) -> Option<String> {
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
+    let similar = kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(list) => list.last().cloned(), // in ascending order of similarity
+        _ => None,
     });
-    let help =
-        command.map_or_else(|| "invoke-persist --help".to_owned(), |name| format!("invoke-persist {name} --help"));
-    let hint = tip.map_or_else(|| format!("see {help}"), |tip| format!("{tip}; see {help}"));
-    Error::usage(message).with_hint(hint)
+    if let Some(similar) = similar {
+        return Some(format!("use '{similar}'"));
+    }
+    // This suggests another command that has the option. The others suggest '--', after which arguments go to the agent.
+    match error.get(ContextKind::Suggested)? {
+        ContextValue::StyledStrs(suggestions) => {
+            suggestions.iter().map(ToString::to_string).find(|suggestion| suggestion.ends_with("exists"))
+        }
+        _ => None,
+    }
 }
 
-/// claude's delete commands always took the options of a call and never used them; codex's did not take them.
+/// Returns the error for an argument that is not UTF-8. clap does not name the argument.
+fn not_utf8(arguments: &[OsString]) -> Error {
+    let invalid = arguments.iter().find(|argument| argument.to_str().is_none());
+    let invalid = invalid.map(|argument| argument.display().to_string()).unwrap_or_default();
+    let (option, value) = invalid.split_once('=').unwrap_or(("an argument", &invalid));
+    Error::usage(format!("{option} is not UTF-8")).caused_by(format!("it is '{value}'"))
+}
+
+/// Returns the option of `argument` (`--option <VALUE>`) if it was given an empty value. clap reports that as no value.
+fn blank_option<'a>(argument: &'a str, arguments: &[OsString]) -> Option<&'a str> {
+    let option = argument.split(' ').next()?;
+    let blank = format!("{option}=");
+    arguments.iter().any(|argument| *argument == *blank).then_some(option)
+}
+
+/// Refuses options of a call for backends that do not ignore them on the delete commands, as the original did for claude.
 pub(crate) fn refuse_call_options(backend: Backend, ignored: &super::Ignored) -> Result<()> {
     let given = [
         ("--env-file", ignored.env_file.is_some()),
@@ -79,8 +120,8 @@ pub(crate) fn refuse_call_options(backend: Backend, ignored: &super::Ignored) ->
     ];
     match given.into_iter().find(|(_, given)| *given) {
         Some((option, _)) if !backend.capabilities().delete_ignores_call_options => {
-            Err(Error::usage(format!("{option} has no meaning here: {backend} is not called to forget a name"))
-                .with_hint("leave it out"))
+            Err(Error::usage(format!("{option} has no effect here: {backend} is not called to remove a name"))
+                .with_hint(format!("remove {option}")))
         }
         _ => Ok(()),
     }
@@ -93,9 +134,9 @@ pub(crate) mod tests {
     use super::super::normalize;
     use super::*;
 
-    /// Fails for a command line, as one would type it, that is none of ours.
+    /// Fails if the command line, as typed in a shell, cannot be parsed.
     #[track_caller]
-    pub(crate) fn assert_understood(command: &str) {
+    pub(crate) fn assert_parses(command: &str) {
         let words: Vec<OsString> = shell_words::split(command).unwrap().into_iter().map(OsString::from).collect();
         let line = Cli::command();
         let normalized = normalize(&line, &words[1..], None).0.unwrap_or_else(|error| panic!("{command}: {error:?}"));
@@ -103,17 +144,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_command_has_examples_and_they_are_understood() {
+    fn every_command_has_examples_that_parse() {
         let mut line = Cli::command();
         let names: Vec<String> = line.get_subcommands().map(|command| command.get_name().to_owned()).collect();
         for name in names.iter().filter(|name| *name != "echo-agent") {
             let help = line.find_subcommand_mut(name).unwrap().clone().render_long_help().to_string();
-            let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{name} has none:\n{help}"));
+            let (_, examples) =
+                help.split_once("Examples:\n").unwrap_or_else(|| panic!("{name} has no examples:\n{help}"));
             for example in examples.lines().map(str::trim).filter(|example| !example.is_empty()) {
                 let (_, command) = example.rsplit_once("| ").unwrap_or(("", example));
                 assert!(command.contains(name.as_str()), "{command}");
-                assert!(example.len() <= 78, "it would be broken at 80 columns: {example}");
-                assert_understood(command);
+                assert!(example.len() <= 78, "it would wrap at 80 columns: {example}");
+                assert_parses(command);
             }
         }
     }

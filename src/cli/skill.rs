@@ -19,48 +19,51 @@ pub(crate) struct Skill {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SkillAction {
-    /// Copy the skills into the directories in which hosts look; by default for the user, for every host that is there
+    /// Install the skills for every agent found, in user scope by default
     Install(SkillChange),
-    /// Tell what stands in each place: missing, up-to-date, outdated, modified or foreign
+    /// List where the skills are installed, with their states
     List(SkillList),
-    /// Replace what an older release installed
+    /// Replace skills that an older release installed
     Update(SkillChange),
-    /// Take installed skills away
+    /// Remove installed skills
     Uninstall(SkillChange),
-    /// Print a skill's text, or that of one of its references
+    /// Print a skill, or one of its references
     Show {
+        /// Name of the skill
         #[arg(value_enum, value_name = "NAME")]
         skill: Which,
+        /// Reference to print instead of SKILL.md
         #[arg(value_enum, value_name = "REFERENCE")]
         reference: Option<Reference>,
     },
-    /// Write a skill into a directory of your own
+    /// Write a skill to a directory
     Export {
+        /// Name of the skill
         #[arg(value_enum, value_name = "NAME")]
         skill: Which,
-        /// The directory that will hold NAME
+        /// Directory in which to create NAME
         #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: PathBuf,
-        /// Replace what is there
+        /// Replace an existing directory
         #[arg(long)]
         force: bool,
     },
-    /// Let an installed original call this program: its script makes room for one that does
+    /// Replace an original skill's script with a shim that calls this program
     Shim {
-        /// The directory with its SKILL.md
+        /// Directory of the original skill, with its SKILL.md
         #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: PathBuf,
-        /// Put the script back
+        /// Restore the original script
         #[arg(long)]
         undo: bool,
     },
 }
 
-/// The programs that read skills: one, or all of them.
+/// The programs that read skills: one or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SkillHosts {
     One(Backend),
-    /// All, installed or not
+    /// All agents, installed or not
     All,
 }
 
@@ -74,30 +77,30 @@ impl ValueEnum for SkillHosts {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         match self {
             Self::One(backend) => Some(PossibleValue::new(backend.name()).help(backend.spec().skill.agent)),
-            Self::All => Some(PossibleValue::new("all").help("All, installed or not")),
+            Self::All => Some(PossibleValue::new("all").help("All agents, installed or not")),
         }
     }
 }
 
-/// Which skills, and where.
+/// Options that select skills and their directories.
 #[derive(Debug, Args)]
 pub(crate) struct SkillPlaces {
-    /// The program that is to find them; by default each that is there
-    #[arg(long, value_enum, value_name = "HOST")]
+    /// Select the agent that reads the skills
+    #[arg(long, value_enum, value_name = "AGENT")]
     pub agent: Option<SkillHosts>,
-    /// For all your projects, or for the one around the current directory
+    /// Select the skills of the user or of the current project
     #[arg(long, value_enum, value_name = "SCOPE")]
     pub scope: Option<Scope>,
-    /// The same as --scope user
+    /// Same as --scope user
     #[arg(short, long, conflicts_with = "scope")]
     pub global: bool,
-    /// A directory for skills of your own choice
+    /// Use DIR as the directory for skills
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["agent", "scope", "global"])]
     pub dir: Option<PathBuf>,
-    /// Only this skill; repeatable
+    /// Select only this skill; repeatable
     #[arg(long, value_enum, value_name = "NAME")]
     pub skill: Vec<Which>,
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -112,10 +115,10 @@ pub(crate) struct SkillList {
 pub(crate) struct SkillChange {
     #[command(flatten)]
     pub places: SkillPlaces,
-    /// Replace or remove edited and foreign directories too; they are kept beside the directory for skills
+    /// Also replace or remove modified and foreign skills; a backup of each is kept
     #[arg(long)]
     pub force: bool,
-    /// Tell what would be done, and do nothing
+    /// Print what would be done without doing it
     #[arg(long)]
     pub dry_run: bool,
 }

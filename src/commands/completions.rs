@@ -1,5 +1,5 @@
-//! `completions`: prints the script that teaches a shell to ask this program what a word may become. The answers are in
-//! [`crate::completion::candidates`].
+//! `completions`: prints a shell script that calls this program for completions. [`crate::completion::candidates`]
+//! computes them.
 
 use std::path::Path;
 
@@ -8,17 +8,16 @@ use crate::completion;
 use crate::context::Context;
 use crate::error::Result;
 use crate::paths;
-use crate::ui::print;
 
 pub(super) fn run(context: &Context, options: &cli::Completions) -> Result<()> {
-    // under the name it was called by: a link chooses a backend
+    // keep the name of the call, because the name of a symlink chooses a backend
     let name = completion::command_name(&context.program).unwrap_or("invoke-persist");
-    // found on PATH it is called so again, whatever is there by then
+    // a program that was found on PATH is called by its name again
     let called = Path::new(&context.program);
     let program = match called.components().count() {
         0 | 1 => Path::new(name).to_owned(),
         _ if called.is_absolute() => called.to_owned(),
         _ => paths::current_dir()?.join(called),
     };
-    print(&options.shell.script(name, paths::to_text(&program)?))
+    context.ui.print(&options.shell.script(name, paths::to_text(&program)?))
 }

@@ -1,21 +1,21 @@
-//! `create-session`: starts a session, or takes one that is there, and saves it under a name.
+//! `create-session`: starts a session, or adopts an existing one, and saves it under a name.
 
 use crate::backend::OutputMode;
 use crate::cli::{self, IfExists};
 use crate::context::{Context, Workspace};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::session::{AgentSessionId, SessionName, is_blank};
+use crate::sessions::conflict::name_taken;
 use crate::sessions::lock::lock_name;
 use crate::sessions::selector::{SessionSelector, required_name, session_id};
 use crate::store::Store;
 use crate::store::format::Entry;
 use crate::turn::options::TurnOptions;
-use crate::turn::outcome::finished;
+use crate::turn::outcome::finish_call;
 use crate::turn::prompt::{self, Prompt};
 use crate::turn::runner::TurnRunner;
-use crate::turn::start::{NewSession, now, save, start_session};
+use crate::turn::start::{NewSession, note_replaced, now, save, start_session};
 use crate::ui::json::JsonObject;
-use crate::ui::{print, print_object};
 
 pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()> {
     let name = required_name(&options.name)?;
@@ -25,14 +25,12 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
     if options.session_id.is_some() {
-        context
-            .notes
-            .warning("create-session starts a new session and ignores an id; to save one you have, use --adopt ID");
+        context.ui.warn("--session-id is ignored here; use --adopt ID to save an existing session");
     }
     let creation = Creation { context, options, name, store, workspace, call };
-    let adopted = match options.fake_session_id.as_deref() {
+    let adopted = match options.adopt.as_deref() {
         Some(text) => {
-            let id = session_id(text)?.ok_or_else(|| Error::usage("the id to adopt is blank"))?;
+            let id = session_id(text)?.ok_or_else(|| Error::usage("--adopt is blank"))?;
             Some(id)
         }
         None => None,
@@ -53,9 +51,9 @@ struct Creation<'a> {
 }
 
 impl Creation<'_> {
-    /// Saves an id. Nothing is paid, so a mapping that cannot be written is an error.
+    /// Saves an existing ID. There was no turn, so a mapping that cannot be written is an error.
     fn adopt(&self, id: AgentSessionId) -> Result<()> {
-        prompt::role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // a wrong one is told all the same
+        prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // only to report an unreadable file
         let entry = self.entry(id);
         let if_exists = self.options.if_exists;
         let saved = self.store.update(true, |mapping, _| match mapping.get(&self.name) {
@@ -64,16 +62,16 @@ impl Creation<'_> {
         })?;
         match saved.value {
             Ok(old) => {
-                self.tell_old(old);
+                note_replaced(&self.context.ui, &self.name, old.as_deref());
                 self.print(&entry, true)
             }
             Err(Some(old)) if if_exists == IfExists::Reuse => self.print(&old, false),
-            Err(old) => Err(self.exists(old.as_ref())),
+            Err(old) => Err(self.name_taken(old.as_ref())),
         }
     }
 
     fn start(&self) -> Result<()> {
-        let role = prompt::role(self.options.role_definition_md.as_deref(), self.call.deadline)?;
+        let role = prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?;
         let _name = lock_name(&self.store, &self.name, true)?;
         self.store.prepare()?;
         let mapping =
@@ -81,57 +79,45 @@ impl Creation<'_> {
         if let Some(mapping) = mapping.filter(|mapping| mapping.contains(&self.name)) {
             return match mapping.get(&self.name) {
                 Some(old) if self.options.if_exists == IfExists::Reuse => self.print(&old, false),
-                old => Err(self.exists(old.as_ref())),
+                old => Err(self.name_taken(old.as_ref())),
             };
         }
         let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
-        let request = Prompt::text(
+        let prompt = Prompt::text(
             prompt.map_or_else(|| (self.call.agent.backend.spec().default_prompt)(&self.name), str::to_owned),
         );
-        let request = if self.call.stdin { request.with_stdin(self.call.deadline)? } else { request };
-        let caller = TurnRunner::new(&self.call, self.context.notes)?;
+        let prompt = if self.call.stdin { prompt.with_stdin(self.call.deadline)? } else { prompt };
+        let caller = TurnRunner::new(&self.call, &self.context.ui)?;
         let beginning = NewSession {
             name: &self.name,
-            form: OutputMode::Json,
-            request: &request,
+            mode: OutputMode::Json,
+            prompt: &prompt,
             role: role.as_deref(),
             history: None,
         };
         let created = start_session(&caller, &self.store, &beginning)?;
         drop(caller);
-        self.tell_old(created.replaced);
-        finished(self.print(&created.entry, created.written), &created.entry.id)
+        created.note_replaced(&self.context.ui, &self.name);
+        finish_call(self.print(&created.entry, created.written), &created.entry.id)
     }
 
     fn entry(&self, id: AgentSessionId) -> Entry {
         Entry { id, created_at: Some(now()), model: self.call.model.clone(), effort: self.call.effort.clone() }
     }
 
-    /// The name is taken; `old`: by an entry that we can use.
-    fn exists(&self, old: Option<&Entry>) -> Error {
-        let (name, backend) = (&self.name, self.call.agent.backend);
-        let told = match old {
-            Some(old) => format!("a {backend} session named '{name}' exists, {}", old.id),
-            None => format!("the name '{name}' is taken by an entry that is none of {backend}'s"),
-        };
-        Error::new(ErrorKind::SessionExists, told)
-            .with_session_id(old.map(|old| old.id.clone()))
-            .with_hint("use another name, or overwrite this one with --if-exists overwrite")
-    }
-
-    fn tell_old(&self, old: Option<String>) {
-        if let Some(old) = old {
-            self.context.notes.note(&format!("'{}' was the name of {old} before", self.name));
-        }
+    fn name_taken(&self, old: Option<&Entry>) -> Error {
+        name_taken(self.call.agent.backend, &self.name, old.map(|old| old.id.clone()))
+            .with_hint("choose another name, or replace the session with --if-exists overwrite")
     }
 
     fn print(&self, entry: &Entry, written: bool) -> Result<()> {
         let id = format!("{}\n", entry.id);
+        let ui = &self.context.ui;
         if !self.options.print_mapping_json {
-            return print(&id);
+            return ui.print(&id);
         }
         if self.options.print_session_id {
-            print(&id)?;
+            ui.print(&id)?;
         }
         let backend = self.call.agent.backend;
         let object = JsonObject::new()
@@ -145,7 +131,7 @@ impl Creation<'_> {
         } else {
             object
         };
-        print_object(
+        ui.print_json(
             &object.with("mapping_file", self.store.path().display().to_string()).with("mapping_file_written", written),
         )
     }

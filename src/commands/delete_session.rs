@@ -1,4 +1,4 @@
-//! `delete-session`: forgets a name, or every name of an id. Calls nothing; the agent keeps the session.
+//! `delete-session`: removes a name, or every name of an ID. The agent is not called and keeps the session.
 
 use crate::cli;
 use crate::context::{Context, Workspace};
@@ -9,7 +9,6 @@ use crate::sessions::selector::SessionSelector;
 use crate::store::Store;
 use crate::store::format::Mapping;
 use crate::ui::json::JsonObject;
-use crate::ui::print_object;
 
 pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()> {
     let subject = SessionSelector::of(&options.selector)?.required()?;
@@ -35,13 +34,13 @@ pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()>
         .with("alias_count_after", done.left.len())
         .with("mapping_file_written", done.written)
         .with("mapping_recreated_from_invalid_json", done.recreated);
-    print_object(&match left {
+    context.ui.print_json(&match left {
         Some(left) => object.with_object("mapping", left),
         None => object.with("mapping", serde_json::Value::Null),
     })
 }
 
-/// What a deletion did.
+/// The result of a deletion.
 struct Deletion {
     existed: bool,
     stored_workspace: String,
@@ -68,12 +67,12 @@ fn delete(store: &Store, workspace: &Workspace, subject: &SessionSelector) -> Re
                 recreated: false,
             });
         }
-        // the update reads it again and says what is wrong with it
+        // the update reads the file again and reports what is wrong with it
         Ok(Some(_)) | Err(_) => true,
     };
     let updated = store.update(true, |mapping, recreated| {
         if recreated {
-            mapping.set_workspace(&workspace.shown); // as the caller gave it, like the original
+            mapping.set_workspace(&workspace.shown); // as the caller spelled it, like the original
         }
         let before = mapping.len();
         let stored = mapping.workspace();

@@ -1,37 +1,39 @@
-//! `demo`: the whole round in a temporary workspace, with the echo agent in the place of a real one. Every command shown
-//! is run as a process of its own, and what is shown below it is what it printed.
+//! `demo`: runs the commands in a temporary workspace with the echo agent. Each command is printed, run as a separate
+//! process, and followed by its output.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::backend::Backend;
+use crate::context::Context;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ui;
+use crate::ui::Ui;
 
-pub(super) fn run() -> Result<()> {
+pub(super) fn run(context: &Context) -> Result<()> {
     let failed = |what: &str, error: std::io::Error| {
-        Error::new(ErrorKind::Io, format!("the demo cannot {what}")).with_io_cause(&error)
+        Error::new(ErrorKind::Io, format!("cannot {what} for the demo")).with_io_cause(&error)
     };
     let program = std::env::current_exe().map_err(|error| failed("find this program", error))?;
     let dir = tempfile::Builder::new().prefix("invoke-persist-demo-").tempdir();
-    let dir = dir.map_err(|error| failed("make a directory", error))?;
-    let demo = Demo { program: &program, dir: dir.path() };
-    std::fs::create_dir(demo.workspace()).map_err(|error| failed("make a directory", error))?;
-    show("A session has a name, and any later process goes on with it by that name.\n")?;
-    show(&format!("The workspace of this round is {}.\n", demo.workspace().display()))?;
+    let dir = dir.map_err(|error| failed("create a directory", error))?;
+    let demo = Demo { ui: &context.ui, program: &program, dir: dir.path() };
+    std::fs::create_dir(demo.workspace()).map_err(|error| failed("create a directory", error))?;
+    show(&context.ui, "A session has a name, and any later process can resume it by that name.\n")?;
+    show(&context.ui, &format!("The workspace of this demo is {}.\n", demo.workspace().display()))?;
     for backend in Backend::ALL {
-        show(&format!("\n# {backend}, played by the built-in echo agent\n"))?;
+        show(&context.ui, &format!("\n# {backend} (the built-in echo agent)\n"))?;
         for line in STEPS {
             demo.step(backend, line)?;
         }
     }
     show(
-        "\nThat was the whole round; nothing of it is left. With a real agent, leave out --claude-cmd and --codex-cmd.\n",
+        &context.ui,
+        "\nThe demo is complete, and its files are removed. For a real agent, omit --claude-cmd and --codex-cmd.\n",
     )
 }
 
-/// The round. `{agent}` is the agent's name.
+/// The commands of the demo. `{agent}` is the agent's name.
 const STEPS: &[&str] = &[
     "create-session --session-name review-src --model small --{agent}-cmd 'invoke-persist echo-agent {agent}'",
     "resume-json --session-name review-src --prompt 'Look at src/' --{agent}-cmd 'invoke-persist echo-agent {agent}'",
@@ -45,6 +47,7 @@ const STEPS: &[&str] = &[
 ];
 
 struct Demo<'a> {
+    ui: &'a Ui,
     program: &'a Path,
     dir: &'a Path,
 }
@@ -54,13 +57,13 @@ impl Demo<'_> {
         self.dir.join("workspace")
     }
 
-    /// Shows a command, runs it, shows what it prints.
+    /// Prints a command, runs it and prints its output.
     fn step(&self, backend: Backend, line: &str) -> Result<()> {
         let line = line.replace("{agent}", backend.name());
-        show(&format!("\n$ invoke-persist {line}\n"))?;
+        show(self.ui, &format!("\n$ invoke-persist {line}\n"))?;
         let mut command = Command::new(self.program);
-        let words = shell_words::split(&line).expect("the steps are written here");
-        // the program may not be on PATH: the agent's command is this very file
+        let words = shell_words::split(&line).expect("the steps are valid shell words");
+        // use the path of this program, which may not be on PATH
         let here = shell_words::quote(&self.program.to_string_lossy()).into_owned();
         command.args(words.iter().map(|word| word.replace("invoke-persist echo-agent", &format!("{here} echo-agent"))));
         let launch = Backend::ALL.iter().flat_map(|backend| backend.spec().launch_variables);
@@ -70,9 +73,9 @@ impl Demo<'_> {
         command.current_dir(self.workspace()).env(env::DIR, self.dir).env(env::ECHO_DIR, self.dir.join("echo"));
         let answer = command.stdin(Stdio::null()).output();
         let answer = answer
-            .map_err(|error| Error::new(ErrorKind::Io, "the demo cannot run this program").with_io_cause(&error))?;
+            .map_err(|error| Error::new(ErrorKind::Io, "cannot run this program for the demo").with_io_cause(&error))?;
         let shown: Vec<u8> = [answer.stdout, answer.stderr].concat();
-        show(&String::from_utf8_lossy(&shown))?;
+        show(self.ui, &String::from_utf8_lossy(&shown))?;
         if answer.status.success() {
             return Ok(());
         }
@@ -80,6 +83,6 @@ impl Demo<'_> {
     }
 }
 
-fn show(text: &str) -> Result<()> {
-    ui::print(text)
+fn show(ui: &Ui, text: &str) -> Result<()> {
+    ui.print(text)
 }

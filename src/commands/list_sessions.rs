@@ -1,4 +1,4 @@
-//! `list-sessions`: the names of a workspace, or of all of them. Writes nothing and needs nothing writable.
+//! `list-sessions`: lists the sessions of one or all workspaces. It writes nothing, so it works on read-only disks.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,6 @@ use crate::store::location::Root;
 use crate::store::{self, FoundMapping, Store};
 use crate::ui::json::JsonObject;
 use crate::ui::table::{self, Column};
-use crate::ui::{Notes, print, print_object, stdio};
 
 pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> {
     let format = if options.print_aliases { ListFormat::Names } else { options.format };
@@ -34,43 +33,44 @@ pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> 
     match format {
         ListFormat::Json => {
             if let ([(store, workspace, mapping)], Some(_)) = (lists.as_slice(), decided) {
-                return print_object(&list(store, workspace, mapping.as_ref()));
+                return context.ui.print_json(&list(store, workspace, mapping.as_ref()));
             }
             let shown = lists.last().map(|(_, workspace, _)| workspace.shown.clone());
             let backends = lists.iter().fold(JsonObject::new(), |object, (store, workspace, mapping)| {
                 object.with_object(store.backend.name(), list(store, workspace, mapping.as_ref()))
             });
-            print_object(&JsonObject::new().with("workspace_dir", shown).with_object("backends", backends))
+            context.ui.print_json(&JsonObject::new().with("workspace_dir", shown).with_object("backends", backends))
         }
         ListFormat::Names => {
             let lines = lists.iter().flat_map(|(store, _, mapping)| {
                 let agent = if decided.is_none() { format!("{}\t", store.backend) } else { String::new() };
                 names(mapping.iter()).into_iter().map(move |name| format!("{agent}{name}\n"))
             });
-            print(&lines.collect::<String>())
+            context.ui.print(&lines.collect::<String>())
         }
         ListFormat::Table => {
             let mut table = Table::new(false);
             for (store, _, mapping) in &lists {
                 table.add(store.backend, mapping.iter(), None);
             }
-            table.show(context, "this")
+            table.print(context, "this")
         }
     }
 }
 
-/// Returns `place` without a blank `--workspace-dir`, which to the original meant the current directory. Only listing takes
-/// it so: a variable that is not set must not make another command change something.
+/// Returns `place` without a blank `--workspace-dir`, which meant the current directory in the original.
+///
+/// Only listing accepts it. An unset variable must not let another command change the wrong workspace.
 fn in_current_dir_if_blank(place: &cli::LocationArgs) -> cli::LocationArgs {
     let is_blank = |dir: &PathBuf| dir.to_str().is_some_and(is_blank);
     cli::LocationArgs { workspace_dir: place.workspace_dir.clone().filter(|dir| !is_blank(dir)), ..place.clone() }
 }
 
-/// Every mapping of this user's below the root.
+/// Lists all mappings of this user.
 fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -> Result<()> {
     let root = Root::from_env()?;
     let mut found = store::all(&root, backends)?;
-    // by workspace; where none is known, behind the others
+    // by workspace; mappings without one come last
     found.sort_by_key(|found| {
         let workspace = workspace_of(found);
         (workspace.is_none(), workspace)
@@ -78,7 +78,7 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
     if format == ListFormat::Json {
         let workspaces = found.into_iter().map(describe_found).collect();
         let root = root.dir.display().to_string();
-        return print_object(&JsonObject::new().with("root", root).with_list("workspaces", workspaces));
+        return context.ui.print_json(&JsonObject::new().with("root", root).with_list("workspaces", workspaces));
     }
     let mut table = Table::new(true);
     let mut lines = String::new();
@@ -87,7 +87,7 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
         let mapping = match found.mapping {
             Ok(mapping) => mapping,
             Err(error) => {
-                Notes::warn_always(&error::Error::from(error).to_single_line()); // the list is not whole without it
+                context.ui.warn_always(&error::Error::from(error).to_single_line()); // even with --quiet, because the list is incomplete
                 continue;
             }
         };
@@ -97,12 +97,12 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
         lines.extend(names([&mapping]).iter().map(|name| format!("{workspace}\t{agent}{name}\n")));
     }
     match format {
-        ListFormat::Table => table.show(context, "any"),
-        ListFormat::Json | ListFormat::Names => print(&lines),
+        ListFormat::Table => table.print(context, "any"),
+        ListFormat::Json | ListFormat::Names => context.ui.print(&lines),
     }
 }
 
-/// The workspace that a mapping says it is for.
+/// Returns the workspace that is stored in the mapping.
 fn workspace_of(found: &FoundMapping) -> Option<String> {
     found.mapping.as_ref().ok().map(Mapping::workspace).filter(|workspace| !workspace.is_empty())
 }
@@ -128,7 +128,7 @@ fn names<'a>(mapping: impl IntoIterator<Item = &'a Mapping>) -> Vec<&'a str> {
     names
 }
 
-/// The sessions of one or all workspaces, for people.
+/// A table of the sessions of one or all workspaces.
 struct Table {
     columns: Vec<Column>,
     now: Timestamp,
@@ -136,8 +136,7 @@ struct Table {
 }
 
 impl Table {
-    /// `of_all`: with a column for the workspace.
-    fn new(of_all: bool) -> Self {
+    fn new(with_workspace: bool) -> Self {
         let mut columns = vec![
             Column::new("NAME").with_min_width(10),
             Column::new("AGENT"),
@@ -146,7 +145,7 @@ impl Table {
             Column::new("EFFORT").optional(),
             Column::new("AGE"),
         ];
-        if of_all {
+        if with_workspace {
             columns.push(Column::new("WORKSPACE").with_min_width(12).keeping_end());
         }
         Self { columns, now: Timestamp::now(), rows: 0 }
@@ -164,20 +163,20 @@ impl Table {
         }
     }
 
-    fn show(self, context: &Context, whose: &str) -> Result<()> {
+    fn print(self, context: &Context, which: &str) -> Result<()> {
         if self.rows == 0 {
-            context.notes.note(&format!("no sessions are named in {whose} workspace"));
+            context.ui.note(&format!("no sessions are saved in {which} workspace"));
             return Ok(());
         }
-        print(&table::render(self.columns, stdio::terminal_width()))
+        context.ui.print(&table::render(self.columns, context.ui.terminal_width()))
     }
 }
 
-/// How long ago `created` was, in the largest unit that is full.
+/// Returns the time since `created` in the largest full unit.
 fn age(created: &str, now: Timestamp) -> Option<String> {
     const UNITS: [(i64, &str); 4] = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")];
     let created: Timestamp = created.parse().ok()?;
-    let seconds = now.duration_since(created).as_secs().max(0); // a clock may have been set back
+    let seconds = now.duration_since(created).as_secs().max(0); // the clock may have been set back
     let (size, unit) = UNITS.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1, "s"));
     Some(format!("{}{unit}", seconds / size))
 }
@@ -200,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_told_in_their_largest_full_unit() {
+    fn ages_are_in_their_largest_full_unit() {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         for (created, want) in [
             ("2026-11-21T11:59:18.236249+00:00", Some("41s")),

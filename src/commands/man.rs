@@ -1,5 +1,4 @@
-//! `man`: writes the manual pages, one for the program and one for every command, made from the same comments as the
-//! help.
+//! `man`: writes the manual pages, one for the program and one for each command, from the texts of the help.
 
 use std::fs;
 use std::path::Path;
@@ -11,18 +10,18 @@ use clap_mangen::roff::{Roff, roman};
 
 use crate::cli::{self, Cli, EXIT_STATUSES};
 use crate::error::{Error, ErrorKind, Result};
-use crate::process;
+use crate::sys;
 
 pub(super) fn run(options: &cli::Man) -> Result<()> {
     let mut cli = Cli::command();
-    cli.build(); // with every command's options, which are otherwise made when it is called
+    cli.build(); // also builds the options of each command, which are deferred otherwise
     let mut pages = vec![page(&cli, true)];
     collect(&cli, &mut pages);
-    // they are for everybody whom the caller lets read them
-    process::with_callers_umask(|| write(&options.dir, &pages))
+    // the caller decides who may read the pages
+    sys::with_callers_umask(|| write(&options.dir, &pages))
 }
 
-/// A file name and what stands in it.
+/// A file name and its content.
 type Page = (String, Vec<u8>);
 
 fn collect(command: &clap::Command, pages: &mut Vec<Page>) {
@@ -34,12 +33,12 @@ fn collect(command: &clap::Command, pages: &mut Vec<Page>) {
 
 fn write(dir: &Path, pages: &[Page]) -> Result<()> {
     let failed = |path: &Path, what: &str, error: std::io::Error| {
-        Error::new(ErrorKind::Io, format!("the {what} '{}' cannot be written", path.display())).with_io_cause(&error)
+        Error::new(ErrorKind::Io, format!("cannot {what} '{}'", path.display())).with_io_cause(&error)
     };
-    fs::create_dir_all(dir).map_err(|error| failed(dir, "directory", error))?;
+    fs::create_dir_all(dir).map_err(|error| failed(dir, "create the directory", error))?;
     for (name, text) in pages {
         let path = dir.join(name);
-        fs::write(&path, text).map_err(|error| failed(&path, "page", error))?;
+        fs::write(&path, text).map_err(|error| failed(&path, "write", error))?;
     }
     Ok(())
 }
@@ -50,7 +49,7 @@ fn page(command: &clap::Command, of_program: bool) -> Page {
     let man = Man::new(command.clone().subcommand_help_heading("COMMANDS").subcommand_value_name("COMMAND"));
     let file = man.get_filename();
     let title = file.trim_end_matches(".1");
-    // not the title that `Man` makes: without a date its parts stand in the wrong places
+    // `Man` renders the title with its parts in the wrong places if there is no date
     let mut text =
         format!(".TH {title} 1 \"\" \"invoke-persist {}\" invoke-persist\n", env!("CARGO_PKG_VERSION")).into();
     let render = |text: &mut Vec<u8>| {
@@ -70,31 +69,30 @@ fn page(command: &clap::Command, of_program: bool) -> Page {
         }
         end.to_writer(text)
     };
-    render(&mut text).expect("memory can be written to");
+    render(&mut text).expect("writing to memory cannot fail");
     (file, text)
 }
 
-/// The examples that end a command's help, as a section of its page.
 fn examples(command: &clap::Command, roff: &mut Roff) {
-    let help = command.get_after_long_help().map(StyledStr::to_string).unwrap_or_default();
-    let Some(examples) = help.strip_prefix("Examples:\n") else { return };
+    let examples = cli::examples(command.get_name());
+    if examples.is_empty() {
+        return;
+    }
     roff.control("SH", ["EXAMPLES"]).control("EX", []);
-    for example in examples.lines() {
-        roff.text([roman(example.trim())]);
+    for example in examples {
+        roff.text([roman(*example)]);
     }
     roff.control("EE", []);
 }
 
-/// The list that ends the help, as a section of the page.
 fn exit_statuses(roff: &mut Roff) {
     roff.control("SH", ["EXIT STATUS"]);
-    for line in EXIT_STATUSES.lines().skip(1) {
-        let (status, meaning) = line.trim().split_once("  ").unwrap_or((line, ""));
-        roff.control("TP", []).text([roman(status)]).text([roman(meaning.trim())]);
+    for (status, meaning) in EXIT_STATUSES {
+        roff.control("TP", []).text([roman(*status)]).text([roman(*meaning)]);
     }
 }
 
-/// `arg` whose help names its other spellings, which pages leave out.
+/// Adds the visible aliases of `arg` to its help, because `Man` omits them.
 fn with_aliases(arg: Arg) -> Arg {
     let aliases = arg.get_visible_aliases().unwrap_or_default();
     if aliases.is_empty() {

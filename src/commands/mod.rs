@@ -1,4 +1,4 @@
-//! The commands, one in each file. What they share is in the layers below; no command imports another.
+//! The commands, one per file. No command imports another; shared code is in the layers below.
 
 mod completions;
 mod create_session;
@@ -33,9 +33,9 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::ForkSession(options) => fork_session::run(context, options),
         Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),
-        Command::Demo(_) => demo::run(),
+        Command::Demo(_) => demo::run(context),
         Command::Completions(options) => completions::run(context, options),
         Command::Man(options) => man::run(options),
-        Command::EchoAgent(options) => crate::echo_agent::run(options),
+        Command::EchoAgent(options) => crate::echo_agent::run(&context.ui, options),
     }
 }

@@ -1,20 +1,20 @@
-//! `rename-session`: gives an entry another name.
+//! `rename-session`: renames an entry of the mapping.
 
 use crate::cli;
 use crate::context::Context;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::session::{AgentSessionId, SessionName};
+use crate::sessions::conflict::name_taken;
 use crate::sessions::selector::{SessionSelector, required_name};
 use crate::sessions::suggest::not_found;
 use crate::ui::json::JsonObject;
-use crate::ui::print_object;
 
 pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()> {
     let from = required_name(&options.name)?;
     let to = options.to.as_deref().and_then(SessionName::new);
     let to = to.ok_or_else(|| Error::usage("the new name is missing").with_hint("add --to NEW"))?;
     if from == to {
-        return Err(Error::usage(format!("'{from}' is the session's name already")));
+        return Err(Error::usage(format!("the session is already named '{from}'")));
     }
     let subject = SessionSelector { name: Some(from.clone()), id: None };
     let backend = context.backend(&options.place, Some(&subject))?;
@@ -28,18 +28,14 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
         };
         let replaced = mapping.get(&to).map(|entry| entry.id);
         if mapping.contains(&to) && !options.force {
-            let told = match &replaced {
-                Some(id) => format!("a {backend} session named '{to}' exists, {id}"),
-                None => format!("the name '{to}' is taken by an entry that is none of {backend}'s"),
-            };
-            let error = Error::new(ErrorKind::SessionExists, told);
-            return (Err(error.with_hint("choose another name, or overwrite it with --force")), false);
+            let error = name_taken(backend, &to, replaced);
+            return (Err(error.with_hint("choose another name, or replace the session with --force")), false);
         }
         mapping.rename(&from, &to);
         (Ok((entry.id, replaced)), true)
     })?;
     let (id, replaced) = renamed.value?;
-    print_object(
+    context.ui.print_json(
         &JsonObject::new()
             .with("workspace_dir", workspace.shown)
             .with("mapping_file", store.path().display().to_string())

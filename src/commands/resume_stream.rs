@@ -1,41 +1,40 @@
-//! `resume-stream`: one more turn in a session, and the agent's events as they come.
+//! `resume-stream`: runs one turn in a session and prints the agent's events as they arrive.
 
 use crate::backend::OutputMode;
 use crate::cli::{self, ColorChoice, StreamFormat};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::render::RenderOptions;
-use crate::turn::outcome::finished;
-use crate::turn::resume::{CompletedTurn, resume};
-use crate::ui::output_file::redirected;
-use crate::ui::{stdio, stdout_error};
+use crate::turn::outcome::finish_call;
+use crate::turn::resume::{CompletedTurn, ResumeCall};
+use crate::ui::output_file::with_output_file;
+use crate::ui::{Ui, stdout_error};
 
 pub(super) fn run(context: &Context, options: &cli::ResumeStream) -> Result<()> {
-    redirected(options.resume.output_file.as_deref(), || {
-        let look = look(options)?;
-        let partials = options.include_partials || look.is_some();
-        let prints_id = look.is_none();
-        let (_, done) = resume(context, &options.resume, OutputMode::Stream { partials }, look, prints_id)?;
-        let CompletedTurn { resolved, lost, copied, .. } = done;
-        let copied = copied.map_err(|error| stdout_error(&error));
-        lost.map_or_else(|| finished(copied, &resolved.id), Err)
+    with_output_file(&context.ui, options.resume.output_file.as_deref(), |ui| {
+        let rendering = render_options(ui, options)?;
+        let partials = options.include_partials || rendering.is_some();
+        let prints_id = rendering.is_none();
+        let mode = OutputMode::Stream { partials };
+        let turn = ResumeCall::new(context, ui, &options.resume, mode, rendering, prints_id)?.run()?;
+        let CompletedTurn { session, lost, output, .. } = turn;
+        let copied = output.copied.map_err(|error| stdout_error(&error));
+        lost.map_or_else(|| finish_call(copied, &session.id), Err)
     })
 }
 
-/// How the turn is to be shown, where people are to read it.
-fn look(options: &cli::ResumeStream) -> Result<Option<RenderOptions>> {
+/// Returns how to render the turn as text, or `None` for the agent's events.
+fn render_options(ui: &Ui, options: &cli::ResumeStream) -> Result<Option<RenderOptions>> {
     if options.format == StreamFormat::Jsonl {
         return match options.color {
-            Some(_) => {
-                Err(Error::usage("--color has no meaning for the agent's events").with_hint("add --format text"))
-            }
+            Some(_) => Err(Error::usage("--color requires --format text").with_hint("add --format text")),
             None => Ok(None),
         };
     }
     let color = match options.color.unwrap_or_default() {
-        ColorChoice::Auto => stdio::shows_colors(),
+        ColorChoice::Auto => ui.shows_colors(),
         ColorChoice::Always => true,
         ColorChoice::Never => false,
     };
-    Ok(Some(RenderOptions { color, width: stdio::terminal_width() }))
+    Ok(Some(RenderOptions { color, width: ui.terminal_width() }))
 }

@@ -12,15 +12,15 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::Lock;
 use crate::paths;
-use crate::process;
 use crate::skills::dir::{SkillDir, State};
 use crate::skills::host::{self, Scope};
 use crate::skills::shim::SkillScript;
 use crate::skills::{self, Skill};
+use crate::sys;
+use crate::ui::Ui;
 use crate::ui::json::JsonObject;
 use crate::ui::table::{self, Column};
 use crate::ui::terminal::escape_control;
-use crate::ui::{Notes, print, print_object, stdio};
 
 pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
     if context.global.backend.is_some() && !matches!(action, SkillAction::Shim { .. }) {
@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
         SkillAction::Update(options) => change(context, options, Operation::Update),
         SkillAction::Uninstall(options) => change(context, options, Operation::Uninstall),
         SkillAction::List(options) => list(context, &options.places),
-        SkillAction::Show { skill, reference } => print(&skill.text(*reference)),
+        SkillAction::Show { skill, reference } => context.ui.print(&skill.text(*reference)),
         SkillAction::Export { skill, dir, force } => export(context, *skill, dir, *force),
         SkillAction::Shim { dir, undo } => shim(context, dir, *undo),
     }
@@ -107,7 +107,7 @@ fn change(context: &Context, options: &SkillChange, operation: Operation) -> Res
     let current_dir = paths::current_dir()?;
     let selection = if operation == Operation::Install { Selection::Available } else { Selection::Installed };
     let dirs = skills_dirs(&options.places, &current_dir, &[Scope::User], selection)?;
-    let locks = if options.dry_run { Vec::new() } else { lock(&dirs, context.notes)? };
+    let locks = if options.dry_run { Vec::new() } else { lock(&dirs, &context.ui)? };
     let mut targets = targets(&options.places, distinct(dirs))?;
     if selection == Selection::Installed {
         targets.retain(|target| target.state != State::Missing);
@@ -121,7 +121,7 @@ fn change(context: &Context, options: &SkillChange, operation: Operation) -> Res
     let mut report = Report { dry_run: options.dry_run, changes: Vec::new(), duplicates: Vec::new(), lookup: None };
     for target in targets {
         let action = Action::of(operation, &target.state);
-        let backup = if options.dry_run { None } else { process::with_callers_umask(|| action.perform(&target))? };
+        let backup = if options.dry_run { None } else { sys::with_callers_umask(|| action.perform(&target))? };
         report.changes.push(Change { target, action, backup });
     }
     drop(locks);
@@ -131,7 +131,7 @@ fn change(context: &Context, options: &SkillChange, operation: Operation) -> Res
     if operation == Operation::Install && !options.dry_run {
         report.lookup = Some(login_shell::lookup()?.describe());
     }
-    if options.places.json { print_object(&report.to_json()) } else { report.print(context) }
+    if options.places.json { context.ui.print_json(&report.to_json()) } else { report.print(context) }
 }
 
 /// A change of one target, or with `--dry-run` a planned change.
@@ -179,15 +179,15 @@ impl Report {
         if let Some((message, None)) = &self.lookup {
             lines.push(login_shell(message));
         }
-        print(&lines.iter().map(|line| escape_control(line) + "\n").collect::<String>())?;
+        context.ui.print(&lines.iter().map(|line| escape_control(line) + "\n").collect::<String>())?;
         if self.changes.is_empty() {
-            context.notes.note("found no installed skills");
+            context.ui.note("found no installed skills");
         }
         for duplicates in &self.duplicates {
-            context.notes.warning(&duplicates.warning());
+            context.ui.warn(&duplicates.warning());
         }
         if let Some((message, Some(hint))) = &self.lookup {
-            context.notes.warning(&format!("{}; {hint}", login_shell(message)));
+            context.ui.warn(&format!("{}; {hint}", login_shell(message)));
         }
         Ok(())
     }
@@ -216,7 +216,9 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
     if places.json {
         let skills = targets.iter().map(Target::to_json).collect();
         let duplicates = duplicates.iter().map(Duplicates::to_json).collect();
-        return print_object(&JsonObject::new().with_list("skills", skills).with_list("seen_twice", duplicates));
+        return context
+            .ui
+            .print_json(&JsonObject::new().with_list("skills", skills).with_list("seen_twice", duplicates));
     }
     let mut columns: Vec<Column> = ["SKILL", "HOST", "SCOPE", "STATE"].map(Column::new).into();
     columns.push(Column::new("FOLDER").with_min_width(20).keeping_end());
@@ -226,29 +228,29 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
         let cells = [Some(target.dir.skill.name()), host, scope, Some(target.state.name()), Some(&dir)];
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
     }
-    print(&table::render(columns, stdio::terminal_width()))?;
+    context.ui.print(&table::render(columns, context.ui.terminal_width()))?;
     for duplicates in &duplicates {
-        context.notes.warning(&duplicates.warning());
+        context.ui.warn(&duplicates.warning());
     }
     Ok(())
 }
 
 fn export(context: &Context, skill: Skill, dir: &Path, force: bool) -> Result<()> {
     let skill_dir = SkillDir { skill, skills: dir.to_owned() };
-    let _lock = skills::lock(dir, context.notes)?;
+    let _lock = skills::lock(dir, &context.ui)?;
     let state = skill_dir.state()?;
     let path = skill_dir.path();
     if state != State::Missing && !force {
         return Err(Error::new(ErrorKind::Io, format!("'{}' already exists", path.display()))
             .with_hint("choose another directory, or add --force"));
     }
-    let backup = process::with_callers_umask(|| skill_dir.install(&state))?;
+    let backup = sys::with_callers_umask(|| skill_dir.install(&state))?;
     let line = format!("written: {}{}", path.display(), backup_text(backup.as_deref()));
-    print(&format!("{}\n", escape_control(&line)))
+    context.ui.print(&format!("{}\n", escape_control(&line)))
 }
 
 fn shim(context: &Context, dir: &Path, undo: bool) -> Result<()> {
-    let skill_script = SkillScript::open(dir, context.notes)?;
+    let skill_script = SkillScript::open(dir, &context.ui)?;
     let (script, backup) = (skill_script.path().display(), skill_script.backup().display());
     let changed = if undo { skill_script.restore()? } else { skill_script.replace(context.global.backend)? };
     let line = match (undo, changed) {
@@ -257,7 +259,7 @@ fn shim(context: &Context, dir: &Path, undo: bool) -> Result<()> {
         (true, true) => format!("'{script}' is the original again"),
         (true, false) => format!("'{script}' is the original, nothing was done"),
     };
-    print(&format!("{}\n", escape_control(&line)))
+    context.ui.print(&format!("{}\n", escape_control(&line)))
 }
 
 /// The targets that an operation selects by default.
@@ -324,9 +326,9 @@ fn hosts(options: &SkillPlaces, current_dir: &Path, selection: Selection) -> Res
 /// Locks these directories against changes by other calls.
 ///
 /// All calls take their locks in the same order, so that there is no deadlock.
-fn lock(dirs: &[SkillsDir], notes: Notes) -> Result<Vec<Lock>> {
+fn lock(dirs: &[SkillsDir], ui: &Ui) -> Result<Vec<Lock>> {
     let resolved: BTreeSet<PathBuf> = dirs.iter().map(SkillsDir::resolved).collect();
-    let locks = resolved.iter().map(|dir| skills::lock(dir, notes)).collect::<Result<Vec<_>>>()?;
+    let locks = resolved.iter().map(|dir| skills::lock(dir, ui)).collect::<Result<Vec<_>>>()?;
     Ok(locks.into_iter().flatten().collect())
 }
 
@@ -406,7 +408,7 @@ impl Duplicates {
 mod tests {
     use clap::CommandFactory;
 
-    use crate::cli::parse::tests::assert_understood;
+    use crate::cli::parse::tests::assert_parses;
     use crate::cli::{self, Cli};
     use crate::skills::{Reference, Skill};
 
@@ -444,7 +446,7 @@ mod tests {
             let spans = text.split('`').skip(1).step_by(2).filter(|span| span.starts_with("invoke-persist "));
             let spans = spans.filter(|span| !span.contains('\n')).map(str::to_owned);
             for command in commands(&text).into_iter().chain(spans) {
-                assert_understood(&command);
+                assert_parses(&command);
                 count += 1;
             }
         }

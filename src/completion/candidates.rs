@@ -22,8 +22,8 @@ use crate::env;
 use crate::error::{Error, ErrorFormat, Result};
 use crate::session::{SessionName, is_blank};
 use crate::store::format::Entry;
+use crate::ui::Ui;
 use crate::ui::terminal::is_terminal_control;
-use crate::ui::{Notes, print};
 
 /// The ID of the candidate that represents any file.
 const FILES: &str = "files";
@@ -41,7 +41,7 @@ pub(crate) fn respond(started: Instant, shell: &OsStr, arguments: Vec<OsString>)
     };
     let Some(request) = shell.parse_request(arguments) else { return Ok(()) };
     let Some(line) = Line::parse(started, &request.words, &request.current) else { return Ok(()) };
-    print(&request.format(&line.complete(request.current.clone())))
+    Ui::new().print(&request.format(&line.complete(request.current.clone())))
 }
 
 /// A command line up to the word at the cursor.
@@ -69,8 +69,8 @@ impl Line {
             workspace_dir: value("workspace-dir").map(expand_home),
         };
         let global = Global { backend, error_format: ErrorFormat::Text, quiet: true };
-        let notes = Notes { quiet: true };
-        let context = Context { started, global, notes, normalized, program: program.clone() };
+        let ui = Ui::new().with_quiet(true);
+        let context = Context { started, global, ui, normalized, program: program.clone() };
         let selected = context.selected_backend().ok()?;
         Some(Self { context, selected, location, is_inline: current.starts_with("--") && current.contains('=') })
     }

@@ -15,16 +15,16 @@ use crate::digest;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
-use crate::ui;
+use crate::ui::Ui;
 
-pub(crate) fn run(options: &cli::EchoAgent) -> Result<()> {
+pub(crate) fn run(ui: &Ui, options: &cli::EchoAgent) -> Result<()> {
     let arguments: Vec<String> =
         options.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let backend = arguments.first().and_then(|name| Backend::from_name(name)).ok_or_else(|| {
         Error::usage("echo-agent requires an agent").with_hint("run 'invoke-persist echo-agent claude …'")
     })?;
     if let Some(text) = version_or_help(backend, &arguments[1..]) {
-        return ui::print(&text);
+        return ui.print(&text);
     }
     let echo = &backend.spec().echo;
     let call = (echo.parse)(&arguments[1..]);
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &cli::EchoAgent) -> Result<()> {
     };
     let answer = call.answer(number);
     for event in (echo.events)(&call, EchoTurn { id: &id, number, answer: &answer }) {
-        ui::print(&(event.to_line() + "\n"))?;
+        ui.print(&(event.to_line() + "\n"))?;
     }
     match &call.answer_file {
         Some(path) => fs::write(path, answer).map_err(|error| {

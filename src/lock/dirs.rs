@@ -1,8 +1,10 @@
-//! Where lock files are: in directories that no variable moves, so that all processes of a user meet there whatever
-//! their environment, and below `INVOKE_PERSIST_DIR`, so that containers meet which share only that.
+//! The directories of lock files.
 //!
-//! A lock is taken in every directory that can be used. Two processes that see different ones, for instance because one
-//! of them may not write to `/tmp`, still meet in those that both see.
+//! The directories in the temp and home directories do not depend on environment variables, so all processes of a user
+//! meet there. The one below `INVOKE_PERSIST_DIR` is for containers that share only that.
+//!
+//! A lock is taken in every usable directory. Two processes may be able to use different ones, for example if `/tmp`
+//! is read-only for one of them. They meet in those that both can use.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,10 +13,10 @@ use std::sync::OnceLock;
 use super::io_message;
 use crate::env;
 
-/// The directory below `INVOKE_PERSIST_DIR` that holds locks.
+/// The name of the lock directory below `INVOKE_PERSIST_DIR`.
 const SHARED: &str = "locks";
 
-/// A directory for locks that is there and ours alone.
+/// An existing lock directory that is private to the user.
 #[derive(Debug)]
 pub(super) struct Dir {
     pub(super) path: PathBuf,
@@ -22,29 +24,29 @@ pub(super) struct Dir {
     pub(super) shared: bool,
 }
 
-/// A directory that may serve for locks.
+/// A directory that may be usable for locks.
 pub(super) enum Candidate {
-    /// In the system's directory for temporary files. Anybody can create it there first, and it may be read-only or full.
+    /// In the system's temp directory, where another user may create it first. It may also be read-only or full.
     Temporary,
-    /// In the home directory, in use from when the one before could not be used for the first time.
+    /// In the home directory. It is created the first time that the temp directory is unusable, and used from then on.
     Home,
-    /// Below `INVOKE_PERSIST_DIR`, if that is there.
+    /// Below `INVOKE_PERSIST_DIR`, if that exists.
     Shared(PathBuf),
 }
 
-/// All candidates, in the order in which locks are taken in them.
+/// Returns all candidates, in the order in which they are locked.
 pub(super) fn candidates() -> impl Iterator<Item = Candidate> {
     let shared = env::var_os(env::DIR).map(|dir| Candidate::Shared(Path::new(&dir).join(SHARED)));
     [Candidate::Temporary, Candidate::Home].into_iter().chain(shared)
 }
 
 impl Candidate {
-    /// The directory, made if it is not there. `None`: it is not in use. `needed`: no candidate before this one could be
-    /// used.
+    /// Opens the directory and creates it if necessary. Returns `None` if it is not in use. `needed` says that no
+    /// earlier candidate was usable.
     ///
     /// # Errors
     ///
-    /// The directory cannot be made, or is not ours alone.
+    /// Fails if the directory cannot be created or is not private to the user.
     pub(super) fn open(&self, needed: bool) -> io::Result<Option<Dir>> {
         let (path, parents) = match self {
             Self::Temporary => (temporary()?, cfg!(windows)),
@@ -59,56 +61,56 @@ impl Candidate {
     }
 }
 
-/// Makes `INVOKE_PERSIST_DIR` if it is set and not there, so that locks can be taken in it. For what writes there later:
-/// what only reads must not leave it behind.
+/// Creates `INVOKE_PERSIST_DIR` if it is set, so that locks can be taken in it. Only for commands that write there
+/// later: a command that only reads must not create it.
 pub(crate) fn make_shared() {
     if let Some(dir) = env::var_os(env::DIR) {
-        let _ = make_private(Path::new(&dir), true); // what is wrong with it shows when it is used
+        let _ = make_private(Path::new(&dir), true); // an error is reported when the directory is used
     }
 }
 
-/// The first directory for locks that can be used, but not one that is shared.
+/// Returns the first usable lock directory that is not shared.
 ///
 /// # Errors
 ///
-/// None can be used.
+/// Fails if none is usable.
 pub(crate) fn dir() -> io::Result<PathBuf> {
-    let mut unusable = Vec::new();
+    let mut errors = Vec::new();
     for candidate in [Candidate::Temporary, Candidate::Home] {
         match candidate.open(true) {
             Ok(Some(dir)) => return Ok(dir.path),
             Ok(None) => {}
-            Err(error) => unusable.push(error),
+            Err(error) => errors.push(error),
         }
     }
-    Err(join(&unusable))
+    Err(join(&errors))
 }
 
-/// One error for all directories.
+/// Joins the errors of all directories.
 pub(super) fn join(errors: &[io::Error]) -> io::Error {
     let kind = errors.first().map_or(io::ErrorKind::NotFound, io::Error::kind);
     let all: Vec<String> = errors.iter().map(io_message).collect();
     io::Error::new(kind, all.join("; "))
 }
 
-pub(super) fn cannot_be_used(dir: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("the directory '{}' cannot be used: {}", dir.display(), io_message(error)))
+pub(super) fn unusable(dir: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot use the directory '{}': {}", dir.display(), io_message(error)))
 }
 
 #[cfg(target_os = "macos")]
 fn temporary() -> io::Result<PathBuf> {
-    // the user's own temp directory, as the system and not the environment has it
-    static ANSWER: OnceLock<String> = OnceLock::new();
-    if ANSWER.get().is_none() {
-        let answer = std::process::Command::new("/usr/bin/getconf").arg("DARWIN_USER_TEMP_DIR").output()?;
-        let _ = ANSWER.set(String::from_utf8_lossy(&answer.stdout).trim().to_owned());
+    // the user's own temp directory, from the system and not the environment
+    static OUTPUT: OnceLock<String> = OnceLock::new();
+    if OUTPUT.get().is_none() {
+        let output = std::process::Command::new("/usr/bin/getconf").arg("DARWIN_USER_TEMP_DIR").output()?;
+        let _ = OUTPUT.set(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
-    let parent = ANSWER.get().filter(|answer| !answer.is_empty()).map_or("/tmp", String::as_str);
+    let parent = OUTPUT.get().filter(|output| !output.is_empty()).map_or("/tmp", String::as_str);
     Ok(Path::new(parent).join(format!("invoke-persist-{}", rustix::process::geteuid().as_raw())))
 }
 
 #[cfg(all(unix, not(target_os = "macos")))]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere the system has to be asked")]
+#[expect(clippy::unnecessary_wraps, reason = "on macOS and Windows it can fail")]
 fn temporary() -> io::Result<PathBuf> {
     Ok(PathBuf::from(format!("/tmp/invoke-persist-{}", rustix::process::geteuid().as_raw())))
 }
@@ -116,41 +118,42 @@ fn temporary() -> io::Result<PathBuf> {
 #[cfg(windows)]
 fn temporary() -> io::Result<PathBuf> {
     let local = env::var_os("LOCALAPPDATA")
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the variable LOCALAPPDATA is not set"))?;
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "LOCALAPPDATA is not set"))?;
     Ok(PathBuf::from(local).join("invoke-persist"))
 }
 
-/// Below the home directory, wherever `HOME` is. Windows does without: its first directory is below the user's profile.
+/// Returns the directory below the account's home directory, regardless of `HOME`. On Windows there is none, because
+/// the first directory is already below the user's profile.
 fn home() -> Option<PathBuf> {
     static HOME: OnceLock<Option<PathBuf>> = OnceLock::new();
     let find = || env::account_home().filter(|home| home.is_dir());
     HOME.get_or_init(|| find().map(|home| home.join(".cache/invoke-persist"))).clone()
 }
 
-/// Makes a directory, and with `parents` all above it, unless it is there. Fails unless it is ours alone.
+/// Creates a directory, and with `parents` those above it, if it is missing. Fails if it is not private to the user.
 #[cfg(unix)]
 fn make_private(path: &Path, parents: bool) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     match std::fs::DirBuilder::new().recursive(parents).mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            let why = format!("the directory '{}' cannot be made: {}", path.display(), io_message(&error));
-            return Err(io::Error::new(error.kind(), why));
+            let message = format!("cannot create the directory '{}': {}", path.display(), io_message(&error));
+            return Err(io::Error::new(error.kind(), message));
         }
         _ => {}
     }
     let metadata = std::fs::symlink_metadata(path)?;
     let shown = path.display();
-    let me = rustix::process::geteuid().as_raw();
-    let why = if !metadata.is_dir() {
+    let own_uid = rustix::process::geteuid().as_raw();
+    let message = if !metadata.is_dir() {
         format!("'{shown}' is not a directory")
-    } else if metadata.uid() != me {
+    } else if metadata.uid() != own_uid {
         format!("the directory '{shown}' belongs to user {}", metadata.uid())
     } else if metadata.mode() & 0o022 != 0 {
-        format!("others may write to the directory '{shown}'")
+        format!("the directory '{shown}' is writable by other users")
     } else {
         return Ok(());
     };
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
 }
 
 #[cfg(windows)]

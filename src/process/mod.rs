@@ -1,15 +1,18 @@
-//! One agent process and all it starts: spawn, streams, deadline, signals, end. Knows no store and no agent.
+//! Runs one agent process and everything it starts: spawn, streams, deadline, signals, end. It depends neither on the
+//! store nor on a particular agent.
 //!
-//! Who receives which signal (Unix): the agent leads a session and process group of its own, so a Ctrl-C at the
-//! terminal reaches only us. What we receive we hand to the whole group, as TERM if it is not one of the usual four;
-//! five seconds later, or at the second signal, the group is killed. If we are killed, the sentry does the same. A
-//! deadline is the same with TERM as the first signal, and so is a turn that failed. We return when nothing of the group
-//! is left but zombies, on Linux nothing that has left the group either. A turn that ends by itself and well is not
-//! touched: what it leaves running (a dev server, say) was meant to run.
+//! Who receives which signal (Unix): the agent leads its own session and process group, so Ctrl-C at the terminal
+//! reaches only this process. It forwards the signals it receives to the whole group: INT, TERM, HUP and QUIT as they
+//! are, all others as TERM. It kills the group after five seconds or at the second signal. If this process is killed,
+//! the sentry does the same. A deadline or a failed turn starts the same sequence with TERM.
+//!
+//! A run returns when only zombies are left of the group and, on Linux, of processes that left the group. A successful
+//! turn is not stopped: the processes that it leaves running, such as a server, are meant to run.
 
 #[cfg(unix)]
 mod sentry;
 mod streams;
+mod supervisor;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -28,38 +31,24 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use streams::{Feeder, Stream};
+use supervisor::{Action, Finished, Input, Limits, Next, Observation, Supervisor};
 
 use crate::late_signal;
-use crate::ui::stdio;
 
-/// From the first signal to the kill.
+pub(crate) use platform::prepare_signals;
+
+/// The time from the first signal to the kill.
 const TERM_GRACE: Duration = Duration::from_secs(5);
-/// How long output may still come after the agent's end from processes that inherited its pipes, and how long we wait
-/// for killed processes to vanish.
+/// How long processes that inherited the agent's pipes may still write after its end, and how long killed processes
+/// may take to vanish.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// Between two looks at what no event tells us (is the group gone?).
+/// The interval between checks of what no event reports, such as the end of the group.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// A pipe holds at most this much on the systems we know, so this much may be the agent's own last words.
+/// The most that a pipe holds on any supported system. This much unread output can be the agent's own.
 const PIPE_CAPACITY: u64 = 1 << 20;
 
-/// From here on what this program makes is its user's alone, whatever the caller's umask is; agents get the caller's.
-pub(crate) fn keep_files_private() {
-    platform::keep_files_private();
-}
-
-/// Settles what signals mean before any agent runs: a limit for the size of files is an error of the write that reaches
-/// it, and the first process of a container can be ended.
-pub(crate) fn prepare_signals() {
-    platform::prepare_signals();
-}
-
-/// Runs `work`, whose files are as private or open as the caller wants them. For when no other thread makes any.
-pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
-    platform::with_callers_umask(work)
-}
-
-/// Receives a signal that came while there was no agent to hand it to.
-fn signalled_late(signal: i32) {
+/// Handles a signal that arrived when there was no agent to forward it to.
+fn handle_late_signal(signal: i32) {
     if !late_signal::receive(signal) {
         platform::raise_default(signal);
     }
@@ -72,34 +61,36 @@ pub(crate) struct Command {
     pub arguments: Vec<OsString>,
     pub set: Vec<(OsString, OsString)>,
     pub unset: Vec<OsString>,
-    /// The directory to run in; `None`: ours.
+    /// The directory to run in. `None` means the current directory.
     pub dir: Option<PathBuf>,
-    /// What it reads on standard input; `None`: nothing, at once.
+    /// What the agent reads on its standard input. `None` means an empty one.
     pub stdin: Option<Vec<u8>>,
-    /// How long it may be without a line on standard output.
+    /// Where its standard output is passed through to, as [`Passthrough`] selects. `None` means nowhere.
+    pub output: Option<File>,
+    /// How long the agent may print no line on its standard output.
     pub stall: Option<Duration>,
 }
 
-/// Hears the agent's standard output, in pieces as they come.
+/// Receives the agent's standard output in chunks, as it arrives.
 pub(crate) trait OutputSink: Send + 'static {
     fn write(&mut self, chunk: &[u8]);
 
-    /// Hears that nothing more comes. It may be told so twice.
+    /// Receives the end of the output. It may be called twice.
     fn finish(&mut self) {}
 
-    /// What it has to say to our standard output since it was last asked.
+    /// Returns what was rendered for stdout since the last call.
     fn drain(&mut self) -> Vec<u8> {
         Vec::new()
     }
 }
 
-/// What goes to our standard output while the agent runs.
+/// What is written to stdout while the agent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passthrough {
     Off,
-    /// What the agent says, as it is.
+    /// The agent's output as it is.
     Raw,
-    /// What the listener [says](Listener::say).
+    /// What the sink [rendered](OutputSink::drain).
     Rendered,
 }
 
@@ -107,39 +98,45 @@ pub(crate) enum Passthrough {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Exited(i32),
-    /// A signal that did not come from us.
-    #[cfg_attr(windows, expect(dead_code, reason = "there are no signals that kill"))]
+    /// The agent was killed by a signal that this process did not send.
+    #[cfg_attr(windows, expect(dead_code, reason = "Windows has no signals that kill"))]
     Killed(i32),
     Deadline,
-    /// It said nothing for too long.
+    /// The agent printed nothing for too long.
     Stalled,
-    /// This signal came to us; the agent is gone.
+    /// This process received the signal and stopped the agent.
     Interrupted(i32),
 }
 
-/// A run that is over.
+/// A completed run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub end: End,
-    /// Whether there was an agent at all: the deadline or a signal may have come before.
+    /// Whether an agent was started. The deadline or a signal may have come first.
     pub started: bool,
-    /// The agent's processes that had to end and are still there; empty where the system does not tell which. `None`:
-    /// there is none.
+    /// The processes that had to end and still run, or an empty list if the system does not report them. `None` means
+    /// that no process is left.
     pub survivors: Option<Vec<i32>>,
-    /// The end of the agent's standard error.
+    /// The last part of the agent's standard error.
     pub stderr: Vec<u8>,
-    /// Whether the output could be copied to ours. A reader that went away is no error.
+    /// Whether the output could be written to stdout. A closed stdout is not an error.
     pub copied: io::Result<()>,
 }
 
-/// What the threads of a run tell its main loop.
+impl Run {
+    fn not_started(end: End) -> Self {
+        Self { end, started: false, survivors: None, stderr: Vec::new(), copied: Ok(()) }
+    }
+}
+
+/// What the threads of a run report to its main loop.
 enum Event {
     Exited(End),
     StreamEnded,
     Signal(i32),
 }
 
-/// Starts agents one after the other. As long as it is there signals are ours to handle.
+/// Runs agents one after the other. While it exists, it handles signals.
 pub(crate) struct Runner {
     events: Receiver<Event>,
     sender: Sender<Event>,
@@ -147,15 +144,15 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// `deadline` is for everything, from the start of the program.
+    /// Creates a runner. `deadline` applies to all its runs together.
     pub(crate) fn new(deadline: Option<Instant>) -> io::Result<Self> {
         let (sender, events) = mpsc::channel();
         platform::watch_signals(&sender)?;
         Ok(Self { events, sender, deadline })
     }
 
-    /// Keeps the first signal from here on ([`late_signal`]): what the turn gave must not be lost.
-    #[expect(clippy::unused_self, reason = "only who runs agents has turns to keep")]
+    /// Defers the first signal from now on ([`late_signal`]), so that the result of the turn is not lost.
+    #[expect(clippy::unused_self, reason = "only the owner of a runner has a turn to keep")]
     pub(crate) fn turn_is_done(&self) {
         late_signal::hold();
     }
@@ -166,7 +163,9 @@ impl Runner {
         loop {
             let wake = self.deadline.map_or(until, |deadline| deadline.min(until));
             match self.events.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Ok(Event::Signal(signal)) if platform::is_terminating(signal) => return Err(End::Interrupted(signal)),
+                Ok(Event::Signal(signal)) if platform::is_terminating(signal) => {
+                    return Err(End::Interrupted(signal));
+                }
                 Ok(Event::Signal(signal)) => platform::job_control(signal, None),
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) if self.is_late() => {
@@ -181,43 +180,50 @@ impl Runner {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Runs one agent to its end. Its standard output goes to `listener`, and to ours as it comes what `passing` says.
+    /// Returns the next terminating signal in the channel. Discards all other events.
+    fn next_terminating_signal(&self) -> Option<i32> {
+        self.events.try_iter().find_map(|event| match event {
+            Event::Signal(signal) if platform::is_terminating(signal) => Some(signal),
+            _ => None,
+        })
+    }
+
+    /// Runs one agent to its end. Its standard output goes to `sink` and, if `passthrough` selects it, to the output of
+    /// `command`.
     ///
-    /// Both outputs are read all the time, so an agent can never block on one of them; its standard input is written
-    /// beside that for the same reason. An error means that nothing was started.
+    /// Both outputs are read and the standard input is written concurrently, so an agent never blocks on one of them.
     ///
-    /// `succeeded` judges what was heard, unless the listener was still busy when the run had to end. What a turn leaves
-    /// running that ended by itself is ended if the turn did not succeed.
-    pub(crate) fn run<L: OutputSink>(
+    /// `succeeded` judges the turn by what `sink` received. It is not called if the sink is still busy when the run
+    /// has to end. If the turn failed although the agent exited with status 0, the processes that it left running are
+    /// stopped.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the agent cannot be started.
+    pub(crate) fn run<S: OutputSink>(
         &self,
         command: Command,
-        listener: L,
-        passing: Passthrough,
-        succeeded: impl FnOnce(L) -> bool,
+        sink: S,
+        passthrough: Passthrough,
+        succeeded: impl FnOnce(S) -> bool,
     ) -> io::Result<Run> {
-        // what a former run left in the channel is old; a signal that came since is not
-        let mut early = None;
-        while let Ok(event) = self.events.try_recv() {
-            if let Event::Signal(signal) = event
-                && platform::is_terminating(signal)
-            {
-                early.get_or_insert(signal);
-            }
-        }
-        let over = |end| Run { end, started: false, survivors: None, stderr: Vec::new(), copied: Ok(()) };
+        // events of an earlier run are out of date, but a signal that arrived since is not
+        let early = self.next_terminating_signal();
+        while self.next_terminating_signal().is_some() {}
         if let Some(signal) = early {
-            return Ok(over(End::Interrupted(signal)));
+            return Ok(Run::not_started(End::Interrupted(signal)));
         }
         if self.is_late() {
-            return Ok(over(End::Deadline));
+            return Ok(Run::not_started(End::Deadline));
         }
 
         let ended = || {
             let sender = self.sender.clone();
             move || drop(sender.send(Event::StreamEnded)) // the receiver outlives every run
         };
-        let mut stdout = Stream::prepare(listener, passing, ended())?;
-        let mut stderr = Stream::prepare(streams::Tail::default(), Passthrough::Off, ended())?;
+        let final_output = command.output.as_ref().map(File::try_clone).transpose()?;
+        let mut stdout = Stream::prepare(sink, passthrough, command.output, ended())?;
+        let mut stderr = Stream::prepare(streams::Tail::default(), Passthrough::Off, None, ended())?;
         let feeder = command.stdin.map(Feeder::prepare).transpose()?;
         let mut builder = process::Command::new(&command.program);
         builder.args(&command.arguments).envs(command.set).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -236,245 +242,95 @@ impl Runner {
         stdout.start(pipes.stdout);
         stderr.start(pipes.stderr);
 
-        let mut watch = Supervisor {
-            runner: self,
-            agent: &mut agent,
-            stdout: &stdout,
-            stderr: &stderr,
-            stop: None,
-            exit: None,
-            seen: 0,
-            stall: command.stall,
-            listening_since: Instant::now(),
-        };
-        let (mut end, all_read) = watch.wait();
-        let copied = if all_read { stdout.copied() } else { Err(io::ErrorKind::TimedOut.into()) };
-        let idle = stdout.handled() == stdout.bytes_read_and_pending().0;
-        let mut listener = stdout.take_listener(DRAIN_TIMEOUT);
-        if let (Some(listener), Passthrough::Rendered, true) = (&mut listener, passing, idle) {
-            listener.finish(); // where something still holds the pipe nobody has told it yet
-            stdio::print_with_timeout(&listener.drain());
+        let limits = Limits { deadline: self.deadline, stall: command.stall };
+        let supervisor = Supervisor::new(Instant::now(), limits);
+        let mut run = ActiveRun { events: &self.events, supervisor, agent, stdout, stderr };
+        let Finished { mut end, all_processed } = run.wait(Input::Tick);
+        let copied = if all_processed { run.stdout.copied() } else { Err(io::ErrorKind::TimedOut.into()) };
+        let idle = run.stdout.is_idle();
+        let mut sink = run.stdout.take_sink(DRAIN_TIMEOUT);
+        if let (Some(sink), Passthrough::Rendered, true) = (&mut sink, passthrough, idle) {
+            sink.finish(); // the reader thread has not called it if a process still holds the pipe open
+            if let Some(output) = final_output {
+                streams::write_with_timeout(output, sink.drain(), DRAIN_TIMEOUT);
+            }
         }
-        if !listener.is_some_and(succeeded) && end == End::Exited(0) {
-            end = watch.end_what_is_left(end);
+        let succeeded = sink.is_some_and(succeeded);
+        if end == End::Exited(0) && !succeeded && !run.agent.is_gone() {
+            end = run.wait(Input::TurnFailed).end;
         }
-        let survivors = watch.survivors();
-        agent.reap();
-        Ok(Run {
-            end,
-            started: true,
-            survivors,
-            stderr: stderr.take_listener(DRAIN_TIMEOUT).map(streams::Tail::into_bytes).unwrap_or_default(),
-            copied,
-        })
+        let survivors = run.survivors();
+        run.agent.reap();
+        let stderr = run.stderr.take_sink(DRAIN_TIMEOUT).map(streams::Tail::into_bytes).unwrap_or_default();
+        Ok(Run { end, started: true, survivors, stderr, copied })
     }
 }
 
 impl Drop for Runner {
-    /// Gives signals their usual meaning back, unless a turn is done. The same goes for one that came after the agent's
-    /// end.
+    /// Restores the usual meaning of signals, unless a turn is done. A signal that arrived after the agent's end is
+    /// handled like a later one.
     fn drop(&mut self) {
         platform::release_signals_to_default();
-        while let Ok(event) = self.events.try_recv() {
-            if let Event::Signal(signal) = event
-                && platform::is_terminating(signal)
-            {
-                signalled_late(signal);
-            }
+        while let Some(signal) = self.next_terminating_signal() {
+            handle_late_signal(signal);
         }
     }
 }
 
-/// What the agent is started with on its three streams.
+/// This process's ends of the agent's three streams.
 struct Pipes {
     stdin: Option<File>,
     stdout: File,
     stderr: File,
 }
 
-/// Why an agent is being stopped, and how far that is.
-struct Stop {
-    why: End,
-    since: Instant,
-    killed: Option<Instant>,
+/// An agent that was started, with the [`Supervisor`] that decides about it.
+struct ActiveRun<'a, S> {
+    events: &'a Receiver<Event>,
+    supervisor: Supervisor,
+    agent: platform::AgentProcess,
+    stdout: Stream<S>,
+    stderr: Stream<streams::Tail>,
 }
 
-/// The agent's own end, while processes it started may still hold its pipes.
-#[derive(Clone, Copy)]
-struct Exit {
-    end: End,
-    at: Instant,
-    /// How much of both outputs can be the agent's: all that was there when it ended. `None`: the system does not tell.
-    due: Option<[u64; 2]>,
-    /// How much was read by then.
-    read: u64,
-}
-
-/// The main loop of one run.
-struct Supervisor<'a, L: OutputSink> {
-    runner: &'a Runner,
-    agent: &'a mut platform::AgentProcess,
-    stdout: &'a Stream<L>,
-    stderr: &'a Stream<streams::Tail>,
-    stop: Option<Stop>,
-    exit: Option<Exit>,
-    /// How many bytes had come at the last look.
-    seen: u64,
-    /// How long there may be no line.
-    stall: Option<Duration>,
-    /// Since when silence counts: since the start, or since we were last stopped.
-    listening_since: Instant,
-}
-
-impl<L: OutputSink> Supervisor<'_, L> {
-    /// Waits until the run is over. Tells how it ended, and whether all that the agent said was dealt with.
-    fn wait(&mut self) -> (End, bool) {
+impl<S: OutputSink> ActiveRun<'_, S> {
+    /// Waits until the run is over. Begins with `input`.
+    fn wait(&mut self, mut input: Input) -> Finished {
         loop {
-            let now = Instant::now();
-            if let (None, Some(why)) = (&self.stop, self.stop_reason(now)) {
-                self.agent.terminate();
-                self.stop = Some(Stop { why, since: now, killed: None });
+            let seen = self.observe();
+            let step = self.supervisor.step(Instant::now(), input, &seen, || self.agent.is_gone());
+            match step.action {
+                Some(Action::Terminate) => self.agent.terminate(),
+                Some(Action::Forward(signal)) => self.agent.forward(signal),
+                Some(Action::Kill) => self.agent.kill(),
+                None => {}
             }
-            if let Some(stop) = &mut self.stop
-                && now >= stop.since + TERM_GRACE
-            {
-                // again at every look: what forks all the time can slip through once
-                self.agent.kill();
-                stop.killed.get_or_insert(now);
-            }
-            if let Some(over) = self.over(now) {
-                return over;
-            }
-            match self.runner.events.recv_timeout(self.sleep(now)) {
-                Ok(Event::Exited(end)) => self.exited(end),
-                Ok(Event::Signal(signal)) if platform::is_terminating(signal) => self.signal(signal),
+            let timeout = match step.next {
+                Next::Wait(timeout) => timeout,
+                Next::Finished(finished) => return finished,
+            };
+            input = match self.events.recv_timeout(timeout) {
+                Ok(Event::Exited(end)) => Input::Exited(end),
+                Ok(Event::Signal(signal)) if platform::is_terminating(signal) => Input::Signal(signal),
                 Ok(Event::Signal(signal)) => {
-                    platform::job_control(signal, Some(self.agent));
-                    self.listening_since = Instant::now();
+                    platform::job_control(signal, Some(&self.agent));
+                    Input::Continued
                 }
-                Ok(Event::StreamEnded) | Err(_) => {}
-            }
+                Ok(Event::StreamEnded) | Err(_) => Input::Tick,
+            };
         }
     }
 
-    /// Why the agent is to be stopped now, if it is.
-    fn stop_reason(&self, now: Instant) -> Option<End> {
-        if self.exit.is_some_and(|exit| exit.end == End::Exited(0)) {
-            return None; // it is done, and what it left running is to go on
+    fn observe(&self) -> Observation {
+        Observation {
+            stdout: self.stdout.progress(),
+            stderr: self.stderr.progress(),
+            last_line: self.stdout.last_line(),
         }
-        if self.runner.is_late() {
-            return Some(End::Deadline);
-        }
-        let silent = self.stall_left(now)?.is_zero() && self.exit.is_none();
-        silent.then_some(End::Stalled)
     }
 
-    /// How much longer the agent may be silent. It is not while our reader makes it wait, or what it said waits for us.
-    /// `None`: for ever.
-    fn stall_left(&self, now: Instant) -> Option<Duration> {
-        let limit = self.stall?;
-        let (read, waiting) = self.stdout.bytes_read_and_pending();
-        let busy = self.stdout.handled() < read || waiting.is_some_and(|bytes| bytes > 0);
-        let since = if busy { now } else { self.stdout.last_line().max(self.listening_since) };
-        Some(since.checked_add(limit)?.saturating_duration_since(now))
-    }
-
-    /// Ends what a turn left running that ended by itself with `end`, and waits for it. Tells how the run ended: a signal
-    /// may come meanwhile.
-    fn end_what_is_left(&mut self, end: End) -> End {
-        if self.agent.is_gone() {
-            return end;
-        }
-        self.agent.terminate();
-        self.stop = Some(Stop { why: end, since: Instant::now(), killed: None });
-        self.wait().0
-    }
-
-    /// The agent's processes that had to end and are still there.
+    /// Returns the processes that had to end and still run.
     fn survivors(&mut self) -> Option<Vec<i32>> {
-        let gone = self.stop.is_none() || self.exit.is_some() && self.agent.is_gone();
-        (!gone).then(|| self.agent.processes())
-    }
-
-    /// The end, once nothing is left to wait for.
-    fn over(&mut self, now: Instant) -> Option<(End, bool)> {
-        let drained = self.exit.is_some_and(|exit| self.is_drained(exit, now));
-        let Some(stop) = &self.stop else {
-            let exit = self.exit?;
-            // our reader does not read: the turn is done all the same
-            let given_up = !drained && self.runner.is_late();
-            return (drained || given_up).then_some((exit.end, !given_up));
-        };
-        let late = |since: Option<Instant>| since.is_some_and(|since| now >= since + DRAIN_TIMEOUT);
-        if late(stop.killed) {
-            return Some((stop.why, true)); // what is left cannot be killed
-        }
-        let gone = self.exit.is_some() && self.agent.is_gone();
-        (gone && (drained || stop.killed.is_some() || self.runner.is_late())).then_some((stop.why, true))
-    }
-
-    /// Whether all output is there. The pipes may stay open because a process the agent started inherited them: then a
-    /// second must have passed, and all that can be the agent's must be dealt with. Output that waits for our reader is
-    /// not cut off.
-    fn is_drained(&mut self, exit: Exit, now: Instant) -> bool {
-        if self.stdout.ended() && self.stderr.ended() {
-            return true;
-        }
-        let handled = [self.stdout.handled(), self.stderr.handled()];
-        let read = self.read();
-        let quiet = read == self.seen && read == handled.iter().sum::<u64>();
-        self.seen = read;
-        let complete = match exit.due {
-            Some(due) => handled.iter().zip(due).all(|(handled, due)| *handled >= due),
-            None => quiet || read - exit.read > 2 * PIPE_CAPACITY,
-        };
-        complete && now >= exit.at + DRAIN_TIMEOUT
-    }
-
-    /// How many bytes of both outputs were read.
-    fn read(&self) -> u64 {
-        self.stdout.bytes_read_and_pending().0 + self.stderr.bytes_read_and_pending().0
-    }
-
-    fn sleep(&self, now: Instant) -> Duration {
-        if self.exit.is_some() || self.stop.is_some() {
-            return POLL_INTERVAL;
-        }
-        let deadline = self.runner.deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let stall = self.stall_left(now).map(|left| left.max(POLL_INTERVAL));
-        deadline.into_iter().chain(stall).min().unwrap_or(Duration::from_secs(3600))
-    }
-
-    fn exited(&mut self, end: End) {
-        let at = Instant::now();
-        let come = [self.stdout.bytes_read_and_pending(), self.stderr.bytes_read_and_pending()];
-        let due = match come {
-            [(out, Some(out_left)), (err, Some(err_left))] => Some([out + out_left, err + err_left]),
-            _ => None,
-        };
-        self.exit = Some(Exit { end, at, due, read: come[0].0 + come[1].0 });
-        // a failed turn was not meant to leave anything: codex from npm would go on without its launcher
-        if end != End::Exited(0) && self.stop.is_none() && !self.agent.is_gone() {
-            self.agent.terminate();
-            self.stop = Some(Stop { why: end, since: at, killed: None });
-        }
-    }
-
-    fn signal(&mut self, signal: i32) {
-        let now = Instant::now();
-        match &mut self.stop {
-            Some(stop) if matches!(stop.why, End::Interrupted(_)) => {
-                self.agent.kill();
-                stop.killed.get_or_insert(now);
-            }
-            Some(stop) => {
-                self.agent.forward(signal);
-                stop.why = End::Interrupted(signal);
-            }
-            None => {
-                self.agent.forward(signal);
-                self.stop = Some(Stop { why: End::Interrupted(signal), since: now, killed: None });
-            }
-        }
+        self.supervisor.has_survivors(|| self.agent.is_gone()).then(|| self.agent.processes())
     }
 }

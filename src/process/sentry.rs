@@ -1,5 +1,5 @@
-//! A process beside the agent that ends the agent's group if this program is killed. KILL cannot be handled, and what
-//! Linux can send to a child then reaches the agent's first process alone.
+//! A process beside the agent that ends the agent's group if this program is killed. KILL cannot be handled, and the
+//! parent-death signal of Linux reaches only the agent's first process.
 
 use std::fs::File;
 use std::io;
@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::Pid;
 
-/// Reads the number of the group, and waits until standard input ends, which is when nobody holds the other end any more.
-/// A stopped process does not act on TERM before it goes on. The group's number stays taken as long as one of the group
-/// is there.
+/// Reads the number of the group, then waits for the end of standard input, which comes when no process holds the
+/// other end. CONT is sent because a stopped process does not act on TERM. The group's number cannot be reused while
+/// any process of the group exists.
 const SCRIPT: &str = r#"
 read -r group || exit
 read -r line
@@ -23,23 +23,23 @@ done
 kill -s KILL -- "-$group"
 "#;
 
-/// The process. It is gone when this is dropped.
+/// The running sentry. It is killed on drop.
 pub(super) struct Sentry(Child);
 
 impl Sentry {
-    /// Starts the process. It is in a group of its own, so that a signal to ours does not reach it.
-    pub(super) fn post() -> io::Result<Self> {
+    /// Spawns the sentry in its own process group, so that signals to this process's group do not reach it.
+    pub(super) fn spawn() -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "invoke-persist-sentry"]);
-        // nothing of the environment changes what the words of the script mean, as functions of a shell would
+        // exported shell functions could redefine the commands of the script
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command.process_group(0).current_dir("/").spawn().map(Self)
     }
 
-    /// Where the number of the group is to be written, on a line. The agent's process does that itself before it becomes
-    /// the agent's program, so that there is no moment in which nobody watches.
+    /// Returns the file to which the number of the group is to be written, as a line. The agent's process writes it
+    /// before it executes the agent's program, so the group is watched from its first moment.
     pub(super) fn input(&self) -> Option<File> {
         let input = self.0.stdin.as_ref()?.as_fd().try_clone_to_owned();
         input.ok().map(File::from)

@@ -1,25 +1,27 @@
-//! The agent's three streams, each on a thread of its own, so that none can make another wait.
+//! The agent's three streams, each on its own thread, so that none delays another.
 //!
-//! The threads are there before the agent is: where one cannot be made, nothing has been started yet. They are never
-//! joined: one that blocks (a grandchild holds the pipe open, our reader does not read) ends with the program.
+//! The threads are started before the agent. If a thread cannot be started, neither is the agent. They are never
+//! joined, because a thread can block: a grandchild may hold the pipe open, or stdout may be blocked. Such a thread
+//! ends with the program.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use memchr::memchr;
 
+use super::supervisor::StreamProgress;
 use super::{OutputSink, Passthrough, platform};
 use crate::ui::stdio;
 
-/// How much is read at once.
+/// The most that one call reads.
 const CHUNK: usize = 128 << 10;
 
-/// Writes the agent's standard input and closes it. An agent that does not read to the end is its own business.
+/// Writes the agent's standard input and closes it. An agent that does not read all of it is not an error.
 pub(super) struct Feeder(Sender<File>);
 
 impl Feeder {
@@ -38,40 +40,40 @@ impl Feeder {
     }
 }
 
-/// One of the agent's outputs, being read.
-pub(super) struct Stream<L> {
-    shared: Arc<Shared<L>>,
-    pipe: Option<Sender<File>>,
-    /// The same pipe, for asking how much is in it.
-    asked: Option<File>,
+/// One of the agent's outputs, read by a thread.
+pub(super) struct Stream<S> {
+    shared: Arc<Shared<S>>,
+    sender: Option<Sender<File>>,
+    /// A second handle of the pipe, to count the bytes in it.
+    pipe: Option<File>,
 }
 
-struct Shared<L> {
-    listener: Mutex<Option<L>>,
+struct Shared<S> {
+    sink: Mutex<Option<S>>,
     ended: AtomicBool,
-    /// How many bytes were read.
-    read: Mutex<u64>,
-    /// How many of them are dealt with.
-    handled: AtomicU64,
+    bytes_read: Mutex<u64>,
+    bytes_processed: AtomicU64,
     started: Instant,
-    /// When the last line came, in nanoseconds after `started`.
+    /// When the last line arrived, in nanoseconds after `started`.
     last_line: AtomicU64,
     copied: Mutex<io::Result<()>>,
 }
 
-impl<L: OutputSink> Stream<L> {
-    /// Makes ready to read a pipe to its end, for `listener` and, as `passing` says, our standard output. Calls `ended` at
+impl<S: OutputSink> Stream<S> {
+    /// Prepares to read a pipe to its end, for `sink` and, if `passthrough` selects it, for
+    /// `output`. Calls `ended` at
     /// the end.
     pub(super) fn prepare(
-        listener: L,
-        passing: Passthrough,
+        sink: S,
+        passthrough: Passthrough,
+        output: Option<File>,
         ended: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            listener: Mutex::new(Some(listener)),
+            sink: Mutex::new(Some(sink)),
             ended: AtomicBool::new(false),
-            read: Mutex::new(0),
-            handled: AtomicU64::new(0),
+            bytes_read: Mutex::new(0),
+            bytes_processed: AtomicU64::new(0),
             started: Instant::now(),
             last_line: AtomicU64::new(0),
             copied: Mutex::new(Ok(())),
@@ -80,52 +82,60 @@ impl<L: OutputSink> Stream<L> {
         let reading = Arc::clone(&shared);
         thread::Builder::new().spawn(move || {
             let Ok(pipe) = pipe.recv() else { return };
-            reading.read_to_end(pipe, passing);
+            reading.read_to_end(pipe, passthrough, output);
             reading.ended.store(true, Ordering::SeqCst);
             ended();
         })?;
-        Ok(Self { shared, pipe: Some(sender), asked: None })
+        Ok(Self { shared, sender: Some(sender), pipe: None })
     }
 
     pub(super) fn start(&mut self, pipe: File) {
-        self.asked = pipe.try_clone().ok();
-        if let Some(sender) = self.pipe.take() {
+        self.pipe = pipe.try_clone().ok();
+        if let Some(sender) = self.sender.take() {
             let _ = sender.send(pipe); // the thread waits for it
         }
     }
 
-    pub(super) fn ended(&self) -> bool {
-        self.shared.ended.load(Ordering::SeqCst)
+    pub(super) fn progress(&self) -> StreamProgress {
+        // in this order, so that bytes that arrive meanwhile count as not processed, and an ended stream is complete
+        let ended = self.shared.ended.load(Ordering::SeqCst);
+        let bytes_processed = self.bytes_processed();
+        let (bytes_read, bytes_pending) = self.bytes_read_and_pending();
+        StreamProgress { bytes_read, bytes_pending, bytes_processed, ended }
     }
 
-    /// How many bytes were read, and how many are in the pipe now, where the system can tell.
-    pub(super) fn bytes_read_and_pending(&self) -> (u64, Option<u64>) {
-        let read = lock(&self.shared.read);
-        (*read, self.asked.as_ref().and_then(platform::bytes_in))
+    /// Returns whether all bytes that were read are processed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.bytes_processed() == self.bytes_read_and_pending().0
     }
 
-    /// How many bytes are dealt with: heard, and on our standard output where they belong there.
-    pub(super) fn handled(&self) -> u64 {
-        self.shared.handled.load(Ordering::SeqCst)
+    /// Returns the bytes read so far and, if the system reports them, the bytes in the pipe.
+    fn bytes_read_and_pending(&self) -> (u64, Option<u64>) {
+        let bytes_read = lock(&self.shared.bytes_read); // held, so that no byte is missed or counted twice
+        (*bytes_read, self.pipe.as_ref().and_then(platform::bytes_in))
     }
 
-    /// When the last line came; at first, when reading began.
+    /// Returns how many bytes the sink and, if they belong there, stdout received.
+    fn bytes_processed(&self) -> u64 {
+        self.shared.bytes_processed.load(Ordering::SeqCst)
+    }
+
+    /// Returns when the last line arrived. Before the first line, that is when reading began.
     pub(super) fn last_line(&self) -> Instant {
         self.shared.started + Duration::from_nanos(self.shared.last_line.load(Ordering::SeqCst))
     }
 
-    /// What went wrong when copying to our standard output.
+    /// Takes the result of writing to stdout.
     pub(super) fn copied(&self) -> io::Result<()> {
         std::mem::replace(&mut *lock(&self.shared.copied), Ok(()))
     }
 
-    /// Takes the listener away, waiting for it at most `patience` where it is just hearing something. Nothing that comes
-    /// later is heard.
-    pub(super) fn take_listener(&self, patience: Duration) -> Option<L> {
-        let until = Instant::now() + patience;
+    /// Takes the sink, waiting up to `timeout` while the reader thread is using it. Later output is discarded.
+    pub(super) fn take_sink(&self, timeout: Duration) -> Option<S> {
+        let until = Instant::now() + timeout;
         loop {
-            if let Ok(mut listener) = self.shared.listener.try_lock() {
-                return listener.take();
+            if let Ok(mut sink) = self.shared.sink.try_lock() {
+                return sink.take();
             }
             if Instant::now() >= until {
                 return None;
@@ -135,12 +145,12 @@ impl<L: OutputSink> Stream<L> {
     }
 }
 
-impl<L: OutputSink> Shared<L> {
-    fn read_to_end(&self, mut pipe: File, passing: Passthrough) {
-        let mut out = (passing != Passthrough::Off).then(StdoutWriter::new);
+impl<S: OutputSink> Shared<S> {
+    fn read_to_end(&self, mut pipe: File, passthrough: Passthrough, output: Option<File>) {
+        let mut out = output.map(StdoutWriter::new);
         let mut buffer = vec![0; CHUNK];
         loop {
-            let n = match platform::read_counted(&mut pipe, &mut buffer, &self.read) {
+            let n = match platform::read_counted(&mut pipe, &mut buffer, &self.bytes_read) {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -151,24 +161,24 @@ impl<L: OutputSink> Shared<L> {
                 let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 self.last_line.store(now, Ordering::SeqCst);
             }
-            if passing == Passthrough::Raw {
-                self.write(out.as_mut(), chunk); // first: nobody is to wait for what we make of it
+            if passthrough == Passthrough::Raw {
+                self.write(out.as_mut(), chunk); // first, so that parsing does not delay it
             }
-            let words = self.listener(|listener| listener.write(chunk));
-            self.write(out.as_mut(), &words);
-            self.handled.fetch_add(n as u64, Ordering::SeqCst);
+            let rendered = self.with_sink(|sink| sink.write(chunk));
+            self.write(out.as_mut(), &rendered);
+            self.bytes_processed.fetch_add(n as u64, Ordering::SeqCst);
         }
-        let words = self.listener(OutputSink::finish);
-        self.write(out.as_mut(), &words);
+        let rendered = self.with_sink(OutputSink::finish);
+        self.write(out.as_mut(), &rendered);
     }
 
-    /// Hands something to the listener, and tells what it has to say then. Whoever waits for the listener does not wait
-    /// for our reader.
-    fn listener(&self, hand: impl FnOnce(&mut L)) -> Vec<u8> {
-        let mut listener = lock(&self.listener);
-        let Some(listener) = &mut *listener else { return Vec::new() };
-        hand(listener);
-        listener.drain()
+    /// Calls `work` with the sink and returns what was rendered. The sink is unlocked before that is written, so that
+    /// a blocked stdout does not block [`Stream::take_sink`].
+    fn with_sink(&self, work: impl FnOnce(&mut S)) -> Vec<u8> {
+        let mut sink = lock(&self.sink);
+        let Some(sink) = &mut *sink else { return Vec::new() };
+        work(sink);
+        sink.drain()
     }
 
     fn write(&self, out: Option<&mut StdoutWriter>, bytes: &[u8]) {
@@ -180,32 +190,28 @@ impl<L: OutputSink> Shared<L> {
     }
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Our standard output, unbuffered: what the agent wrote is there at once.
+/// Writes to stdout without a buffer, so that output appears immediately.
 struct StdoutWriter {
-    file: io::Result<File>,
+    file: File,
     result: io::Result<()>,
     closed: bool,
 }
 
 impl StdoutWriter {
-    fn new() -> Self {
-        Self { file: stdio::stdout(), result: Ok(()), closed: false }
+    fn new(file: File) -> Self {
+        Self { file, result: Ok(()), closed: false }
     }
 
-    /// Writes, until that fails once. The agent goes on either way.
+    /// Writes `chunk`. Does nothing after the first failure, because the agent continues either way.
     fn write(&mut self, chunk: &[u8]) {
         if self.closed {
             return;
         }
-        let written = match &mut self.file {
-            Ok(file) => stdio::write_all(file, chunk),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        if let Err(error) = written {
+        if let Err(error) = stdio::write_all(&mut self.file, chunk) {
             self.closed = true;
             if !stdio::is_reader_gone(&error) {
                 self.result = Err(error);
@@ -214,7 +220,16 @@ impl StdoutWriter {
     }
 }
 
-/// The last of what was heard.
+/// Writes `bytes` to `output`, for at most `timeout`.
+pub(super) fn write_with_timeout(mut output: File, bytes: Vec<u8>, timeout: Duration) {
+    let (sender, written) = mpsc::channel();
+    let writer = thread::Builder::new().spawn(move || drop(sender.send(stdio::write_all(&mut output, &bytes))));
+    if writer.is_ok() {
+        let _ = written.recv_timeout(timeout);
+    }
+}
+
+/// Keeps the last part of an output.
 #[derive(Default)]
 pub(super) struct Tail(Vec<u8>);
 
@@ -232,5 +247,22 @@ impl OutputSink for Tail {
         if self.0.len() > 2 * Self::KEPT {
             self.0.drain(..self.0.len() - Self::KEPT);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tail_keeps_the_last_bytes_and_renders_nothing() {
+        let mut tail = Tail::default();
+        tail.write(&vec![b'a'; 2 * Tail::KEPT]);
+        assert_eq!(tail.0.len(), 2 * Tail::KEPT);
+        tail.write(b"end");
+        assert!(tail.drain().is_empty());
+        let bytes = tail.into_bytes();
+        assert_eq!(bytes.len(), Tail::KEPT);
+        assert!(bytes.starts_with(b"aaa") && bytes.ends_with(b"aend"));
     }
 }

@@ -138,7 +138,7 @@ impl Renderer {
                 self.push_styled(Style::Dim, &line);
                 self.out.push('\n');
             }
-            AgentEvent::Over(summary) => self.summary(summary),
+            AgentEvent::TurnEnded(summary) => self.summary(summary),
         }
     }
 
@@ -205,7 +205,7 @@ impl Renderer {
     fn outcome(&mut self, outcome: &Outcome) {
         let Some(at) = self.running.iter().position(|tool| tool.id == outcome.id) else { return };
         let tool = self.running.remove(at);
-        let details: Vec<String> = outcome.told.iter().map(|detail| escape(detail)).collect();
+        let details: Vec<String> = outcome.details.iter().map(|detail| escape(detail)).collect();
         let details = details.join(" · ");
         let call_width = match &self.open {
             Some(OpenLine::Tool { id, width }) if *id == outcome.id => Some(*width),

@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::store::format::{Entry, Mapping};
 use crate::ui::json::JsonObject;
 
-/// All entries as they are printed, in the order of the file.
+/// Returns all usable entries as they are printed, in the order of the file.
 pub(crate) fn entries(backend: Backend, mapping: &Mapping) -> JsonObject {
     mapping
         .entries()

@@ -8,17 +8,17 @@ use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
 use crate::ui::json::JsonObject;
 
-/// What a name or id means.
-pub(crate) struct Resolved {
+/// A session as it was found.
+pub(crate) struct StoredSession {
     pub(crate) id: AgentSessionId,
-    /// Where the mapping has it.
+    /// Its name and entry; `None` if the mapping does not have it.
     pub(crate) saved: Option<(SessionName, Entry)>,
-    /// All that was saved when it was looked up.
+    /// The mapping as it was then.
     mapping: Option<Mapping>,
     source: String,
 }
 
-impl Resolved {
+impl StoredSession {
     pub(crate) fn model(&self) -> Option<&str> {
         self.saved.as_ref()?.1.model.as_deref()
     }
@@ -27,12 +27,12 @@ impl Resolved {
         self.saved.as_ref()?.1.effort.as_deref()
     }
 
-    /// All names that the session had when it was looked up.
+    /// Returns all names that the session had when it was found.
     pub(crate) fn names(&self) -> Vec<String> {
         self.mapping.as_ref().map(|mapping| mapping.names_of(&self.id)).unwrap_or_default()
     }
 
-    /// A session that was just started and saved.
+    /// Returns a session that was just started and saved.
     pub(crate) fn created(name: SessionName, entry: Entry, source: &str) -> Self {
         Self { id: entry.id.clone(), saved: Some((name, entry)), mapping: None, source: source.to_owned() }
     }
@@ -42,7 +42,7 @@ impl Resolved {
         Self { id: id.unwrap_or(self.id), ..self }
     }
 
-    /// The JSON that `resolve` prints and codex's resume-json begins with.
+    /// Returns the JSON that `resolve` prints, and that [`crate::backend::JsonOutput::Report`] begins with.
     pub(crate) fn describe(&self, store: &Store, model: Option<&str>, effort: Option<&str>) -> JsonObject {
         let name = self.saved.as_ref().map(|(name, _)| name.as_str());
         let file = name.is_some().then(|| store.path().display().to_string());
@@ -57,31 +57,35 @@ impl Resolved {
     }
 }
 
-/// What an entry's id is good for where it is there and cannot be used.
+/// Why a name was not found: its entry has an ID that cannot be used, or there is no entry (`None`).
 type Unusable = Option<crate::session::UnusableId>;
 
-/// Looks `subject` up; an id wins over a name and needs no mapping.
-pub(crate) fn look_up(store: &Store, subject: &SessionSelector) -> Result<Resolved> {
-    let Some(id) = &subject.id else {
-        let name = subject.name.as_ref().expect("a subject has one of both");
-        return look_up_name(store, name)?.map_err(|unusable| not_found(store, name, unusable));
+/// Finds the session that `selector` refers to. An ID wins over a name and needs no mapping.
+///
+/// # Errors
+///
+/// `SessionNotFound` for a name that is not in the mapping; those of reading the mapping, for a name.
+pub(crate) fn find_session(store: &Store, selector: &SessionSelector) -> Result<StoredSession> {
+    let Some(id) = &selector.id else {
+        let name = selector.name.as_ref().expect("a selector has a name or an ID");
+        return find_by_name(store, name)?.map_err(|unusable| not_found(store, name, unusable));
     };
     let mapping = match store.read() {
         Ok(mapping) => mapping,
         Err(error) => {
             let error = Error::from(error).to_single_line();
-            store.notes.warning(&format!("{error}; the id is used as it is, without a remembered model"));
+            store.ui.warn(&format!("{error}; the ID is used as it is, without a remembered model"));
             None
         }
     };
     let saved = mapping.as_ref().and_then(|mapping| mapping.find(id));
     let key = store.backend.id_key();
     let source = if saved.is_some() { format!("mapping_file_by_{key}") } else { key.to_owned() };
-    Ok(Resolved { id: id.clone(), saved, mapping, source })
+    Ok(StoredSession { id: id.clone(), saved, mapping, source })
 }
 
-/// Looks `name` up; the inner error tells that it is not there, and why its entry, if there is one, is none.
-pub(crate) fn look_up_name(store: &Store, name: &SessionName) -> Result<std::result::Result<Resolved, Unusable>> {
+/// Finds `name`. The inner error means that it is not in the mapping, or that its entry cannot be used.
+pub(crate) fn find_by_name(store: &Store, name: &SessionName) -> Result<std::result::Result<StoredSession, Unusable>> {
     let Some(mapping) = store.read()? else {
         return Ok(Err(None));
     };
@@ -89,5 +93,5 @@ pub(crate) fn look_up_name(store: &Store, name: &SessionName) -> Result<std::res
         return Ok(Err(mapping.why_unusable(name)));
     };
     let (id, saved, source) = (entry.id.clone(), Some((name.clone(), entry)), "mapping_file".to_owned());
-    Ok(Ok(Resolved { id, saved, mapping: Some(mapping), source }))
+    Ok(Ok(StoredSession { id, saved, mapping: Some(mapping), source }))
 }

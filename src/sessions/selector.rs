@@ -1,10 +1,10 @@
-//! Which session a command is about, as the caller says it: a name, an ID, or both.
+//! The session that a command line refers to: a name, an ID, or both.
 
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::session::{AgentSessionId, SessionName};
 
-/// What a command is about: a name, an id, or both.
+/// The session that a command line refers to: by a name, an ID, or both.
 pub(crate) struct SessionSelector {
     pub(crate) name: Option<SessionName>,
     pub(crate) id: Option<AgentSessionId>,
@@ -16,30 +16,30 @@ impl SessionSelector {
         Ok(Self { name: name(&selector.name), id })
     }
 
-    /// Fails where there is neither.
+    /// Fails if there is neither a name nor an ID.
     pub(crate) fn required(self) -> Result<Self> {
         if self.name.is_none() && self.id.is_none() {
-            return Err(Error::usage("no session is named").with_hint("add --session-name NAME or --session-id ID"));
+            return Err(Error::usage("the session is missing").with_hint("add --session-name NAME or --session-id ID"));
         }
         Ok(self)
     }
 }
 
-/// The name in the options; a blank one is none.
+/// Returns the name in the options. A blank one counts as missing.
 pub(crate) fn name(options: &cli::NameArgs) -> Option<SessionName> {
     options.session_name.as_deref().and_then(SessionName::new)
 }
 
 pub(crate) fn required_name(options: &cli::NameArgs) -> Result<SessionName> {
-    name(options).ok_or_else(|| Error::usage("the session's name is missing").with_hint("add --session-name NAME"))
+    name(options).ok_or_else(|| Error::usage("the session name is missing").with_hint("add --session-name NAME"))
 }
 
-/// An id from the command line; a blank one is none.
+/// Returns an ID from the command line. A blank one counts as missing.
 pub(crate) fn session_id(text: &str) -> Result<Option<AgentSessionId>> {
     use crate::session::UnusableId;
     match AgentSessionId::new(text) {
         Ok(id) => Ok(Some(id)),
         Err(UnusableId::Blank) => Ok(None),
-        Err(why) => Err(Error::usage(format!("'{text}' cannot be a session's id: it {why}"))),
+        Err(why) => Err(Error::usage(format!("'{text}' cannot be a session ID: it {why}"))),
     }
 }

@@ -5,29 +5,29 @@ use crate::session::SessionName;
 use crate::store::Store;
 use crate::store::format::Mapping;
 
-/// Fails for a name that is not in the mapping.
+/// Returns the error for a name that is not in the mapping, with similar names.
 pub(crate) fn not_found(store: &Store, name: &SessionName, unusable: Option<crate::session::UnusableId>) -> Error {
     let backend = store.backend;
     let error = Error::new(ErrorKind::SessionNotFound, format!("no {backend} session is named '{name}'"));
     let error = match unusable {
-        Some(why) => error.caused_by(format!("its entry in '{}' has an id that {why}", store.path().display())),
+        Some(why) => error.caused_by(format!("its entry in '{}' has an ID that {why}", store.path().display())),
         None => error.caused_by(format!("it is not in '{}'", store.path().display())),
     };
     let similar = store.read().ok().flatten().map(|mapping| similar_names(&mapping, name)).unwrap_or_default();
     let meant = did_you_mean(&similar);
     error.with_hint(format!(
-        "{meant}names belong to a workspace: see invoke-persist --backend {backend} list-sessions; create-session starts one"
+        "{meant}names are per workspace; list them with invoke-persist --backend {backend} list-sessions"
     ))
 }
 
-/// A question, with a space behind it; nothing where there is nothing to ask.
+/// Returns a question followed by a space; an empty text without names.
 pub(crate) fn did_you_mean(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("did you mean {}? ", names.join(" or ")) }
 }
 
-/// The names that somebody may have meant who wrote `name`, quoted, the likeliest first.
+/// Returns the names that are similar to `name`, quoted, the most similar first.
 pub(crate) fn similar_names(mapping: &Mapping, name: &SessionName) -> Vec<String> {
-    /// As clap has it for misspelt options.
+    /// The threshold of clap for misspelled options.
     const ALIKE: f64 = 0.7;
     const MOST: usize = 3;
     let plain = |text: &str| text.to_lowercase();

@@ -20,7 +20,7 @@ use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{self, Key, Lock};
 use crate::paths;
-use crate::ui::Notes;
+use crate::ui::Ui;
 
 /// A skill, by the agent whose sessions it manages. Every host can have all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +48,12 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 /// # Errors
 ///
 /// [`ErrorKind::Io`] if another call keeps the lock.
-pub(crate) fn lock(directory: &Path, notes: Notes) -> Result<Option<Lock>> {
+pub(crate) fn lock(directory: &Path, ui: &Ui) -> Result<Option<Lock>> {
     let real = paths::resolve(directory).unwrap_or_else(|_| directory.to_owned());
     let key = Key::new(&[b"skill", real.as_os_str().as_encoded_bytes()]);
     let subject = format!("'{}'", real.display());
     let limit = Instant::now() + MAX_WAIT;
-    match Lock::wait(&key, Some(limit), |holder| notes.note(&lock::waiting_for(&subject, holder))) {
+    match Lock::wait(&key, Some(limit), |holder| ui.note(&lock::waiting_for(&subject, holder))) {
         Ok(Ok(lock)) => Ok(Some(lock)),
         Ok(Err(holder)) => Err(Error::new(ErrorKind::Io, format!("cannot change {subject}"))
             .caused_by(format!("timed out waiting for {} to release it", lock::name_of(&holder)))),

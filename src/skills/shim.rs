@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result, io_message};
 use crate::lock::Lock;
 use crate::paths;
-use crate::ui::Notes;
+use crate::ui::Ui;
 
 /// The path of the script, in original skills and in those of this program.
 pub(crate) const SCRIPT: &str = "scripts/invoke_persist.py";
@@ -37,7 +37,7 @@ pub(crate) struct SkillScript {
 
 impl SkillScript {
     /// Opens the script of the skill in `dir`.
-    pub(crate) fn open(dir: &Path, notes: Notes) -> Result<Self> {
+    pub(crate) fn open(dir: &Path, ui: &Ui) -> Result<Self> {
         let script = dir.join(SCRIPT);
         let refused = |why: String| {
             Error::usage(format!("'{}' is not an original skill", dir.display()))
@@ -49,7 +49,7 @@ impl SkillScript {
             return Err(refused(format!("{SCRIPT} is not a script")));
         }
         let path = paths::resolve(&script).map_err(|error| failed("find", &script, &error))?;
-        let lock = super::lock(path.parent().unwrap_or(&path), notes)?;
+        let lock = super::lock(path.parent().unwrap_or(&path), ui)?;
         let content = fs::read(&path).map_err(|error| failed("read", &script, &error))?;
         let mut backup = path.clone().into_os_string();
         backup.push(BACKUP_SUFFIX);

@@ -16,7 +16,7 @@ use crate::error::{self, ErrorKind};
 use crate::lock::{self, Key, Lock};
 use crate::paths;
 use crate::session::SessionName;
-use crate::ui::Notes;
+use crate::ui::Ui;
 use dir::Dir;
 use format::{Mapping, ParseError};
 use location::{MappingLocation, Root};
@@ -90,7 +90,7 @@ pub(crate) struct Store {
     pub location: MappingLocation,
     /// Absolute path of the workspace, for a new mapping.
     pub workspace: String,
-    pub notes: Notes,
+    pub ui: Ui,
     pub deadline: Option<Instant>,
 }
 
@@ -104,9 +104,9 @@ pub(crate) struct Updated<T> {
 }
 
 impl Store {
-    /// Returns the same store with other notes.
-    pub(crate) fn with_notes(&self, notes: Notes) -> Self {
-        Self { notes, ..self.clone() }
+    /// Returns the same store without notes and warnings.
+    pub(crate) fn silenced(&self) -> Self {
+        Self { ui: self.ui.with_quiet(true), ..self.clone() }
     }
 
     /// Returns the path of the file as it is printed.
@@ -184,7 +184,7 @@ impl Store {
                 let warning = format!(
                     "the mapping '{path}' is not a JSON object ({why}); moved it to '{quarantined}' and started a new one"
                 );
-                self.notes.warning(&warning);
+                self.ui.warn(&warning);
                 was_replaced = true;
                 Mapping::new(self.backend)
             }
@@ -222,7 +222,7 @@ impl Store {
         let limit = self.deadline.map_or(latest, |deadline| latest.min(deadline.max(earliest)));
         let subject = format!("the mapping '{}'", self.path().display());
         let waited = Lock::wait(&self.dir_key(), Some(limit), |holder| {
-            self.notes.note(&lock::waiting_for(&subject, holder));
+            self.ui.note(&lock::waiting_for(&subject, holder));
         });
         match waited {
             Ok(Ok(lock)) => Ok(lock),

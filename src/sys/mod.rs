@@ -1,4 +1,4 @@
-//! The only unsafe code: a system call each, behind a function that is safe to call. No rules of this program here.
+//! All unsafe code: one system call per function, each safe to call. It contains no rules of this program.
 
 #[cfg(unix)]
 mod unix;

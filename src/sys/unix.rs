@@ -1,27 +1,27 @@
-//! What runs between fork and exec, and questions to the kernel that no safe call asks.
+//! Code that runs between fork and exec, and system calls that have no safe form.
 #![expect(unsafe_code, reason = "pre_exec, sigaction, close_range, getpwuid and waitid's pid have no safe form")]
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 
 use rustix::fs::Mode;
 use rustix::process::{Pid, Uid};
 
-/// The caller's umask, for the agent.
+/// The umask that this program was started with.
 static UMASK: OnceLock<Mode> = OnceLock::new();
 
-/// From here on what we make is ours alone, whatever the caller's umask leaves open, or takes away from us.
+/// Restricts the umask, so that files created by this process are private. Agents are spawned with the caller's umask.
 pub(crate) fn keep_files_private() {
     let _ = UMASK.set(rustix::process::umask(Mode::RWXG | Mode::RWXO));
 }
 
-/// Runs `work` with the caller's umask.
+/// Runs `work` with the caller's umask. No other thread may create files meanwhile.
 pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
     let Some(mask) = UMASK.get() else { return work() };
     let private = rustix::process::umask(*mask);
@@ -30,14 +30,16 @@ pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Makes the program lead a session and process group of its own: without a controlling terminal, so that something
-/// that would ask there fails instead of stopping for ever. On Linux it gets TERM when we die, however we die (not
-/// KILL: that would end only npm's launcher and free the real codex). The number of the group is written to `sentry`, on a
+/// Makes the program start in a new session and process group, and writes the number of the group to `sentry`, as a
 /// line.
 ///
-/// The parent-death signal is tied to the thread that spawns; call this from the main thread, which lives as long as
-/// the program.
-pub(crate) fn lead_a_session(command: &mut Command, sentry: Option<File>) {
+/// The session has no controlling terminal, so a program that prompts there fails instead of stopping forever. On
+/// Linux the program gets TERM if this process dies for any reason. KILL would end only npm's launcher and leave codex
+/// running.
+///
+/// Linux ties the parent-death signal to the thread that spawns. Call this from the main thread, which lives as long
+/// as the program.
+pub(crate) fn start_new_session(command: &mut Command, sentry: Option<File>) {
     let parent = rustix::process::getpid();
     let mask = UMASK.get().copied();
     let prepare = move || {
@@ -48,27 +50,28 @@ pub(crate) fn lead_a_session(command: &mut Command, sentry: Option<File>) {
         #[cfg(target_os = "linux")]
         {
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
-            // the parent may have died before that line
+            // the parent may have died before the call
             if rustix::process::getppid() != Some(parent) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted));
             }
         }
-        let _ = parent; // only Linux asks
+        let _ = parent; // used only on Linux
         if let Some(mut sentry) = sentry.as_ref() {
-            let _ = writeln!(sentry, "{}", rustix::process::getpid().as_raw_nonzero()); // it may be gone
+            let _ = writeln!(sentry, "{}", rustix::process::getpid().as_raw_nonzero()); // the sentry may have died
         }
         Ok(())
     };
-    // SAFETY: the closure only makes system calls that are async-signal-safe, and allocates nothing
+    // SAFETY: the closure makes only async-signal-safe system calls and does not allocate
     unsafe { command.pre_exec(prepare) };
 }
 
-/// Keeps all descriptors but the three standard streams from programs that are started from here on. Those that this
-/// program opens are kept anyway, but not those of its caller: a server that a turn leaves running would hold the
-/// caller's locks and pipes.
-pub(crate) fn keep_descriptors() {
+/// Closes all descriptors except the three standard streams in programs that are executed from now on.
+///
+/// Descriptors that this program opens are marked anyway, but those inherited from its caller are not: a server that a
+/// turn leaves running would hold the caller's locks and pipes.
+pub(crate) fn close_descriptors_on_exec() {
     const FIRST: i32 = 3;
-    /// At most this many are marked if the system has no list of them.
+    /// The most that are marked if the system does not list them.
     const MOST: u64 = 1 << 20;
     const LIST: &str = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
     #[cfg(target_os = "linux")]
@@ -79,24 +82,24 @@ pub(crate) fn keep_descriptors() {
             return;
         }
     }
-    // SAFETY: as above; one that is not open is refused
-    let keep = |descriptor| unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    // SAFETY: as above; the call fails for a descriptor that is not open
+    let mark = |descriptor| unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
     let number = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
     if let Ok(list) = std::fs::read_dir(LIST) {
         for descriptor in list.filter_map(number).filter(|descriptor| *descriptor >= FIRST) {
-            keep(descriptor);
+            mark(descriptor);
         }
     } else {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(MOST);
         for descriptor in FIRST..i32::try_from(limit.min(MOST)).unwrap_or(i32::MAX) {
-            keep(descriptor);
+            mark(descriptor);
         }
     }
 }
 
-/// Does to this process what `signal` does if it is not handled. Returns if that is nothing, or once a stop is over.
-pub(crate) fn act_by_default(signal: i32) {
-    // SAFETY: a zeroed struct is a valid action; no handler is installed but the one that was there
+/// Performs the default action of `signal` on this process. Returns if that does nothing, or after a stop.
+pub(crate) fn perform_default_action(signal: i32) {
+    // SAFETY: a zeroed struct is a valid action; only the previous handler is installed
     unsafe {
         let mut handled: libc::sigaction = std::mem::zeroed();
         let mut default: libc::sigaction = std::mem::zeroed();
@@ -108,37 +111,39 @@ pub(crate) fn act_by_default(signal: i32) {
     }
 }
 
-/// Whether `signal` is ignored in this process.
+/// Returns whether this process ignores `signal`.
 pub(crate) fn is_ignored(signal: i32) -> bool {
-    // SAFETY: sigaction with a null new action only reads; the zeroed struct is a valid place for the answer
+    // SAFETY: sigaction with a null new action only reads; the zeroed struct is a valid result buffer
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
     }
 }
 
-/// Gives SIGCHLD its usual meaning. Where our parent ignored it, the system would reap our children by itself: their ends
-/// would never be told, and their numbers would be free for strangers.
-pub(crate) fn expect_children() -> io::Result<()> {
+/// Restores the default action of SIGCHLD.
+///
+/// If the parent process ignored it, the system would reap children by itself. Their exit statuses would be lost and
+/// their process IDs could be reused.
+pub(crate) fn reset_sigchld() -> io::Result<()> {
     if !is_ignored(libc::SIGCHLD) {
         return Ok(());
     }
-    // SAFETY: no handler is installed, only the default taken up
+    // SAFETY: only the default action is installed
     if unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } == libc::SIG_ERR {
         return Err(io::Error::last_os_error());
     }
     Ok(())
 }
 
-/// The home directory of `user` as the system's list of users has it; `None` for a user who is not in it, or has none.
+/// Returns the home directory of `user` from the system's user database, if it has one there.
 pub(crate) fn home_of(user: Uid) -> Option<PathBuf> {
-    /// No entry is longer.
+    /// The longest entry that is read.
     const LONGEST: usize = 1 << 20;
     let mut buffer: Vec<libc::c_char> = vec![0; 1 << 12];
     let home = loop {
         let mut found = std::ptr::null_mut();
-        // SAFETY: getpwuid_r writes to the zeroed struct and the buffer, whose length it is told, and to nothing else;
-        // after a success the pointers in the struct lead into the buffer, which lives until they were read
+        // SAFETY: getpwuid_r writes only to the zeroed struct and to the buffer, whose length it gets; after a success
+        // the pointers in the struct point into the buffer, which is still alive when they are read
         let status = unsafe {
             let mut entry: libc::passwd = std::mem::zeroed();
             let status =
@@ -156,28 +161,20 @@ pub(crate) fn home_of(user: Uid) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(home.as_bytes()))).filter(|home| home.is_absolute())
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// With this status.
-    Exited(i32),
-    /// By this signal.
-    Killed(i32),
+/// Returns the exit status of `child` if it has ended, without reaping it.
+pub(crate) fn exit_status_of(child: Pid) -> Option<ExitStatus> {
+    wait(libc::P_PID, child.as_raw_nonzero().get().cast_unsigned(), libc::WNOHANG).ok().map(|(_, status)| status)
 }
 
-/// How `child` ended, if it has, without reaping it.
-pub(crate) fn has_ended(child: Pid) -> Option<Ended> {
-    wait(libc::P_PID, child.as_raw_nonzero().get().cast_unsigned(), libc::WNOHANG).ok().map(|(_, end)| end)
-}
-
-/// Waits until any child has ended, and tells which and how without reaping it. rustix can wait for any, but does not
-/// tell which it was.
-pub(crate) fn wait_for_any() -> io::Result<(Pid, Ended)> {
+/// Waits until any child has ended and returns its process ID and exit status, without reaping it. rustix can wait for
+/// any child, but does not return which one ended.
+pub(crate) fn wait_for_any_child() -> io::Result<(Pid, ExitStatus)> {
     wait(libc::P_ALL, 0, 0)
 }
 
-fn wait(which: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<(Pid, Ended)> {
-    // SAFETY: waitid writes the zeroed struct, and after a success with WEXITED these fields of it are set or still zero
+fn wait(which: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<(Pid, ExitStatus)> {
+    // SAFETY: waitid writes the zeroed struct, and after a success with WEXITED these fields of it are set or still
+    // zero
     let (pid, code, status) = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         if libc::waitid(which, id, &raw mut info, libc::WEXITED | libc::WNOWAIT | options) != 0 {
@@ -186,5 +183,7 @@ fn wait(which: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<(Pid,
         (info.si_pid(), info.si_code, info.si_status())
     };
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::Interrupted)?;
-    Ok((pid, if code == libc::CLD_EXITED { Ended::Exited(status) } else { Ended::Killed(status) }))
+    // as wait(2) encodes it
+    let encoded = if code == libc::CLD_EXITED { (status & 0xff) << 8 } else { status };
+    Ok((pid, ExitStatus::from_raw(encoded)))
 }

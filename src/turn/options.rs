@@ -1,11 +1,11 @@
-//! The options of a call, checked before anything is done: what is wrong with them costs no turn.
+//! The options of a turn, checked before anything is done: a mistake in them costs no turn.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::agent::command::AgentCommand;
-use crate::backend::{Backend, BackendArgs, OutputMode};
+use crate::backend::{Backend, BackendArgs, Model, OutputMode};
 use crate::cli;
 use crate::context::{Context, Workspace};
 use crate::env;
@@ -14,11 +14,11 @@ use crate::lock::Key;
 use crate::paths;
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, trim};
+use crate::sessions::lookup::StoredSession;
 use crate::store::Store;
 use crate::store::location::MappingLocation;
-use crate::ui::stdio;
 
-/// How an agent is to be called.
+/// How an agent is called for a turn.
 pub(crate) struct TurnOptions {
     pub(crate) agent: AgentCommand,
     pub(crate) model: Option<String>,
@@ -26,45 +26,64 @@ pub(crate) struct TurnOptions {
     pub(crate) args: BackendArgs,
     pub(crate) extra: Vec<OsString>,
     pub(crate) deadline: Option<Instant>,
-    /// How long the agent may be silent.
+    /// How long the agent may print nothing.
     pub(crate) stall: Option<Duration>,
-    /// Whether our standard input is added to the prompt.
+    /// Whether standard input is added to the prompt.
     pub(crate) stdin: bool,
-    /// Where the agent is sent; `None`: it runs where we do.
+    /// The directory in which the agent runs; `None`: the current one.
     pub(crate) dir: Option<PathBuf>,
-    /// The options that say where the mapping is, absolute, for advice.
-    pub(crate) place: Vec<String>,
-    /// How the turn is shown to people while it runs; `None`: it is not.
-    pub(crate) look: Option<RenderOptions>,
+    /// The options that name the mapping from any directory, for hints.
+    pub(crate) location_args: Vec<String>,
+    /// How the turn is rendered while it runs; `None`: it is not.
+    pub(crate) render: Option<RenderOptions>,
+}
+
+/// The model and effort of a turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings<'a> {
+    pub(crate) model: Option<Model<'a>>,
+    pub(crate) effort: Option<&'a str>,
+}
+
+impl Settings<'_> {
+    /// Returns the names of the model and the effort.
+    pub(crate) fn to_owned(self) -> (Option<String>, Option<String>) {
+        (self.model.map(|model| model.name.to_owned()), self.effort.map(str::to_owned))
+    }
 }
 
 impl TurnOptions {
+    /// Checks the options, and reads the environment file if there is one.
+    ///
+    /// # Errors
+    ///
+    /// A usage error that names the option.
     pub(crate) fn new(
         context: &Context,
         store: &Store,
         workspace: &Workspace,
         options: &cli::CallArgs,
-        form: OutputMode,
+        mode: OutputMode,
     ) -> Result<Self> {
         let backend = store.backend;
         let deadline =
             options.deadline_seconds.as_deref().map(|text| seconds("--deadline-seconds", text)).transpose()?;
         let stall = options.stall_seconds.as_deref().map(|text| seconds("--stall-seconds", text)).transpose()?;
-        if stall.is_some() && form == OutputMode::Json && !backend.capabilities().events_in_json_mode {
+        if stall.is_some() && mode == OutputMode::Json && !backend.capabilities().events_in_json_mode {
             return Err(Error::usage(format!(
-                "--stall-seconds has no meaning here: {backend} says nothing before its answer"
+                "--stall-seconds cannot be used here: {backend} prints nothing before its answer"
             ))
             .with_hint("use resume-stream, or --deadline-seconds"));
         }
-        let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // too far off to matter
+        let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // one that is too far off never comes
         if let Some(deadline) = deadline {
-            stdio::set_deadline(deadline);
+            context.ui.set_deadline(deadline);
         }
         let model = not_blank("--model", options.model.as_deref())?;
         let effort = not_blank("--reasoning-effort", options.reasoning_effort.as_deref())?;
         refuse_arguments(backend, &options.extra)?;
         if workspace.given && !workspace.resolved.is_dir() {
-            return Err(Error::usage(format!("--workspace-dir {} is no directory", workspace.shown)));
+            return Err(Error::usage(format!("--workspace-dir {} is not a directory", workspace.shown)));
         }
         let mut args = options.backend.clone();
         if workspace.given {
@@ -80,24 +99,34 @@ impl TurnOptions {
             stall,
             stdin: options.stdin,
             dir: workspace.given.then(|| workspace.resolved.clone()),
-            place: place_options(store, workspace),
-            look: None,
+            location_args: location_args(store, workspace),
+            render: None,
         })
     }
 
-    /// The key of the lock for a session: the same id in another home of the agent's is another session.
+    /// Returns the model and effort of a turn in `stored`: those of the options, else those used last.
+    pub(crate) fn settings<'a>(&'a self, stored: Option<&'a StoredSession>) -> Settings<'a> {
+        let remembered = stored.and_then(StoredSession::model).filter(|_| self.model.is_none());
+        let model = self.model.as_deref().or(remembered);
+        Settings {
+            model: model.map(|name| Model { name, remembered: remembered.is_some() }),
+            effort: self.effort.as_deref().or(stored.and_then(StoredSession::effort)),
+        }
+    }
+
+    /// Returns the key of the lock for a session. The same ID in another home of the agent is another session.
     pub(crate) fn session_key(&self, id: &AgentSessionId) -> Key {
         let backend = self.agent.backend;
         let home = backend.spec().home.find(|name| self.agent.variable(name), env::account_home).unwrap_or_default();
         let home = self.dir.as_deref().map_or(home.clone(), |dir| dir.join(home));
         let home = paths::resolve(&home).unwrap_or(home);
-        let id = id.as_str().to_ascii_lowercase(); // a UUID in capitals is the same session
+        let id = id.as_str().to_ascii_lowercase(); // a UUID in upper case is the same session
         Key::new(&[b"session", backend.name().as_bytes(), home.as_os_str().as_encoded_bytes(), id.as_bytes()])
     }
 }
 
-/// Where the mapping is, in options that mean the same from any directory.
-fn place_options(store: &Store, workspace: &Workspace) -> Vec<String> {
+/// Returns the options that name the mapping from any directory.
+fn location_args(store: &Store, workspace: &Workspace) -> Vec<String> {
     let file = match &store.location {
         MappingLocation::Explicit { resolved, .. } => Some(format!("--mapping-file={}", resolved.display())),
         MappingLocation::Default { .. } => None,
@@ -106,7 +135,7 @@ fn place_options(store: &Store, workspace: &Workspace) -> Vec<String> {
     file.into_iter().chain(dir).collect()
 }
 
-/// Seconds as the original took them: anything that Python's `float` reads, finite and above 0.
+/// Parses seconds as the original did: anything that Python's `float` reads, finite and above 0.
 fn seconds(option: &str, text: &str) -> Result<Duration> {
     // Python takes single underscores between digits
     let digits = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
@@ -117,11 +146,11 @@ fn seconds(option: &str, text: &str) -> Result<Duration> {
         Some(seconds) if seconds.is_finite() && seconds > 0.0 => {
             Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
         }
-        _ => Err(Error::usage(format!("{option} {text} is no number of seconds above 0"))),
+        _ => Err(Error::usage(format!("{option} {text} is not a number of seconds above 0"))),
     }
 }
 
-/// The trimmed value of an option that means nothing when blank.
+/// Returns the trimmed value of an option that must not be blank.
 fn not_blank(option: &str, value: Option<&str>) -> Result<Option<String>> {
     match value.map(trim) {
         Some("") => Err(Error::usage(format!("{option} is blank")).with_hint("give a value, or leave the option out")),
@@ -137,9 +166,9 @@ fn refuse_arguments(backend: Backend, extra: &[OsString]) -> Result<()> {
         .zip(previous)
         .find(|(word, previous)| word.is_some_and(|word| backend.is_reserved_arg(*previous, word)));
     match refused.and_then(|(word, _)| *word) {
-        Some(argument) => Err(Error::usage(format!("{argument} cannot be handed to {backend} behind '--'"))
-            .caused_by("it would change which session answers, or in what form")
-            .with_hint("leave it out; this program says it for you where it is needed")),
+        Some(argument) => Err(Error::usage(format!("{argument} cannot be passed to {backend} after '--'"))
+            .caused_by("it would change the session or the output format")
+            .with_hint("remove it; this program passes it when it is needed")),
         None => Ok(()),
     }
 }
@@ -149,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_a_finite_number_above_zero() {
+    fn seconds_are_finite_and_above_zero() {
         assert_eq!(seconds("--x", " 1.5 ").unwrap(), Duration::from_millis(1500));
         assert_eq!(seconds("--x", "1_0.5").unwrap(), Duration::from_millis(10_500));
         assert_eq!(seconds("--x", "1e300").unwrap(), Duration::MAX);

@@ -1,4 +1,4 @@
-//! Whether a run of the agent was a successful turn; if not, why, in the agent's words.
+//! Decides whether a run of the agent was a successful turn; if not, why, in the agent's words.
 
 use std::io;
 
@@ -11,32 +11,32 @@ use crate::late_signal;
 use crate::process::End;
 use crate::session::AgentSessionId;
 
-/// What the system says of a file that is no program (`ENOEXEC`; on Windows `ERROR_BAD_EXE_FORMAT`).
+/// The system's error for a file that is not a program: `ENOEXEC`, on Windows `ERROR_BAD_EXE_FORMAT`.
 const EXEC_FORMAT: i32 = if cfg!(windows) { 193 } else { 8 };
 
-/// How much of an agent's standard error an error tells.
+/// How many bytes of an agent's standard error an error contains.
 const MOST_WORDS: usize = 2000;
 
 /// A successful turn.
 pub(crate) struct TurnOutput {
-    pub(crate) account: TurnReport,
-    /// Whether a stream could be passed on. The turn is paid for either way.
+    pub(crate) report: TurnReport,
+    /// Whether a stream could be passed on. The turn is complete either way.
     pub(crate) copied: io::Result<()>,
 }
 
-/// A run that is over, understood.
+/// A run of the agent that has ended.
 pub(crate) struct CompletedRun {
     pub(crate) end: End,
     pub(crate) started: bool,
-    /// See [`process::Run::survivors`].
+    /// See [`crate::process::Run::survivors`].
     pub(crate) survivors: Option<Vec<i32>>,
-    pub(crate) account: TurnReport,
+    pub(crate) report: TurnReport,
     pub(crate) stderr: Vec<u8>,
     pub(crate) copied: io::Result<()>,
 }
 
 impl CompletedRun {
-    /// What became of an agent that had to be stopped.
+    /// Describes what became of an agent that had to be stopped.
     fn fate(&self) -> String {
         match &self.survivors {
             None => "was stopped".to_owned(),
@@ -45,20 +45,21 @@ impl CompletedRun {
     }
 }
 
-/// A session that a program which is not ours has open.
-pub(crate) fn busy_elsewhere(backend: Backend, id: &AgentSessionId, stderr: &[u8]) -> Error {
-    Error::new(ErrorKind::SessionBusy, format!("another program has the session {id} open"))
+/// The error for a session that another program has open.
+pub(crate) fn session_in_use(backend: Backend, id: &AgentSessionId, stderr: &[u8]) -> Error {
+    Error::new(ErrorKind::SessionBusy, format!("another program has session {id} open"))
         .caused_by(last_words(backend, stderr))
         .with_agent_exit_status(Some(1))
         .with_session_id(Some(id.clone()))
         .with_hint("try again later, or wait for it with --if-busy wait")
 }
 
-fn stopped(backend: Backend, done: &CompletedRun) -> String {
-    if done.started { format!("; {backend} {}", done.fate()) } else { format!(" before {backend} was called") }
+/// Describes what became of the agent, after what ended the turn.
+fn stopped(backend: Backend, run: &CompletedRun) -> String {
+    if run.started { format!("; {backend} {}", run.fate()) } else { format!(" before {backend} was started") }
 }
 
-/// Says that these processes of an agent are still there; of none, that nobody knows which.
+/// Describes processes of an agent that are still running; none if the system does not report which.
 pub(crate) fn still_running(pids: &[i32]) -> String {
     const MOST: usize = 5;
     let named: Vec<String> = pids.iter().take(MOST).map(i32::to_string).collect();
@@ -70,7 +71,7 @@ pub(crate) fn still_running(pids: &[i32]) -> String {
     }
 }
 
-/// The end of an agent's standard error, without blank lines and what explains nothing.
+/// Returns the end of an agent's standard error, without blank lines and lines that explain nothing.
 fn last_words(backend: Backend, stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let kind = |line: &str| (backend.spec().stderr_line)(line);
@@ -82,7 +83,7 @@ fn last_words(backend: Backend, stderr: &[u8]) -> String {
     shorten(&lines[from..].join("\n"))
 }
 
-/// `words`, or their end where they are long.
+/// Returns `words`, or their end if they are long.
 fn shorten(words: &str) -> String {
     let words = words.trim();
     if words.len() <= MOST_WORDS {
@@ -96,89 +97,92 @@ fn shorten(words: &str) -> String {
 }
 
 impl TurnRunner<'_> {
-    /// Whether a run was a successful turn; if not, why, in the agent's words.
-    pub(crate) fn classify(&self, ask: &TurnRequest<'_>, done: CompletedRun) -> Result<TurnOutput> {
-        let backend = self.call.agent.backend;
-        let failed = match done.end {
-            End::Exited(0) => match &done.account {
+    /// Returns the output of a successful turn, else the error.
+    pub(super) fn classify(&self, request: &TurnRequest<'_>, run: CompletedRun) -> Result<TurnOutput> {
+        let backend = self.options.agent.backend;
+        let failed = match run.end {
+            End::Exited(0) => match &run.report {
                 TurnReport { failure: Some(_), .. } => {
                     Error::new(ErrorKind::AgentFailed, format!("{backend}'s turn failed"))
                 }
                 TurnReport { malformed: Some(why), .. } => {
-                    Error::new(ErrorKind::AgentOutputInvalid, format!("{backend} ended well, but {why}"))
-                        .with_hint(format!("is '{}' really {backend}?", self.call.agent.launcher.name()))
+                    Error::new(ErrorKind::AgentOutputInvalid, format!("{backend} exited successfully, but {why}"))
+                        .with_hint(format!("check that '{}' is {backend}", self.options.agent.launcher.name()))
                 }
-                _ => return Ok(TurnOutput { account: done.account, copied: done.copied }),
+                _ => return Ok(TurnOutput { report: run.report, copied: run.copied }),
             },
-            End::Exited(status @ (126 | 127)) if self.could_not_run_command(&done) => {
-                let shell = self.call.agent.launcher.name();
-                let told = match status {
+            End::Exited(status @ (126 | 127)) if self.could_not_run_command(&run) => {
+                let shell = self.options.agent.launcher.name();
+                let error = match status {
                     126 => {
                         Error::new(ErrorKind::AgentNotExecutable, format!("{shell} cannot execute the agent's command"))
                     }
-                    _ => Error::new(ErrorKind::AgentNotFound, format!("{shell} did not find the agent's command"))
+                    _ => Error::new(ErrorKind::AgentNotFound, format!("{shell} cannot find the agent's command"))
                         .with_hint("define it with --codex-shell-init, or in a file that the shell reads"),
                 };
                 // a shell ran, and what its initialization did with the prompt cannot be known
-                let told = told
-                    .caused_by(last_words(backend, &done.stderr))
+                let error = error
+                    .caused_by(last_words(backend, &run.stderr))
                     .with_agent_exit_status(Some(status))
                     .with_turn_started();
-                return Err(told.with_session_id(ask.session.known().cloned()));
+                return Err(error.with_session_id(request.session.known().cloned()));
             }
-            End::Exited(status) => {
-                Error::new(ErrorKind::AgentFailed, format!("{backend} ended with exit status {status}"))
-            }
+            End::Exited(status) => Error::new(ErrorKind::AgentFailed, format!("{backend} exited with status {status}")),
             End::Killed(signal) => {
                 Error::new(ErrorKind::AgentFailed, format!("{backend} was killed by signal {signal}"))
             }
-            End::Deadline => Error::new(ErrorKind::Deadline, format!("the deadline passed{}", stopped(backend, &done)))
-                .with_hint(format!("allow more time with --deadline-seconds{}", ask.resumable())),
+            End::Deadline => Error::new(ErrorKind::Deadline, format!("the deadline passed{}", stopped(backend, &run)))
+                .with_hint(format!("allow more time with --deadline-seconds{}", request.resume_hint())),
             End::Stalled => {
-                let limit = self.call.stall.unwrap_or_default().as_secs_f64();
-                Error::new(ErrorKind::Stalled, format!("{backend} said nothing for {limit} s and {}", done.fate()))
-                    .with_hint(format!("allow more with --stall-seconds{}", ask.resumable()))
+                let limit = self.options.stall.unwrap_or_default().as_secs_f64();
+                Error::new(ErrorKind::Stalled, format!("{backend} printed nothing for {limit} s and {}", run.fate()))
+                    .with_hint(format!("allow more with --stall-seconds{}", request.resume_hint()))
             }
-            End::Interrupted(signal) => {
-                Error::new(ErrorKind::Interrupted(signal), format!("signal {signal} came{}", stopped(backend, &done)))
-            }
+            End::Interrupted(signal) => Error::new(
+                ErrorKind::Interrupted(signal),
+                format!("interrupted by signal {signal}{}", stopped(backend, &run)),
+            ),
         };
-        Err(self.with_agent_details(ask, done, failed))
+        Err(self.with_agent_details(request, run, failed))
     }
 
-    /// Adds to an error what the agent told: its reason, its verdict, its session.
-    fn with_agent_details(&self, ask: &TurnRequest<'_>, done: CompletedRun, error: Error) -> Error {
-        let backend = self.call.agent.backend;
-        let account = done.account;
-        // what an agent says when it is stopped is no reason of its own
-        let stopped = matches!(done.end, End::Deadline | End::Stalled | End::Interrupted(_));
-        let reason = account.failure.and_then(|failure| failure.reason).or(account.last_words);
-        let reason = reason.unwrap_or_else(|| last_words(backend, &done.stderr));
+    /// Adds what the agent reported to an error: its reason, its verdict, its session.
+    fn with_agent_details(&self, request: &TurnRequest<'_>, run: CompletedRun, error: Error) -> Error {
+        let backend = self.options.agent.backend;
+        let report = run.report;
+        // an agent that is stopped reports that as its reason, which explains nothing
+        let stopped = matches!(run.end, End::Deadline | End::Stalled | End::Interrupted(_));
+        let reason = report.failure.and_then(|failure| failure.reason).or(report.last_words);
+        let reason = reason.unwrap_or_else(|| last_words(backend, &run.stderr));
         let mut error = match shorten(&reason) {
             _ if stopped => error,
             reason if !reason.is_empty() => error.caused_by(reason),
-            _ if error.kind == ErrorKind::AgentFailed => error.caused_by("it gave no reason"),
+            _ if error.kind == ErrorKind::AgentFailed => error.caused_by("the agent printed no reason"),
             _ => error,
         };
-        let told = account.reported_id.and_then(|id| AgentSessionId::new(&id).ok());
-        // a fork that failed may have told the session that it was to be of
-        let told = told.filter(|told| !matches!(ask.session, SessionMode::Fork(id) if id.matches(told.as_str())));
+        let reported = report.reported_id.and_then(|id| AgentSessionId::new(&id).ok());
+        // a fork that failed may report the session that it was to be forked from
+        let reported = reported.filter(
+            |reported| !matches!(request.session, SessionMode::Fork(id) if id.is_reported_as(reported.as_str())),
+        );
         // what the turn did is in the session that the agent reported, which need not be the one asked for
-        let told = told.filter(|told| !ask.session.known().is_some_and(|known| known.matches(told.as_str())));
-        if let Some(id) = &told {
-            error = error.with_hint(adopt_hint(self.call, ask.name, id));
+        let known = request.session.known();
+        let new = reported.filter(|reported| !known.is_some_and(|known| known.is_reported_as(reported.as_str())));
+        if let Some(id) = &new {
+            error = error.with_hint(adopt_hint(self.options, request.name, id));
         }
-        if done.started {
+        if run.started {
             error = error.with_turn_started();
         }
-        let status = if let End::Exited(status) = done.end { Some(status) } else { None };
+        let status = if let End::Exited(status) = run.end { Some(status) } else { None };
         error
             .with_agent_exit_status(status)
-            .with_session_id(told.or_else(|| ask.session.known().cloned()))
-            .with_verdict(account.verdict)
+            .with_session_id(new.or_else(|| known.cloned()))
+            .with_verdict(report.verdict)
     }
 
-    pub(crate) fn not_started(&self, error: &io::Error) -> Error {
+    /// Returns the error for an agent that could not be started.
+    pub(super) fn not_started(&self, error: &io::Error) -> Error {
         let program = self.program.display();
         // the file's own faults, and everything else: no memory, no processes, no descriptors left
         let kind = match error.kind() {
@@ -188,25 +192,28 @@ impl TurnRunner<'_> {
             _ if error.raw_os_error() == Some(EXEC_FORMAT) => ErrorKind::AgentNotExecutable,
             _ => ErrorKind::Io,
         };
-        let told = Error::new(kind, format!("'{program}' cannot be started"));
+        let cannot = Error::new(kind, format!("cannot start '{program}'"));
         match error.kind() {
-            io::ErrorKind::NotFound => told.caused_by("the interpreter that its first line names is not there"),
+            io::ErrorKind::NotFound => cannot.caused_by("the interpreter that its first line names does not exist"),
             io::ErrorKind::ArgumentListTooLong => {
-                told.with_io_cause(error).with_hint("the arguments and variables are too large together")
+                cannot.with_io_cause(error).with_hint("the arguments and variables are too large together")
             }
             io::ErrorKind::InvalidInput => {
-                told.with_io_cause(error).with_hint("an argument holds what cannot be handed to a program")
+                cannot.with_io_cause(error).with_hint("an argument contains a byte that no program can receive")
             }
-            _ => told.with_io_cause(error),
+            _ => cannot.with_io_cause(error),
         }
     }
 }
 
-/// The end of a call whose turn in the session `id` is done: what printing gave, unless a signal came meanwhile.
-pub(crate) fn finished(printed: Result<()>, id: &AgentSessionId) -> Result<()> {
+/// Ends a call whose turn in session `id` is complete: with the result of printing, unless a signal came meanwhile.
+pub(crate) fn finish_call(printed: Result<()>, id: &AgentSessionId) -> Result<()> {
     let Some(signal) = late_signal::get() else { return printed.map_err(|error| error.after_turn(id)) };
-    let answer = if printed.is_ok() { "its answer is printed" } else { "its answer was not read" };
-    Err(Error::new(ErrorKind::Interrupted(signal), format!("signal {signal} came after the turn was done; {answer}"))
-        .with_hint("do not send the prompt again: the session has it in its history")
-        .after_turn(id))
+    let answer = if printed.is_ok() { "the answer is printed" } else { "the answer was not read" };
+    Err(Error::new(
+        ErrorKind::Interrupted(signal),
+        format!("interrupted by signal {signal} after the turn was complete; {answer}"),
+    )
+    .with_hint("do not send the prompt again; the session has it in its history")
+    .after_turn(id))
 }

@@ -1,4 +1,4 @@
-//! The prompt of a turn, and the role before it: where they come from, and how they are read.
+//! Reads the prompt of a turn, and the role.
 
 use std::path::Path;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::input;
 use crate::session::is_blank;
 
-/// Where a prompt is to come from.
+/// Where a prompt comes from.
 pub(crate) enum PromptSource<'a> {
     Text(&'a str),
     File(&'a Path),
@@ -16,7 +16,11 @@ pub(crate) enum PromptSource<'a> {
 }
 
 impl<'a> PromptSource<'a> {
-    /// The one that the options name; more than one, or none, is an error. `stdin`: whether something else reads it.
+    /// Returns the source that the options name. `stdin`: whether standard input is to be added to the prompt.
+    ///
+    /// # Errors
+    ///
+    /// A usage error if the options name none, more than one, or an empty prompt.
     pub(crate) fn of(options: &'a cli::PromptArgs, stdin: bool) -> Result<Self> {
         let source = match (options.prompt.as_deref(), options.prompt_file.as_deref()) {
             (Some(_), Some(_)) => {
@@ -25,7 +29,7 @@ impl<'a> PromptSource<'a> {
                 );
             }
             (None, None) => {
-                return Err(Error::usage("there is no prompt")
+                return Err(Error::usage("the prompt is missing")
                     .with_hint("add --prompt TEXT, or --prompt - to read standard input"));
             }
             (Some("-"), None) => Self::StandardInput,
@@ -36,13 +40,13 @@ impl<'a> PromptSource<'a> {
         };
         if stdin && matches!(source, Self::StandardInput) {
             return Err(
-                Error::usage("the prompt and --stdin both want standard input").with_hint("leave one of them out")
+                Error::usage("the prompt and --stdin both read standard input").with_hint("leave one of them out")
             );
         }
         Ok(source)
     }
 
-    /// Reads the prompt.
+    /// Reads the prompt, until `deadline`.
     pub(crate) fn read(self, deadline: Option<Instant>) -> Result<Prompt> {
         let bytes = match self {
             Self::Text(text) => return Ok(Prompt::text(text)),
@@ -57,14 +61,15 @@ impl<'a> PromptSource<'a> {
 }
 
 fn empty_prompt() -> Error {
-    Error::usage("the prompt is empty").with_hint("say what the agent is to do")
+    Error::usage("the prompt is empty").with_hint("pass a prompt with --prompt TEXT")
 }
 
-/// A prompt, and whether it came by a way that it is to go on by.
+/// A prompt.
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt {
     pub(crate) bytes: Vec<u8>,
-    /// From a file or standard input: it may hold any bytes and be of any size.
+    /// Whether it came from a file or standard input, and goes to the agent in the same way. It may hold any bytes and be
+    /// of any size.
     pub(crate) by_stdin: bool,
 }
 
@@ -73,7 +78,7 @@ impl Prompt {
         Self { bytes: text.into().into_bytes(), by_stdin: false }
     }
 
-    /// This prompt with our standard input behind it, between tags that say so. An empty input is told as such.
+    /// Returns this prompt followed by all of standard input, between `<stdin>` tags. Empty input gets empty tags.
     pub(crate) fn with_stdin(mut self, deadline: Option<Instant>) -> Result<Self> {
         let data = input::standard_input(deadline)?;
         self.bytes.extend_from_slice(b"\n\n<stdin>\n");
@@ -87,11 +92,11 @@ impl Prompt {
     }
 }
 
-/// The text of a role file.
-pub(crate) fn role(path: Option<&Path>, deadline: Option<Instant>) -> Result<Option<String>> {
+/// Reads a role file.
+pub(crate) fn read_role(path: Option<&Path>, deadline: Option<Instant>) -> Result<Option<String>> {
     let Some(path) = path else { return Ok(None) };
     if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("md")) {
-        return Err(Error::usage(format!("--role-definition-md {} is no .md file", path.display())));
+        return Err(Error::usage(format!("--role-definition-md {} is not a .md file", path.display())));
     }
     let text = input::text_file(path, "--role-definition-md", deadline)?;
     Ok(Some(text.replace("\r\n", "\n").replace('\r', "\n"))) // as Python reads text

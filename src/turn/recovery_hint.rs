@@ -4,16 +4,16 @@ use super::options::TurnOptions;
 use crate::session::{AgentSessionId, SessionName};
 use crate::ui::terminal::is_terminal_control;
 
-/// How to save a session that an agent started and we did not, as a command that a shell takes.
-pub(crate) fn adopt_hint(call: &TurnOptions, name: Option<&SessionName>, id: &AgentSessionId) -> String {
+/// Returns the hint with the command that saves a session which is not in the mapping.
+pub(crate) fn adopt_hint(options: &TurnOptions, name: Option<&SessionName>, id: &AgentSessionId) -> String {
     let name = name.map_or("NAME", SessionName::as_str);
-    let options = [format!("--session-name={name}"), format!("--adopt={id}")];
-    let words: Vec<String> = options.iter().chain(&call.place).map(|option| quote(option)).collect();
-    let backend = call.agent.backend;
-    format!("the session {id} can still be kept: invoke-persist --backend {backend} create-session {}", words.join(" "))
+    let args = [format!("--session-name={name}"), format!("--adopt={id}")];
+    let words: Vec<String> = args.iter().chain(&options.location_args).map(|arg| quote(arg)).collect();
+    let backend = options.agent.backend;
+    format!("to keep session {id}, run: invoke-persist --backend {backend} create-session {}", words.join(" "))
 }
 
-/// `word` as a shell takes it, on one line whatever is in it.
+/// Returns `word` quoted for a shell, on one line whatever it contains.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if word.chars().all(plain) {

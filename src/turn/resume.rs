@@ -1,260 +1,273 @@
 //! One more turn in a session, and what the mapping keeps of it.
 
+use serde_json::value::RawValue;
+
 use super::options::TurnOptions;
 use super::outcome::TurnOutput;
-use super::prompt::{self, Prompt, PromptSource};
+use super::prompt::{Prompt, PromptSource, read_role};
 use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
 use super::runner::TurnRunner;
 use super::start::{NewSession, StartedSession, start_session};
-use crate::backend::{JsonOutput, Model, OnNewId, OutputMode, SessionMode, TurnReport};
+use crate::backend::{JsonOutput, OnNewId, OutputMode, SessionMode};
 use crate::cli::{self, IfBusy, IfMissing};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, SessionName, is_blank};
 use crate::sessions::lock::{lock_name, lock_session};
-use crate::sessions::lookup::{Resolved, look_up, look_up_name};
+use crate::sessions::lookup::{StoredSession, find_by_name, find_session};
 use crate::sessions::selector::SessionSelector;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
-use crate::ui::{Notes, print, print_object, stdio, stdout_error};
+use crate::ui::Ui;
 
-/// A turn that was paid for.
+/// A turn that completed, in the session that answered.
 pub(crate) struct CompletedTurn {
-    pub(crate) resolved: Resolved,
-    pub(crate) account: TurnReport,
-    /// Whether a stream could be passed on.
-    pub(crate) copied: std::io::Result<()>,
-    /// What was in force.
+    pub(crate) session: StoredSession,
+    pub(crate) output: TurnOutput,
+    /// The settings in force.
     pub(crate) model: Option<String>,
     pub(crate) effort: Option<String>,
-    /// codex answered from another thread.
+    /// Set if the agent answered from another session ([`OnNewId::Lost`]).
     pub(crate) lost: Option<Error>,
 }
 
 impl CompletedTurn {
-    /// The first turn of a session. `source`: how it came to be.
-    pub(crate) fn created(name: &SessionName, created: StartedSession, source: &str) -> Self {
-        let StartedSession { entry, answer: TurnOutput { account, copied }, .. } = created;
+    /// Returns the first turn of a session. `source` is how the session was created.
+    pub(crate) fn created(name: &SessionName, started: StartedSession, source: &str) -> Self {
+        let StartedSession { entry, output, .. } = started;
         let (model, effort) = (entry.model.clone(), entry.effort.clone());
-        let resolved = Resolved::created(name.clone(), entry, source);
-        Self { resolved, account, copied, model, effort, lost: None }
+        let session = StoredSession::created(name.clone(), entry, source);
+        Self { session, output, model, effort, lost: None }
+    }
+
+    /// Prints the answer: as the agent gave it, or only its text or the session ID.
+    pub(crate) fn print(&self, ui: &Ui, store: &Store, result: bool, session_id: bool) -> Result<()> {
+        let Self { session, output: TurnOutput { report, .. }, model, effort, .. } = self;
+        let answer = report.answer.as_deref().unwrap_or_default();
+        if result || session_id {
+            let answer = result.then(|| (store.backend.spec().printed_answer)(answer));
+            let id = session_id.then(|| format!("{}\n", session.id));
+            ui.print(&[answer, id].into_iter().flatten().collect::<String>())
+        } else if store.backend.capabilities().json_output == JsonOutput::PassThrough {
+            ui.print_bytes(&report.whole)
+        } else {
+            let described = session.describe(store, model.as_deref(), effort.as_deref());
+            ui.print_json(&described.with("event_count", report.lines).with("final_message", answer))
+        }
     }
 }
 
-pub(crate) struct Resuming {
-    pub(crate) subject: SessionSelector,
+/// A call that resumes a session.
+pub(crate) struct ResumeCall {
+    selector: SessionSelector,
     pub(crate) store: Store,
-    pub(crate) call: TurnOptions,
-    pub(crate) wait: bool,
-    pub(crate) notes: Notes,
-    /// Whether standard output gives the id of the session that answered.
-    pub(crate) prints_id: bool,
-}
-
-/// What is asked, whichever session answers.
-struct ResumeRequest<'a> {
-    form: OutputMode,
-    request: &'a Prompt,
-    role: Option<&'a str>,
+    options: TurnOptions,
+    mode: OutputMode,
+    prompt: Prompt,
+    role: Option<String>,
     create_missing: bool,
-}
-
-pub(crate) fn resume(
-    context: &Context,
-    options: &cli::ResumeArgs,
-    form: OutputMode,
-    look: Option<RenderOptions>,
+    wait: bool,
+    ui: Ui,
+    /// Whether standard output has the ID of the session that answered.
     prints_id: bool,
-) -> Result<(Resuming, CompletedTurn)> {
-    let subject = SessionSelector::of(&options.selector)?.required()?;
-    let backend = context.backend(&options.place, Some(&subject))?;
-    let (mut store, workspace) = context.store(backend, &options.place)?;
-    let call = TurnOptions { look, ..TurnOptions::new(context, &store, &workspace, &options.call, form)? };
-    store.deadline = call.deadline;
-    if let Some(file) = options.output_file.as_deref().filter(|file| store.would_be_replaced_by(file)) {
-        return Err(Error::usage(format!("--output-file {} is where the mapping is", file.display()))
-            .with_hint("name another file, such as --output-file answer.txt"));
-    }
-    let source = PromptSource::of(&options.prompt, options.call.stdin)?;
-    let create_missing = options.if_missing == IfMissing::Create;
-    if create_missing && subject.name.is_none() {
-        return Err(Error::usage("--if-missing create wants a name").with_hint("add --session-name NAME"));
-    }
-    let wait = options.if_busy == IfBusy::Wait;
-    let resuming = Resuming { subject, store, call, wait, notes: context.notes, prints_id };
-    if !(create_missing && resuming.subject.id.is_none()) {
-        look_up(&resuming.store, &resuming.subject)?; // what is not there is told before the prompt is read
-    }
-    let role = prompt::role(options.role_definition_md.as_deref(), resuming.call.deadline)?;
-    let request = source.read(resuming.call.deadline)?;
-    let request = if resuming.call.stdin { request.with_stdin(resuming.call.deadline)? } else { request };
-    let turn = ResumeRequest { form, request: &request, role: role.as_deref(), create_missing };
-    let done = resuming.take(&turn)?;
-    Ok((resuming, done))
 }
 
-impl Resuming {
-    /// Finds the session, holds it, and has the turn.
-    fn take(&self, turn: &ResumeRequest<'_>) -> Result<CompletedTurn> {
-        let missing = self.subject.name.as_ref().filter(|_| turn.create_missing && self.subject.id.is_none());
-        let (resolved, _held) = loop {
+impl ResumeCall {
+    /// Checks the options of a call and reads its prompt.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for the options; [`ErrorKind::SessionNotFound`] for a missing name, before the prompt is read.
+    pub(crate) fn new(
+        context: &Context,
+        ui: &Ui,
+        args: &cli::ResumeArgs,
+        mode: OutputMode,
+        render: Option<RenderOptions>,
+        prints_id: bool,
+    ) -> Result<Self> {
+        let selector = SessionSelector::of(&args.selector)?.required()?;
+        let backend = context.backend(&args.place, Some(&selector))?;
+        let (mut store, workspace) = context.store(backend, &args.place)?;
+        let options = TurnOptions { render, ..TurnOptions::new(context, &store, &workspace, &args.call, mode)? };
+        let deadline = options.deadline;
+        store.deadline = deadline;
+        if let Some(file) = args.output_file.as_deref().filter(|file| store.would_be_replaced_by(file)) {
+            return Err(Error::usage(format!("--output-file {} is the mapping", file.display()))
+                .with_hint("name another file, such as --output-file answer.txt"));
+        }
+        let source = PromptSource::of(&args.prompt, options.stdin)?;
+        let create_missing = args.if_missing == IfMissing::Create;
+        if create_missing && selector.name.is_none() {
+            return Err(Error::usage("--if-missing create needs a name").with_hint("add --session-name NAME"));
+        }
+        if !(create_missing && selector.id.is_none()) {
+            find_session(&store, &selector)?;
+        }
+        let role = read_role(args.role_definition_md.as_deref(), deadline)?;
+        let prompt = source.read(deadline)?;
+        let prompt = if options.stdin { prompt.with_stdin(deadline)? } else { prompt };
+        let (wait, ui) = (args.if_busy == IfBusy::Wait, ui.clone());
+        Ok(Self { selector, store, options, mode, prompt, role, create_missing, wait, ui, prints_id })
+    }
+
+    /// Finds the session, locks it and runs the turn.
+    pub(crate) fn run(&self) -> Result<CompletedTurn> {
+        let missing = self.selector.name.as_ref().filter(|_| self.create_missing && self.selector.id.is_none());
+        let (session, _lock) = loop {
             if let Some(name) = missing
-                && let Some(created) = self.create_if_missing(name, turn)?
+                && let Some(created) = self.create_if_missing(name)?
             {
                 return Ok(created);
             }
-            match lock_session(&self.store, &self.subject, |id| self.call.session_key(id), self.notes, self.wait) {
-                // the name went while this call waited
+            let session_key = |id: &AgentSessionId| self.options.session_key(id);
+            match lock_session(&self.store, &self.selector, session_key, &self.ui, self.wait) {
+                // the name was removed while this call waited
                 Err(error) if error.kind == ErrorKind::SessionNotFound && missing.is_some() => {}
-                held => break held?,
+                locked => break locked?,
             }
         };
-        let caller = TurnRunner::new(&self.call, self.notes)?;
-        let remembered = resolved.model().filter(|_| self.call.model.is_none());
-        let model = self.call.model.as_deref().or(remembered);
-        let effort = self.call.effort.as_deref().or(resolved.effort());
-        let TurnOutput { account, copied } = caller.ask(&TurnRequest {
-            session: SessionMode::Resume(&resolved.id),
-            name: resolved.saved.as_ref().map(|(name, _)| name),
-            form: turn.form,
-            request: turn.request,
-            role: turn.role,
-            model: model.map(|name| Model { name, remembered: remembered.is_some() }),
-            effort,
-            held: &[self.call.session_key(&resolved.id).handed_down()],
+        let settings = self.options.settings(Some(&session));
+        let output = TurnRunner::new(&self.options, &self.ui)?.run(&TurnRequest {
+            session: SessionMode::Resume(&session.id),
+            name: session.saved.as_ref().map(|(name, _)| name),
+            mode: self.mode,
+            prompt: &self.prompt,
+            role: self.role.as_deref(),
+            settings,
+            locks: &[self.options.session_key(&session.id).handed_down()],
             wait: self.wait,
         })?;
-        let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));
-        let told = account.reported_id.as_deref().filter(|told| !is_blank(told));
-        let as_told = told.and_then(|told| AgentSessionId::new(told).ok()); // printed, also if only its spelling differs
-        let told = told.filter(|told| !resolved.id.matches(told));
-        if let (Some(told), OnNewId::Lost) = (told, self.call.agent.backend.capabilities().on_new_id) {
-            let lost = Some(self.lost(&resolved, told, account.verdict.clone()));
-            return Ok(CompletedTurn { resolved: resolved.answered_as(as_told), account, copied, model, effort, lost });
+        let (model, effort) = settings.to_owned();
+        let reported = output.report.reported_id.as_deref().filter(|reported| !is_blank(reported));
+        // printed even if only its spelling differs
+        let printed_id = reported.and_then(|reported| AgentSessionId::new(reported).ok());
+        let other = reported.filter(|reported| !session.id.is_reported_as(reported));
+        let lost = other.filter(|_| self.options.agent.backend.capabilities().on_new_id == OnNewId::Lost);
+        let lost = lost.map(|reported| self.session_lost(&session, reported, output.report.verdict.clone()));
+        if lost.is_none() {
+            let new_id = other.and_then(|reported| self.usable_id(reported));
+            let (model, effort) = (model.as_deref(), effort.as_deref());
+            self.save(&MappingUpdate { options: &self.options, session: &session, new_id, model, effort });
         }
-        let new_id = match told.map(AgentSessionId::new).transpose() {
-            Ok(id) => id,
-            Err(why) => {
-                let told = told.unwrap_or_default();
-                Notes::warn_always(&format!("claude reported a session ID that {why} and is not followed: {told}"));
-                None
-            }
-        };
-        self.remember(&MappingUpdate {
-            call: &self.call,
-            resolved: &resolved,
-            new_id,
-            model: model.as_deref(),
-            effort: effort.as_deref(),
-        });
-        Ok(CompletedTurn { resolved: resolved.answered_as(as_told), account, copied, model, effort, lost: None })
+        Ok(CompletedTurn { session: session.answered_as(printed_id), output, model, effort, lost })
     }
 
-    /// Starts the session where there is none of that name. Of several calls at once one does; the others wait here and
+    /// Starts the session if none has the name. Of several calls at the same time one starts it; the others wait here and
     /// then find it.
-    fn create_if_missing(&self, name: &SessionName, turn: &ResumeRequest<'_>) -> Result<Option<CompletedTurn>> {
-        if look_up_name(&self.store, name)?.is_ok() {
+    fn create_if_missing(&self, name: &SessionName) -> Result<Option<CompletedTurn>> {
+        if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }
-        let _name = lock_name(&self.store, name, self.wait)?;
-        if look_up_name(&self.store, name)?.is_ok() {
+        let _lock = lock_name(&self.store, name, self.wait)?;
+        if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }
         self.store.prepare()?;
-        let caller = TurnRunner::new(&self.call, self.notes)?;
-        let &ResumeRequest { form, request, role, .. } = turn;
-        let created = start_session(&caller, &self.store, &NewSession { name, form, request, role, history: None })?;
-        if let Some(replaced) = &created.replaced {
-            self.notes.note(&format!("'{name}' was the name of {replaced} before"));
-        }
-        Ok(Some(CompletedTurn::created(name, created, "created")))
+        let runner = TurnRunner::new(&self.options, &self.ui)?;
+        let (prompt, role) = (&self.prompt, self.role.as_deref());
+        let new = NewSession { name, mode: self.mode, prompt, role, history: None };
+        let started = start_session(&runner, &self.store, &new)?;
+        started.note_replaced(&self.ui, name);
+        Ok(Some(CompletedTurn::created(name, started, "created")))
     }
 
-    fn lost(&self, resolved: &Resolved, told: &str, verdict: Option<Box<serde_json::value::RawValue>>) -> Error {
-        let backend = self.call.agent.backend;
-        let reported_id = AgentSessionId::new(told).ok();
-        let name = resolved.saved.as_ref().map(|(name, _)| name);
+    fn session_lost(&self, session: &StoredSession, reported: &str, verdict: Option<Box<RawValue>>) -> Error {
+        let backend = self.options.agent.backend;
+        let id = AgentSessionId::new(reported).ok();
+        let name = session.saved.as_ref().map(|(name, _)| name);
         let error = Error::new(
             ErrorKind::SessionLost,
-            format!("{backend} does not know the session {} and answered from a new one, {told}", resolved.id),
+            format!("{backend} cannot find the session {} and answered from a new one, {reported}", session.id),
         )
         .with_turn_started()
         .with_agent_exit_status(Some(0))
-        .with_session_id(reported_id.clone())
+        .with_session_id(id.clone())
         .with_verdict(verdict);
-        match reported_id {
-            Some(id) => error.with_hint(adopt_hint(&self.call, name, &id)),
+        match id {
+            Some(id) => error.with_hint(adopt_hint(&self.options, name, &id)),
             None => error,
         }
     }
 
-    /// Saves what a successful turn changed. The turn is paid for, so nothing here fails the call.
-    fn remember(&self, turn: &MappingUpdate<'_>) {
-        if turn.resolved.saved.is_none() {
-            if let Some(id) = &turn.new_id {
-                self.say(turn, false, &format!("{} goes on as {id}", turn.resolved.id));
+    /// Returns a new ID that the agent reported, unless it cannot be used.
+    fn usable_id(&self, reported: &str) -> Option<AgentSessionId> {
+        AgentSessionId::new(reported)
+            .map_err(|why| {
+                let backend = self.options.agent.backend;
+                let warning = format!("{backend} reported a session ID that {why}; it is not saved: {reported}");
+                self.ui.warn_always(&warning);
+            })
+            .ok()
+    }
+
+    /// Saves what a successful turn changed. Nothing here fails the call, because the turn is complete.
+    fn save(&self, update: &MappingUpdate<'_>) {
+        if update.session.saved.is_none() {
+            if let Some(id) = &update.new_id {
+                self.note(update, false, &format!("session {} continues as {id}", update.session.id));
             }
             return;
         }
         let updated = self.store.update(true, |mapping, recreated| {
-            let lost = turn.entry().filter(|_| recreated);
-            if let Some((name, entry)) = lost {
+            if let Some((name, entry)) = update.entry().filter(|_| recreated) {
                 mapping.insert(name, &entry);
                 mapping.set_workspace(&self.store.workspace);
                 return ((Vec::new(), true), true);
             }
-            let (notes, changed) = turn.apply(mapping, &self.store.workspace);
+            let (notes, changed) = update.apply(mapping, &self.store.workspace);
             ((notes, changed), changed)
         });
         match updated {
             Ok(updated) => {
                 let (notes, saved) = updated.value;
                 for note in &notes {
-                    self.say(turn, saved, note);
+                    self.note(update, saved, note);
                 }
             }
             Err(error) => {
-                let id = turn.new_id.as_ref().unwrap_or(&turn.resolved.id);
+                let id = update.new_id.as_ref().unwrap_or(&update.session.id);
                 let error = Error::from(error).to_single_line();
-                let warning = format!("the turn in session {id} is done, but it was not noted in the mapping: {error}");
-                if turn.new_id.is_some() { Notes::warn_always(&warning) } else { self.notes.warning(&warning) }
+                let warning = format!("the turn in session {id} is complete, but the mapping was not updated: {error}");
+                if update.new_id.is_some() { self.ui.warn_always(&warning) } else { self.ui.warn(&warning) }
             }
         }
     }
 
     /// Prints a note on the session that answered. `--quiet` does not suppress it if the new ID would be found nowhere
-    /// else. `saved`: whether the mapping holds that ID.
-    fn say(&self, turn: &MappingUpdate<'_>, saved: bool, note: &str) {
-        if turn.new_id.is_some() && !saved && !self.prints_id {
-            Notes::warn_always(note);
+    /// else. `saved`: whether the mapping has that ID.
+    fn note(&self, update: &MappingUpdate<'_>, saved: bool, note: &str) {
+        if update.new_id.is_some() && !saved && !self.prints_id {
+            self.ui.warn_always(note);
         } else {
-            self.notes.note(note);
+            self.ui.note(note);
         }
     }
 }
 
-/// A turn that ended well, and what the mapping is to know of it.
+/// What a successful turn changes in the mapping.
 struct MappingUpdate<'a> {
-    call: &'a TurnOptions,
-    resolved: &'a Resolved,
+    options: &'a TurnOptions,
+    /// The session as it was found.
+    session: &'a StoredSession,
     new_id: Option<AgentSessionId>,
     model: Option<&'a str>,
     effort: Option<&'a str>,
 }
 
 impl MappingUpdate<'_> {
-    /// Changes `mapping` as the turn demands, and tells what people should know, and whether anything changed. The entry
-    /// may have been renamed, given to another session or deleted while the turn ran.
+    /// Changes `mapping`. Returns notes for people, and whether anything changed. The entry may have been renamed, given
+    /// to another session or deleted while the turn ran.
     fn apply(&self, mapping: &mut Mapping, workspace: &str) -> (Vec<String>, bool) {
-        let Some((name, began_with)) = &self.resolved.saved else {
+        let Some((name, began_with)) = &self.session.saved else {
             return (Vec::new(), false);
         };
-        let (old, new) = (&self.resolved.id, self.new_id.as_ref().unwrap_or(&self.resolved.id));
+        let (old, new) = (&self.session.id, self.new_id.as_ref().unwrap_or(&self.session.id));
         let mut notes = Vec::new();
         let now = mapping.get(name).map(|entry| entry.id);
-        let known = self.resolved.names();
+        let known = self.session.names();
         let renamed = mapping.names_of(old).into_iter().find(|name| !known.contains(name));
         let target = match now {
             Some(id) if id == *old => Some(name.as_str().to_owned()),
@@ -263,15 +276,15 @@ impl MappingUpdate<'_> {
                 renamed
             }
             None => renamed.or_else(|| {
-                let advice = adopt_hint(self.call, Some(name), new);
-                notes.push(format!("'{name}' was deleted during the turn and stays deleted; {advice}"));
+                let hint = adopt_hint(self.options, Some(name), new);
+                notes.push(format!("'{name}' was deleted during the turn and stays deleted; {hint}"));
                 None
             }),
         };
         let followers = if new == old { Vec::new() } else { mapping.names_of(old) };
         let changed = target.is_some() || !followers.is_empty();
         if new != old {
-            notes.push(format!("{old} goes on as {new}"));
+            notes.push(format!("session {old} continues as {new}"));
             for name in followers {
                 if let Some(entry) = mapping.get(&SessionName::verbatim(&name)) {
                     mapping.amend(&name, &Entry { id: new.clone(), ..entry });
@@ -290,27 +303,11 @@ impl MappingUpdate<'_> {
         (notes, changed)
     }
 
-    /// The entry for a mapping that was lost during the turn.
+    /// Returns the entry for a mapping that was lost during the turn.
     fn entry(&self) -> Option<(&SessionName, Entry)> {
-        let (name, began_with) = self.resolved.saved.as_ref()?;
-        let id = self.new_id.as_ref().unwrap_or(&self.resolved.id).clone();
+        let (name, began_with) = self.session.saved.as_ref()?;
+        let id = self.new_id.as_ref().unwrap_or(&self.session.id).clone();
         let (model, effort) = (self.model.map(str::to_owned), self.effort.map(str::to_owned));
         Some((name, Entry { id, model, effort, ..began_with.clone() }))
-    }
-}
-
-/// Prints one answer: as the agent gave it, or its text and the session's id alone.
-pub(crate) fn print_answer(store: &Store, done: &CompletedTurn, result: bool, session_id: bool) -> Result<()> {
-    let CompletedTurn { resolved, account, model, effort, .. } = done;
-    let answer = account.answer.as_deref().unwrap_or_default();
-    if result || session_id {
-        let answer = result.then(|| (store.backend.spec().printed_answer)(answer));
-        let id = session_id.then(|| format!("{}\n", resolved.id));
-        print(&[answer, id].into_iter().flatten().collect::<String>())
-    } else if store.backend.capabilities().json_output == JsonOutput::PassThrough {
-        stdio::print(&account.whole).map_err(|error| stdout_error(&error))
-    } else {
-        let described = resolved.describe(store, model.as_deref(), effort.as_deref());
-        print_object(&described.with("event_count", account.lines).with("final_message", answer))
     }
 }

@@ -1,11 +1,11 @@
-//! One turn of an agent: the prompt put together and delivered, the agent run, its verdict understood.
+//! Runs the agent for one turn: composes and delivers the prompt, starts the agent, and tries again if that helps.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::options::TurnOptions;
-use super::outcome::{CompletedRun, TurnOutput, busy_elsewhere, still_running};
+use super::outcome::{CompletedRun, TurnOutput, session_in_use, still_running};
 use super::request::TurnRequest;
 use super::scratch_dir::ScratchDir;
 use crate::agent::launcher;
@@ -18,36 +18,36 @@ use crate::input;
 use crate::paths;
 use crate::process::{self, End, Passthrough, Runner};
 use crate::render::Renderer;
-use crate::ui::Notes;
-use crate::ui::spinner::{Progress, ProgressHandle};
+use crate::ui::spinner::{Spinner, SpinnerHandle};
+use crate::ui::{Ui, stdout_error};
 
-/// A prompt, or a role, longer than this does not go into the arguments: Linux allows 128 KiB for one of them, Windows
-/// 32 KiB for all (8 KiB where a batch file is started).
+/// A prompt or role that is longer, in bytes, does not go into the arguments. Linux allows 128 KiB for one argument, Windows
+/// 32 KiB for all of them, and 8 KiB if a batch file is started.
 const LONGEST_ARGUMENT: usize = if cfg!(windows) { 8 << 10 } else { 100 << 10 };
 
-/// Between two tries to get a session that another program has open.
+/// Between two tries in a session that another program has open.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
-/// Calls agents for turns.
+/// Runs agents for turns.
 pub(crate) struct TurnRunner<'a> {
-    pub(crate) call: &'a TurnOptions,
-    pub(crate) notes: Notes,
+    pub(crate) options: &'a TurnOptions,
+    pub(crate) ui: &'a Ui,
     pub(crate) program: PathBuf,
-    pub(crate) runner: Runner,
+    runner: Runner,
 }
 
-/// Parses an agent's output, and shows its events to whoever watches.
+/// Parses an agent's output and renders its events.
 struct TurnSink {
     parser: Box<dyn OutputParser>,
     renderer: Option<Renderer>,
-    progress: Option<ProgressHandle>,
+    progress: Option<SpinnerHandle>,
 }
 
 impl TurnSink {
     /// What is done with each event.
     fn show<'a>(
         mut renderer: Option<&'a mut Renderer>,
-        progress: Option<&'a ProgressHandle>,
+        progress: Option<&'a SpinnerHandle>,
     ) -> impl FnMut(AgentEvent) + 'a {
         move |event| {
             if let Some(renderer) = &mut renderer {
@@ -76,173 +76,213 @@ impl process::OutputSink for TurnSink {
 }
 
 impl<'a> TurnRunner<'a> {
-    /// Finds the agent. From here on signals are handed to it.
-    pub(crate) fn new(call: &'a TurnOptions, notes: Notes) -> Result<Self> {
-        let program = call.agent.program(call.dir.as_deref())?;
-        let runner = Runner::new(call.deadline)
-            .map_err(|error| Error::new(ErrorKind::Io, "signals cannot be handled").with_io_cause(&error))?;
-        Ok(Self { call, notes, program, runner })
+    /// Finds the agent's program. From here on signals are forwarded to the agent.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AgentNotFound`] or [`ErrorKind::AgentNotExecutable`].
+    pub(crate) fn new(options: &'a TurnOptions, ui: &'a Ui) -> Result<Self> {
+        let program = options.agent.program(options.dir.as_deref())?;
+        let runner = Runner::new(options.deadline)
+            .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
+        Ok(Self { options, ui, program, runner })
     }
 
-    /// One turn. What comes back is a success.
-    pub(crate) fn ask(&self, ask: &TurnRequest<'_>) -> Result<TurnOutput> {
+    /// Runs one turn.
+    ///
+    /// # Errors
+    ///
+    /// Every turn that did not succeed is an error, with the reason in the agent's words.
+    pub(crate) fn run(&self, request: &TurnRequest<'_>) -> Result<TurnOutput> {
         let mut fallback = false;
         let mut noted = false;
         loop {
-            let done = self.run(ask, fallback)?;
-            match self.retry(ask, &done, fallback) {
+            let run = self.run_once(request, fallback)?;
+            match self.retry(request, &run, fallback) {
                 Retry::No => {
                     self.runner.turn_is_done();
-                    return self.classify(ask, done);
+                    return self.classify(request, run);
                 }
                 Retry::WithFallback(note) => {
-                    self.notes.note(note);
+                    self.ui.note(note);
                     fallback = true;
                 }
                 Retry::SessionInUse => {
-                    let id = ask.session.known().expect("only a session that exists can be in use");
-                    let is_shell = self.call.agent.launcher.is_shell(); // it may have run more than the agent
-                    if !ask.wait {
-                        let busy = busy_elsewhere(self.call.agent.backend, id, &done.stderr);
+                    let id = request.session.known().expect("only a session that exists can be in use");
+                    let is_shell = self.options.agent.launcher.is_shell(); // it may have run more than the agent
+                    if !request.wait {
+                        let busy = session_in_use(self.options.agent.backend, id, &run.stderr);
                         return Err(if is_shell { busy.with_turn_started() } else { busy });
                     }
                     if !noted {
-                        self.notes.note(&format!("waiting for the session {id}, which another program has open"));
+                        self.ui.note(&format!("waiting for session {id}, which another program has open"));
                         noted = true;
                     }
                     if let Err(end) = self.runner.pause(BETWEEN_TRIES) {
-                        return self.classify(ask, CompletedRun { end, started: is_shell, ..done });
+                        return self.classify(request, CompletedRun { end, started: is_shell, ..run });
                     }
                 }
             }
         }
     }
 
-    /// Whether the agent says that another try helps.
-    fn retry(&self, ask: &TurnRequest<'_>, done: &CompletedRun, fallback: bool) -> Retry {
-        let End::Exited(exit_status) = done.end else { return Retry::No };
-        let (lines, resumes) = (done.account.lines, ask.session.known().is_some());
-        let run = FailedRun { exit_status, stderr: &done.stderr, lines, resumes, fallback };
-        (self.call.agent.backend.spec().retry)(&self.call.args, &run)
+    /// Returns whether another try helps.
+    fn retry(&self, request: &TurnRequest<'_>, run: &CompletedRun, fallback: bool) -> Retry {
+        let End::Exited(exit_status) = run.end else { return Retry::No };
+        let (lines, resumes) = (run.report.lines, request.session.known().is_some());
+        let failed = FailedRun { exit_status, stderr: &run.stderr, lines, resumes, fallback };
+        (self.options.agent.backend.spec().retry)(&self.options.args, &failed)
     }
 
-    fn run(&self, ask: &TurnRequest<'_>, fallback: bool) -> Result<CompletedRun> {
-        let backend = self.call.agent.backend;
+    fn run_once(&self, request: &TurnRequest<'_>, fallback: bool) -> Result<CompletedRun> {
+        let backend = self.options.agent.backend;
         let dir = ScratchDir::default();
-        let composed = (backend.spec().prompt_with_role)(ask.role, &ask.request.bytes);
+        let composed = (backend.spec().prompt_with_role)(request.role, &request.prompt.bytes);
         let as_argument = match std::str::from_utf8(&composed) {
-            Ok(text) if !ask.request.by_stdin && self.fits(text) => Some(text),
+            Ok(text) if !request.prompt.by_stdin && self.fits(text) => Some(text),
             _ => None,
         };
-        let role_file = match ask.role.filter(|_| backend.capabilities().system_prompt) {
+        let role_file = match request.role.filter(|_| backend.capabilities().system_prompt) {
             Some(role) if !self.fits(role) => Some(dir.file("role.md", role.as_bytes())?),
             _ => None,
         };
-        let role = ask.role.filter(|role| backend.capabilities().system_prompt && !role.is_empty());
-        let answer_file = match ask.form {
+        let role = request.role.filter(|role| backend.capabilities().system_prompt && !role.is_empty());
+        let answer_file = match request.mode {
             OutputMode::Json if backend.capabilities().answer_file => Some(dir.path("answer")?),
             _ => None,
         };
         let arguments = (backend.spec().arguments)(&Invocation {
-            session: ask.session,
-            form: ask.form,
+            session: request.session,
+            mode: request.mode,
             prompt: as_argument.map_or(PromptChannel::StandardInput, PromptChannel::Argument),
             role: role.map(|role| role_file.as_deref().map_or(Role::Text(role), Role::File)),
-            model: ask.model,
-            effort: ask.effort,
-            args: &self.call.args,
+            model: request.settings.model,
+            effort: request.settings.effort,
+            args: &self.options.args,
             fallback,
             answer_file: answer_file.as_deref(),
-            extra: &self.call.extra,
+            extra: &self.options.extra,
         });
         let stdin = if as_argument.is_some() { None } else { Some(composed.into_owned()) };
-        let command = process::Command {
-            program: self.program.clone(),
-            arguments: self.call.agent.launcher.arguments(arguments)?,
-            set: self.variables(ask.held),
-            unset: backend.spec().removed_env.iter().map(OsString::from).collect(),
-            dir: self.call.dir.clone(),
-            stdin,
-            stall: self.call.stall,
-        };
-        let passing = match (ask.form, self.call.look) {
+        let passing = match (request.mode, self.options.render) {
             (OutputMode::Json, _) => Passthrough::Off,
             (OutputMode::Stream { .. }, None) => Passthrough::Raw,
             (OutputMode::Stream { .. }, Some(_)) => Passthrough::Rendered,
         };
-        let progress =
-            if passing == Passthrough::Off { Progress::start(backend.name(), self.notes.quiet) } else { None };
-        let wants_events = progress.is_some() || self.call.look.is_some();
-        let sink = TurnSink {
-            parser: (backend.spec().parser)(ask.form, wants_events.then(|| self.dir())),
-            renderer: self.call.look.map(Renderer::new),
-            progress: progress.as_ref().map(Progress::handle),
+        let output = match passing {
+            Passthrough::Off => None,
+            Passthrough::Raw | Passthrough::Rendered => Some(self.ui.stdout().map_err(|error| stdout_error(&error))?),
         };
-        let mut account = None;
-        let succeeded = |sink: TurnSink| ask.is_answered_by(backend, account.insert(sink.parser.into_report()));
+        let command = process::Command {
+            program: self.program.clone(),
+            arguments: self.options.agent.launcher.arguments(arguments)?,
+            set: self.variables(request.locks),
+            unset: backend.spec().removed_env.iter().map(OsString::from).collect(),
+            dir: self.options.dir.clone(),
+            stdin,
+            output,
+            stall: self.options.stall,
+        };
+        self.ui.log(|| describe_command(&command));
+        let started = Instant::now();
+        let progress = if passing == Passthrough::Off { Spinner::start(self.ui, backend.name()) } else { None };
+        let wants_events = progress.is_some() || self.options.render.is_some();
+        let sink = TurnSink {
+            parser: (backend.spec().parser)(request.mode, wants_events.then(|| self.dir())),
+            renderer: self.options.render.map(Renderer::new),
+            progress: progress.as_ref().map(Spinner::handle),
+        };
+        let mut report = None;
+        let succeeded = |sink: TurnSink| request.is_answered_by(backend, report.insert(sink.parser.into_report()));
         let run = self.runner.run(command, sink, passing, succeeded).map_err(|error| self.not_started(&error))?;
-        let account = account.unwrap_or_else(|| TurnReport {
-            malformed: Some("its output could not be taken in time".to_owned()),
+        self.ui.log(|| format!("{backend} ended after {:.3} s: {:?}", started.elapsed().as_secs_f64(), run.end));
+        let report = report.unwrap_or_else(|| TurnReport {
+            malformed: Some("its output could not be read in time".to_owned()),
             ..TurnReport::default()
         });
         if let (End::Exited(_) | End::Killed(_), Some(pids)) = (run.end, &run.survivors) {
-            self.notes.warning(&format!("what {backend} left running could not be stopped: {}", still_running(pids)));
+            self.ui.warn(&format!("cannot stop what {backend} left running: {}", still_running(pids)));
         }
-        let written = answer_file.as_deref().and_then(|path| self.written_answer(path, account.answer.is_some()));
-        let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(account.answer);
+        let written = answer_file.as_deref().and_then(|path| self.written_answer(path, report.answer.is_some()));
+        let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(report.answer);
         Ok(CompletedRun {
             end: run.end,
             started: run.started,
             survivors: run.survivors,
-            account: TurnReport { answer, ..account },
+            report: TurnReport { answer, ..report },
             stderr: run.stderr,
             copied: run.copied,
         })
     }
 
-    /// Returns what the agent wrote to `path`, if it wrote something there that can be read. `told`: whether its events
-    /// hold the answer too.
-    fn written_answer(&self, path: &Path, told: bool) -> Option<Vec<u8>> {
+    /// Returns what the agent wrote to `path`, if it wrote something there that can be read. `in_events`: whether its
+    /// events have the answer too.
+    fn written_answer(&self, path: &Path, in_events: bool) -> Option<Vec<u8>> {
         let error = match input::regular_file(path) {
             Ok(bytes) => return Some(bytes),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
             Err(error) => crate::error::io_message(&error),
         };
-        let backend = self.call.agent.backend;
-        let warning = format!("the file for {backend}'s answer cannot be read: {error}");
-        if told {
-            self.notes.warning(&format!("{warning}; the answer is the last one in {backend}'s events"));
+        let backend = self.options.agent.backend;
+        let warning = format!("cannot read the file for {backend}'s answer: {error}");
+        if in_events {
+            self.ui.warn(&format!("{warning}; the answer is the last one in {backend}'s events"));
         } else {
-            Notes::warn_always(&format!("{warning}; {backend}'s events hold no answer either"));
+            self.ui.warn_always(&format!("{warning}; {backend}'s events have no answer either"));
         }
         None
     }
 
-    /// Whether `text` can be an argument: not too long, also as PowerShell quotes it, and nothing the program cannot take.
+    /// Returns whether `text` can be an argument: it is short enough, also as PowerShell quotes it, and the program can
+    /// receive it.
     fn fits(&self, text: &str) -> bool {
-        self.call.agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::accepts_argument(&self.program, text)
+        self.options.agent.launcher.length_of(text) <= LONGEST_ARGUMENT
+            && launcher::accepts_argument(&self.program, text)
     }
 
-    /// Where the agent runs.
+    /// Returns the directory in which the agent runs.
     fn dir(&self) -> String {
-        let dir = self.call.dir.clone().or_else(|| paths::current_dir().ok());
+        let dir = self.options.dir.clone().or_else(|| paths::current_dir().ok());
         dir.map(|dir| dir.display().to_string()).unwrap_or_default()
     }
 
-    fn variables(&self, held: &[String]) -> Vec<(OsString, OsString)> {
+    fn variables(&self, locks: &[String]) -> Vec<(OsString, OsString)> {
         let mut variables: Vec<(OsString, OsString)> =
-            self.call.agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
-        if !held.is_empty() {
+            self.options.agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
+        if !locks.is_empty() {
             let above = env::var(env::HELD_LOCKS).ok().flatten();
-            let all: Vec<String> = above.into_iter().chain(held.iter().cloned()).collect();
+            let all: Vec<String> = above.into_iter().chain(locks.iter().cloned()).collect();
             variables.push((env::HELD_LOCKS.into(), all.join(",").into()));
         }
         variables
     }
 
-    /// Whether a shell ran and says that it could not run the agent.
-    pub(crate) fn could_not_run_command(&self, done: &CompletedRun) -> bool {
-        let said_nothing = done.account.lines == 0 && done.account.answer.is_none();
-        said_nothing && self.call.agent.launcher.could_not_run_command(&String::from_utf8_lossy(&done.stderr))
+    /// Returns whether a shell ran and reported that it could not run the agent.
+    pub(crate) fn could_not_run_command(&self, run: &CompletedRun) -> bool {
+        let is_silent = run.report.lines == 0 && run.report.answer.is_none();
+        is_silent && self.options.agent.launcher.could_not_run_command(&String::from_utf8_lossy(&run.stderr))
     }
+}
+
+/// What a bug report needs to know of a command: variables by their names only, since values may be secret.
+fn describe_command(command: &process::Command) -> String {
+    /// More of an argument, which may be a prompt, is left out.
+    const LONGEST: usize = 200;
+    let shorten = |text: String| match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+        None => text,
+    };
+    let names =
+        |names: Vec<&OsString>| names.iter().map(|name| name.display().to_string()).collect::<Vec<_>>().join(" ");
+    let arguments: Vec<String> =
+        command.arguments.iter().map(|argument| format!("{:?}", shorten(argument.display().to_string()))).collect();
+    let dir = command.dir.as_ref().map_or_else(|| ".".to_owned(), |dir| dir.display().to_string());
+    format!(
+        "starting {} {} in {dir}; set: {}; unset: {}; standard input: {}",
+        command.program.display(),
+        arguments.join(" "),
+        names(command.set.iter().map(|(name, _)| name).collect()),
+        names(command.unset.iter().collect()),
+        command.stdin.as_ref().map_or("none".to_owned(), |bytes| format!("{} bytes", bytes.len())),
+    )
 }

@@ -1,4 +1,4 @@
-//! A temporary directory of one turn, for what goes between this program and the agent in files.
+//! A private temporary directory for the files of one turn.
 
 use std::cell::OnceCell;
 use std::fs::{self, DirEntry, File, Metadata};
@@ -16,39 +16,40 @@ const PREFIX: &str = "invoke-persist-turn-";
 /// Locked as long as the directory is in use.
 const LOCK: &str = "lock";
 
-/// What is younger is let be: its call may not have locked it yet.
+/// Younger directories are left alone: their calls may not have locked them yet.
 const OLD: Duration = Duration::from_secs(3600);
 
-/// A directory that only we can enter, made when first needed and removed at the end.
+/// A directory that only this user can enter, created when first needed and removed at the end.
 #[derive(Default)]
 pub(crate) struct ScratchDir(OnceCell<Open>);
 
 struct Open {
-    /// The lock, let go before the directory is removed: Windows removes no file that is open. `None` if the place has no
-    /// locks: then nobody takes one to remove the directory either.
+    /// The lock, which is dropped before the directory is removed because Windows does not remove open files. `None` if
+    /// the file system has no locks: then no call takes one to remove the directory either.
     _lock: Option<File>,
     dir: TempDir,
 }
 
 impl ScratchDir {
-    /// A path in the directory, where nothing is.
+    /// Returns an unused path in the directory.
     pub(crate) fn path(&self, name: &str) -> Result<PathBuf> {
         if self.0.get().is_none() {
-            // by the rule for the mapping's place, which was the original's for this directory too
+            // the original used the temporary directory of the mapping for this, too
             let place = paths::temp_dir()?;
             remove_leftovers(&place);
             let dir = Open::make(&place).map_err(|error| {
-                Error::new(ErrorKind::Io, "no temporary directory can be made").with_io_cause(&error)
+                Error::new(ErrorKind::Io, "cannot create a temporary directory").with_io_cause(&error)
             })?;
             let _ = self.0.set(dir);
         }
         Ok(self.0.get().expect("just made").dir.path().join(name))
     }
 
+    /// Writes a file in the directory and returns its path.
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.path(name)?;
         fs::write(&path, bytes).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("'{}' cannot be written", path.display())).with_io_cause(&error)
+            Error::new(ErrorKind::Io, format!("cannot write '{}'", path.display())).with_io_cause(&error)
         })?;
         Ok(path)
     }
@@ -63,7 +64,7 @@ impl Open {
     }
 }
 
-/// Removes what killed calls of ours left in `place`. Whatever fails is left to a later call.
+/// Removes the directories that killed calls left in `place`. Failures are left to a later call.
 fn remove_leftovers(place: &Path) {
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     let named = |entry: &DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
@@ -78,7 +79,7 @@ fn remove_leftovers(place: &Path) {
     }
 }
 
-/// Whether it is a directory, and not a link to one, that this user made long ago.
+/// Returns whether it is a directory, not a symlink, that this user created long ago.
 fn is_old_and_ours(entry: &DirEntry) -> bool {
     let is = |metadata: Metadata| {
         let age = metadata.modified().ok().and_then(|made| made.elapsed().ok());
@@ -92,7 +93,7 @@ fn is_ours(metadata: &Metadata) -> bool {
     std::os::unix::fs::MetadataExt::uid(metadata) == rustix::process::geteuid().as_raw()
 }
 
-/// The temp directory is the user's own.
+/// The temporary directory is private to the user.
 #[cfg(windows)]
 fn is_ours(_metadata: &Metadata) -> bool {
     true

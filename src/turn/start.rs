@@ -1,101 +1,116 @@
-//! The first turn of a session, and its name saved. `create-session`, `fork-session` and `--if-missing create` meet here.
+//! The first turn of a session, whose name is then saved: for `create-session`, `fork-session` and `--if-missing create`.
 
 use super::outcome::TurnOutput;
 use super::prompt::Prompt;
 use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
 use super::runner::TurnRunner;
-use crate::backend::{Backend, Model, OutputMode, SessionMode};
+use crate::backend::{Backend, OutputMode, SessionMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{AgentSessionId, SessionName};
-use crate::sessions::lookup::Resolved;
+use crate::sessions::lookup::StoredSession;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
-use crate::ui::Notes;
-
-/// A session that was just started.
-pub(crate) struct StartedSession {
-    pub(crate) entry: Entry,
-    /// What the name meant before.
-    pub(crate) replaced: Option<String>,
-    pub(crate) written: bool,
-    pub(crate) answer: TurnOutput,
-}
+use crate::ui::Ui;
 
 /// A session that is to be started.
 pub(crate) struct NewSession<'a> {
     pub(crate) name: &'a SessionName,
-    pub(crate) form: OutputMode,
-    /// Its first turn.
-    pub(crate) request: &'a Prompt,
+    pub(crate) mode: OutputMode,
+    /// The prompt of its first turn.
+    pub(crate) prompt: &'a Prompt,
     pub(crate) role: Option<&'a str>,
     /// The session whose history it begins with.
-    pub(crate) history: Option<&'a Resolved>,
+    pub(crate) history: Option<&'a StoredSession>,
 }
 
-/// Starts a session and saves it. What was paid for is told even where it cannot be saved.
-pub(crate) fn start_session(
-    caller: &TurnRunner<'_>,
-    store: &Store,
-    beginning: &NewSession<'_>,
-) -> Result<StartedSession> {
-    let call = caller.call;
-    let &NewSession { name, history, .. } = beginning;
-    let remembered = history.and_then(Resolved::model).filter(|_| call.model.is_none());
-    let model = call.model.as_deref().or(remembered);
-    let effort = call.effort.as_deref().or(history.and_then(Resolved::effort));
-    let held = [store.name_key(name)].into_iter().chain(history.map(|history| call.session_key(&history.id)));
-    let held: Vec<String> = held.map(|key| key.handed_down()).collect();
-    let ask = TurnRequest {
+/// A session that was started.
+pub(crate) struct StartedSession {
+    pub(crate) entry: Entry,
+    /// The ID that the name referred to before.
+    pub(crate) replaced: Option<String>,
+    /// Whether the name was saved.
+    pub(crate) written: bool,
+    pub(crate) output: TurnOutput,
+}
+
+impl StartedSession {
+    /// Prints a note if `name` referred to another session before.
+    pub(crate) fn note_replaced(&self, ui: &Ui, name: &SessionName) {
+        note_replaced(ui, name, self.replaced.as_deref());
+    }
+}
+
+/// Prints a note if `name` referred to the session `replaced` before.
+pub(crate) fn note_replaced(ui: &Ui, name: &SessionName, replaced: Option<&str>) {
+    if let Some(replaced) = replaced {
+        ui.note(&format!("'{name}' previously referred to {replaced}"));
+    }
+}
+
+/// Starts a session and saves its name. If the name cannot be saved, a warning gives the command that does.
+///
+/// # Errors
+///
+/// Those of the turn; [`ErrorKind::AgentOutputInvalid`] if the agent reports no usable ID, or that of the session to fork.
+pub(crate) fn start_session(runner: &TurnRunner<'_>, store: &Store, new: &NewSession<'_>) -> Result<StartedSession> {
+    let options = runner.options;
+    let &NewSession { name, history, .. } = new;
+    let locks = [store.name_key(name)].into_iter().chain(history.map(|history| options.session_key(&history.id)));
+    let locks: Vec<String> = locks.map(|key| key.handed_down()).collect();
+    let settings = options.settings(history);
+    let output = runner.run(&TurnRequest {
         session: history.map_or(SessionMode::New, |history| SessionMode::Fork(&history.id)),
         name: Some(name),
-        form: beginning.form,
-        request: beginning.request,
-        role: beginning.role,
-        model: model.map(|name| Model { name, remembered: remembered.is_some() }),
-        effort,
-        held: &held,
+        mode: new.mode,
+        prompt: new.prompt,
+        role: new.role,
+        settings,
+        locks: &locks,
         wait: true,
-    };
-    let answer = caller.ask(&ask)?;
-    let account = &answer.account;
-    let backend = call.agent.backend;
-    let told = account.reported_id.as_deref().unwrap_or_default();
-    let id = AgentSessionId::new(told).map_err(|why| {
-        let what =
-            if told.is_empty() { "told no session id".to_owned() } else { format!("told a session id that {why}") };
-        Error::new(ErrorKind::AgentOutputInvalid, format!("{backend} ended well, but {what}"))
-            .with_hint(format!("is '{}' really {backend}?", call.agent.launcher.name()))
-            .with_turn_started()
-            .with_agent_exit_status(Some(0))
-            .with_verdict(account.verdict.clone())
     })?;
-    if let Some(history) = history.filter(|history| history.id.matches(id.as_str())) {
-        return Err(Error::new(
-            ErrorKind::AgentOutputInvalid,
-            format!("{backend} answered in the session {} itself", history.id),
-        )
-        .caused_by("it did not fork it, so the turn is in its history now")
-        .with_turn_started()
-        .with_agent_exit_status(Some(0))
-        .with_session_id(Some(id)));
-    }
-    let (model, effort) = (model.map(str::to_owned), effort.map(str::to_owned));
+    let id = new_id(runner, history, &output)?;
+    let (model, effort) = settings.to_owned();
     let entry = Entry { id, created_at: Some(now()), model, effort };
     let saved = store.update(true, |mapping, _| (save(mapping, name, &entry, &store.workspace), true));
     let (replaced, written) = match saved {
         Ok(updated) => (updated.value, true),
         Err(error) => {
             let error = Error::from(error).to_single_line();
-            let advice = adopt_hint(call, Some(name), &entry.id);
-            Notes::warn_always(&format!("the session was started, but its name was not saved: {error}; {advice}"));
+            let hint = adopt_hint(options, Some(name), &entry.id);
+            runner.ui.warn_always(&format!("the session was started, but its name was not saved: {error}; {hint}"));
             (None, false)
         }
     };
-    Ok(StartedSession { entry, replaced, written, answer })
+    Ok(StartedSession { entry, replaced, written, output })
 }
 
-/// Saves an entry and tells what the name meant before, to whichever agent it belonged.
+/// Returns the ID of the session that the agent has started.
+fn new_id(runner: &TurnRunner<'_>, history: Option<&StoredSession>, output: &TurnOutput) -> Result<AgentSessionId> {
+    let backend = runner.options.agent.backend;
+    let invalid = |message: String| {
+        Error::new(ErrorKind::AgentOutputInvalid, message).with_turn_started().with_agent_exit_status(Some(0))
+    };
+    let reported = output.report.reported_id.as_deref().unwrap_or_default();
+    let id = AgentSessionId::new(reported).map_err(|why| {
+        let what = if reported.is_empty() {
+            "reported no session ID".to_owned()
+        } else {
+            format!("reported a session ID that {why}")
+        };
+        invalid(format!("{backend} exited successfully, but {what}"))
+            .with_hint(format!("check that '{}' is {backend}", runner.options.agent.launcher.name()))
+            .with_verdict(output.report.verdict.clone())
+    })?;
+    match history.filter(|history| history.id.is_reported_as(id.as_str())) {
+        Some(history) => Err(invalid(format!("{backend} answered in the session {} itself", history.id))
+            .caused_by("it did not fork the session, so the turn is in its history")
+            .with_session_id(Some(id))),
+        None => Ok(id),
+    }
+}
+
+/// Saves an entry. Returns the ID that the name referred to before, of whichever agent.
 pub(crate) fn save(mapping: &mut Mapping, name: &SessionName, entry: &Entry, workspace: &str) -> Option<String> {
     let others =
         Backend::ALL.into_iter().find_map(|backend| Some(format!("{} ({backend})", mapping.id_of(name, backend)?)));
@@ -105,7 +120,7 @@ pub(crate) fn save(mapping: &mut Mapping, name: &SessionName, entry: &Entry, wor
     old.filter(|old| old != entry.id.as_str())
 }
 
-/// The time as Python's `datetime.now(timezone.utc).isoformat()` writes it.
+/// Returns the time as Python's `datetime.now(timezone.utc).isoformat()` writes it.
 pub(crate) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }

@@ -1,60 +1,230 @@
-//! What people and programs read of this program: standard output, notes and warnings, tables, progress.
+//! What people and programs read of this program: standard output, notes and warnings, tables, progress, a log.
 
 pub(crate) mod json;
+mod log;
 pub(crate) mod output_file;
-pub(crate) mod report;
+mod report;
 pub(crate) mod spinner;
+mod stderr;
 pub(crate) mod stdio;
 pub(crate) mod table;
 pub(crate) mod terminal;
 
-use crate::error::{Error, ErrorKind, Result};
+use std::fs::File;
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorFormat, ErrorKind, Result};
+use crate::late_signal;
 use json::JsonObject;
+use log::Log;
+use output_file::PendingFile;
+use stderr::Stderr;
 use terminal::escape_control;
 
-/// Where notes and warnings go: standard error, or nowhere with `--quiet`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Notes {
-    pub quiet: bool,
+/// How long output may take after the deadline.
+const FINAL_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the reader of standard error may take at the end of a call without a deadline.
+const FINAL_STDERR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a slow write to standard output checks whether a signal has come.
+const SIGNAL_POLL: Duration = Duration::from_millis(20);
+
+/// What a call prints with. Clones share the streams.
+#[derive(Clone, Debug)]
+pub(crate) struct Ui {
+    quiet: bool,
+    output: Output,
+    stderr: Arc<Stderr>,
+    /// When writing has to be over.
+    deadline: Arc<OnceLock<Instant>>,
+    log: Option<Arc<Log>>,
 }
 
-impl Notes {
-    /// Something worth knowing that is no fault.
-    pub(crate) fn note(self, text: &str) {
-        self.say("note", text);
+/// Where standard output goes.
+#[derive(Clone, Debug)]
+enum Output {
+    Stdout,
+    /// `--output-file`.
+    File(Arc<PendingFile>),
+}
+
+impl Ui {
+    /// Prints everything to the standard streams of this program.
+    pub(crate) fn new() -> Self {
+        let (stderr, deadline) = (Arc::new(Stderr::default()), Arc::new(OnceLock::new()));
+        Self { quiet: false, output: Output::Stdout, stderr, deadline, log: None }
     }
 
-    /// Something that went wrong without failing the call.
-    pub(crate) fn warning(self, text: &str) {
-        self.say("warning", text);
+    /// The same, without notes and warnings if `quiet`.
+    #[must_use]
+    pub(crate) fn with_quiet(&self, quiet: bool) -> Self {
+        Self { quiet, ..self.clone() }
     }
 
-    /// Something that the caller loses without it. Said with `--quiet` too.
-    pub(crate) fn warn_always(text: &str) {
-        Self { quiet: false }.say("warning", text);
+    /// The same, with the log that the environment asks for.
+    ///
+    /// # Errors
+    ///
+    /// A usage error if the log cannot be written.
+    pub(crate) fn with_log(self, started: Instant) -> Result<Self> {
+        Ok(Self { log: Log::open(started)?.map(Arc::new), ..self })
     }
 
-    fn say(self, what: &str, text: &str) {
-        if !self.quiet {
-            stdio::write_stderr(&format!("{what}: {}\n", escape_control(text)));
+    /// The same, with `file` in the place of standard output.
+    fn with_output(&self, file: Arc<PendingFile>) -> Self {
+        Self { output: Output::File(file), ..self.clone() }
+    }
+
+    /// Bounds everything that is printed: a reader that does not read is waited for until `deadline`.
+    pub(crate) fn set_deadline(&self, deadline: Instant) {
+        let _ = self.deadline.set(deadline);
+    }
+
+    /// Prints `text` on standard output.
+    ///
+    /// # Errors
+    ///
+    /// See [`print_bytes`](Self::print_bytes).
+    pub(crate) fn print(&self, text: &str) -> Result<()> {
+        self.print_bytes(text.as_bytes())
+    }
+
+    /// Prints `object` on a line of standard output.
+    ///
+    /// # Errors
+    ///
+    /// See [`print_bytes`](Self::print_bytes).
+    pub(crate) fn print_json(&self, object: &JsonObject) -> Result<()> {
+        self.print(&(object.to_line() + "\n"))
+    }
+
+    /// Prints `bytes` on standard output. A reader that went away is not an error: it took what it wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Deadline`] if the reader has not taken everything by the deadline, or a second after a signal that
+    /// came since the turn ended; [`ErrorKind::Io`] if standard output cannot be written.
+    pub(crate) fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.write_stdout(bytes).map_err(|error| stdout_error(&error))
+    }
+
+    fn write_stdout(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = self.stdout()?;
+        if self.deadline.get().is_none() && !late_signal::is_held() {
+            return ignore_broken_pipe(stdio::write_all(&mut stdout, bytes));
+        }
+        let (sender, receiver) = mpsc::channel();
+        let bytes = bytes.to_owned();
+        thread::Builder::new().spawn(move || drop(sender.send(stdio::write_all(&mut stdout, &bytes))))?;
+        let mut limit = self.deadline.get().map(|&deadline| deadline.max(Instant::now() + FINAL_WRITE_TIMEOUT));
+        let mut signalled = false;
+        loop {
+            let now = Instant::now();
+            if !signalled && late_signal::get().is_some() {
+                signalled = true;
+                limit = Some(limit.map_or(now + FINAL_WRITE_TIMEOUT, |limit| limit.min(now + FINAL_WRITE_TIMEOUT)));
+            }
+            let left = limit.map_or(SIGNAL_POLL, |limit| limit.saturating_duration_since(now));
+            match receiver.recv_timeout(left.min(SIGNAL_POLL)) {
+                Ok(written) => return ignore_broken_pipe(written),
+                Err(RecvTimeoutError::Timeout) if !left.is_zero() => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
         }
     }
+
+    /// What stands for standard output, for a stream that is passed on as it comes.
+    pub(crate) fn stdout(&self) -> io::Result<File> {
+        match &self.output {
+            Output::Stdout => stdio::stdout(),
+            Output::File(file) => file.open(),
+        }
+    }
+
+    /// Returns the width of the terminal on standard output in columns; `None` if it is not a terminal.
+    pub(crate) fn terminal_width(&self) -> Option<usize> {
+        let terminal = console::Term::stdout();
+        (self.is_stdout() && terminal.is_term()).then(|| usize::from(terminal.size().1))
+    }
+
+    /// Returns whether standard output is a terminal that shows colors, and its user wants them (`NO_COLOR`).
+    pub(crate) fn shows_colors(&self) -> bool {
+        self.is_stdout() && console::Term::stdout().features().colors_supported()
+    }
+
+    fn is_stdout(&self) -> bool {
+        matches!(self.output, Output::Stdout)
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Prints a note, which is worth knowing and not a fault.
+    pub(crate) fn note(&self, text: &str) {
+        self.message("note", text);
+    }
+
+    /// Prints a warning: something went wrong without failing the call.
+    pub(crate) fn warn(&self, text: &str) {
+        self.message("warning", text);
+    }
+
+    /// Prints a warning even if `--quiet` is given, because the caller would lose something without it.
+    pub(crate) fn warn_always(&self, text: &str) {
+        self.with_quiet(false).warn(text);
+    }
+
+    fn message(&self, label: &str, text: &str) {
+        if !self.quiet {
+            self.stderr.write(&format!("{label}: {}\n", escape_control(text)));
+        }
+    }
+
+    /// Writes a line to the log, if there is one.
+    pub(crate) fn log(&self, text: impl FnOnce() -> String) {
+        if let Some(log) = &self.log {
+            log.line(&self.stderr, &text());
+        }
+    }
+
+    /// Prints `error` on standard error (contract section 7).
+    pub(crate) fn report(&self, error: &Error, format: ErrorFormat) {
+        self.stderr.write(&report::render(error, format));
+    }
+
+    /// Waits at the end of the program until standard error has taken everything: until the deadline, if there is one,
+    /// and for a second after it. A call that was `interrupted` waits for that second only.
+    pub(crate) fn finish(&self, interrupted: bool) {
+        self.stderr.finish(match self.deadline.get() {
+            _ if interrupted => FINAL_WRITE_TIMEOUT,
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()).max(FINAL_WRITE_TIMEOUT),
+            None => FINAL_STDERR_TIMEOUT,
+        });
+    }
 }
 
-pub(crate) fn print_object(object: &JsonObject) -> Result<()> {
-    print(&(object.to_line() + "\n"))
+fn ignore_broken_pipe(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if stdio::is_reader_gone(&error) => Ok(()),
+        written => written,
+    }
 }
 
-pub(crate) fn print(text: &str) -> Result<()> {
-    stdio::print(text.as_bytes()).map_err(|error| stdout_error(&error))
-}
-
-pub(crate) fn stdout_error(error: &std::io::Error) -> Error {
-    if error.kind() == std::io::ErrorKind::TimedOut {
+/// The error of a call that could not write its standard output.
+pub(crate) fn stdout_error(error: &io::Error) -> Error {
+    if error.kind() == io::ErrorKind::TimedOut {
         return Error::new(
             ErrorKind::Deadline,
-            "the deadline passed before standard output was read; the turn itself is done",
+            "the deadline passed before standard output was read; the turn itself is complete",
         );
     }
-    Error::new(ErrorKind::Io, "standard output cannot be written").with_io_cause(error)
+    Error::new(ErrorKind::Io, "cannot write standard output").with_io_cause(error)
 }

@@ -1,18 +1,16 @@
 //! An error as people and programs read it on standard error (contract section 7).
 
 use super::json::{JsonObject, to_line};
-use super::stdio;
 use super::terminal::escape_control;
 use crate::error::{Error, ErrorFormat};
 use crate::session::AgentSessionId;
 
-/// Prints `error` on standard error. If that is closed, nobody can be told.
-pub(crate) fn report(error: &Error, format: ErrorFormat) {
-    let text = match format {
+/// Returns the text of `error`.
+pub(super) fn render(error: &Error, format: ErrorFormat) -> String {
+    match format {
         ErrorFormat::Text => to_text(error),
         ErrorFormat::Json => to_json(error),
-    };
-    stdio::write_stderr(&text);
+    }
 }
 
 fn to_text(error: &Error) -> String {

@@ -1,30 +1,34 @@
-//! What a person at a terminal sees while an answer is being made: that something is going on, for how long, and what.
-//! Where standard error is no terminal there is nothing of it.
+//! A line on the terminal while an agent works: for how long, and on what. Without a terminal there is none.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use super::stdio;
+use super::Ui;
+use super::stderr::Stderr;
 use super::terminal::escape_control;
 use crate::env;
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// A line that moves, gone when this is dropped.
-pub(crate) struct Progress(ProgressBar);
+/// The line, which is cleared when this is dropped.
+pub(crate) struct Spinner(ProgressBar);
 
-impl Progress {
-    /// `None` where nobody watches.
-    pub(crate) fn start(prefix: &'static str, quiet: bool) -> Option<Self> {
-        if quiet || !io::stderr().is_terminal() || env::var_os("TERM").is_none_or(|terminal| terminal == "dumb") {
+impl Spinner {
+    /// Shows the line; `None` if standard error is not a terminal or is to be quiet.
+    pub(crate) fn start(ui: &Ui, prefix: &'static str) -> Option<Self> {
+        if ui.is_quiet() || !io::stderr().is_terminal() || env::var_os("TERM").is_none_or(|terminal| terminal == "dumb")
+        {
             return None;
         }
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), 20);
+        let target = ProgressDrawTarget::term_like_with_hz(
+            Box::new(Screen { frame: Mutex::default(), stderr: Arc::clone(&ui.stderr) }),
+            20,
+        );
         let bar = ProgressBar::with_draw_target(None, target).with_prefix(prefix);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}") {
             bar.set_style(style);
@@ -33,28 +37,29 @@ impl Progress {
         Some(Self(bar))
     }
 
-    /// Returns what sets the text of the line from another thread.
-    pub(crate) fn handle(&self) -> ProgressHandle {
-        ProgressHandle(self.0.clone())
+    /// Returns a handle that sets the text of the line from another thread.
+    pub(crate) fn handle(&self) -> SpinnerHandle {
+        SpinnerHandle(self.0.clone())
     }
 }
 
-/// Sets the text of a [`Progress`] line.
-pub(crate) struct ProgressHandle(ProgressBar);
+/// Sets the text of a [`Spinner`].
+pub(crate) struct SpinnerHandle(ProgressBar);
 
-impl ProgressHandle {
+impl SpinnerHandle {
     /// Shows what the agent is doing.
     pub(crate) fn set(&self, text: &str) {
         self.0.set_message(escape_control(text));
     }
 }
 
-/// The terminal on standard error, drawn frame by frame through [`stdio::draw`]: a terminal that has stopped (Ctrl-S)
-/// must not hold up the call, and indicatif's own target waits for it.
-#[derive(Debug, Default)]
+/// The terminal on standard error, drawn frame by frame ([`Stderr::draw`]). A terminal that is stopped (Ctrl-S) must not
+/// hold up the call, and indicatif's target would wait for it.
+#[derive(Debug)]
 struct Screen {
     /// The frame so far.
     frame: Mutex<String>,
+    stderr: Arc<Stderr>,
 }
 
 impl Screen {
@@ -99,12 +104,12 @@ impl TermLike for Screen {
 
     fn flush(&self) -> io::Result<()> {
         let frame = std::mem::take(&mut *self.frame.lock().unwrap_or_else(PoisonError::into_inner));
-        stdio::draw(&frame);
+        self.stderr.draw(&frame);
         Ok(())
     }
 }
 
-impl Drop for Progress {
+impl Drop for Spinner {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

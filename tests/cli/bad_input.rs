@@ -16,8 +16,8 @@ fn refuses_invalid_command_lines() {
     let sandbox = Sandbox::new();
     refuses(&sandbox, &[], "a command is missing");
     refuses(&sandbox, &["nope"], "'nope'");
-    refuses(&sandbox, &["--backend", "claude", "resolve"], "no session is named");
-    refuses(&sandbox, &["--backend", "claude", "resolve", "--session-name", "  "], "no session is named");
+    refuses(&sandbox, &["--backend", "claude", "resolve"], "the session is missing");
+    refuses(&sandbox, &["--backend", "claude", "resolve", "--session-name", "  "], "the session is missing");
     refuses(&sandbox, &["--backend", "claude", "resolve", "--no-such-option"], "--no-such-option");
     refuses(&sandbox, &["--backend", "claude", "resolve", "--session-name"], "--session-name");
     refuses(&sandbox, &["--backend", "gpt", "resolve"], "'gpt'");
@@ -32,7 +32,7 @@ fn refuses_missing_and_ambiguous_prompts() {
     sandbox.write("p.txt", "p");
     sandbox.write("blank.txt", " \n\t");
     for (args, names) in [
-        (&[][..], "no prompt"),
+        (&[][..], "prompt is missing"),
         (&["--prompt", "x", "--prompt-file", "p.txt"], "--prompt-file"),
         (&["--prompt", " \n"], "empty"),
         (&["--prompt-file", "blank.txt"], "empty"),
@@ -52,7 +52,7 @@ fn refuses_ids_that_are_options_or_contain_control_characters() {
     let sandbox = Sandbox::new();
     for id in ["-x", "--last", "a\nb", "a\u{1b}b"] {
         let option = format!("--session-id={id}");
-        refuses(&sandbox, &["--backend", "claude", "resolve", &option], "cannot be a session's id");
+        refuses(&sandbox, &["--backend", "claude", "resolve", &option], "cannot be a session ID");
         let option = format!("--adopt={id}");
         refuses(&sandbox, &["--backend", "codex", "create-session", "--session-name", "a", &option], "cannot be");
     }
@@ -107,7 +107,7 @@ fn refuses_pipes_without_a_writer_and_devices() {
         let path = sandbox.workspace().join(name);
         assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
     }
-    refuses(&sandbox, &[&RESUME[..], &["--prompt-file", "pipe"]].concat(), "pipe that nobody writes to");
+    refuses(&sandbox, &[&RESUME[..], &["--prompt-file", "pipe"]].concat(), "pipe with no writer");
     refuses(&sandbox, &[&RESUME[..], &["--prompt-file", "/dev/zero"]].concat(), "/dev/zero");
     refuses(&sandbox, &[&RESUME[..], &["--prompt", "p", "--env-file", "pipe"]].concat(), "pipe");
     let create = ["--backend", "claude", "create-session", "--session-name", "a"];
@@ -193,11 +193,11 @@ fn text_errors_have_a_message_a_cause_and_a_hint() {
         .code(2)
         .stdout("");
     if cfg!(unix) {
-        let words = "error: --prompt-file none cannot be read\ncaused by: no such file or directory\n";
+        let words = "error: cannot read --prompt-file none\ncaused by: no such file or directory\n";
         output.stderr(words);
     }
     let output = sandbox.run(&["--backend", "claude", "resume-json", "--session-id", "i"]);
-    let words = "error: there is no prompt\nhint: add --prompt TEXT, or --prompt - to read standard input\n";
+    let words = "error: the prompt is missing\nhint: add --prompt TEXT, or --prompt - to read standard input\n";
     output.stderr(words);
 }
 

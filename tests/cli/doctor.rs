@@ -69,8 +69,8 @@ fn text_report_has_a_line_per_check_and_a_hint_per_fault() {
     let lines: Vec<_> = stdout.lines().collect();
     assert!(lines[0].starts_with("ok       program           invoke-persist 0.1.0, "), "{lines:?}");
     assert_eq!(lines[2], "error    claude version    exit status 3: no licence");
-    assert_eq!(lines[3], "                           hint: run it by hand: claude --version");
-    output.stderr("error: one check failed\nhint: see what it says on standard output\n");
+    assert_eq!(lines[3], "                           hint: run 'claude --version' to see the error");
+    output.stderr("error: one check failed\nhint: see its line on stdout\n");
     let failure = sandbox.fails(&["--backend", "claude", "doctor"], 1, "io");
     assert_eq!(failure.message, "one check failed");
 }
@@ -102,11 +102,11 @@ fn missing_option_in_the_agent_help_is_reported() {
         "2.0\n-p --output-format --resume --append-system-prompt --model --verbose --include-partial-messages --fork-session\n",
     ));
     let (status, message, _) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.options");
-    assert_eq!((status.as_str(), message.as_str()), ("warning", "its help does not name --effort ('--help')"));
+    assert_eq!((status.as_str(), message.as_str()), ("warning", "the help does not list --effort ('--help')"));
     sandbox.agent(says("2.0\n"));
     let (status, message, hint) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.options");
-    assert_eq!((status.as_str(), message.as_str()), ("error", "its help names no option that is used"));
-    assert_eq!(hint.unwrap(), "is 'claude' really claude?");
+    assert_eq!((status.as_str(), message.as_str()), ("error", "the help lists none of the required options"));
+    assert_eq!(hint.unwrap(), "check that 'claude' is Claude Code");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn invalid_mapping_is_an_error() {
     assert_eq!(status, "ok");
     assert!(message.starts_with("1 in "), "{message}");
     #[cfg(unix)]
-    assert!(message.ends_with(", yours, mode 0600"), "{message}");
+    assert!(message.ends_with(", owned by you, mode 0600"), "{message}");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn taken_name_is_overwritten_only_with_force() {
     let failure = sandbox.fails(&fork(&[]), 4, "session_exists");
     assert_eq!((failure.session_id.as_deref(), failure.turn_started), (Some("precious"), Some(false)));
     assert!(sandbox.calls().is_empty());
-    sandbox.run(&fork(&["--force"])).success().stderr("note: 'b' was the name of precious before\n");
+    sandbox.run(&fork(&["--force"])).success().stderr("note: 'b' previously referred to precious\n");
     sandbox.succeeds(&["resolve", "--session-name", "b", "--print-session-id"]).stdout("new\n");
 }
 

@@ -75,7 +75,7 @@ fn empty_value_is_said_to_be_blank_and_not_missing() {
     }
     sandbox
         .fails(&["--backend", "claude", "list-sessions", "--mapping-file"], 2, "usage")
-        .message(contains("none was supplied"));
+        .message(contains("requires a value"));
 }
 
 #[test]

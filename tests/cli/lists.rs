@@ -182,12 +182,12 @@ fn empty_table_prints_a_note_on_stderr() {
         .run(&["list-sessions", "--format", "table"])
         .success()
         .stdout("")
-        .stderr("note: no sessions are named in this workspace\n");
+        .stderr("note: no sessions are saved in this workspace\n");
     sandbox
         .run(&["list-sessions", "--all-workspaces", "--format", "table"])
         .success()
         .stdout("")
-        .stderr("note: no sessions are named in any workspace\n");
+        .stderr("note: no sessions are saved in any workspace\n");
 }
 
 #[cfg(target_os = "linux")]

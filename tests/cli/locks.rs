@@ -104,7 +104,7 @@ fn calls_that_would_wait_for_each_other_are_refused_once() {
             let codes: Vec<i32> = sessions.iter().map(|id| askers.code(id)).collect();
             let refused: Vec<_> = sessions.iter().filter(|id| askers.code(id) == 5).collect();
             assert_eq!((refused.len(), codes.iter().sum::<i32>()), (1, 5), "{codes:?} of {sessions:?}, {through}");
-            assert!(askers.said("err", refused[0]).contains("inside of"), "{}", askers.said("err", refused[0]));
+            assert!(askers.said("err", refused[0]).contains("runs inside"), "{}", askers.said("err", refused[0]));
         }
     }
 }
@@ -122,7 +122,10 @@ fn circle_that_closes_later_is_seen_by_who_closes_it() {
         succeed(turns);
         assert_eq!((askers.code("a"), askers.code("b")), (0, 5));
         let err = askers.said("err", "b");
-        assert!(err.contains("error: the session a is held by process") && err.contains("waits for a call"), "{err}");
+        assert!(
+            err.contains("error: the session a is locked by process") && err.contains("waits for the call"),
+            "{err}"
+        );
     }
 }
 

@@ -20,6 +20,7 @@ mod layers;
 mod lists;
 #[cfg(target_os = "linux")] // processes above a call, and mount namespaces
 mod locks;
+mod log;
 mod man_pages;
 mod many_writers;
 mod mapping_file;

@@ -320,7 +320,7 @@ impl Task {
             Self::Adopt { name, id, .. } => {
                 let meaning = Meaning { id: id.clone(), model: None, created_at: None };
                 let note = names.insert(name.clone(), meaning);
-                let note = note.map(|old| format!("note: '{name}' was the name of {} before", old.id));
+                let note = note.map(|old| format!("note: '{name}' previously referred to {}", old.id));
                 succeeded && output.stdout_text() == format!("{id}\n") && notes == note.into_iter().collect::<Vec<_>>()
             }
             Self::Start { name } => {

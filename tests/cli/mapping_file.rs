@@ -136,7 +136,7 @@ fn waiting_for_a_locked_mapping_times_out() {
     let create =
         ["--backend", "claude", "create-session", "--session-name", "b", "--adopt", "i", "--deadline-seconds", "1"];
     let output = sandbox.run(&[&["--error-format", "json"], &create[..]].concat());
-    let note = format!("note: waiting for the mapping '{}', which process 4242 holds\n", file.display());
+    let note = format!("note: waiting for the mapping '{}', locked by process 4242\n", file.display());
     output.failed(6, "mapping_unwritable").message(ends_with("timed out waiting for process 4242 to release it"));
     output.stderr(starts_with(note));
     assert_eq!(sandbox.mapping(Backend::Claude), before);

@@ -105,9 +105,9 @@ fn misspelt_name_gets_suggestions() {
         sandbox.save(Backend::Claude, name, name);
     }
     for (typed, meant) in [
-        ("reveiw-src", "did you mean 'review-src' or 'Review-Docs'? names belong"),
-        ("TESTS", "did you mean 'tests'? names belong"),
-        ("entirely else", "names belong"),
+        ("reveiw-src", "did you mean 'review-src' or 'Review-Docs'? names are per"),
+        ("TESTS", "did you mean 'tests'? names are per"),
+        ("entirely else", "names are per"),
     ] {
         for verb in ["resolve", "rename-session", "resume-json"] {
             let more: &[&str] = match verb {
@@ -229,7 +229,7 @@ fn hint_to_adopt_pastes_the_exact_name() {
         sandbox.agent(Backend::Codex.fails("begun", "no money"));
         let create = ["--backend", "codex", "create-session", "--session-name", name];
         let hint = sandbox.fails(&create, 1, "agent_failed").hint.unwrap();
-        let (_, command) = hint.split_once("can still be kept: ").unwrap();
+        let (_, command) = hint.split_once(", run: ").unwrap();
         let program = sandbox.program_named("invoke-persist");
         let mut shell = std::process::Command::new("bash");
         shell.args(["-c", &format!("PATH=$1:$PATH; {command}"), "bash"]).arg(program.parent().unwrap());

@@ -138,7 +138,7 @@ fn answer_file_that_is_not_a_file_is_not_waited_for() {
             let call = [&["--quiet"], &resume(Backend::Codex, "resume-json")[..], &options].concat();
             let output = sandbox.succeeds(&call);
             assert_eq!(output.json()["final_message"], message);
-            assert_eq!(output.stderr_text().contains("hold no answer"), message.is_empty(), "{}", output.stderr_text());
+            assert_eq!(output.stderr_text().contains("have no answer"), message.is_empty(), "{}", output.stderr_text());
         }
     }
 }

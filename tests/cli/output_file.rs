@@ -138,7 +138,7 @@ fn read_only_file_is_not_replaced() {
     let file = sandbox.write("out", "precious");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
     let failure = bound_by_permissions(|| sandbox.fails(&resume_into("out"), 1, "io"));
-    assert!(failure.message.contains("out cannot be written: permission denied"), "{}", failure.message);
+    assert!(failure.message.contains("cannot write --output-file out: permission denied"), "{}", failure.message);
     assert_eq!(fs::read(&file).unwrap(), b"precious");
     assert!(sandbox.calls().is_empty());
 }
@@ -216,7 +216,7 @@ fn answer_goes_to_stdout_if_its_file_cannot_be_written() {
     sandbox.allow("go");
     let output = running.wait(SOON).assert.stdout("paid for\n");
     let failure = output.failed(1, "io").after_the_turn();
-    assert_eq!(failure.hint.unwrap(), "what belongs there went to standard output");
+    assert_eq!(failure.hint.unwrap(), "read the answer on standard output");
 }
 
 #[cfg(unix)]
@@ -246,7 +246,7 @@ fn file_that_holds_names_is_not_replaced() {
         let before = fs::read_to_string(&own).unwrap() + &fs::read_to_string(&named).unwrap();
         for verb in ["resume-json", "resume-stream"] {
             let call = resume(verb, &[options, &["--output-file", file]].concat());
-            sandbox.fails(&call, 2, "usage").message(contains("is where the mapping is"));
+            sandbox.fails(&call, 2, "usage").message(contains("is the mapping"));
         }
         assert_eq!(fs::read_to_string(&own).unwrap() + &fs::read_to_string(&named).unwrap(), before);
     };
@@ -264,6 +264,6 @@ fn file_that_holds_names_is_not_replaced() {
     // one that is to be made
     let create = ["--backend", "claude", "--mapping-file", "new.json", "--if-missing", "create"];
     let create = [&create[..], &["--output-file", "../ws/new.json"]].concat();
-    sandbox.fails(&resume("resume-json", &create), 2, "usage").message(contains("is where the mapping is"));
+    sandbox.fails(&resume("resume-json", &create), 2, "usage").message(contains("is the mapping"));
     sandbox.succeeds(&resume("resume-json", &["--mapping-file", "m.json", "--output-file", "out.json"]));
 }

@@ -137,7 +137,7 @@ fn workspace_is_resolved_as_python_does() {
             command.arg(format!("--workspace-dir={}", filled(&sandbox, given)));
         }
         let (Some(resolved), Some(name)) = (&case.resolved, &case.name) else {
-            command.run().failed(2, "usage").message(contains("cannot be resolved"));
+            command.run().failed(2, "usage").message(contains("cannot resolve"));
             continue;
         };
         let digest = case.md5.clone().unwrap_or_else(|| md5_hex([filled(&sandbox, resolved)]));

@@ -680,7 +680,7 @@ impl Drop for Escaped {
 fn error_names_an_agent_that_cannot_be_stopped() {
     for (stop, code, kind, said) in [
         ("--deadline-seconds", 124, "deadline", "the deadline passed; claude could not be stopped"),
-        ("--stall-seconds", 124, "stalled", "claude said nothing for 1 s and could not be stopped"),
+        ("--stall-seconds", 124, "stalled", "claude printed nothing for 1 s and could not be stopped"),
     ] {
         let mut sandbox = Sandbox::new();
         sandbox.save(Backend::Claude, "a", "i");
@@ -713,7 +713,7 @@ fn warning_names_what_a_failed_turn_left_and_cannot_be_stopped() {
     let script = "exec setpriv --bounding-set=-kill --inh-caps=-kill \"$@\"";
     let output = in_shell(script, &sandbox, &call).run();
     let left = Escaped::of(&sandbox);
-    let warning = format!("what claude left running could not be stopped: process {} is still running", left.0);
+    let warning = format!("cannot stop what claude left running: process {} is still running", left.0);
     assert!(output.exit_code() == Some(1) && output.stderr_text().contains(&warning), "{output:?}");
 }
 

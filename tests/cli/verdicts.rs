@@ -68,7 +68,7 @@ fn stderr_is_the_last_source_of_a_reason() {
             assert_eq!(failure.agent_exit_code, Some(3));
             assert!(failure.message.ends_with("first\\nError: no rollout found"), "{}", failure.message);
             sandbox.agent(Turn::default().exit(3));
-            sandbox.fails(&resume(backend, verb), 1, "agent_failed").message(ends_with("it gave no reason"));
+            sandbox.fails(&resume(backend, verb), 1, "agent_failed").message(ends_with("the agent printed no reason"));
         }
     }
 }
@@ -106,9 +106,9 @@ fn events_decide_whether_codex_failed() {
 fn output_that_is_not_an_answer_is_not_a_failed_turn() {
     for (stdout, names) in [
         ("", "nothing"),
-        ("hello\n", "no JSON"),
-        ("{\"type\": \"result\"", "no JSON"),
-        ("[1]\n", "no JSON object"),
+        ("hello\n", "not JSON"),
+        ("{\"type\": \"result\"", "not JSON"),
+        ("[1]\n", "not a JSON object"),
         ("[]\n", "empty array"),
         ("[{\"type\": \"assistant\"}]\n", "does not end in a result"),
     ] {

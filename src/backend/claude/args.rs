@@ -1,15 +1,15 @@
-//! The options of this program that only claude has.
+//! The options that only claude has.
 
-#![allow(clippy::doc_markdown, reason = "the comments are help, in which backticks would be shown")]
+#![allow(clippy::doc_markdown, reason = "help would show the backticks")]
 
 use clap::Args;
 
 use crate::backend::LaunchArgs;
 use crate::backend::spec::{Launch, Setting};
 
-/// How claude is started.
+/// Options for starting claude.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Call (claude)")]
+#[command(next_help_heading = "Agent options (claude)")]
 pub(crate) struct ClaudeLaunchArgs {
     /// Command to run instead of 'claude' [env: CLAUDE_CMD]
     #[arg(long, value_name = "CMD")]
@@ -21,12 +21,12 @@ pub(super) fn launch(args: &LaunchArgs) -> Launch<'_> {
     Launch { command: Setting { option: "--claude-cmd", variable: super::COMMAND_VARIABLE, value }, shell: None }
 }
 
-/// Returns whether claude alone has `--option`, on whatever command.
+/// Returns whether only claude has `--option`, on any command.
 pub(super) fn owns_option(_command: &str, option: &str) -> bool {
     matches!(option, "claude-cmd" | "reasoning-effort" | "effort" | "verbose" | "include-partials")
 }
 
-/// The options of the original script for claude.
+/// Returns the options of the original script for claude.
 pub(super) fn original_options(command: &str) -> Vec<&'static str> {
     const SESSION: &[&str] = &["session-name", "session-alias", "alias", "session-id"];
     const PRINT_ID: &[&str] = &["print-session-id"];

@@ -1,4 +1,4 @@
-//! What the lines of claude's `--output-format stream-json` tell, with and without pieces of messages.
+//! Reads the events of claude's `--output-format stream-json`, with and without pieces of messages.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::backend::event::{
 use crate::backend::output::EventReader;
 use crate::json::{self, Members};
 
-/// Members of a tool's input that tell what it is called for, best first.
-const TELLING: &[&str] =
+/// The members of a tool's input that describe the call, best first.
+const DESCRIPTIVE: &[&str] =
     &["command", "file_path", "notebook_path", "pattern", "query", "url", "subject", "description", "skill", "prompt"];
 
 /// Reads the events of one turn.
@@ -30,18 +30,18 @@ pub(super) struct Reader {
 }
 
 impl EventReader for Reader {
-    fn event(&mut self, event: &Members<'_>, raw: &RawValue, tell: &mut dyn FnMut(AgentEvent)) {
+    fn event(&mut self, event: &Members<'_>, raw: &RawValue, emit: &mut dyn FnMut(AgentEvent)) {
         let inner = event.text("parent_tool_use_id").is_some();
         match event.text("type").as_deref() {
-            Some("stream_event") if !inner => self.piece(event, tell),
-            Some("assistant") => self.message(event, inner, tell),
-            Some("user") => results(event, tell),
+            Some("stream_event") if !inner => self.piece(event, emit),
+            Some("assistant") => self.message(event, inner, emit),
+            Some("user") => results(event, emit),
             Some("system") => match event.text("subtype").as_deref() {
                 Some("init") => self.dir = event.text("cwd").unwrap_or_else(|| std::mem::take(&mut self.dir)),
-                Some("api_retry") => tell(AgentEvent::Warning(retry(event))),
+                Some("api_retry") => emit(AgentEvent::Warning(retry(event))),
                 _ => {}
             },
-            Some("result") => self.result(event, raw, tell),
+            Some("result") => self.result(event, raw, emit),
             _ => {}
         }
     }
@@ -52,7 +52,7 @@ impl Reader {
         Self { dir, message: None, pieces: VecDeque::new(), answered: false }
     }
 
-    fn piece(&mut self, event: &Members<'_>, tell: &mut dyn FnMut(AgentEvent)) {
+    fn piece(&mut self, event: &Members<'_>, emit: &mut dyn FnMut(AgentEvent)) {
         let Some(event) = event.get("event").and_then(object) else { return };
         match event.text("type").as_deref() {
             Some("message_start") => {
@@ -77,15 +77,15 @@ impl Reader {
                     *came += piece.len();
                 }
                 self.answered |= kind == TextKind::Answer;
-                tell(AgentEvent::Text { kind, piece, last: false });
+                emit(AgentEvent::Text { kind, piece, last: false });
             }
             _ => {}
         }
     }
 
-    fn message(&mut self, event: &Members<'_>, inner: bool, tell: &mut dyn FnMut(AgentEvent)) {
+    fn message(&mut self, event: &Members<'_>, inner: bool, emit: &mut dyn FnMut(AgentEvent)) {
         let Some(message) = event.get("message").and_then(object) else { return };
-        // the reason of a failure, which claude says as if the model had: the error tells it
+        // claude reports the reason of a failure as if the model had written it; the error has it
         let refused = event.get("error").is_some_and(|raw| raw.get() != "null");
         let came_in_pieces = self.message.is_some() && message.text("id") == self.message;
         for block in message.get("content").map(list).unwrap_or_default().into_iter().filter_map(object) {
@@ -93,7 +93,7 @@ impl Reader {
                 Some("text") => (TextKind::Answer, block.text("text")),
                 Some("thinking") => (TextKind::Reasoning, block.text("thinking")),
                 Some("tool_use" | "server_tool_use" | "mcp_tool_use") => {
-                    tell(AgentEvent::ToolStarted(self.tool(&block, inner)));
+                    emit(AgentEvent::ToolStarted(self.tool(&block, inner)));
                     continue;
                 }
                 _ => continue,
@@ -106,24 +106,24 @@ impl Reader {
             let piece = if shown > 0 { text.get(shown..).unwrap_or_default().to_owned() } else { text };
             self.answered |= kind == TextKind::Answer;
             if shown > 0 || !piece.is_empty() {
-                tell(AgentEvent::Text { kind, piece, last: true });
+                emit(AgentEvent::Text { kind, piece, last: true });
             }
         }
     }
 
-    /// The end of the turn. What claude itself answers (`/context`, say) stands in the result alone.
-    fn result(&mut self, event: &Members<'_>, raw: &RawValue, tell: &mut dyn FnMut(AgentEvent)) {
+    /// Reads the end of the turn. Only the result has what claude itself answers, for example to `/context`.
+    fn result(&mut self, event: &Members<'_>, raw: &RawValue, emit: &mut dyn FnMut(AgentEvent)) {
         let summary = summary(event, raw);
         if !self.answered && !summary.failed {
-            tell(AgentEvent::Text { kind: TextKind::Answer, piece: words(event, "result"), last: true });
+            emit(AgentEvent::Text { kind: TextKind::Answer, piece: words(event, "result"), last: true });
         }
         self.answered = false;
-        tell(AgentEvent::Over(summary));
+        emit(AgentEvent::TurnEnded(summary));
     }
 
     fn tool(&self, block: &Members<'_>, inner: bool) -> Tool {
         let input = block.get("input").and_then(object).unwrap_or_default();
-        let telling = TELLING.iter().find_map(|name| Some((*name, input.text(name)?)));
+        let telling = DESCRIPTIVE.iter().find_map(|name| Some((*name, input.text(name)?)));
         let about = match (input.get("todos"), telling) {
             (Some(todos), _) => {
                 let step = |todo: Members<'_>| (words(&todo, "content"), words(&todo, "status") == "completed");
@@ -137,14 +137,14 @@ impl Reader {
     }
 }
 
-fn results(event: &Members<'_>, tell: &mut dyn FnMut(AgentEvent)) {
+fn results(event: &Members<'_>, emit: &mut dyn FnMut(AgentEvent)) {
     let Some(message) = event.get("message").and_then(object) else { return };
     for block in message.get("content").map(list).unwrap_or_default().into_iter().filter_map(object) {
         if block.text("type").as_deref() == Some("tool_result") {
             let failed = block.get("is_error").is_some_and(|raw| raw.get() == "true");
             let said = block.get("content").map(said).unwrap_or_default();
-            let told = if failed { why(&said) } else { gist(event.get("tool_use_result"), &said) };
-            tell(AgentEvent::ToolEnded(Outcome { id: words(&block, "tool_use_id"), failed, told }));
+            let details = if failed { why(&said) } else { gist(event.get("tool_use_result"), &said) };
+            emit(AgentEvent::ToolEnded(Outcome { id: words(&block, "tool_use_id"), failed, details }));
         }
     }
 }
@@ -170,7 +170,7 @@ fn why(said: &str) -> Vec<String> {
     }
 }
 
-/// What is worth knowing of a success, for the tools of which we know what they tell.
+/// Returns the details of a success, for tools whose results are known.
 fn gist(result: Option<&RawValue>, said: &str) -> Vec<String> {
     let Some(result) = result.and_then(object) else { return Vec::new() };
     if let Some(patch) = result.get("structuredPatch") {

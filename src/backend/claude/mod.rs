@@ -102,7 +102,7 @@ fn is_reserved_arg(argument: &str) -> bool {
     if argument.starts_with("--") {
         return LONG.contains(&argument.split('=').next().unwrap_or(argument));
     }
-    // short options may be joined behind one that takes no value: -pc is -p -c
+    // short options may follow one that takes no value: -pc is -p -c
     let joined = argument.strip_prefix('-').map(|rest| rest.trim_start_matches('p'));
     joined.and_then(|rest| rest.chars().next()).is_some_and(|c| "chrv".contains(c))
 }
@@ -118,7 +118,7 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         arguments.push(text);
     }
     let (history, forks) = (turn.session.history(), matches!(turn.session, SessionMode::Fork(_)));
-    match turn.form {
+    match turn.mode {
         OutputMode::Json => arguments.option("--resume", history).push("--output-format").push("json"),
         OutputMode::Stream { .. } => arguments.push("--output-format").push("stream-json").option("--resume", history),
     };
@@ -129,7 +129,7 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         None => &mut arguments,
     };
     arguments.option("--model", turn.model.map(|model| model.name)).option("--effort", turn.effort);
-    if let OutputMode::Stream { partials } = turn.form {
+    if let OutputMode::Stream { partials } = turn.mode {
         // `claude -p` refuses stream-json without it
         arguments.push("--verbose").flag("--include-partial-messages", partials);
     }
@@ -187,7 +187,7 @@ mod tests {
     fn a_stream_is_always_verbose_and_a_session_may_start_in_one() {
         let exec = BackendArgs::default();
         let turn = Invocation {
-            form: OutputMode::Stream { partials: true },
+            mode: OutputMode::Stream { partials: true },
             ..Invocation::plain(&exec, PromptChannel::Argument("go"))
         };
         assert_eq!(

@@ -46,7 +46,7 @@ impl OutputParser for WholeAnswer {
     }
 }
 
-/// What the answer of `--output-format json` means: an object, or an array whose last element is the result.
+/// Parses the answer of `--output-format json`: an object, or an array whose last element is the result.
 fn parse_answer(whole: Vec<u8>) -> TurnReport {
     let account = find_result(&whole).unwrap_or_else(|malformed| TurnReport {
         malformed: Some(malformed.to_owned()),
@@ -61,28 +61,29 @@ fn find_result(whole: &[u8]) -> Result<TurnReport, &'static str> {
         return Err("it wrote nothing to standard output");
     }
     let text = json::readable(whole);
-    let raw: &RawValue = serde_json::from_str(&text).map_err(|_| "its standard output is no JSON")?;
+    let raw: &RawValue = serde_json::from_str(&text).map_err(|_| "its standard output is not JSON")?;
     let last = if raw.get().starts_with('[') {
-        let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| "its standard output is no JSON")?;
+        let elements: Vec<&RawValue> =
+            serde_json::from_str(raw.get()).map_err(|_| "its standard output is not JSON")?;
         elements.into_iter().next_back().ok_or("its standard output is an empty array")?
     } else {
         raw
     };
-    let verdict = ResultEvent::of(last).ok_or("its standard output is no JSON object")?;
+    let verdict = ResultEvent::of(last).ok_or("its standard output is not a JSON object")?;
     if raw.get().starts_with('[') && !verdict.is_result() {
         return Err("its standard output is an array that does not end in a result");
     }
     Ok(verdict.into_report())
 }
 
-/// The last word of a turn. Every field may be missing or of another type in other releases.
+/// The event that ends a turn. Every field may be missing or of another type in other releases.
 pub(super) struct ResultEvent<'a> {
     members: Members<'a>,
     raw: &'a RawValue,
 }
 
 impl<'a> ResultEvent<'a> {
-    /// The verdict in `raw`, which is one wherever it is an object.
+    /// Returns the event in `raw`, if that is an object.
     pub(super) fn of(raw: &'a RawValue) -> Option<Self> {
         Some(Self { members: serde_json::from_str(raw.get()).ok()?, raw })
     }
@@ -95,8 +96,8 @@ impl<'a> ResultEvent<'a> {
         self.members.text("session_id")
     }
 
-    /// A failed call to the API has `is_error` true and still the subtype `success`; other failures have a subtype
-    /// that tells which.
+    /// A failed call to the API has `is_error` true and still the subtype `success`; other failures
+    /// have another subtype.
     pub(super) fn failure(&self) -> Option<Failure> {
         let is_error = self.members.get("is_error").is_some_and(|raw| raw.get() == "true");
         let subtype = self.members.text("subtype");
@@ -107,8 +108,8 @@ impl<'a> ResultEvent<'a> {
             Ok(errors) => errors.into_iter().map(words).collect::<Vec<_>>().join("; "),
             Err(_) => words(raw),
         });
-        let told = [self.members.get("result").map(words), errors, subtype];
-        Some(Failure { reason: told.into_iter().flatten().find(|words| !words.is_empty()) })
+        let details = [self.members.get("result").map(words), errors, subtype];
+        Some(Failure { reason: details.into_iter().flatten().find(|words| !words.is_empty()) })
     }
 
     fn into_report(self) -> TurnReport {
@@ -122,7 +123,7 @@ impl<'a> ResultEvent<'a> {
     }
 }
 
-/// A JSON value as words: a text as it is, nothing for null, anything else as claude wrote it.
+/// Returns a JSON value as words: a text as it is, nothing for null, anything else as claude wrote it.
 fn words(raw: &RawValue) -> String {
     json::text(raw).unwrap_or_else(|| if raw.get() == "null" { String::new() } else { raw.get().to_owned() })
 }

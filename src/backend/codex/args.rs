@@ -1,6 +1,6 @@
-//! The options of this program that only codex has.
+//! The options that only codex has.
 
-#![allow(clippy::doc_markdown, reason = "the comments are help, in which backticks would be shown")]
+#![allow(clippy::doc_markdown, reason = "help would show the backticks")]
 
 use std::path::PathBuf;
 
@@ -9,28 +9,28 @@ use clap::Args;
 use crate::backend::LaunchArgs;
 use crate::backend::spec::{Launch, Setting, ShellLaunch};
 
-/// How codex is started.
+/// Options for starting codex.
 #[expect(clippy::struct_field_names, reason = "the options have the prefix")]
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Call (codex)")]
+#[command(next_help_heading = "Agent options (codex)")]
 pub(crate) struct CodexLaunchArgs {
     /// Command to run instead of 'codex' [env: CODEX_CMD]
     #[arg(long, value_name = "CMD")]
     pub codex_cmd: Option<String>,
-    /// Run the command in a shell, posix or powershell, so that functions and aliases work [env: CODEX_SHELL]
+    /// Run the command in a shell (posix or powershell), so that functions and aliases work [env: CODEX_SHELL]
     #[arg(long, value_name = "KIND")]
     pub codex_shell: Option<String>,
-    /// The shell with its options [env: CODEX_SHELL_CMD]
+    /// Shell to use, with its options [env: CODEX_SHELL_CMD]
     #[arg(long, value_name = "CMD")]
     pub codex_shell_cmd: Option<String>,
-    /// Script that the shell runs first [env: CODEX_SHELL_INIT]
+    /// Commands that the shell runs first [env: CODEX_SHELL_INIT]
     #[arg(long, value_name = "SCRIPT", allow_hyphen_values = true)]
     pub codex_shell_init: Option<String>,
 }
 
-/// What `codex exec` takes beside the prompt and the model.
+/// Options that are passed to `codex exec`.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Call (codex)")]
+#[command(next_help_heading = "Agent options (codex)")]
 pub(crate) struct CodexArgs {
     /// Set a configuration value; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
@@ -44,18 +44,18 @@ pub(crate) struct CodexArgs {
     /// Attach an image; repeatable
     #[arg(long, value_name = "FILE")]
     pub image: Vec<PathBuf>,
-    /// Let codex write in the workspace without asking
+    /// Let codex write to the workspace without asking
     #[arg(long)]
     pub full_auto: bool,
-    /// Run without a sandbox and without questions
+    /// Run without a sandbox and without asking
     #[arg(long)]
     pub dangerously_bypass_approvals_and_sandbox: bool,
-    /// Allow running outside of a git repository
+    /// Allow running outside a Git repository
     #[arg(long)]
     pub skip_git_repo_check: bool,
 }
 
-/// The variables that the shell's options stand for.
+/// The variables that set the options of the shell.
 pub(super) const LAUNCH_VARIABLES: &[&str] = &["CODEX_SHELL", "CODEX_SHELL_CMD", "CODEX_SHELL_INIT"];
 
 pub(super) fn launch(args: &LaunchArgs) -> Launch<'_> {
@@ -74,17 +74,17 @@ pub(super) fn launch(args: &LaunchArgs) -> Launch<'_> {
     }
 }
 
-/// Returns whether codex alone has `--option` on `command`.
+/// Returns whether only codex has `--option` on `command`.
 pub(super) fn owns_option(command: &str, option: &str) -> bool {
     match option {
         "thread-id" | "fake-thread-id" | "print-thread-id" => true,
-        // claude keeps the role that a session was created with
+        // claude keeps the role of a session's first turn
         "role-definition-md" => command.starts_with("resume-"),
         option => CALL_OPTIONS.contains(&option),
     }
 }
 
-/// The options of a call that only codex has.
+/// The options of a turn that only codex has.
 const CALL_OPTIONS: &[&str] = &[
     "codex-cmd",
     "codex-shell",
@@ -99,7 +99,7 @@ const CALL_OPTIONS: &[&str] = &[
     "skip-git-repo-check",
 ];
 
-/// The options of the original script for codex.
+/// Returns the options of the original script for codex.
 pub(super) fn original_options(command: &str) -> Vec<&'static str> {
     const SESSION: &[&str] = &["session-name", "session-alias", "alias", "thread-id", "session-id"];
     const PRINT_ID: &[&str] = &["print-thread-id", "print-session-id"];

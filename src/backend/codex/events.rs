@@ -1,4 +1,4 @@
-//! What the lines of `codex exec --json` tell.
+//! Reads the events of `codex exec --json`.
 
 use std::collections::HashSet;
 
@@ -11,42 +11,42 @@ use crate::backend::event::{
 use crate::backend::output::EventReader;
 use crate::json::Members;
 
-/// So many calls of tools may be under way at once.
+/// How many calls of tools are remembered.
 const MOST_BEGUN: usize = 1000;
 
 /// Reads the events of one turn.
 pub(super) struct Reader {
     /// Where codex runs.
     dir: String,
-    /// Calls of tools that were told to have begun.
+    /// The calls of tools that have begun.
     begun: HashSet<String>,
-    /// An error that may be the turn's end, whose reason is told elsewhere.
+    /// An error that may be the end of the turn, which has its reason in another event.
     error: Option<String>,
-    /// What was told last of the things to do.
+    /// The last state of the to-do list.
     plan: String,
 }
 
 impl EventReader for Reader {
-    fn event(&mut self, event: &Members<'_>, _raw: &RawValue, tell: &mut dyn FnMut(AgentEvent)) {
+    fn event(&mut self, event: &Members<'_>, _raw: &RawValue, emit: &mut dyn FnMut(AgentEvent)) {
         let kind = event.text("type").unwrap_or_default();
         let survived = self.error.take().filter(|_| kind != "turn.failed");
-        survived.into_iter().map(AgentEvent::Warning).for_each(&mut *tell);
+        survived.into_iter().map(AgentEvent::Warning).for_each(&mut *emit);
         match kind.as_str() {
             "item.started" | "item.updated" | "item.completed" => {
                 if let Some(item) = event.get("item").and_then(object) {
-                    self.item(&item, &kind, tell);
+                    self.item(&item, &kind, emit);
                 }
             }
             "error" => {
                 let message = words(event, "message");
                 if message.starts_with("Reconnecting") {
-                    tell(AgentEvent::Warning(message));
+                    emit(AgentEvent::Warning(message));
                 } else {
                     self.error = Some(message);
                 }
             }
-            "turn.completed" => tell(AgentEvent::Over(Summary { tokens: tokens(event), ..Summary::default() })),
-            "turn.failed" => tell(AgentEvent::Over(Summary { failed: true, ..Summary::default() })),
+            "turn.completed" => emit(AgentEvent::TurnEnded(Summary { tokens: tokens(event), ..Summary::default() })),
+            "turn.failed" => emit(AgentEvent::TurnEnded(Summary { failed: true, ..Summary::default() })),
             _ => {}
         }
     }
@@ -57,14 +57,14 @@ impl Reader {
         Self { dir, begun: HashSet::new(), error: None, plan: String::new() }
     }
 
-    fn item(&mut self, item: &Members<'_>, kind: &str, tell: &mut dyn FnMut(AgentEvent)) {
+    fn item(&mut self, item: &Members<'_>, kind: &str, emit: &mut dyn FnMut(AgentEvent)) {
         let over = kind == "item.completed";
         let text = |kind| AgentEvent::Text { kind, piece: words(item, "text"), last: true };
         let (name, about) = match item.text("type").as_deref() {
-            Some("agent_message") if over => return tell(text(TextKind::Answer)),
-            Some("reasoning") if over => return tell(text(TextKind::Reasoning)),
-            Some("error") if over => return tell(AgentEvent::Warning(words(item, "message"))),
-            Some("todo_list") => return self.todo(item, tell),
+            Some("agent_message") if over => return emit(text(TextKind::Answer)),
+            Some("reasoning") if over => return emit(text(TextKind::Reasoning)),
+            Some("error") if over => return emit(AgentEvent::Warning(words(item, "message"))),
+            Some("todo_list") => return self.todo(item, emit),
             Some("command_execution") => ("Shell".to_owned(), command(&words(item, "command"))),
             Some("file_change") => ("Edit".to_owned(), self.files(item)),
             Some("mcp_tool_call") => {
@@ -74,22 +74,22 @@ impl Reader {
             _ => return,
         };
         let id = words(item, "id");
-        // a search begins before it tells for what
+        // a search begins before its query is known
         if !self.begun.contains(&id) && (over || !about.is_empty()) {
             if self.begun.len() == MOST_BEGUN {
                 self.begun.clear();
             }
             self.begun.insert(id.clone());
-            tell(AgentEvent::ToolStarted(Tool { id: id.clone(), name, about, inner: false }));
+            emit(AgentEvent::ToolStarted(Tool { id: id.clone(), name, about, inner: false }));
         }
         if over {
             self.begun.remove(&id);
-            tell(AgentEvent::ToolEnded(outcome(id, item)));
+            emit(AgentEvent::ToolEnded(outcome(id, item)));
         }
     }
 
     /// codex repeats the list at the end of a turn.
-    fn todo(&mut self, item: &Members<'_>, tell: &mut dyn FnMut(AgentEvent)) {
+    fn todo(&mut self, item: &Members<'_>, emit: &mut dyn FnMut(AgentEvent)) {
         let step = |todo: Members<'_>| {
             (words(&todo, "text"), todo.get("completed").is_some_and(|completed| completed.get() == "true"))
         };
@@ -98,8 +98,8 @@ impl Reader {
         if about != self.plan {
             self.plan.clone_from(&about);
             let id = words(item, "id");
-            tell(AgentEvent::ToolStarted(Tool { id: id.clone(), name: "Todo".to_owned(), about, inner: false }));
-            tell(AgentEvent::ToolEnded(Outcome { id, failed: false, told: Vec::new() }));
+            emit(AgentEvent::ToolStarted(Tool { id: id.clone(), name: "Todo".to_owned(), about, inner: false }));
+            emit(AgentEvent::ToolEnded(Outcome { id, failed: false, details: Vec::new() }));
         }
     }
 
@@ -132,15 +132,15 @@ fn outcome(id: String, item: &Members<'_>) -> Outcome {
     let output = item.text("aggregated_output");
     let exit = number::<i64>(item, "exit_code");
     let failed = ["failed", "declined"].contains(&status.as_str()) || exit.is_some_and(|exit| exit != 0);
-    let told = if failed {
+    let details = if failed {
         let error = item.get("error").and_then(object).map(|error| words(&error, "message"));
         let exit = exit.map(|exit| format!("exit {exit}"));
-        let told: Vec<String> = exit.into_iter().chain(error.or(output).as_deref().and_then(first_line)).collect();
-        if told.is_empty() { vec![status] } else { told }
+        let details: Vec<String> = exit.into_iter().chain(error.or(output).as_deref().and_then(first_line)).collect();
+        if details.is_empty() { vec![status] } else { details }
     } else {
         output.map(|output| lines_of(&output)).into_iter().collect()
     };
-    Outcome { id, failed, told }
+    Outcome { id, failed, details }
 }
 
 /// codex counts over the whole thread.

@@ -1,4 +1,4 @@
-//! What codex says on standard error, and when another try helps.
+//! The standard error of codex, and when another try helps.
 
 use memchr::memmem;
 
@@ -31,7 +31,7 @@ fn does_not_know_full_auto(run: &FailedRun<'_>) -> bool {
     run.exit_status == 2 && memmem::find(run.stderr, b"unexpected argument '--full-auto'").is_some()
 }
 
-/// Returns whether a line of standard error says nothing about what went wrong.
+/// Returns whether a line of standard error explains nothing.
 fn is_chatter(line: &str) -> bool {
     line == "Reading additional input from stdin..." || line == "Reading prompt from stdin..."
 }
@@ -41,7 +41,7 @@ fn is_log(line: &str) -> bool {
     line.starts_with(|c: char| c.is_ascii_digit()) && line.contains("Z ") && line.contains(" codex_")
 }
 
-/// Returns whether codex says that another process has the thread open.
+/// Returns whether codex reports that another process has the thread open.
 fn is_active_writer(stderr: &[u8]) -> bool {
     memmem::find(stderr, b"already has an active writer").is_some()
 }

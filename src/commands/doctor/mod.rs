@@ -1,5 +1,6 @@
-//! `doctor`: is everything there that a call needs? Looks and asks, changes nothing but that it takes and gives back a
-//! lock. Each line is ok, a warning (calls work, but …) or an error (calls will fail) with what to do.
+//! `doctor`: checks the setup. It calls no model, and changes nothing except for taking and releasing a lock.
+//!
+//! Each check is ok, a warning (calls work, with a limitation) or an error (calls will fail), with a hint.
 
 mod report;
 
@@ -23,25 +24,25 @@ use crate::store::location::MappingLocation;
 pub(super) fn run(context: &Context, options: &cli::Doctor) -> Result<()> {
     let chosen = context.requested_backends()?;
     let mut report = Report::default();
-    report.this_program();
-    report.agents(&chosen, options)?;
+    report.check_program();
+    report.check_agents(&chosen, options)?;
     let mut stores = Vec::new();
     for &backend in &chosen {
         stores.push(context.store(backend, &options.place)?.0);
     }
-    report.place(&stores);
-    report.login_shell()?;
-    report.tell(options.json)
+    report.check_mappings(&stores);
+    report.check_login_shell()?;
+    report.finish(&context.ui, options.json)
 }
 
 impl Report {
-    fn this_program(&mut self) {
+    fn check_program(&mut self) {
         let path = std::env::current_exe().map(|path| format!(", {}", path.display())).unwrap_or_default();
         self.ok("program", format!("{} {}{path}", probe::PROGRAM, env!("CARGO_PKG_VERSION")));
     }
 
-    /// One agent will do, unless the caller says which.
-    fn agents(&mut self, chosen: &[Backend], options: &cli::Doctor) -> Result<()> {
+    /// Checks the agents. A missing agent is an error only if it was requested, or if all are missing.
+    fn check_agents(&mut self, chosen: &[Backend], options: &cli::Doctor) -> Result<()> {
         let mut found = Vec::new();
         for &backend in chosen {
             let agent = AgentCommand::new(backend, &options.agent, None)?;
@@ -54,10 +55,10 @@ impl Report {
             let what = format!("{backend}.command");
             match program {
                 Ok(program) => {
-                    let through = if agent.launcher.is_shell() { "through " } else { "" };
+                    let through = if agent.launcher.is_shell() { "in the shell " } else { "" };
                     self.ok(&what, format!("{through}{}", program.display()));
-                    if self.version(&agent, &program)? {
-                        self.options(&agent, &program)?;
+                    if self.check_version(&agent, &program)? {
+                        self.check_options(&agent, &program)?;
                     }
                 }
                 Err(error) if none || chosen.len() == 1 || agent.launcher.name() != backend.name() => {
@@ -72,11 +73,11 @@ impl Report {
         Ok(())
     }
 
-    /// Tells whether the agent answered.
-    fn version(&mut self, agent: &AgentCommand, program: &Path) -> Result<bool> {
+    /// Returns whether the agent ran.
+    fn check_version(&mut self, agent: &AgentCommand, program: &Path) -> Result<bool> {
         let what = format!("{}.version", agent.backend);
-        let hint = format!("run it by hand: {} --version", agent.launcher.name());
-        let answer = match ask(agent, program, &["--version"])? {
+        let hint = format!("run '{} --version' to see the error", agent.launcher.name());
+        let answer = match run_agent(agent, program, &["--version"])? {
             Ok(answer) => answer,
             Err(error) => {
                 self.error(&what, &error);
@@ -89,22 +90,22 @@ impl Report {
                 return Ok(false);
             }
             (None, Some(version)) => self.ok(&what, version),
-            (None, None) => self.warning(&what, "it printed nothing", &hint),
+            (None, None) => self.warning(&what, "'--version' printed nothing", &hint),
         }
         Ok(true)
     }
 
-    /// Whether the agent's help has every option that we use.
-    fn options(&mut self, agent: &AgentCommand, program: &Path) -> Result<()> {
+    /// Checks that the agent's help lists every option that this program passes.
+    fn check_options(&mut self, agent: &AgentCommand, program: &Path) -> Result<()> {
         let what = format!("{}.options", agent.backend);
         let mut missing = Vec::new();
         let mut known = 0;
         for page in agent.backend.spec().help_pages {
-            let answer = match ask(agent, program, page.arguments)? {
+            let answer = match run_agent(agent, program, page.arguments)? {
                 Ok(answer) if answer.failure().is_none() => answer,
                 Ok(answer) => {
                     let (page, why) = (page.arguments.join(" "), answer.failure().unwrap_or_default());
-                    self.warning(&what, format!("'{page}' failed: {why}"), "run it by hand");
+                    self.warning(&what, format!("'{page}' failed: {why}"), "run it to see the error");
                     return Ok(());
                 }
                 Err(error) => {
@@ -121,23 +122,30 @@ impl Report {
             }
         }
         if known == 0 {
-            let error = Error::new(ErrorKind::Io, "its help names no option that is used");
-            self.error(&what, &error.with_hint(format!("is '{}' really {}?", agent.launcher.name(), agent.backend)));
+            let error = Error::new(ErrorKind::Io, "the help lists none of the required options");
+            self.error(
+                &what,
+                &error.with_hint(format!(
+                    "check that '{}' is {}",
+                    agent.launcher.name(),
+                    agent.backend.spec().skill.agent
+                )),
+            );
         } else if missing.is_empty() {
-            self.ok(&what, format!("its help has all {known} that are used"));
+            self.ok(&what, format!("the help lists all {known} required options"));
         } else {
-            let message = format!("its help does not name {}", missing.join(", "));
-            self.warning(&what, message, "a call that needs one may fail: another release may have it");
+            let message = format!("the help does not list {}", missing.join(", "));
+            self.warning(&what, message, "use another release of the agent: calls that need these options may fail");
         }
         Ok(())
     }
 
-    fn place(&mut self, stores: &[Store]) {
+    fn check_mappings(&mut self, stores: &[Store]) {
         let Some(place) = stores.first().map(|store| &store.location) else { return };
-        self.lasting(place);
+        self.check_persistence(place);
         #[cfg(unix)]
         if let MappingLocation::Default { root, .. } = place {
-            self.shared_dir(&root.join(crate::store::location::DIR));
+            self.check_owner(&root.join(crate::store::location::DIR));
         }
         for store in stores {
             let what = format!("{}.names", store.backend);
@@ -160,13 +168,13 @@ impl Report {
                 let dirs: Vec<String> = lock.dirs().map(|dir| dir.display().to_string()).collect();
                 self.ok("locks", dirs.join(", "));
             }
-            Ok(Err(_)) => unreachable!("nobody else has this key"),
-            Err(error) => self.error("locks", &no_lock(&error)),
+            Ok(Err(_)) => unreachable!("the key is random"),
+            Err(error) => self.error("locks", &lock_error(&error)),
         }
     }
 
-    /// Whether names outlive a reboot.
-    fn lasting(&mut self, place: &MappingLocation) {
+    /// Checks whether names survive a reboot.
+    fn check_persistence(&mut self, place: &MappingLocation) {
         let what = "mapping.place";
         let dir = match place {
             MappingLocation::Default { root, .. } => root.clone(),
@@ -174,35 +182,35 @@ impl Report {
         };
         let temp = env::temp_dirs().iter().any(|temp| dir.starts_with(temp));
         let shown = dir.display();
-        let hint = format!("set {} to a directory that lasts, or keep the ids elsewhere too", env::DIR);
+        let hint = format!("set {} to a persistent directory, or also keep the session IDs elsewhere", env::DIR);
         if is_in_memory(&dir) {
-            self.warning(what, format!("{shown} is in memory: names are gone after a reboot"), &hint);
+            self.warning(what, format!("{shown} is in memory: a reboot removes the names"), &hint);
         } else if temp && !dir.starts_with("/var/tmp") {
-            let message = format!("{shown} is a temp directory: names may be gone after a reboot or a clean-up");
+            let message = format!("{shown} is a temporary directory: a reboot or cleanup may remove the names");
             self.warning(what, message, &hint);
         } else {
-            self.ok(what, format!("{shown} outlives a reboot"));
+            self.ok(what, format!("{shown} survives a reboot"));
         }
     }
 
     /// The owner of a sticky directory can still rename and remove what is in it.
     #[cfg(unix)]
-    fn shared_dir(&mut self, dir: &Path) {
+    fn check_owner(&mut self, dir: &Path) {
         use std::os::unix::fs::MetadataExt;
         let what = "mapping.owner";
         let me = rustix::process::geteuid().as_raw();
         let shown = dir.display();
         match std::fs::symlink_metadata(dir) {
-            Ok(metadata) if metadata.uid() == me => self.ok(what, format!("{shown} is yours")),
+            Ok(metadata) if metadata.uid() == me => self.ok(what, format!("{shown} belongs to you")),
             Ok(metadata) => {
-                let message = format!("{shown} belongs to user {}, who can take your names away", metadata.uid());
-                self.warning(what, message, &format!("set {} to a directory of your own", env::DIR));
+                let message = format!("{shown} belongs to user {}, who can remove your names", metadata.uid());
+                self.warning(what, message, &format!("set {} to a directory that you own", env::DIR));
             }
-            Err(_) => self.ok(what, format!("{shown} is not there yet")),
+            Err(_) => self.ok(what, format!("{shown} does not exist yet")),
         }
     }
 
-    fn login_shell(&mut self) -> Result<()> {
+    fn check_login_shell(&mut self) -> Result<()> {
         match login_shell::lookup()?.describe() {
             (message, None) => self.ok("login_shell", message),
             (message, Some(hint)) => self.warning("login_shell", message, hint),
@@ -211,8 +219,8 @@ impl Report {
     }
 }
 
-/// Asks the agent something that costs nothing. The error inside: it could not be started.
-fn ask(agent: &AgentCommand, program: &Path, arguments: &[&str]) -> Result<Result<probe::Response>> {
+/// Runs the agent without a turn. The inner error means that it could not be started.
+fn run_agent(agent: &AgentCommand, program: &Path, arguments: &[&str]) -> Result<Result<probe::Response>> {
     let arguments = agent.launcher.arguments(arguments.iter().map(OsString::from).collect())?;
     let set = agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
     let unset = agent.backend.spec().removed_env.iter().map(OsString::from).collect();
@@ -222,17 +230,17 @@ fn ask(agent: &AgentCommand, program: &Path, arguments: &[&str]) -> Result<Resul
     }
 }
 
-/// Whether `help` names `option`, and not just a longer one that begins with it.
+/// Returns whether `help` lists `option` itself, not only a longer option that begins with it.
 fn has_option(help: &str, option: &str) -> bool {
     let in_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     help.match_indices(option)
         .any(|(at, _)| !help[..at].ends_with(in_word) && !help[at + option.len()..].starts_with(in_word))
 }
 
-fn no_lock(error: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, "no lock can be taken")
+fn lock_error(error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, "cannot take a lock")
         .with_io_cause(error)
-        .with_hint(format!("set {} to a directory that you can write to", env::DIR))
+        .with_hint(format!("set {} to a writable directory", env::DIR))
 }
 
 #[cfg(unix)]
@@ -240,19 +248,19 @@ fn owner(file: &Path) -> String {
     use std::os::unix::fs::MetadataExt;
     let me = rustix::process::geteuid().as_raw();
     match std::fs::metadata(file) {
-        Ok(metadata) if metadata.uid() == me => format!(", yours, mode {:04o}", metadata.mode() & 0o7777),
-        Ok(metadata) => format!(", of user {}, mode {:04o}", metadata.uid(), metadata.mode() & 0o7777),
+        Ok(metadata) if metadata.uid() == me => format!(", owned by you, mode {:04o}", metadata.mode() & 0o7777),
+        Ok(metadata) => format!(", owned by user {}, mode {:04o}", metadata.uid(), metadata.mode() & 0o7777),
         Err(_) => String::new(),
     }
 }
 
-/// Windows has no owner that would matter in a temp directory of the user's own.
+/// On Windows the temporary directory is private to the user, so the owner does not matter.
 #[cfg(windows)]
 fn owner(_file: &Path) -> String {
     String::new()
 }
 
-/// Whether `dir`, or what there is of its path, lies on a file system that a reboot empties.
+/// Returns whether `dir`, or its nearest existing parent, is on a file system in memory.
 #[cfg(target_os = "linux")]
 fn is_in_memory(dir: &Path) -> bool {
     /// statfs(2): tmpfs and ramfs.
@@ -261,12 +269,12 @@ fn is_in_memory(dir: &Path) -> bool {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "32 bits in a type of the system's own"
+        reason = "the value has 32 bits, whatever its type"
     )]
     kind.is_some_and(|kind| IN_MEMORY.contains(&(kind.f_type as u32)))
 }
 
-/// Other systems are not asked.
+/// Not checked on other systems.
 #[cfg(not(target_os = "linux"))]
 fn is_in_memory(_dir: &Path) -> bool {
     false
@@ -277,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_option_is_found_as_a_word_of_its_own() {
+    fn an_option_is_found_as_a_whole_word() {
         let help = "  -o, --output-last-message <FILE>\n  --json\n  --append-system-prompt[-file]\n";
         for (option, there) in [
             ("--json", true),

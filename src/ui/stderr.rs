@@ -1,0 +1,110 @@
+//! Standard error, written by a thread: a reader that has stopped reading holds up that thread alone.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use super::stdio;
+
+/// How long one text may take before the call continues without it.
+const TEXT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Writes to standard error. The thread starts with the first text.
+#[derive(Default)]
+pub(super) struct Stderr(OnceLock<Option<Writer>>);
+
+/// The thread, and how far it is.
+struct Writer {
+    queue: mpsc::Sender<Vec<u8>>,
+    backlog: Arc<Backlog>,
+}
+
+/// The texts that are not written yet.
+#[derive(Default)]
+struct Backlog {
+    /// How many they are.
+    pending: Mutex<usize>,
+    written: Condvar,
+    /// A text took too long, so that the next ones are not waited for.
+    stalled: AtomicBool,
+}
+
+impl Stderr {
+    /// Writes `text`, waiting for the reader for at most a second. The reader gets the rest as soon as it reads again, if
+    /// this program still runs then.
+    pub(super) fn write(&self, text: &str) {
+        let Some(writer) = self.writer() else {
+            if let Ok(mut stderr) = stdio::stderr() {
+                let _ = stdio::write_all(&mut stderr, text.as_bytes()); // there is nowhere to report a failure to
+            }
+            return;
+        };
+        writer.send(text);
+        let backlog = &writer.backlog;
+        if !backlog.stalled.load(Ordering::SeqCst) && !backlog.wait(TEXT_TIMEOUT) {
+            backlog.stalled.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Draws a frame on the terminal that standard error is. Drops it if the terminal has not taken what came before.
+    pub(super) fn draw(&self, frame: &str) {
+        if let Some(writer) = self.writer().filter(|writer| *writer.backlog.lock() == 0) {
+            writer.send(frame);
+        }
+    }
+
+    /// Waits until everything is written, for at most `timeout`.
+    pub(super) fn finish(&self, timeout: Duration) {
+        if let Some(Some(writer)) = self.0.get() {
+            writer.backlog.wait(timeout);
+        }
+    }
+
+    /// The thread; `None` if standard error is closed or the system has no thread to give.
+    fn writer(&self) -> Option<&Writer> {
+        self.0.get_or_init(Writer::start).as_ref()
+    }
+}
+
+impl fmt::Debug for Stderr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stderr")
+    }
+}
+
+impl Writer {
+    fn start() -> Option<Self> {
+        let mut stderr = stdio::stderr().ok()?;
+        let (queue, texts) = mpsc::channel::<Vec<u8>>();
+        let backlog = Arc::new(Backlog::default());
+        let shared = Arc::clone(&backlog);
+        let thread = thread::Builder::new().spawn(move || {
+            for text in texts {
+                let _ = stdio::write_all(&mut stderr, &text); // there is nowhere to report a failure to
+                *shared.lock() -= 1;
+                shared.stalled.store(false, Ordering::SeqCst);
+                shared.written.notify_all();
+            }
+        });
+        thread.ok().map(|_| Self { queue, backlog })
+    }
+
+    fn send(&self, text: &str) {
+        *self.backlog.lock() += 1;
+        let _ = self.queue.send(text.as_bytes().to_owned()); // the thread lives as long as the queue
+    }
+}
+
+impl Backlog {
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until everything is written, for at most `timeout`. Returns whether it is.
+    fn wait(&self, timeout: Duration) -> bool {
+        let waited = self.written.wait_timeout_while(self.lock(), timeout, |pending| *pending > 0);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 == 0
+    }
+}
