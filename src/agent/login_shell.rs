@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::probe::{PROGRAM, probe};
+use super::probe::{self, PROGRAM};
 use crate::error::{ErrorKind, Result};
 use crate::paths;
 use crate::process::End;
@@ -51,7 +51,7 @@ pub(crate) fn lookup() -> Result<LookupResult> {
         return Ok(LookupResult::Unknown("bash is not on PATH".to_owned()));
     };
     let command = format!("command -v {PROGRAM}");
-    let response = match probe(&bash, vec!["-lc".into(), command.into()], Vec::new(), Vec::new()) {
+    let response = match probe::run(&bash, vec!["-lc".into(), command.into()], Vec::new(), Vec::new()) {
         Err(error) if matches!(error.kind, ErrorKind::Interrupted(_)) => return Err(error),
         Err(error) => return Ok(LookupResult::Unknown(error.to_single_line())),
         Ok(response) => response,

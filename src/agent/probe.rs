@@ -59,7 +59,7 @@ impl OutputSink for Collector {
 /// # Errors
 ///
 /// If the program cannot be started, or a signal to this process arrives.
-pub(crate) fn probe(
+pub(crate) fn run(
     program: &Path,
     arguments: Vec<OsString>,
     set: Vec<(OsString, OsString)>,

@@ -76,7 +76,7 @@ impl From<Error> for error::Error {
             Error::Unsafe { why, .. } => (
                 ErrorKind::MappingUnsafe,
                 why,
-                "remove it, or choose a private location with INVOKE_PERSIST_DIR or --mapping-file",
+                "remove the unsafe file or directory, or choose a private location with INVOKE_PERSIST_DIR or --mapping-file",
             ),
         };
         Self::new(kind, error.to_string()).caused_by(why).with_hint(hint)

@@ -224,7 +224,7 @@ fn run_agent(agent: &AgentCommand, program: &Path, arguments: &[&str]) -> Result
     let arguments = agent.launcher.arguments(arguments.iter().map(OsString::from).collect())?;
     let set = agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
     let unset = agent.backend.spec().removed_env.iter().map(OsString::from).collect();
-    match probe::probe(program, arguments, set, unset) {
+    match probe::run(program, arguments, set, unset) {
         Err(error) if matches!(error.kind, ErrorKind::Interrupted(_)) => Err(error),
         answer => Ok(answer),
     }
