@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::probe::{self, PROGRAM};
-use crate::error::{ErrorKind, Result};
+use super::probe::PROGRAM;
+use crate::error::Result;
 use crate::paths;
-use crate::process::End;
 
 /// The result of looking this program up by its name.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +45,9 @@ impl LookupResult {
 /// Looks this program up in a login shell, whose profile may change PATH. codex runs its commands in one (`bash -lc`).
 #[cfg(unix)]
 pub(crate) fn lookup() -> Result<LookupResult> {
+    use super::probe;
+    use crate::error::ErrorKind;
+    use crate::process::End;
     let path = std::env::var_os("PATH");
     let Ok(bash) = paths::find_program("bash", path.as_deref(), Path::new("/")) else {
         return Ok(LookupResult::Unknown("bash is not on PATH".to_owned()));

@@ -15,7 +15,7 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The directory of a mapping.
 #[derive(Debug)]
 pub(in crate::store) struct Dir {
-    dir: PathBuf,
+    parent: PathBuf,
     /// The mapping, with symlinks resolved.
     file: PathBuf,
     /// The path of the mapping as the caller passed it, for messages and for removal.
@@ -24,15 +24,16 @@ pub(in crate::store) struct Dir {
 
 impl Dir {
     /// Opens the directory. Returns `None` if it does not exist.
+    #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
     pub(in crate::store) fn open(location: &MappingLocation) -> Result<Option<Self>, Error> {
         let dir = Self::at(location);
-        Ok(dir.dir.is_dir().then_some(dir))
+        Ok(dir.parent.is_dir().then_some(dir))
     }
 
     /// Opens the directory, and creates it if it does not exist.
     pub(in crate::store) fn create(location: &MappingLocation) -> Result<Self, Error> {
         let dir = Self::at(location);
-        fs::create_dir_all(&dir.dir).map_err(|error| super::unwritable(&dir.path, &error))?;
+        fs::create_dir_all(&dir.parent).map_err(|error| super::unwritable(&dir.path, &error))?;
         Ok(dir)
     }
 
@@ -54,7 +55,7 @@ impl Dir {
             MappingLocation::Explicit { resolved, .. } => resolved,
         };
         let dir = file.parent().unwrap_or(Path::new(".")).to_owned();
-        Self { dir, file: file.clone(), path: location.file().to_owned() }
+        Self { parent: dir, file: file.clone(), path: location.file().to_owned() }
     }
 
     fn name(&self) -> String {
@@ -90,7 +91,7 @@ impl Dir {
     /// Replaces the mapping with `bytes` atomically: writes a temp file, syncs it, and renames it.
     pub(in crate::store) fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
         self.remove_stale_temp_files();
-        let temp = self.dir.join(super::temp_name(&self.name()));
+        let temp = self.parent.join(super::temp_name(&self.name()));
         let written = OpenOptions::new().write(true).create_new(true).open(&temp).and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()?;
@@ -105,9 +106,9 @@ impl Dir {
 
     /// Renames the mapping to an unused name, and returns its new path.
     pub(in crate::store) fn quarantine(&self) -> Result<String, Error> {
-        let is_unused = |name: &String| fs::symlink_metadata(self.dir.join(name)).is_err();
+        let is_unused = |name: &String| fs::symlink_metadata(self.parent.join(name)).is_err();
         let name = super::quarantine_names(&self.name()).find(is_unused).expect("there are more names than files");
-        let quarantined = self.dir.join(name);
+        let quarantined = self.parent.join(name);
         retry_while_open(|| fs::rename(&self.file, &quarantined))
             .map_err(|error| super::unwritable(&self.path, &error))?;
         Ok(quarantined.display().to_string())
@@ -132,7 +133,7 @@ impl Dir {
 
     /// Removes temp files that crashed writers left in the directory.
     fn remove_stale_temp_files(&self) {
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(&self.parent).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
             if super::is_temp_name(&name, &self.name()) && super::is_stale(modified) {
