@@ -66,6 +66,6 @@ impl Context {
             None => MappingLocation::of_workspace(backend, &workspace.resolved)?,
         };
         let text = workspace.text().to_owned();
-        Ok((Store { backend, place, workspace: text, ui: self.ui.clone(), deadline: None }, workspace))
+        Ok((Store { backend, location: place, workspace: text, ui: self.ui.clone(), deadline: None }, workspace))
     }
 }

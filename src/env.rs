@@ -1,4 +1,4 @@
-//! Every environment variable and default, read in one place.
+//! The environment variables and their defaults.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,32 +7,34 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::session::trim;
 
-/// Names the backend where no option does.
+/// The backend, if no option selects one.
 pub(crate) const BACKEND: &str = "INVOKE_PERSIST_BACKEND";
-/// Where a log is written, for a bug report: a file, or `-` for standard error.
+/// The file for a log, for a bug report; `-` is standard error.
 pub(crate) const LOG: &str = "INVOKE_PERSIST_LOG";
-/// Where the mappings live instead of the system's temp directory.
+/// The directory for mappings, instead of the system's temp directory.
 pub(crate) const DIR: &str = "INVOKE_PERSIST_DIR";
-/// Handed down to agents: which locks the calls above them hold ([`crate::lock::Key::handed_down`]), separated by
-/// commas, so that a call from inside its own session is refused instead of waiting for itself.
+/// The locks that outer calls hold ([`crate::lock::Key::handed_down`]), separated by commas. Set for agents.
+///
+/// A call for the session it runs in is refused because of it, instead of waiting for itself.
 pub(crate) const HELD_LOCKS: &str = "INVOKE_PERSIST_HELD";
-/// Set by the scripts that [`crate::completion`] prints: the shell that wants to complete a word. A name of our own, for
-/// `COMPLETE`, which others use, may stand in anybody's environment, and then no call would do what it says.
+/// The shell that completes a word. Set by the scripts in [`crate::completion`].
+///
+/// Not `COMPLETE`, which other programs use: if that were in the environment, every call would print completions.
 pub(crate) const COMPLETE: &str = "INVOKE_PERSIST_COMPLETE";
-/// Where the built-in echo agent keeps its sessions.
+/// The directory for the sessions of the built-in echo agent.
 pub(crate) const ECHO_DIR: &str = "INVOKE_PERSIST_ECHO_DIR";
 
-/// The temp directory's variables, by the rule of Python's `tempfile.gettempdir`.
+/// The variables for the temp directory, by the rule of Python's `tempfile.gettempdir`.
 const TEMP_VARIABLES: [&str; 3] = ["TMPDIR", "TEMP", "TMP"];
 
-/// Where Python looks for a temp directory when no variable names one.
+/// The directories that Python tries if no variable is set.
 #[cfg(unix)]
 const TEMP_DIRS: [&str; 3] = ["/tmp", "/var/tmp", "/usr/tmp"];
 #[cfg(windows)]
 const TEMP_DIRS: [&str; 6] =
     ["~\\AppData\\Local\\Temp", "%SYSTEMROOT%\\Temp", "c:\\temp", "c:\\tmp", "\\temp", "\\tmp"];
 
-/// The variable's value, `None` where it is unset or blank.
+/// Returns the value of a variable, or `None` if it is unset or blank.
 pub(crate) fn var(name: &str) -> Result<Option<String>> {
     match env::var(name) {
         Ok(value) if trim(&value).is_empty() => Ok(None),
@@ -42,29 +44,29 @@ pub(crate) fn var(name: &str) -> Result<Option<String>> {
     }
 }
 
-/// The variable's value as the system has it, `None` where it is unset or empty.
+/// Returns the value of a variable, or `None` if it is unset or empty. It may not be UTF-8.
 pub(crate) fn var_os(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// Directories that may be the temp directory, best first (contract section 3).
+/// Returns the candidates for the temp directory of mappings, best first (contract section 3).
 pub(crate) fn temp_dir_candidates() -> Vec<PathBuf> {
     temp_dirs().into_iter().chain(env::current_dir()).collect()
 }
 
-/// Directories for what need not last.
+/// Returns the candidates for a temp directory, best first.
 pub(crate) fn temp_dirs() -> Vec<PathBuf> {
     let named = TEMP_VARIABLES.iter().filter_map(|name| var_os(name)).map(PathBuf::from);
     named.chain(TEMP_DIRS.iter().filter_map(|dir| expand(dir))).collect()
 }
 
-/// The home directory that the system has for this user, whatever variables say.
+/// Returns the home directory in the user database, which no variable changes.
 #[cfg(unix)]
 pub(crate) fn account_home() -> Option<PathBuf> {
     crate::sys::home_of(rustix::process::geteuid())
 }
 
-/// Windows has it in a variable only.
+/// Returns `None`, because Windows has only a variable for it.
 #[cfg(windows)]
 pub(crate) fn account_home() -> Option<PathBuf> {
     None

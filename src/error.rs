@@ -1,6 +1,4 @@
-//! What can go wrong, as the caller sees it: a kind with an exit status, the message, its causes, a way out.
-//!
-//! Each layer has its own error type, with what it knows; here they become the one that `main` reports.
+//! The error that `main` reports: a kind with an exit status, a message, its causes, and a hint.
 
 use std::fmt;
 
@@ -8,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::session::AgentSessionId;
 
-/// Whether errors are told to people or to programs (`--error-format`).
+/// The format of errors on standard error (`--error-format`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ErrorFormat {
     /// Lines that begin with error, caused by, hint
@@ -21,44 +19,44 @@ pub(crate) enum ErrorFormat {
 /// The kinds of failure of contract section 7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
-    /// The agent's exit status or its own verdict says that the turn failed.
+    /// The agent's exit status or result says that the turn failed.
     AgentFailed,
-    /// codex answered from another conversation than the one asked for.
+    /// codex answered in another session than the requested one.
     SessionLost,
-    /// Anything else that failed.
+    /// Any other failure.
     Io,
-    /// The command line, the environment, or a file it names cannot be used.
+    /// The command line, the environment, or a file that they name cannot be used.
     Usage,
     /// The name is not in the mapping.
     SessionNotFound,
     /// The name is taken (`--if-exists fail`, rename without `--force`).
     SessionExists,
-    /// Another call holds the session, and this one was not to wait.
+    /// Another call has the session locked, and this one does not wait.
     SessionBusy,
-    /// The mapping file is no JSON object.
+    /// The mapping is not a JSON object.
     MappingInvalid,
-    /// The mapping file cannot be read, or holds what we cannot hold.
+    /// The mapping cannot be read, or contains something unsupported.
     MappingUnreadable,
-    /// The mapping file cannot be written.
+    /// The mapping cannot be written.
     MappingUnwritable,
-    /// Somebody else could change the mapping file or its directory.
+    /// Another user may be able to change the mapping or its directory.
     MappingUnsafe,
-    /// The agent ended well but said nothing we could use.
+    /// The agent exited successfully, but its output cannot be used.
     AgentOutputInvalid,
     /// `--deadline-seconds` passed.
     Deadline,
-    /// The agent said nothing for `--stall-seconds`.
+    /// The agent printed nothing for `--stall-seconds`.
     Stalled,
-    /// The agent's file is there but cannot be run.
+    /// The agent's program exists, but cannot be executed.
     AgentNotExecutable,
-    /// The agent's program is not there.
+    /// The agent's program cannot be found.
     AgentNotFound,
-    /// This signal ended the call.
+    /// A signal with this number ended the call.
     Interrupted(i32),
 }
 
 impl ErrorKind {
-    /// The word for it in `--error-format json`.
+    /// Returns the value of `kind` in `--error-format json`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::AgentFailed => "agent_failed",
@@ -81,7 +79,7 @@ impl ErrorKind {
         }
     }
 
-    /// The exit status of this program (contract section 7; 124, 126, 127 and 128+N as `timeout` and shells have it).
+    /// Returns the exit status (contract section 7). `timeout` and shells also use 124, 126, 127 and 128+N.
     pub(crate) fn exit_status(self) -> i32 {
         match self {
             Self::AgentFailed | Self::SessionLost | Self::Io => 1,
@@ -99,7 +97,7 @@ impl ErrorKind {
     }
 }
 
-/// A failure, ready to be told.
+/// An error that ends a call.
 #[derive(Debug)]
 pub(crate) struct Error {
     pub kind: ErrorKind,
@@ -109,16 +107,17 @@ pub(crate) struct Error {
     pub turn: Box<FailedTurn>,
 }
 
-/// What is known of the turn that failed.
+/// The state of the turn when the call failed.
 #[derive(Debug, Default)]
 pub(crate) struct FailedTurn {
+    /// Whether the prompt may have reached the agent.
     pub started: bool,
     pub agent_exit_status: Option<i32>,
     pub session_id: Option<AgentSessionId>,
+    /// The agent's result, as it printed it.
     pub verdict: Option<Box<RawValue>>,
 }
 
-/// The result of everything that can end a call.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
@@ -130,70 +129,68 @@ impl Error {
         Self::new(ErrorKind::Usage, message)
     }
 
-    /// One more cause, told behind those already there.
+    /// Adds a cause after the others.
     #[must_use]
     pub(crate) fn caused_by(mut self, cause: impl fmt::Display) -> Self {
         self.causes.push(cause.to_string());
         self
     }
 
-    /// The system's words as a cause.
+    /// Adds the system's message as a cause.
     #[must_use]
     pub(crate) fn with_io_cause(self, error: &std::io::Error) -> Self {
         self.caused_by(io_message(error))
     }
 
-    /// The way out.
     #[must_use]
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Says that the prompt may have reached the agent.
+    /// Records that the prompt may have reached the agent.
     #[must_use]
-    pub(crate) fn turn_started(mut self) -> Self {
+    pub(crate) fn with_turn_started(mut self) -> Self {
         self.turn.started = true;
         self
     }
 
     #[must_use]
-    pub(crate) fn agent_exit_status(mut self, status: Option<i32>) -> Self {
+    pub(crate) fn with_agent_exit_status(mut self, status: Option<i32>) -> Self {
         self.turn.agent_exit_status = status;
         self
     }
 
     #[must_use]
-    pub(crate) fn session_id(mut self, id: Option<AgentSessionId>) -> Self {
+    pub(crate) fn with_session_id(mut self, id: Option<AgentSessionId>) -> Self {
         self.turn.session_id = id;
         self
     }
 
-    /// The agent's own last word, as it wrote it.
     #[must_use]
     pub(crate) fn with_verdict(mut self, verdict: Option<Box<RawValue>>) -> Self {
         self.turn.verdict = verdict;
         self
     }
 
-    /// The same error, after a turn in session `id` completed: a caller must not send its prompt again.
+    /// Records that a turn in session `id` completed, so that a caller does not send its prompt again.
     #[must_use]
     pub(crate) fn after_turn(self, id: &AgentSessionId) -> Self {
-        self.turn_started().agent_exit_status(Some(0)).session_id(Some(id.clone()))
+        self.with_turn_started().with_agent_exit_status(Some(0)).with_session_id(Some(id.clone()))
     }
 
-    /// The message and its causes on one line.
+    /// Returns the message and its causes on one line.
     pub(crate) fn to_single_line(&self) -> String {
-        let mut sentence = self.message.clone();
+        let mut line = self.message.clone();
         for cause in &self.causes {
-            sentence.push_str(": ");
-            sentence.push_str(cause);
+            line.push_str(": ");
+            line.push_str(cause);
         }
-        sentence
+        line
     }
 }
 
-/// An input or output error in the words of the system, without its number.
+/// Returns the system's message for an error, without its number.
 pub(crate) fn io_message(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {

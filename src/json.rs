@@ -1,5 +1,5 @@
-//! JSON that is read one object at a time. Unread parts keep their text, whatever it is: numbers of any size, lone
-//! surrogates, nesting of any depth.
+//! JSON that is parsed one object at a time. Other parts keep their text, with numbers of any size, lone surrogates, and
+//! nesting of any depth.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 impl<'a> Members<'a> {
     /// Keeps the last of the members with one name, in the position of the first.
     pub(crate) fn new(members: Vec<(Cow<'a, str>, &'a RawValue)>) -> Self {
-        // sorted names, as in our own files, cannot repeat one unseen
+        // strictly sorted names, as in mappings, are unique
         if members.is_sorted_by(|(a, _), (b, _)| a < b) {
             return Self(members);
         }
@@ -76,9 +76,10 @@ pub(crate) fn whole_characters(json: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
-/// Returns an agent's JSON in a form that can be parsed, even if it is not quite JSON: bytes that are not UTF-8 and halves
-/// of characters are replaced, control characters in texts are escaped, and a byte order mark is left out. A verdict must
-/// not be overlooked because of what stands beside it.
+/// Repairs an agent's JSON, so that a result is not missed because of a fault elsewhere in it.
+///
+/// Replaces bytes that are not UTF-8 and lone surrogates, escapes control characters in strings, and removes a byte order
+/// mark.
 pub(crate) fn readable(json: &[u8]) -> Cow<'_, str> {
     let json = json.trim_ascii();
     let text = String::from_utf8_lossy(json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json));
@@ -89,20 +90,20 @@ pub(crate) fn readable(json: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// JSON whose texts hold control characters as escapes alone. Between texts they become spaces.
+/// Escapes control characters in strings, and replaces others by spaces.
 fn escape_control(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
-    let (mut in_text, mut after_backslash) = (false, false);
+    let (mut in_string, mut after_backslash) = (false, false);
     for c in json.chars() {
         match c {
-            '\0'..'\u{20}' if in_text => {
-                write!(escaped, "\\u{:04x}", u32::from(c)).expect("a string takes everything");
+            '\0'..'\u{20}' if in_string => {
+                write!(escaped, "\\u{:04x}", u32::from(c)).expect("writing to a string cannot fail");
             }
             '\0'..'\u{20}' => escaped.push(' '),
             _ => escaped.push(c),
         }
-        in_text ^= c == '"' && !after_backslash;
-        after_backslash = in_text && c == '\\' && !after_backslash;
+        in_string ^= c == '"' && !after_backslash;
+        after_backslash = in_string && c == '\\' && !after_backslash;
     }
     escaped
 }
@@ -172,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn members_keep_their_order_and_the_last_of_each_name_counts() {
+    fn members_keep_their_order_and_the_last_of_each_name() {
         let members = members(r#"{"b": 1, "a": {"x": [1e999]}, "b": "2"}"#);
-        let seen: Vec<_> = members.0.iter().map(|(key, raw)| format!("{key}={}", raw.get())).collect();
-        assert_eq!(seen, ["b=\"2\"", "a={\"x\": [1e999]}"]);
+        let texts: Vec<_> = members.0.iter().map(|(key, raw)| format!("{key}={}", raw.get())).collect();
+        assert_eq!(texts, ["b=\"2\"", "a={\"x\": [1e999]}"]);
     }
 
     #[test]
-    fn sloppy_json_is_made_readable() {
+    fn faulty_json_is_repaired() {
         for (json, readable_as) in [
             (&b" {\"a\": \"\\ud83d\\ude00\"}\r\n"[..], "{\"a\": \"\\ud83d\\ude00\"}"),
             (b"\xef\xbb\xbf{}", "{}"),

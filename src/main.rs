@@ -58,7 +58,7 @@ fn run(started: Instant, ui: &Ui) -> (ErrorFormat, Result<()>) {
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
     if let Some(shell) = env::var_os(env::COMPLETE) {
-        return (ErrorFormat::Text, completion::candidates::answer(started, &shell, arguments));
+        return (ErrorFormat::Text, completion::candidates::respond(started, &shell, arguments));
     }
     let command_line = Cli::command(); // built once: this is most of the start-up time
     let default_backend = backend_selection::default_backend(&program).ok().flatten();

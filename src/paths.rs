@@ -1,5 +1,4 @@
-//! Paths by the rules of Python's `os.path` and `pathlib`: the original used those, and both programs must come to the
-//! same file.
+//! Paths by the rules of Python's `os.path` and `pathlib`, which the original used. Both programs must find the same file.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,8 +8,9 @@ use std::path::{Component, Path, PathBuf};
 use crate::env as environment;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The system's temp directory, by the rule of Python's `tempfile.gettempdir`: the first of several that can be written to.
-/// If none can, the first that is there, since reading must work in a read-only sandbox.
+/// Returns the system's temp directory by the rule of Python's `tempfile.gettempdir`: the first writable candidate.
+///
+/// If none is writable, returns the first that exists, because reading must work in a read-only sandbox.
 pub(crate) fn temp_dir() -> Result<PathBuf> {
     let mut first_that_exists = None;
     for candidate in environment::temp_dir_candidates() {
@@ -24,57 +24,57 @@ pub(crate) fn temp_dir() -> Result<PathBuf> {
         first_that_exists.get_or_insert(candidate);
     }
     first_that_exists.ok_or_else(|| {
-        Error::new(ErrorKind::Io, "there is no temp directory")
-            .with_hint(format!("set TMPDIR, or {} to a directory of your own", environment::DIR))
+        Error::new(ErrorKind::Io, "cannot find a temp directory")
+            .with_hint(format!("set TMPDIR or {} to a private directory", environment::DIR))
     })
 }
 
-/// Whether files can be made in `dir`, as far as permissions tell.
+/// Returns whether permissions allow files to be created in `dir`.
 #[cfg(unix)]
 pub(crate) fn is_writable(dir: &Path) -> bool {
     use rustix::fs::Access;
-    rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok() && !is_made_up(dir)
+    rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok() && !is_virtual(dir)
 }
 
-/// Windows has no such question; its temp directories are the user's own.
+/// Always true, because temp directories are private on Windows.
 #[cfg(windows)]
 pub(crate) fn is_writable(_dir: &Path) -> bool {
     true
 }
 
-/// Whether the kernel makes the directory up (`/proc`, `/sys`). There root is told that it may write, and yet nobody can
-/// make a file; Python finds out by trying, which would be a write where we only read.
+/// Returns whether the directory is in a virtual file system (`/proc`, `/sys`).
+///
+/// Root has write permission there, but cannot create files. Python notices by creating one, but reading a mapping must
+/// not write anything.
 #[cfg(target_os = "linux")]
-fn is_made_up(dir: &Path) -> bool {
+fn is_virtual(dir: &Path) -> bool {
     const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572; // statfs(2)
     let kind = rustix::fs::statfs(dir).map(|system| system.f_type);
     kind.is_ok_and(|kind| [rustix::fs::PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&kind))
 }
 
 #[cfg(all(unix, not(target_os = "linux")))]
-fn is_made_up(_dir: &Path) -> bool {
+fn is_virtual(_dir: &Path) -> bool {
     false
 }
 
-/// The workspace as text.
+/// Returns the workspace as text, which JSON requires.
 pub(crate) fn to_text(workspace: &Path) -> Result<&str> {
     workspace.to_str().ok_or_else(|| {
         Error::usage(format!("the workspace {} is not UTF-8", workspace.display()))
-            .with_hint("JSON cannot name it; work from a directory whose path is UTF-8")
+            .with_hint("use a directory whose path is UTF-8")
     })
 }
 
-/// The current directory.
 pub(crate) fn current_dir() -> Result<PathBuf> {
     env::current_dir().map_err(|error| {
-        Error::new(ErrorKind::Io, "the current directory cannot be found")
+        Error::new(ErrorKind::Io, "cannot find the current directory")
             .with_io_cause(&error)
-            .with_hint("change to one that exists")
+            .with_hint("change to an existing directory")
     })
 }
 
-/// `path` as Python's `os.path.abspath` gives it: joined to the current directory, `.`, `..` and double slashes removed by
-/// name alone.
+/// Makes `path` absolute as Python's `os.path.abspath` does. Removes `.`, `..` and double slashes lexically.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     let joined = if path.is_absolute() { path.to_owned() } else { current_dir()?.join(path) };
     let mut absolute = PathBuf::new();
@@ -90,14 +90,15 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     Ok(with_two_slashes(joined.as_os_str().as_encoded_bytes(), absolute))
 }
 
-/// The text that Python's `str(Path(text))` gives: without `.`, double slashes and a slash at the end.
+/// Returns the path that Python's `str(Path(text))` gives, which has no `.`, double slashes or slash at the end.
 pub(crate) fn python_path(text: &str) -> PathBuf {
     let path: PathBuf = Path::new(text).components().filter(|component| *component != Component::CurDir).collect();
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { with_two_slashes(text.as_bytes(), path) }
 }
 
-/// `path`, with two slashes where `bytes` begins with exactly two: POSIX leaves their meaning to the system, and Python
-/// keeps them.
+/// Returns `path` with two slashes at its beginning if `bytes` begins with exactly two.
+///
+/// Their meaning is up to the system (POSIX), and Python keeps them.
 fn with_two_slashes(bytes: &[u8], path: PathBuf) -> PathBuf {
     if !cfg!(unix) || !bytes.starts_with(b"//") || bytes.starts_with(b"///") {
         return path;
@@ -107,14 +108,15 @@ fn with_two_slashes(bytes: &[u8], path: PathBuf) -> PathBuf {
     two.into()
 }
 
-/// `path` as Python's `Path.resolve()` gives it: absolute, without links. What does not exist is taken by name, `..`
-/// below it too. A circle of links is an error.
+/// Makes `path` absolute and resolves symlinks, as Python's `Path.resolve()` does.
+///
+/// Missing components are resolved lexically, and so is `..` below them. A symlink loop is an error.
 #[cfg(unix)]
 pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     follow(path, |candidate| std::fs::read_link(candidate).map_or(Ok(None), |target| Ok(Some(target))))
 }
 
-/// As on Unix; the system resolves what exists, without the `\\?\` that it puts before its answer.
+/// Makes `path` absolute and resolves symlinks, as on Unix. Removes the `\\?\` that the system adds.
 #[cfg(windows)]
 pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
@@ -142,19 +144,21 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Resolves `path` as [`resolve`] does, but refuses every link on it that another user may have planted: one in a sticky
-/// directory that everyone may write to, which belongs neither to us nor to the directory's owner. That is the rule of
-/// Linux's `fs.protected_symlinks`, which the kernel cannot apply to links that a program reads.
+/// Resolves `path` as [`resolve`] does, but refuses symlinks that another user may have planted.
+///
+/// Such a symlink is in a sticky directory that everyone may write to, and belongs neither to this user nor to the
+/// directory's owner. This is the rule of Linux's `fs.protected_symlinks`, which the kernel does not apply to symlinks
+/// that a program reads itself.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::PermissionDenied`] if there is such a link, and the errors of [`resolve`].
+/// [`io::ErrorKind::PermissionDenied`] for such a symlink, and the errors of [`resolve`].
 #[cfg(unix)]
 pub(crate) fn resolve_unplanted(path: &Path) -> io::Result<PathBuf> {
     use std::os::unix::fs::MetadataExt;
     const STICKY_FOR_EVERYONE: u32 = 0o1002;
     follow(path, |candidate| {
-        // the owner is read first: what is ours, or the directory owner's, nobody else can replace in a sticky directory
+        // reads the owner first: in a sticky directory, nobody else can replace a symlink that passes the check
         let link = match std::fs::symlink_metadata(candidate) {
             Ok(metadata) if metadata.is_symlink() => metadata,
             _ => return Ok(None),
@@ -163,7 +167,7 @@ pub(crate) fn resolve_unplanted(path: &Path) -> io::Result<PathBuf> {
             let directory = std::fs::symlink_metadata(candidate.parent().unwrap_or(Path::new("/")))?;
             let shared = directory.mode() & STICKY_FOR_EVERYONE == STICKY_FOR_EVERYONE;
             if shared && link.uid() != directory.uid() {
-                let why = format!("the link '{}' belongs to user {}", candidate.display(), link.uid());
+                let why = format!("the symlink '{}' belongs to user {}", candidate.display(), link.uid());
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
             }
         }
@@ -171,17 +175,17 @@ pub(crate) fn resolve_unplanted(path: &Path) -> io::Result<PathBuf> {
     })
 }
 
-/// Making links takes a privilege on Windows, so there is nobody who could plant one.
+/// Resolves `path` as [`resolve`] does. Other users cannot plant symlinks, which need a privilege on Windows.
 #[cfg(windows)]
 pub(crate) fn resolve_unplanted(path: &Path) -> io::Result<PathBuf> {
     resolve(path)
 }
 
-/// Walks `path` from the root on. `read_link` returns the target of a link, and `None` for what is not one.
+/// Resolves `path` from the root on. `read_link` returns the target of a symlink, and `None` for other files.
 #[cfg(unix)]
 fn follow(path: &Path, read_link: impl Fn(&Path) -> io::Result<Option<PathBuf>>) -> io::Result<PathBuf> {
-    /// As many links as Linux follows on one path (`path_resolution(7)`).
-    const MOST_LINKS: usize = 40;
+    /// The limit of Linux for one path (`path_resolution(7)`).
+    const MAX_LINKS: usize = 40;
     let mut rest: Vec<PathBuf> =
         vec![if path.is_absolute() { path.to_owned() } else { env::current_dir()?.join(path) }];
     let mut resolved = PathBuf::from("/");
@@ -203,12 +207,12 @@ fn follow(path: &Path, read_link: impl Fn(&Path) -> io::Result<Option<PathBuf>>)
                 match read_link(&candidate)? {
                     Some(target) => {
                         links += 1;
-                        if links > MOST_LINKS {
-                            return Err(io::Error::other("its links go in a circle"));
+                        if links > MAX_LINKS {
+                            return Err(io::Error::other("its symlinks form a loop"));
                         }
                         rest.push(target);
                     }
-                    None => resolved = candidate, // not a link, or not there
+                    None => resolved = candidate,
                 }
             }
             Component::CurDir | Component::Prefix(_) => {}
@@ -220,19 +224,19 @@ fn follow(path: &Path, read_link: impl Fn(&Path) -> io::Result<Option<PathBuf>>)
 /// Finds `program` in the directories of `path` (a value of `PATH`), or as a path below `dir`.
 pub(crate) fn find_program(program: &str, path: Option<&OsStr>, dir: &Path) -> Result<PathBuf> {
     if let Ok(found) = which::which_in(program, path, dir) {
-        return Ok(dir.join(found)); // absolute even where PATH has a relative directory: the agent may start elsewhere
+        return Ok(dir.join(found)); // PATH may contain relative directories, and the agent may start in another one
     }
     let candidates: Vec<PathBuf> = if Path::new(program).components().count() > 1 {
         vec![dir.join(program)]
     } else {
         path.map(|path| env::split_paths(path).map(|dir| dir.join(program)).collect()).unwrap_or_default()
     };
-    if let Some(there) = candidates.iter().find(|candidate| candidate.is_file()) {
-        return Err(Error::new(ErrorKind::AgentNotExecutable, format!("'{}' cannot be executed", there.display()))
-            .caused_by("the file is not marked as a program")
-            .with_hint("make it executable, or name another command"));
+    if let Some(file) = candidates.iter().find(|candidate| candidate.is_file()) {
+        return Err(Error::new(ErrorKind::AgentNotExecutable, format!("cannot execute '{}'", file.display()))
+            .caused_by("the file is not executable")
+            .with_hint("make it executable, or pass another command"));
     }
-    let not_found = Error::new(ErrorKind::AgentNotFound, format!("the agent's program '{program}' was not found"));
+    let not_found = Error::new(ErrorKind::AgentNotFound, format!("cannot find the agent's program '{program}'"));
     Err(if let Some(dir) = candidates.iter().find(|candidate| candidates.len() == 1 && candidate.is_dir()) {
         not_found.caused_by(format!("'{}' is a directory", dir.display()))
     } else {

@@ -1,20 +1,19 @@
-//! The words of the field as types: the name a caller gives a session, and the id the agent gave it.
-//! No input or output here.
+//! Session names and session IDs. No input or output here.
 
 use std::fmt;
 
-/// A session's name: not blank, without white space at its ends, otherwise any text.
+/// The name that a caller gives a session: any text that is not blank, without white space at its ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionName(String);
 
 impl SessionName {
-    /// The name in `text`, or `None` where it is blank.
+    /// Trims `text`. Returns `None` if it is blank.
     pub(crate) fn new(text: &str) -> Option<Self> {
         let text = trim(text);
         (!text.is_empty()).then(|| Self(text.to_owned()))
     }
 
-    /// The name of an entry that is there, as it stands.
+    /// Returns the name of an existing entry, untrimmed.
     pub(crate) fn verbatim(name: &str) -> Self {
         Self(name.to_owned())
     }
@@ -30,21 +29,21 @@ impl fmt::Display for SessionName {
     }
 }
 
-/// The id an agent gave a session (claude: `session_id`, codex: `thread_id`).
+/// The ID that an agent gives a session (claude: `session_id`, codex: `thread_id`).
 ///
-/// It ends up among the arguments of a program, so it never begins with a dash (it would be read as an option) and
-/// holds no control characters.
+/// It is passed to programs as an argument. So it contains no control characters, and does not begin with a dash, which
+/// would make it an option.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AgentSessionId(String);
 
-/// Why a text cannot be a session id.
+/// Why a text is not a session ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnusableId {
     #[error("is blank")]
     Blank,
     #[error("begins with a dash")]
     Dash,
-    #[error("holds control characters")]
+    #[error("contains control characters")]
     Control,
 }
 
@@ -67,10 +66,10 @@ impl AgentSessionId {
         &self.0
     }
 
-    /// Whether `told`, an id as an agent printed it, names this session. Case apart: a UUID typed in capitals comes
-    /// back in small letters.
-    pub(crate) fn is_reported_as(&self, told: &str) -> bool {
-        self.0.eq_ignore_ascii_case(told)
+    /// Returns whether `reported`, which an agent printed, is this ID. Ignores case, because agents print UUIDs in lower
+    /// case.
+    pub(crate) fn is_reported_as(&self, reported: &str) -> bool {
+        self.0.eq_ignore_ascii_case(reported)
     }
 }
 
@@ -80,13 +79,14 @@ impl fmt::Display for AgentSessionId {
     }
 }
 
-/// `text` without the white space at its ends, by the rule of Python's `str.strip`: names written by the original
-/// must be found again. Beyond Unicode's white space that is the four separators U+001C to U+001F.
+/// Trims white space by the rule of Python's `str.strip`, which the original used for names.
+///
+/// In addition to Unicode's white space, this trims the separators U+001C to U+001F.
 pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches(is_space)
 }
 
-/// Whether there is nothing but white space in `text`.
+/// Returns whether `text` is empty or only white space.
 pub(crate) fn is_blank(text: &str) -> bool {
     text.chars().all(is_space)
 }
@@ -100,14 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_trimmed_and_blank_is_none() {
+    fn name_is_trimmed_and_not_blank() {
         assert_eq!(SessionName::new(" a b\u{1f}\n").unwrap().as_str(), "a b");
         assert_eq!(SessionName::new(" \t\u{2003}\u{1c}"), None);
         assert_eq!(SessionName::new("tab\there").unwrap().as_str(), "tab\there");
     }
 
     #[test]
-    fn ids_that_would_be_options_or_hold_control_characters_are_refused() {
+    fn id_with_leading_dash_or_control_character_is_refused() {
         assert_eq!(AgentSessionId::new(" x ").unwrap().as_str(), "x");
         assert_eq!(AgentSessionId::new(" "), Err(UnusableId::Blank));
         assert_eq!(AgentSessionId::new(" --last"), Err(UnusableId::Dash));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uuid_in_capitals_is_the_same_session() {
+    fn id_matches_regardless_of_case() {
         let id = AgentSessionId::new("0F12C83D").unwrap();
         assert!(id.is_reported_as("0f12c83d") && !id.is_reported_as("0f12c83e"));
     }

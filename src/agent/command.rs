@@ -1,12 +1,11 @@
-//! The agent as the caller names it: its command, the shell around it, its variables. From options, then the
-//! environment.
+//! The agent that options or environment variables select: its command, its shell, and its environment.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::env_file::variables;
+use super::env_file;
 use super::launcher::{Launcher, ShellKind};
 use crate::backend::{Backend, LaunchArgs, Setting};
 use crate::cli;
@@ -16,52 +15,49 @@ use crate::input;
 use crate::paths;
 use crate::session::{is_blank, trim};
 
-/// Where programs are looked for when there is no PATH (Python's `os.defpath`).
+/// The search path if PATH is not set (Python's `os.defpath`).
 const DEFAULT_PATH: &str = if cfg!(windows) { r".;C:\bin" } else { "/bin:/usr/bin" };
 
-/// Which program the agent is, and what it finds in its environment.
+/// The command and the environment of an agent.
 pub(crate) struct AgentCommand {
     pub(crate) backend: Backend,
     pub(crate) launcher: Launcher,
-    /// From `--env-file`.
+    /// The variables from `--env-file`.
     pub(crate) variables: Vec<(String, String)>,
-    /// What to do if the program is missing.
+    /// The hint if the program is missing.
     missing_hint: String,
 }
 
 impl AgentCommand {
-    /// Reads the environment file, if there is one, until `deadline`.
+    /// Reads the options, and the environment file until `deadline`.
     pub(crate) fn new(backend: Backend, options: &cli::AgentArgs, deadline: Option<Instant>) -> Result<Self> {
         let (launcher, missing_hint) = launcher(backend, &options.launch)?;
         let variables = match &options.env_file {
-            Some(path) => variables(&input::text_file(path, "--env-file", deadline)?)?,
+            Some(path) => env_file::parse(&input::text_file(path, "--env-file", deadline)?)?,
             None => Vec::new(),
         };
         Ok(Self { backend, launcher, variables, missing_hint })
     }
 
-    /// A variable as the agent will see it.
+    /// Returns the value of a variable in the agent's environment.
     pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
         let set = self.variables.iter().rev().find(|(key, _)| key == name).map(|(_, value)| OsString::from(value));
         set.or_else(|| env::var_os(name)).filter(|value| !value.is_empty())
     }
 
-    /// The agent's program. `elsewhere`: the directory it will run in where that is not ours.
-    pub(crate) fn program(&self, elsewhere: Option<&Path>) -> Result<PathBuf> {
+    /// Finds the agent's program. `agent_dir` is the agent's directory, if it is not the current one.
+    pub(crate) fn program(&self, agent_dir: Option<&Path>) -> Result<PathBuf> {
         let name = self.launcher.name();
-        let dir = paths::current_dir().or_else(|error| elsewhere.map(Path::to_owned).ok_or(error))?;
-        paths::find_program(name, Some(&self.variable("PATH").unwrap_or_else(|| DEFAULT_PATH.into())), &dir).map_err(
-            |error| {
-                if error.kind == ErrorKind::AgentNotExecutable {
-                    return error; // it says what to do
-                }
-                error.with_hint(self.missing_hint.as_str())
-            },
-        )
+        let dir = paths::current_dir().or_else(|error| agent_dir.map(Path::to_owned).ok_or(error))?;
+        let path = self.variable("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        paths::find_program(name, Some(&path), &dir).map_err(|error| match error.kind {
+            ErrorKind::AgentNotExecutable => error, // has a hint
+            _ => error.with_hint(self.missing_hint.as_str()),
+        })
     }
 }
 
-/// The setting's value, from the option or the variable, and which of both it is; blank is absent.
+/// Returns the value of a setting, and the name of the option or variable that it is from. A blank value is absent.
 fn value_of(setting: Setting<'_>) -> Result<Option<(String, &'static str)>> {
     if let Some(value) = setting.value.filter(|value| !is_blank(value)) {
         return Ok(Some((value.to_owned(), setting.option)));
@@ -69,7 +65,7 @@ fn value_of(setting: Setting<'_>) -> Result<Option<(String, &'static str)>> {
     Ok(environment::var(setting.variable)?.map(|value| (value, setting.variable)))
 }
 
-/// The launcher that the options of `backend` name, and what to do if its program is missing.
+/// Returns the launcher that the options select, and a hint if its program is missing.
 fn launcher(backend: Backend, args: &LaunchArgs) -> Result<(Launcher, String)> {
     let launch = (backend.spec().launch)(args);
     let (command, source) =
@@ -85,7 +81,7 @@ fn launcher(backend: Backend, args: &LaunchArgs) -> Result<(Launcher, String)> {
         let shell_command = value_of(shell.command)?.map(|(command, _)| command);
         let init = value_of(shell.init)?.map(|(init, _)| init);
         let launcher = Launcher::shell(kind, shell_command.as_deref(), option, init, &command)?;
-        return Ok((launcher, format!("name another shell with {option}")));
+        return Ok((launcher, format!("install it, or pass another shell with {option}")));
     }
     Ok((Launcher::program(&command, source)?, backend.spec().missing_hint.to_owned()))
 }
@@ -95,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn environment_files_are_read_as_the_original_read_them() {
+    fn environment_file_is_parsed_as_by_the_original() {
         let text = "# c\n\nA=1\n B = two words \nC='single'\nD=\"dou ble\"\nE=a=b\nnothing\n=x\nF=\nG=x#y $A\r\n\
                     export H=1\nexport\tI='\nexported=2\nK=\"a'\nL=''\nA=2\n";
         let want = [
@@ -113,8 +109,8 @@ mod tests {
             ("L", ""),
             ("A", "2"),
         ];
-        let got = variables(text).unwrap();
-        assert_eq!(got.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>(), want);
-        assert!(variables("A=a\0b").is_err());
+        let parsed = env_file::parse(text).unwrap();
+        assert_eq!(parsed.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>(), want);
+        assert!(env_file::parse("A=a\0b").is_err());
     }
 }

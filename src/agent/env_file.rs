@@ -1,10 +1,10 @@
-//! `--env-file`: variables for the agent, one `KEY=VALUE` a line.
+//! `--env-file`: variables for the agent, one `KEY=VALUE` on each line.
 
 use crate::error::{Error, Result};
 use crate::session::trim;
 
-/// The variables in an environment file (contract section 5), in its order: of two with one name the last counts.
-pub(crate) fn variables(text: &str) -> Result<Vec<(String, String)>> {
+/// Parses an environment file (contract section 5). The last of several variables with the same name counts.
+pub(crate) fn parse(text: &str) -> Result<Vec<(String, String)>> {
     let mut variables = Vec::new();
     for line in text.lines().map(trim) {
         if line.starts_with('#') {
@@ -19,14 +19,14 @@ pub(crate) fn variables(text: &str) -> Result<Vec<(String, String)>> {
             continue;
         }
         if key.contains('\0') || value.contains('\0') {
-            return Err(Error::usage(format!("--env-file: the variable '{key}' holds a zero byte")));
+            return Err(Error::usage(format!("--env-file: the variable '{key}' contains a NUL byte")));
         }
         variables.push((key.to_owned(), value.to_owned()));
     }
     Ok(variables)
 }
 
-/// `value` without one pair of quotes around it.
+/// Removes one pair of quotes around `value`.
 fn unquote(value: &str) -> &str {
     let inner = |quote| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     inner('"').or_else(|| inner('\'')).unwrap_or(value)

@@ -1,5 +1,5 @@
-//! From what the caller calls the agent (a program, a wrapper with arguments, a shell function) to the program and
-//! arguments that are started. Starts nothing itself.
+//! Resolves the agent command (a program, a wrapper with arguments, a shell function) to a program and its arguments.
+//! Spawns nothing.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,18 +7,18 @@ use std::path::Path;
 use super::shlex::split;
 use crate::error::{Error, Result};
 
-/// How the agent is started.
+/// How the agent is spawned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Launcher {
     /// A program and its first arguments.
     Program { words: Vec<String> },
-    /// A command in a POSIX shell: functions and aliases of `init` are known to it.
+    /// A command in a POSIX shell, which may be a function or an alias from `init`.
     Posix { shell: Vec<String>, init: Option<String>, command: String },
     /// A command in PowerShell.
     PowerShell { shell: Vec<String>, init: Option<String>, command: String },
 }
 
-/// Which shell `--codex-shell` asks for.
+/// The kind of shell in `--codex-shell`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ShellKind {
     Posix,
@@ -28,7 +28,7 @@ pub(crate) enum ShellKind {
 const POSIX_SHELL: &str = "bash -lc";
 const POWERSHELL: &str = "pwsh -NoLogo -Command";
 
-/// What stands for `$0` in the script: `"$@"` begins with the word behind it.
+/// The value of `$0` in the script. `"$@"` begins with the next argument.
 const SCRIPT_NAME: &str = "__codex_wrapper__";
 
 impl ShellKind {
@@ -42,17 +42,17 @@ impl ShellKind {
 }
 
 impl Launcher {
-    /// A program with its first arguments. `source` names the option or variable, for the error.
+    /// Returns a launcher for a program with its first arguments. `source` is the option or variable, for errors.
     pub(crate) fn program(command: &str, source: &str) -> Result<Self> {
         let words = split(command)
-            .map_err(|why| Error::usage(format!("{source} cannot be split into words: {why}: {command}")))?;
+            .map_err(|why| Error::usage(format!("cannot split {source} into words: {why}: {command}")))?;
         match words.first() {
             Some(first) if !first.is_empty() => Ok(Self::Program { words }),
-            _ => Err(Error::usage(format!("{source} names no program: {command}"))),
+            _ => Err(Error::usage(format!("{source} has no program: {command}"))),
         }
     }
 
-    /// A command that a shell understands. `shell_command` is the shell with its options.
+    /// Returns a launcher for a command in a shell. `shell_command` is the shell with its options.
     pub(crate) fn shell(
         kind: ShellKind,
         shell_command: Option<&str>,
@@ -65,7 +65,7 @@ impl Launcher {
             ShellKind::PowerShell => POWERSHELL,
         };
         let Self::Program { words: shell } = Self::program(shell_command.unwrap_or(default), shell_option)? else {
-            unreachable!("a program is what was asked for");
+            unreachable!("Self::program returns Self::Program");
         };
         Ok(match kind {
             ShellKind::Posix => Self::Posix { shell, init, command: command.to_owned() },
@@ -73,13 +73,13 @@ impl Launcher {
         })
     }
 
-    /// The name of the program, as the caller would recognise it.
+    /// Returns the name of the program, as the caller passed it.
     pub(crate) fn name(&self) -> &str {
         let (Self::Program { words } | Self::Posix { shell: words, .. } | Self::PowerShell { shell: words, .. }) = self;
         &words[0]
     }
 
-    /// Whether a shell stands between us and the agent.
+    /// Returns whether a shell runs the agent.
     pub(crate) fn is_shell(&self) -> bool {
         !matches!(self, Self::Program { .. })
     }
@@ -94,11 +94,11 @@ impl Launcher {
         };
         match self {
             Self::Program { .. } => false,
-            // the last words name what the shell could not run, after the place where that stands
+            // the last line names the command that the shell could not run, after its location
             Self::Posix { command, .. } => {
                 let last = stderr.lines().rfind(|line| !line.trim().is_empty());
-                let (_, what) = last.and_then(|line| line.split_once(':')).unwrap_or_default();
-                words(command).iter().any(|word| what.split(|c| !is_in_name(c)).any(|name| name == word))
+                let (_, reason) = last.and_then(|line| line.split_once(':')).unwrap_or_default();
+                words(command).iter().any(|word| reason.split(|c| !is_in_name(c)).any(|name| name == word))
             }
             Self::PowerShell { command, .. } => {
                 words(command).iter().any(|word| stderr.contains(&format!("The term '{word}'")))
@@ -106,10 +106,9 @@ impl Launcher {
         }
     }
 
-    /// How long the argument is that `text` makes. In PowerShell all arguments stand in one script, and quotes are
-    /// doubled there.
+    /// Returns the length of the argument with `text`. In PowerShell, one script has all arguments, with doubled quotes.
     pub(crate) fn length_of(&self, text: &str) -> usize {
-        /// More than the agent's other arguments take.
+        /// More than the length of the agent's other arguments.
         const OTHER_ARGUMENTS: usize = 2 << 10;
         match self {
             Self::Program { .. } | Self::Posix { .. } => text.len(),
@@ -121,7 +120,7 @@ impl Launcher {
         }
     }
 
-    /// All arguments of the program, the agent's `arguments` among them.
+    /// Returns all arguments of the program, including the agent's `arguments`.
     pub(crate) fn arguments(&self, arguments: Vec<OsString>) -> Result<Vec<OsString>> {
         let (Self::Program { words } | Self::Posix { shell: words, .. } | Self::PowerShell { shell: words, .. }) = self;
         let mut all: Vec<OsString> = words[1..].iter().map(OsString::from).collect();
@@ -140,15 +139,15 @@ impl Launcher {
     }
 }
 
-/// One script in which every argument is a literal: data, never code.
+/// Returns a script in which each argument is a literal, so that none is run as code.
 ///
-/// Without the last lines a command that is missing or fails would end with status 0 or 1 whatever happened.
+/// The last line passes the exit status on. Without it, PowerShell exits with 0 or 1.
 fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) -> Result<String> {
     let mut script = init.map(|init| format!("{init}\n")).unwrap_or_default();
     script.push_str(command);
     for argument in arguments {
         let argument = argument.to_str().ok_or_else(|| {
-            Error::usage(format!("PowerShell cannot be handed {}: it is not UTF-8", argument.display()))
+            Error::usage(format!("cannot pass {} to PowerShell: it is not UTF-8", argument.display()))
         })?;
         script.push(' ');
         script.push_str(&powershell_literal(argument));
@@ -157,9 +156,9 @@ fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) 
     Ok(script)
 }
 
-/// `text` as a single-quoted literal.
+/// Quotes `text` as a single-quoted literal.
 ///
-/// PowerShell takes the typographic quotes U+2018 to U+201B for the plain one, so they are doubled too (its help topic
+/// The typographic quotes U+2018 to U+201B are doubled too, because PowerShell treats them like the plain one (help topic
 /// "about Quoting Rules").
 pub(crate) fn powershell_literal(text: &str) -> String {
     let mut literal = String::from("'");
@@ -177,10 +176,11 @@ fn is_powershell_quote(c: char) -> bool {
     matches!(c, '\'' | '\u{2018}'..='\u{201b}')
 }
 
-/// Whether `text` can be an argument of `program`. Windows runs batch files, as npm's launchers are, by its command
-/// interpreter: that takes no argument of more than one line, and reads these characters in a way of its own however they
-/// are quoted.
-pub(crate) fn takes(program: &Path, text: &str) -> bool {
+/// Returns whether `text` can be an argument of `program`.
+///
+/// Windows runs batch files, such as npm's launchers, with its command interpreter. That has no arguments with line
+/// breaks, and interprets some characters even if they are quoted.
+pub(crate) fn accepts_argument(program: &Path, text: &str) -> bool {
     let extension = program.extension().unwrap_or_default();
     let is_batch = cfg!(windows) && ["cmd", "bat"].iter().any(|batch| extension.eq_ignore_ascii_case(batch));
     let refused: &[char] = if is_batch { &['\0', '\r', '\n', '"', '%', '!', '^'] } else { &['\0'] };
@@ -195,7 +195,7 @@ mod tests {
     /// Pairs recorded from Python 3.11's `shlex.split`.
     #[test]
     #[cfg(unix)] // on Windows a backslash is literal
-    fn words_are_split_as_python_splits_them() {
+    fn words_are_split_as_in_python() {
         let table: &[(&str, &[&str])] = &[
             ("claude", &["claude"]),
             ("  a\tb\n c ", &["a", "b", "c"]),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_posix_shell_gets_the_arguments_as_arguments() {
+    fn posix_shell_gets_separate_arguments() {
         let launcher =
             Launcher::shell(ShellKind::Posix, None, "--shell", Some("work() { codex \"$@\"; }".into()), "work")
                 .unwrap();
@@ -229,10 +229,10 @@ mod tests {
     }
 
     #[test]
-    fn only_words_about_the_command_itself_say_that_a_shell_could_not_run_it() {
+    fn only_errors_about_the_command_mean_that_a_shell_could_not_run_it() {
         let posix = |command: &str| Launcher::shell(ShellKind::Posix, None, "--shell", None, command).unwrap();
-        // as bash, dash, zsh, ksh and env say it
-        for said in [
+        // from bash, dash, zsh, ksh and env
+        for stderr in [
             "__codex_wrapper__: line 1: work: command not found\n",
             "some noise of a profile\nsh: 1: work: not found\n\n",
             "zsh:1: command not found: work",
@@ -240,10 +240,10 @@ mod tests {
             "env: ‘work’: No such file or directory",
             "zsh:1: permission denied: work",
         ] {
-            assert!(posix("work").could_not_run_command(said), "{said}");
-            assert!(posix("exec 'work' --profile p").could_not_run_command(said), "{said}");
+            assert!(posix("work").could_not_run_command(stderr), "{stderr}");
+            assert!(posix("exec 'work' --profile p").could_not_run_command(stderr), "{stderr}");
         }
-        for said in [
+        for stderr in [
             "",
             "work: rate limit\nenvironment: line 2: no-such-notifier: command not found",
             "environment: line 2: not-work: command not found",
@@ -252,20 +252,20 @@ mod tests {
             "work:1: command not found: no-such-notifier",
             "work",
         ] {
-            assert!(!posix("work --profile p").could_not_run_command(said), "{said}");
+            assert!(!posix("work --profile p").could_not_run_command(stderr), "{stderr}");
         }
         assert!(posix("/opt/my-codex").could_not_run_command("sh: 1: /opt/my-codex: not found"));
         let powershell = Launcher::shell(ShellKind::PowerShell, None, "--shell", None, "work").unwrap();
-        let said = "work: \nLine |\n   1 |  work 'exec'\n     | The term 'work' is not recognized as a name of a cmdlet.\n     | Check.";
-        assert!(powershell.could_not_run_command(said));
-        let said = said.replace("term 'work'", "term 'no-such'");
-        assert!(!powershell.could_not_run_command(&said));
+        let stderr = "work: \nLine |\n   1 |  work 'exec'\n     | The term 'work' is not recognized as a name of a cmdlet.\n     | Check.";
+        assert!(powershell.could_not_run_command(stderr));
+        let stderr = stderr.replace("term 'work'", "term 'no-such'");
+        assert!(!powershell.could_not_run_command(&stderr));
         let program = Launcher::program("work", "--codex-cmd").unwrap();
         assert!(!program.could_not_run_command("work: command not found"));
     }
 
     #[test]
-    fn powershell_gets_literals() {
+    fn powershell_arguments_are_literals() {
         let launcher = Launcher::shell(ShellKind::PowerShell, None, "--shell", None, "codex").unwrap();
         let all = launcher.arguments(vec!["it's ‘$(x)’ ‚ ‛ \"q\"".into()]).unwrap();
         let script = all.last().unwrap().to_str().unwrap();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_without_a_program_is_refused() {
+    fn command_without_a_program_is_refused() {
         for command in ["''", " '' x", "'"] {
             assert_eq!(Launcher::program(command, "--claude-cmd").unwrap_err().kind, ErrorKind::Usage, "{command}");
         }

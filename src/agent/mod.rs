@@ -1,4 +1,4 @@
-//! Which program an agent is, and with what arguments and environment it is started.
+//! The agent's program, with its arguments and its environment.
 
 pub(crate) mod command;
 mod env_file;

@@ -1,4 +1,4 @@
-//! Short questions to other programs, each with a bound: what is its version, does a login shell find us.
+//! Short runs of other programs, with a timeout: for their version, or for the program that a login shell finds.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Command, End, OutputSink, Passthrough, Runner};
 
-/// How long a program may take to answer; then it is ended, if need be killed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a program may run before it is stopped.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// As much of an answer is read.
-const LONGEST_ANSWER: usize = 1 << 20;
+/// The limit on the output that is kept.
+const MAX_OUTPUT: usize = 1 << 20;
 
-/// The name under which this program is called.
+/// The name of this program.
 pub(crate) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
-/// What a program said.
+/// The exit and the output of a program.
 pub(crate) struct Response {
     pub(crate) end: End,
     pub(crate) stdout: String,
@@ -24,23 +24,23 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// The first line of it that says something.
+    /// Returns the first line that is not blank.
     pub(crate) fn first_line(&self) -> Option<&str> {
         self.stdout.lines().chain(self.stderr.lines()).map(str::trim).find(|line| !line.is_empty())
     }
 
-    /// Why there is no answer in it, where there is none.
+    /// Returns the reason if the program failed.
     pub(crate) fn failure(&self) -> Option<String> {
         let why = match self.end {
             End::Exited(0) => return None,
             End::Exited(status) => format!("exit status {status}"),
             End::Killed(signal) => format!("killed by signal {signal}"),
             End::Deadline | End::Stalled | End::Interrupted(_) => {
-                return Some(format!("no answer within {} s", PATIENCE.as_secs()));
+                return Some(format!("no answer within {} s", TIMEOUT.as_secs()));
             }
         };
-        let words = self.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty());
-        Some(words.map_or_else(|| why.clone(), |words| format!("{why}: {words}")))
+        let last_line = self.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty());
+        Some(last_line.map_or_else(|| why.clone(), |line| format!("{why}: {line}")))
     }
 }
 
@@ -49,28 +49,31 @@ struct Collector(Vec<u8>);
 
 impl OutputSink for Collector {
     fn write(&mut self, chunk: &[u8]) {
-        let room = LONGEST_ANSWER.saturating_sub(self.0.len());
+        let room = MAX_OUTPUT.saturating_sub(self.0.len());
         self.0.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
 }
 
-/// Runs `program` with nothing to read and waits a bounded time. An error means that it could not be started, or that
-/// a signal to us ended the asking.
-pub(crate) fn ask(
+/// Runs `program` with empty standard input until it exits or [`TIMEOUT`] passes.
+///
+/// # Errors
+///
+/// If the program cannot be started, or a signal to this process arrives.
+pub(crate) fn run(
     program: &Path,
     arguments: Vec<OsString>,
     set: Vec<(OsString, OsString)>,
     unset: Vec<OsString>,
 ) -> Result<Response> {
     let failed = |error: std::io::Error| {
-        Error::new(ErrorKind::Io, format!("'{}' cannot be started", program.display())).with_io_cause(&error)
+        Error::new(ErrorKind::Io, format!("cannot start '{}'", program.display())).with_io_cause(&error)
     };
-    let runner = Runner::new(Some(Instant::now() + PATIENCE)).map_err(failed)?;
+    let runner = Runner::new(Some(Instant::now() + TIMEOUT)).map_err(failed)?;
     let program = program.to_owned();
     let command = Command { program, arguments, set, unset, dir: None, stdin: None, output: None, stall: None };
-    let mut heard = Vec::new();
+    let mut stdout = Vec::new();
     let collect = |collector: Collector| {
-        heard = collector.0;
+        stdout = collector.0;
         true
     };
     let run = runner.run(command, Collector::default(), Passthrough::Off, collect).map_err(failed)?;
@@ -78,5 +81,5 @@ pub(crate) fn ask(
         return Err(Error::new(ErrorKind::Interrupted(signal), format!("interrupted by signal {signal}")));
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Response { end: run.end, stdout: text(&heard), stderr: text(&run.stderr) })
+    Ok(Response { end: run.end, stdout: text(&stdout), stderr: text(&run.stderr) })
 }

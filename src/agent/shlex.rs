@@ -1,8 +1,9 @@
-//! Splits a command into words as Python's `shlex.split` does.
+//! Splits a command into words like Python's `shlex.split`.
 
-/// Splits a command line into words by the rule of Python's `shlex.split`, which the original used: no comments, and
-/// inside double quotes a backslash escapes only the quote and itself. The crates `shlex` and `shell-words` follow the
-/// shell instead in both points. On Windows a backslash is an ordinary character, so that paths need no doubling.
+/// Splits a command into words by the rule of Python's `shlex.split`, which the original used.
+///
+/// There are no comments, and within double quotes a backslash escapes only the quote and itself. The crates `shlex` and
+/// `shell-words` follow the shell in both points. On Windows, a backslash is an ordinary character, for paths.
 pub(crate) fn split(command: &str) -> Result<Vec<String>, &'static str> {
     const ESCAPES: bool = cfg!(not(windows));
     let mut words = Vec::new();

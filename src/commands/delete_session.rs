@@ -96,6 +96,6 @@ fn delete(store: &Store, workspace: &Workspace, subject: &SessionSelector) -> Re
         before,
         left,
         written: updated.written,
-        recreated: updated.recreated,
+        recreated: updated.replaced_invalid,
     })
 }

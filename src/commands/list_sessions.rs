@@ -68,7 +68,7 @@ fn in_current_dir_if_blank(place: &cli::LocationArgs) -> cli::LocationArgs {
 
 /// Lists all mappings of this user.
 fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -> Result<()> {
-    let root = Root::chosen()?;
+    let root = Root::from_env()?;
     let mut found = store::all(&root, backends)?;
     // by workspace; mappings without one come last
     found.sort_by_key(|found| {
@@ -138,15 +138,15 @@ struct Table {
 impl Table {
     fn new(with_workspace: bool) -> Self {
         let mut columns = vec![
-            Column::new("NAME").at_least(10),
+            Column::new("NAME").with_min_width(10),
             Column::new("AGENT"),
-            Column::new("ID").at_least(8),
-            Column::new("MODEL").at_least(6).optional(),
+            Column::new("ID").with_min_width(8),
+            Column::new("MODEL").with_min_width(6).optional(),
             Column::new("EFFORT").optional(),
             Column::new("AGE"),
         ];
         if with_workspace {
-            columns.push(Column::new("WORKSPACE").at_least(12).keeping_its_end());
+            columns.push(Column::new("WORKSPACE").with_min_width(12).keeping_end());
         }
         Self { columns, now: Timestamp::now(), rows: 0 }
     }
@@ -168,7 +168,7 @@ impl Table {
             context.ui.note(&format!("no sessions are saved in {which} workspace"));
             return Ok(());
         }
-        context.ui.print(&table::draw(self.columns, context.ui.terminal_width()))
+        context.ui.print(&table::render(self.columns, context.ui.terminal_width()))
     }
 }
 

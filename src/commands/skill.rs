@@ -1,5 +1,6 @@
-//! `skill`: installs, lists, updates, removes and prints the two skills. Asks nothing; what would be lost is refused, and
-//! with `--force` kept elsewhere.
+//! `skill`: installs, lists, updates, removes and prints the two skills.
+//!
+//! There are no prompts. A change that would lose the user's files is refused, or with `--force` keeps a backup.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::lock::Lock;
 use crate::paths;
 use crate::skills::dir::{SkillDir, State};
 use crate::skills::host::{self, Scope};
-use crate::skills::shim::{Done, Original};
+use crate::skills::shim::SkillScript;
 use crate::skills::{self, Skill};
 use crate::sys;
 use crate::ui::Ui;
@@ -23,8 +24,8 @@ use crate::ui::terminal::escape_control;
 
 pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
     if context.global.backend.is_some() && !matches!(action, SkillAction::Shim { .. }) {
-        return Err(Error::usage("--backend has no meaning here")
-            .with_hint("--skill names the skill, --agent the program that is to find it"));
+        return Err(Error::usage("--backend cannot be used with skill")
+            .with_hint("use --skill to select a skill, and --agent to select the program that finds it"));
     }
     match action {
         SkillAction::Install(options) => change(context, options, Operation::Install),
@@ -44,30 +45,30 @@ enum Operation {
     Uninstall,
 }
 
-/// A place for a skill, and for whom.
+/// The location of a skill, and its state.
 struct Target {
-    /// The host that looks there; `None`: the caller named the directory.
+    /// The host that finds it; `None` if the caller passed the directory.
     host: Option<(Backend, Scope)>,
-    place: SkillDir,
+    dir: SkillDir,
     state: State,
 }
 
-/// What is done with one target.
+/// What an operation does with a target.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
     Install,
     Update,
-    /// Of what is precious.
+    /// Installs the skill, and keeps a backup of the user's changes.
     Replace,
     Remove,
-    /// Of what is precious.
+    /// Moves the user's changes to a backup.
     MoveAside,
     Nothing,
 }
 
 impl Action {
-    fn of(verb: Operation, state: &State) -> Self {
-        match (verb, state) {
+    fn of(operation: Operation, state: &State) -> Self {
+        match (operation, state) {
             (Operation::Install, State::Missing) => Self::Install,
             (Operation::Install | Operation::Update, State::Outdated { .. }) => Self::Update,
             (Operation::Install, State::Modified | State::Foreign { .. }) | (Operation::Update, State::Modified) => {
@@ -91,100 +92,101 @@ impl Action {
         }
     }
 
-    /// Does it. Tells where something was kept.
+    /// Performs the action. Returns the path of a backup.
     fn perform(self, target: &Target) -> Result<Option<PathBuf>> {
         match self {
-            Self::Install | Self::Update | Self::Replace => target.place.install(&target.state),
-            Self::Remove => target.place.remove(false),
-            Self::MoveAside => target.place.remove(true),
+            Self::Install | Self::Update | Self::Replace => target.dir.install(&target.state),
+            Self::Remove => target.dir.remove(false),
+            Self::MoveAside => target.dir.remove(true),
             Self::Nothing => Ok(None),
         }
     }
 }
 
-fn change(context: &Context, options: &SkillChange, verb: Operation) -> Result<()> {
-    let here = paths::current_dir()?;
-    let of = if verb == Operation::Install { Wanted::Available } else { Wanted::Installed };
-    let dirs = dirs(&options.places, &here, &[Scope::User], of)?;
+fn change(context: &Context, options: &SkillChange, operation: Operation) -> Result<()> {
+    let current_dir = paths::current_dir()?;
+    let selection = if operation == Operation::Install { Selection::Available } else { Selection::Installed };
+    let dirs = skills_dirs(&options.places, &current_dir, &[Scope::User], selection)?;
     let locks = if options.dry_run { Vec::new() } else { lock(&dirs, &context.ui)? };
-    let targets = targets(&options.places, dirs, of)?;
-    // all are looked at before one is touched
+    let mut targets = targets(&options.places, distinct(dirs))?;
+    if selection == Selection::Installed {
+        targets.retain(|target| target.state != State::Missing);
+    }
+    // before any change
     for target in &targets {
-        if !options.force && matches!(Action::of(verb, &target.state), Action::Replace | Action::MoveAside) {
+        if !options.force && matches!(Action::of(operation, &target.state), Action::Replace | Action::MoveAside) {
             return Err(refused(target));
         }
     }
-    let mut changes = Changes { dry_run: options.dry_run, done: Vec::new(), duplicates: Vec::new(), shell: None };
+    let mut report = Report { dry_run: options.dry_run, changes: Vec::new(), duplicates: Vec::new(), lookup: None };
     for target in targets {
-        let deed = Action::of(verb, &target.state);
-        let kept = if options.dry_run { None } else { sys::with_callers_umask(|| deed.perform(&target))? };
-        changes.done.push(Change { target, deed, kept });
+        let action = Action::of(operation, &target.state);
+        let backup = if options.dry_run { None } else { sys::with_callers_umask(|| action.perform(&target))? };
+        report.changes.push(Change { target, action, backup });
     }
     drop(locks);
-    if verb != Operation::Uninstall {
-        changes.duplicates = Duplicates::find(changes.done.iter().map(|change| &change.target), &here);
+    if operation != Operation::Uninstall {
+        report.duplicates = Duplicates::find(report.changes.iter().map(|change| &change.target), &current_dir);
     }
-    if verb == Operation::Install && !options.dry_run {
-        changes.shell = Some(login_shell::login_shell()?.tell());
+    if operation == Operation::Install && !options.dry_run {
+        report.lookup = Some(login_shell::lookup()?.describe());
     }
-    if options.places.json { context.ui.print_json(&changes.describe()) } else { changes.tell(context) }
+    if options.places.json { context.ui.print_json(&report.to_json()) } else { report.print(context) }
 }
 
-/// What was done in one place, or would be.
+/// A change of one target, or with `--dry-run` a planned change.
 struct Change {
     target: Target,
-    deed: Action,
-    /// Where what was there is kept.
-    kept: Option<PathBuf>,
+    action: Action,
+    backup: Option<PathBuf>,
 }
 
-/// What was done, and what there is to say about it.
-struct Changes {
+/// The result of an operation.
+struct Report {
     dry_run: bool,
-    done: Vec<Change>,
+    changes: Vec<Change>,
     duplicates: Vec<Duplicates>,
-    /// What a login shell finds, and if that is not good, what to do.
-    shell: Option<(String, Option<&'static str>)>,
+    /// Whether a login shell finds this program, and a hint if it does not.
+    lookup: Option<(String, Option<&'static str>)>,
 }
 
-impl Changes {
-    fn describe(&self) -> JsonObject {
-        let skills = self.done.iter().map(|Change { target, deed, kept }| {
-            let kept = kept.as_ref().map(|kept| kept.display().to_string());
-            target.describe().with("action", deed.name()).with("kept", kept)
+impl Report {
+    fn to_json(&self) -> JsonObject {
+        let skills = self.changes.iter().map(|Change { target, action, backup }| {
+            let backup = backup.as_ref().map(|backup| backup.display().to_string());
+            target.to_json().with("action", action.name()).with("kept", backup)
         });
         let object = JsonObject::new()
             .with("dry_run", self.dry_run)
             .with_list("skills", skills.collect())
-            .with_list("seen_twice", self.duplicates.iter().map(Duplicates::describe).collect());
-        let Some((message, hint)) = &self.shell else { return object };
+            .with_list("seen_twice", self.duplicates.iter().map(Duplicates::to_json).collect());
+        let Some((message, hint)) = &self.lookup else { return object };
         let shell =
             JsonObject::new().with("found", hint.is_none()).with("message", message.as_str()).with("hint", *hint);
         object.with_object("login_shell", shell)
     }
 
-    fn tell(&self, context: &Context) -> Result<()> {
+    fn print(&self, context: &Context) -> Result<()> {
         let would = if self.dry_run { "would be " } else { "" };
         let mut lines: Vec<String> = Vec::new();
-        for Change { target, deed, kept } in &self.done {
-            let deed = match deed {
-                Action::Nothing => format!("{}, {}", deed.name(), target.state.name()),
-                _ => format!("{would}{}", deed.name()),
+        for Change { target, action, backup } in &self.changes {
+            let action = match action {
+                Action::Nothing => format!("{}, {}", action.name(), target.state.name()),
+                _ => format!("{would}{}", action.name()),
             };
-            let kept = kept.as_ref().map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
-            lines.push(format!("{deed}: {}{kept}", target.place.dir().display()));
+            lines.push(format!("{action}: {}{}", target.dir.path().display(), backup_text(backup.as_deref())));
         }
-        if let Some((message, None)) = &self.shell {
+        if let Some((message, None)) = &self.lookup {
             lines.push(login_shell(message));
         }
         context.ui.print(&lines.iter().map(|line| escape_control(line) + "\n").collect::<String>())?;
-        if self.done.is_empty() {
-            context.ui.note("no skill of this program is there");
+        if self.changes.is_empty() {
+            context.ui.note("found no installed skills");
         }
         for duplicates in &self.duplicates {
             context.ui.warn(&duplicates.warning());
         }
-        if let Some((message, Some(hint))) = &self.shell {
+        if let Some((message, Some(hint))) = &self.lookup {
             context.ui.warn(&format!("{}; {hint}", login_shell(message)));
         }
         Ok(())
@@ -195,144 +197,157 @@ fn login_shell(message: &str) -> String {
     format!("a login shell {message}")
 }
 
+fn backup_text(backup: Option<&Path>) -> String {
+    backup.map(|backup| format!(", the old one is {}", backup.display())).unwrap_or_default()
+}
+
 fn refused(target: &Target) -> Error {
-    let dir = target.place.dir();
-    let error = match &target.state {
-        State::Foreign { why } => {
-            Error::new(ErrorKind::Io, format!("'{}' is left alone", dir.display())).caused_by(why)
-        }
-        _ => Error::new(ErrorKind::Io, format!("'{}' is left alone", dir.display())).caused_by("it was edited"),
-    };
-    error.with_hint(
-        "--force moves it out of the way and keeps it; an original can go on with 'invoke-persist skill shim'",
+    let why = if let State::Foreign { why } = &target.state { why } else { "it was edited" };
+    Error::new(ErrorKind::Io, format!("cannot change '{}'", target.dir.path().display())).caused_by(why).with_hint(
+        "add --force to replace it and keep a backup; for an original skill, run 'invoke-persist skill shim' instead",
     )
 }
 
 fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
-    let here = paths::current_dir()?;
-    let dirs = dirs(places, &here, &[Scope::User, Scope::Project], Wanted::All)?;
-    let targets = targets(places, dirs, Wanted::All)?;
-    let duplicates = Duplicates::find(targets.iter(), &here);
+    let current_dir = paths::current_dir()?;
+    let dirs = skills_dirs(places, &current_dir, &[Scope::User, Scope::Project], Selection::All)?;
+    let targets = targets(places, dirs)?;
+    let duplicates = Duplicates::find(targets.iter(), &current_dir);
     if places.json {
-        let skills = targets.iter().map(Target::describe).collect();
-        let duplicates = duplicates.iter().map(Duplicates::describe).collect();
+        let skills = targets.iter().map(Target::to_json).collect();
+        let duplicates = duplicates.iter().map(Duplicates::to_json).collect();
         return context
             .ui
             .print_json(&JsonObject::new().with_list("skills", skills).with_list("seen_twice", duplicates));
     }
     let mut columns: Vec<Column> = ["SKILL", "HOST", "SCOPE", "STATE"].map(Column::new).into();
-    columns.push(Column::new("FOLDER").at_least(20).keeping_its_end());
+    columns.push(Column::new("FOLDER").with_min_width(20).keeping_end());
     for target in &targets {
         let (host, scope) = target.names();
-        let dir = target.place.dir().display().to_string();
-        let cells = [Some(target.place.skill.name()), host, scope, Some(target.state.name()), Some(&dir)];
+        let dir = target.dir.path().display().to_string();
+        let cells = [Some(target.dir.skill.name()), host, scope, Some(target.state.name()), Some(&dir)];
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
     }
-    context.ui.print(&table::draw(columns, context.ui.terminal_width()))?;
+    context.ui.print(&table::render(columns, context.ui.terminal_width()))?;
     for duplicates in &duplicates {
         context.ui.warn(&duplicates.warning());
     }
     Ok(())
 }
 
-fn export(context: &Context, which: Skill, dir: &Path, force: bool) -> Result<()> {
-    let place = SkillDir { skill: which, skills: dir.to_owned() };
+fn export(context: &Context, skill: Skill, dir: &Path, force: bool) -> Result<()> {
+    let skill_dir = SkillDir { skill, skills: dir.to_owned() };
     let _lock = skills::lock(dir, &context.ui)?;
-    let state = place.state()?;
-    let dir = place.dir();
+    let state = skill_dir.state()?;
+    let path = skill_dir.path();
     if state != State::Missing && !force {
-        return Err(Error::new(ErrorKind::Io, format!("'{}' is there already", dir.display()))
+        return Err(Error::new(ErrorKind::Io, format!("'{}' already exists", path.display()))
             .with_hint("choose another directory, or add --force"));
     }
-    let kept = sys::with_callers_umask(|| place.install(&state))?;
-    let kept = kept.map(|kept| format!(", the old one is {}", kept.display())).unwrap_or_default();
-    context.ui.print(&format!("{}\n", escape_control(&format!("written: {}{kept}", dir.display()))))
+    let backup = sys::with_callers_umask(|| skill_dir.install(&state))?;
+    let line = format!("written: {}{}", path.display(), backup_text(backup.as_deref()));
+    context.ui.print(&format!("{}\n", escape_control(&line)))
 }
 
 fn shim(context: &Context, dir: &Path, undo: bool) -> Result<()> {
-    let original = Original::open(dir, &context.ui)?;
-    let (script, kept) = (original.script().display(), original.kept().display());
-    let done = if undo { original.restore()? } else { original.replace(context.global.backend)? };
-    let told = match (done, undo) {
-        (Done::Changed, false) => format!("'{script}' now runs this program; the original is '{kept}'"),
-        (Done::Unchanged, false) => format!("'{script}' runs this program already"),
-        (Done::Changed, true) => format!("'{script}' is the original again"),
-        (Done::Unchanged, true) => format!("'{script}' is the original, nothing was done"),
+    let skill_script = SkillScript::open(dir, &context.ui)?;
+    let (script, backup) = (skill_script.path().display(), skill_script.backup().display());
+    let changed = if undo { skill_script.restore()? } else { skill_script.replace(context.global.backend)? };
+    let line = match (undo, changed) {
+        (false, true) => format!("'{script}' now runs this program; the original is '{backup}'"),
+        (false, false) => format!("'{script}' runs this program already"),
+        (true, true) => format!("'{script}' is the original again"),
+        (true, false) => format!("'{script}' is the original, nothing was done"),
     };
-    context.ui.print(&format!("{}\n", escape_control(&told)))
+    context.ui.print(&format!("{}\n", escape_control(&line)))
 }
 
-/// Which places are meant where the options do not say.
+/// The targets that an operation selects by default.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    /// Those of every host, there or not.
+enum Selection {
+    /// Those of all hosts, installed or not.
     All,
-    /// Those of hosts that are there.
+    /// Those of installed hosts.
     Available,
-    /// Those where something stands.
+    /// Those with an installed skill.
     Installed,
 }
 
-/// A directory for skills, and who looks there; `None`: the caller named it.
-type Dir = (Option<(Backend, Scope)>, PathBuf);
+/// A directory for skills.
+struct SkillsDir {
+    /// The host that reads it; `None` if the caller passed the directory.
+    host: Option<(Backend, Scope)>,
+    path: PathBuf,
+}
 
-/// The directories for skills that the options mean; `scopes` where they name none.
-fn dirs(options: &SkillPlaces, here: &Path, scopes: &[Scope], of: Wanted) -> Result<Vec<Dir>> {
-    let mut dirs = Vec::new();
+impl SkillsDir {
+    fn resolved(&self) -> PathBuf {
+        paths::resolve(&self.path).unwrap_or_else(|_| self.path.clone())
+    }
+}
+
+/// Returns the directories that the options select. `scopes` are the default.
+fn skills_dirs(
+    options: &SkillPlaces,
+    current_dir: &Path,
+    scopes: &[Scope],
+    selection: Selection,
+) -> Result<Vec<SkillsDir>> {
     if let Some(dir) = &options.dir {
-        dirs.push((None, here.join(dir)));
-    } else {
-        let hosts = match options.agent {
-            Some(SkillHosts::One(host)) => vec![host],
-            None if of == Wanted::Available => {
-                Backend::ALL.into_iter().filter(|host| host::is_available(*host, here)).collect()
-            }
-            Some(SkillHosts::All) | None => Backend::ALL.to_vec(),
-        };
-        if hosts.is_empty() {
-            return Err(Error::new(ErrorKind::Io, "neither Claude Code nor Codex CLI seems to be here")
-                .caused_by("neither program is on PATH, and neither has a directory at home")
-                .with_hint("name the host with --agent claude|codex|all, or a directory for skills with --dir"));
-        }
-        let scope = options.scope.or(options.global.then_some(Scope::User));
-        let scopes = scope.map_or_else(|| scopes.to_vec(), |scope| vec![scope]);
-        for host in hosts {
-            for &scope in &scopes {
-                dirs.push((Some((host, scope)), host::skills_dir(host, scope, here)?));
-            }
+        return Ok(vec![SkillsDir { host: None, path: current_dir.join(dir) }]);
+    }
+    let scope = options.scope.or(options.global.then_some(Scope::User));
+    let scopes = scope.as_ref().map_or(scopes, std::slice::from_ref);
+    let mut dirs = Vec::new();
+    for host in hosts(options, current_dir, selection)? {
+        for &scope in scopes {
+            dirs.push(SkillsDir { host: Some((host, scope)), path: host::skills_dir(host, scope, current_dir)? });
         }
     }
     Ok(dirs)
 }
 
-/// Keeps other calls from changing any of these directories. All calls take their locks in the same order, so that no
-/// two wait for each other.
-fn lock(dirs: &[Dir], ui: &Ui) -> Result<Vec<Lock>> {
-    let real = dirs.iter().map(|(_, dir)| paths::resolve(dir).unwrap_or_else(|_| dir.clone()));
-    let real: BTreeSet<PathBuf> = real.collect();
-    let locks = real.iter().map(|dir| skills::lock(dir, ui)).collect::<Result<Vec<_>>>()?;
+fn hosts(options: &SkillPlaces, current_dir: &Path, selection: Selection) -> Result<Vec<Backend>> {
+    let hosts: Vec<Backend> = match options.agent {
+        Some(SkillHosts::One(host)) => vec![host],
+        None if selection == Selection::Available => {
+            Backend::ALL.into_iter().filter(|host| host::is_available(*host, current_dir)).collect()
+        }
+        Some(SkillHosts::All) | None => Backend::ALL.to_vec(),
+    };
+    if hosts.is_empty() {
+        return Err(Error::new(ErrorKind::Io, "cannot find Claude Code or Codex CLI")
+            .caused_by("neither program is on PATH, and neither has a directory in the user's home")
+            .with_hint("select a host with --agent claude|codex|all, or a directory for skills with --dir"));
+    }
+    Ok(hosts)
+}
+
+/// Locks these directories against changes by other calls.
+///
+/// All calls take their locks in the same order, so that there is no deadlock.
+fn lock(dirs: &[SkillsDir], ui: &Ui) -> Result<Vec<Lock>> {
+    let resolved: BTreeSet<PathBuf> = dirs.iter().map(SkillsDir::resolved).collect();
+    let locks = resolved.iter().map(|dir| skills::lock(dir, ui)).collect::<Result<Vec<_>>>()?;
     Ok(locks.into_iter().flatten().collect())
 }
 
-/// The places in these directories that the options mean.
-fn targets(options: &SkillPlaces, dirs: Vec<Dir>, of: Wanted) -> Result<Vec<Target>> {
-    let wanted = |skill: &Skill| options.skill.is_empty() || options.skill.contains(skill);
-    let skills: Vec<Skill> = Skill::all().filter(wanted).collect();
+/// Returns each directory once, because one host's directory may be a symlink to another's.
+fn distinct(mut dirs: Vec<SkillsDir>) -> Vec<SkillsDir> {
+    let mut seen = BTreeSet::new();
+    dirs.retain(|dir| seen.insert(dir.resolved()));
+    dirs
+}
+
+/// Returns the selected skills in each directory.
+fn targets(options: &SkillPlaces, dirs: Vec<SkillsDir>) -> Result<Vec<Target>> {
+    let is_selected = |skill: &Skill| options.skill.is_empty() || options.skill.contains(skill);
     let mut targets = Vec::new();
-    let mut seen = Vec::new();
-    for (host, skills_dir) in dirs {
-        // one host's directory may be a link to the other's; a list tells both
-        let real = paths::resolve(&skills_dir).unwrap_or_else(|_| skills_dir.clone());
-        if of != Wanted::All && seen.contains(&real) {
-            continue;
-        }
-        seen.push(real);
-        for &skill in &skills {
-            let place = SkillDir { skill, skills: skills_dir.clone() };
-            let state = place.state()?;
-            if of != Wanted::Installed || state != State::Missing {
-                targets.push(Target { host, place, state });
-            }
+    for SkillsDir { host, path } in dirs {
+        for skill in Skill::all().filter(is_selected) {
+            let dir = SkillDir { skill, skills: path.clone() };
+            let state = dir.state()?;
+            targets.push(Target { host, dir, state });
         }
     }
     Ok(targets)
@@ -343,20 +358,20 @@ impl Target {
         (self.host.map(|(host, _)| host.name()), self.host.map(|(_, scope)| scope.name()))
     }
 
-    fn describe(&self) -> JsonObject {
+    fn to_json(&self) -> JsonObject {
         let (host, scope) = self.names();
         let version = if let State::Outdated { version } = &self.state { Some(version.as_str()) } else { None };
         JsonObject::new()
-            .with("skill", self.place.skill.name())
+            .with("skill", self.dir.skill.name())
             .with("host", host)
             .with("scope", scope)
-            .with("folder", self.place.dir().display().to_string())
+            .with("folder", self.dir.path().display().to_string())
             .with("state", self.state.name())
             .with("version", version)
     }
 }
 
-/// A skill that a host finds in several directories, and therefore takes none of.
+/// The directories in which a host finds the same skill. It uses none of them.
 struct Duplicates {
     host: Backend,
     skill: Skill,
@@ -364,13 +379,13 @@ struct Duplicates {
 }
 
 impl Duplicates {
-    /// Those of the skills in `targets`.
-    fn find<'a>(targets: impl Iterator<Item = &'a Target>, here: &Path) -> Vec<Self> {
+    /// Finds the duplicates of the skills in `targets`.
+    fn find<'a>(targets: impl Iterator<Item = &'a Target>, current_dir: &Path) -> Vec<Self> {
         let mut found: Vec<Self> = Vec::new();
         for target in targets {
-            let (Some((host, _)), skill) = (target.host, target.place.skill) else { continue };
+            let (Some((host, _)), skill) = (target.host, target.dir.skill) else { continue };
             if !found.iter().any(|other| (other.host, other.skill) == (host, skill)) {
-                found.push(Self { host, skill, dirs: host::duplicate_skill_dirs(host, skill, here) });
+                found.push(Self { host, skill, dirs: host::duplicate_skill_dirs(host, skill, current_dir) });
             }
         }
         found.retain(|duplicates| duplicates.dirs.len() > 1);
@@ -383,7 +398,7 @@ impl Duplicates {
         format!("{host} finds {name} in several directories and therefore uses none: {dirs}; keep one")
     }
 
-    fn describe(&self) -> JsonObject {
+    fn to_json(&self) -> JsonObject {
         let dirs: Vec<String> = self.dirs.iter().map(|dir| dir.display().to_string()).collect();
         JsonObject::new().with("skill", self.skill.name()).with("folders", dirs)
     }
@@ -397,7 +412,7 @@ mod tests {
     use crate::cli::{self, Cli};
     use crate::skills::{Reference, Skill};
 
-    /// The commands in the `sh` blocks of a text, without what a shell does with them.
+    /// Returns the commands in the `sh` blocks of a text, without redirections.
     fn commands(text: &str) -> Vec<String> {
         let mut commands = Vec::new();
         let (mut within, mut here_document) = (false, None);
@@ -413,7 +428,7 @@ mod tests {
                 commands.push(command.to_owned());
             }
         }
-        assert_eq!(here_document, None, "a here-document that does not end");
+        assert_eq!(here_document, None, "unterminated here-document");
         commands
     }
 
@@ -424,24 +439,24 @@ mod tests {
     }
 
     #[test]
-    fn every_command_in_the_texts_is_one_of_ours() {
-        let mut seen = 0;
+    fn commands_in_the_texts_can_be_parsed() {
+        let mut count = 0;
         for text in texts() {
-            // what stands in a sentence, too
+            // also commands in sentences
             let spans = text.split('`').skip(1).step_by(2).filter(|span| span.starts_with("invoke-persist "));
             let spans = spans.filter(|span| !span.contains('\n')).map(str::to_owned);
             for command in commands(&text).into_iter().chain(spans) {
                 assert_parses(&command);
-                seen += 1;
+                count += 1;
             }
         }
-        assert!(seen > 60, "{seen}");
+        assert!(count > 60, "{count}");
     }
 
     #[test]
-    fn every_option_in_the_texts_exists() {
-        /// Options of the agents, which the texts speak about.
-        const THEIRS: [&str; 5] = ["--sandbox", "--cd", "--add-dir", "--profile", "--permission-mode"];
+    fn options_in_the_texts_exist() {
+        /// Options of the agents, which the texts mention.
+        const AGENT_OPTIONS: [&str; 5] = ["--sandbox", "--cd", "--add-dir", "--profile", "--permission-mode"];
         let command = Cli::command();
         let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
         let known: Vec<String> = names
@@ -455,7 +470,11 @@ mod tests {
             .collect();
         for text in texts() {
             for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
-                if word.len() > 2 && word.starts_with("--") && !word.starts_with("---") && !THEIRS.contains(&word) {
+                if word.len() > 2
+                    && word.starts_with("--")
+                    && !word.starts_with("---")
+                    && !AGENT_OPTIONS.contains(&word)
+                {
                     assert!(known.iter().any(|option| option == word), "{word}");
                 }
             }

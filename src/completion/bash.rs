@@ -1,29 +1,31 @@
-//! How bash sees the line at the cursor. bash hands out a line as it was typed, quotes and all, and replaces only what
-//! readline takes for the word: that begins after a quote that is still open, or after a `=` or `:`.
+//! The line at the cursor in bash.
+//!
+//! bash passes the line as it was typed, with quotes. A completion replaces only readline's word, which begins after an
+//! unclosed quote, a `=` or a `:`.
 
-/// What is there before the piece of a word that a completion replaces.
+/// The part of a word before the part that a completion replaces.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ReadlineContext {
-    /// What the shell makes of it.
+    /// Its text for the shell, without quotes.
     text: String,
     /// The quote that is open at its end.
     quote: Option<char>,
 }
 
-/// A line up to the cursor as readline reads it, which knows two kinds of quotes and nothing within them.
+/// A line up to the cursor, parsed like readline: with two kinds of quotes, and nothing special within them.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Line {
-    /// Without their quotes. The last one is at the cursor, and may be empty.
+    /// The words without quotes. The last one is at the cursor, and may be empty.
     words: Vec<String>,
-    /// The quote that is still open.
+    /// The unclosed quote.
     quote: Option<char>,
-    /// Whether there is anything in which the shell sees other quotes: `$'…'`, `$(…)`, `${…}` or backticks.
+    /// Whether it contains `$'…'`, `$(…)`, `${…}` or backticks, in which the shell may find other quotes.
     has_other_quotes: bool,
     is_in_backticks: bool,
 }
 
 impl Line {
-    fn read(text: &str) -> Self {
+    fn parse(text: &str) -> Self {
         let mut line = Self::default();
         let mut word: Option<String> = None;
         let mut rest = text.chars().peekable();
@@ -52,42 +54,43 @@ impl Line {
         line
     }
 
-    /// Whether the shell reads what is put in as one word. Without an open quote every special character gets a
-    /// backslash, which is right in all quotes but backticks.
-    fn is_clear(&self) -> bool {
+    /// Returns whether the shell reads inserted text as one word.
+    ///
+    /// Without an open quote, special characters get a backslash, which works everywhere except in backticks.
+    fn is_unambiguous(&self) -> bool {
         !self.is_in_backticks && (self.quote.is_none() || !self.has_other_quotes)
     }
 }
 
-/// Cuts up `line`, which ends at the cursor. `replaced` is the end of it that readline replaces.
+/// Splits `line`, which ends at the cursor. `replaced` is its end that readline replaces.
 ///
-/// Returns the words, and what readline keeps of the last one. Returns `None` for that if the shell might read more
-/// than one word in what is put in.
-pub(super) fn cut(line: &str, replaced: &str) -> (Vec<String>, Option<ReadlineContext>) {
-    let before = line.strip_suffix(replaced).map(Line::read);
-    let line = Line::read(line);
+/// Returns the words, and the part of the last one that readline keeps. That is `None` if the shell may read the
+/// inserted text as more than one word.
+pub(super) fn split(line: &str, replaced: &str) -> (Vec<String>, Option<ReadlineContext>) {
+    let before = line.strip_suffix(replaced).map(Line::parse);
+    let line = Line::parse(line);
     let is_within_word = |before: &Line| before.words.len() == line.words.len() && before.quote == line.quote;
-    let kept =
-        before.filter(|before| line.is_clear() && is_within_word(before)).map(|Line { mut words, quote, .. }| {
+    let context = before.filter(|before| line.is_unambiguous() && is_within_word(before)).map(
+        |Line { mut words, quote, .. }| {
             let text = words.pop().unwrap_or_default();
             ReadlineContext { text, quote }
-        });
-    (line.words, kept)
+        },
+    );
+    (line.words, context)
 }
 
 impl ReadlineContext {
-    /// Returns what readline has to put there so that the shell makes `value` of the whole word. Returns `None` if
-    /// that cannot be done.
+    /// Returns the text to insert so that the whole word is `value`. Returns `None` if that is impossible.
     ///
-    /// readline closes an open quote. If that quote is the first character of what is put in, readline drops it. If it
-    /// is the last one, readline does not close the quote.
+    /// readline closes an open quote. It drops that quote at the beginning of the inserted text, and does not close it
+    /// if the inserted text ends with it.
     pub(super) fn insert(&self, value: &str) -> Option<String> {
         let rest = value.strip_prefix(&self.text)?;
         let mut text = String::new();
         for c in rest.chars() {
             match (self.quote, c) {
                 (Some('\''), '\'') => text.push_str(r"'\''"),
-                (Some('"'), '!') => text.push_str(r#""\!""#), // the history has no escape within quotes
+                (Some('"'), '!') => text.push_str(r#""\!""#), // history expansion has no escape within quotes
                 (Some('"'), '"' | '\\' | '$' | '`') => text.extend(['\\', c]),
                 (None, _) if c.is_ascii() && !c.is_ascii_alphanumeric() && !"_-./+,%:=@".contains(c) => {
                     text.extend(['\\', c]);
@@ -109,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_cut_as_the_shell_does() {
+    fn line_is_split_like_in_the_shell() {
         for (line, want, quote) in [
             ("p", &["p"][..], None),
             ("p ", &["p", ""], None),
@@ -121,31 +124,31 @@ mod tests {
             ("p a\\", &["p", "a"], None),
         ] {
             let words = want.iter().map(ToString::to_string).collect();
-            assert_eq!(Line::read(line), Line { words, quote, ..Line::default() }, "{line}");
+            assert_eq!(Line::parse(line), Line { words, quote, ..Line::default() }, "{line}");
         }
     }
 
     #[test]
-    fn what_is_put_in_makes_the_whole_value_of_the_word() {
+    fn inserted_text_completes_the_word() {
         let name = r#"it's "a" $b:c!"#;
         for (line, replaced, want) in [
             ("p ", "", r#"it\'s\ \"a\"\ \$b:c\!"#),
             ("p it\\'s", "it\\'s", r#"it\'s\ \"a\"\ \$b:c\!"#),
             ("p 'it", "it", r#"it'\''s "a" $b:c!"#),
             ("p \"it", "it", r#"it's \"a\" \$b:c"\!"""#),
-            // readline begins anew behind a colon
+            // readline's word begins after the colon
             (r#"p it\'s\ \"a\"\ \$b:"#, "", r"c\!"),
         ] {
-            let kept = cut(line, replaced).1.unwrap();
-            assert_eq!(kept.insert(name).as_deref(), Some(want), "{line}");
+            let context = split(line, replaced).1.unwrap();
+            assert_eq!(context.insert(name).as_deref(), Some(want), "{line}");
         }
-        let kept = cut("p --session-name=it", "it").1.unwrap();
-        assert_eq!(kept.insert("--session-name=it is").as_deref(), Some(r"it\ is"));
-        assert_eq!(kept.insert("other"), None);
+        let context = split("p --session-name=it", "it").1.unwrap();
+        assert_eq!(context.insert("--session-name=it is").as_deref(), Some(r"it\ is"));
+        assert_eq!(context.insert("other"), None);
     }
 
     #[test]
-    fn what_is_put_in_neither_begins_nor_ends_within_a_quote_that_readline_misreads() {
+    fn inserted_text_avoids_the_open_quote_at_its_ends() {
         for (quote, name, want) in [
             ('\'', "x'", Some(r"x'\'''")),
             ('\'', "'x", None),
@@ -154,21 +157,21 @@ mod tests {
             ('"', "!ls", None),
             ('"', "it'", Some("it'")),
         ] {
-            let kept = ReadlineContext { text: String::new(), quote: Some(quote) };
-            assert_eq!(kept.insert(name).as_deref(), want, "{quote}{name}");
+            let context = ReadlineContext { text: String::new(), quote: Some(quote) };
+            assert_eq!(context.insert(name).as_deref(), want, "{quote}{name}");
         }
     }
 
     #[test]
-    fn nothing_is_put_in_if_the_shell_may_see_other_quotes_than_readline() {
+    fn nothing_is_inserted_if_the_shell_may_find_other_quotes_than_readline() {
         for line in ["p $'", r"p $'\' --x '", "p \"$(a '", r#"p `x` ""#, r"p ${x#a} '", "p `x ", "p \"`x\" "] {
-            assert_eq!(cut(line, "").1, None, "{line}");
+            assert_eq!(split(line, "").1, None, "{line}");
         }
         for line in ["p $'it' ", "p \"$(date)\" ", "p '$(`' \"", r#"p \$\( ""#, "p \"$x\" \"", "p `x` "] {
-            assert!(cut(line, "").1.is_some(), "{line}");
+            assert!(split(line, "").1.is_some(), "{line}");
         }
         for (line, replaced) in [("p it", "other"), (r"p $'\' x", r"$'\' x"), ("p 'it", "'it"), ("p a b", "a b")] {
-            assert_eq!(cut(line, replaced).1, None, "readline replaces something else: {line}");
+            assert_eq!(split(line, replaced).1, None, "readline replaces something else: {line}");
         }
     }
 }

@@ -1,6 +1,7 @@
-//! What a word on a command line may become: a shell's Tab (see [`crate::completion`]). Not a command: shells ask by a
-//! variable. Reads mappings, writes nothing, takes no lock; what cannot be read, or is wrong on the line, offers nothing
-//! and says nothing, for whoever pressed Tab is in the middle of a line.
+//! The completions of a word on a command line (see [`crate::completion`]).
+//!
+//! Shells request them with an environment variable, not with a command. Reads mappings, writes nothing, and takes no
+//! lock. An unreadable mapping or an invalid line gives no completions and no error, which would disturb the line.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +13,7 @@ use clap::builder::StyledStr;
 use clap::{Arg, CommandFactory, ValueHint};
 use clap_complete::engine::{self, ArgValueCompleter, CompletionCandidate};
 
-use super::{Completion, Word};
+use super::{Candidate, CompletionResponse};
 use crate::backend::Backend;
 use crate::backend_selection;
 use crate::cli::{self, Cli, Global, NormalizedArgs, Shell};
@@ -24,102 +25,102 @@ use crate::store::format::Entry;
 use crate::ui::Ui;
 use crate::ui::terminal::is_terminal_control;
 
-/// Marks the one candidate that stands for any path.
+/// The ID of the candidate that represents any file.
 const FILES: &str = "files";
-/// The same for directories.
+/// The ID of the candidate that represents any directory.
 const DIRS: &str = "directories";
 
-/// Answers the script of the shell that is named `shell`, which called this program with `arguments`.
-pub(crate) fn answer(started: Instant, shell: &OsStr, arguments: Vec<OsString>) -> Result<()> {
+/// Prints the completions for a shell's script, which called this program with `arguments`.
+pub(crate) fn respond(started: Instant, shell: &OsStr, arguments: Vec<OsString>) -> Result<()> {
     let Some(shell) = shell.to_str().and_then(Shell::from_name) else {
-        let error = Error::usage(format!("{} is '{}', which is no shell we know", env::COMPLETE, shell.display()));
+        let error =
+            Error::usage(format!("the variable {} is not a supported shell: '{}'", env::COMPLETE, shell.display()));
         return Err(
-            error.with_hint(format!("unset {}: it is for the scripts of invoke-persist completions", env::COMPLETE))
+            error.with_hint(format!("unset {}; only the scripts of 'completions' should set it", env::COMPLETE))
         );
     };
-    let Some(question) = shell.question(arguments) else { return Ok(()) };
-    let Some(line) = Line::understand(started, &question.words, &question.current) else { return Ok(()) };
-    Ui::new().print(&question.write(&line.complete(question.current.clone())))
+    let Some(request) = shell.parse_request(arguments) else { return Ok(()) };
+    let Some(line) = Line::parse(started, &request.words, &request.current) else { return Ok(()) };
+    Ui::new().print(&request.format(&line.complete(request.current.clone())))
 }
 
 /// A command line up to the word at the cursor.
 struct Line {
     context: Context,
-    /// The backend that is chosen.
-    decided: Option<Backend>,
-    place: cli::LocationArgs,
-    /// The word at the cursor is `--option=value`.
-    inline: bool,
+    selected: Option<Backend>,
+    location: cli::LocationArgs,
+    /// Whether the word at the cursor is `--option=value`.
+    is_inline: bool,
 }
 
 impl Line {
-    /// `None` where what is there is wrong already.
-    fn understand(started: Instant, words: &[OsString], current: &str) -> Option<Self> {
+    /// Returns `None` if the line is invalid.
+    fn parse(started: Instant, words: &[OsString], current: &str) -> Option<Self> {
         let (program, before) = words.split_first()?;
-        let preset = backend_selection::default_backend(program).ok()?;
-        let normalized = cli::normalize(&Cli::command(), before, preset).0.ok()?;
+        let default = backend_selection::default_backend(program).ok()?;
+        let normalized = cli::normalize(&Cli::command(), before, default).0.ok()?;
         let value = |option: &str| value_of(&normalized, option);
         let backend = match value("backend") {
             Some(name) => Some(Backend::from_name(name.to_str()?)?),
             None => None,
         };
-        let place = cli::LocationArgs {
-            mapping_file: value("mapping-file").map(below_home),
-            workspace_dir: value("workspace-dir").map(below_home),
+        let location = cli::LocationArgs {
+            mapping_file: value("mapping-file").map(expand_home),
+            workspace_dir: value("workspace-dir").map(expand_home),
         };
         let global = Global { backend, error_format: ErrorFormat::Text, quiet: true };
         let ui = Ui::new().with_quiet(true);
         let context = Context { started, global, ui, normalized, program: program.clone() };
-        let decided = context.selected_backend().ok()?;
-        Some(Self { context, decided, place, inline: current.starts_with("--") && current.contains('=') })
+        let selected = context.selected_backend().ok()?;
+        Some(Self { context, selected, location, is_inline: current.starts_with("--") && current.contains('=') })
     }
 
-    fn complete(self, current: String) -> Completion {
+    fn complete(self, current: String) -> CompletionResponse {
         let line = Arc::new(self);
         let mut cli = Cli::command();
-        cli.build(); // with every command's options, which are otherwise made when it is called
-        let mut cli = with_values(cli, &line);
+        cli.build(); // also the options of all commands, which are deferred otherwise
+        let mut cli = with_completers(cli, &line);
         let normalized = &line.context.normalized;
         let words: Vec<OsString> =
             [&line.context.program].into_iter().chain(&normalized.arguments).cloned().chain([current.into()]).collect();
         let at = words.len() - 1;
         let mut candidates = engine::complete(&mut cli, words, at, None).unwrap_or_default();
-        // the engine falls back to what is hidden where nothing else fits
+        // the engine falls back to hidden candidates if no others match
         candidates.retain(|candidate| !candidate.is_hide_set() && !line.is_of_other_backend(candidate));
-        // where a command or a value belongs, options are offered when asked for
+        // in place of a command or a value, options are only offered after a dash
         if candidates.iter().any(|candidate| !is_option(candidate)) {
             candidates.retain(|candidate| !is_option(candidate));
         }
         match candidates.first().and_then(CompletionCandidate::get_id).map(String::as_str) {
-            Some(FILES) => Completion::Files,
-            Some(DIRS) => Completion::Dirs,
-            _ => Completion::Words(candidates.iter().filter_map(word).collect()),
+            Some(FILES) => CompletionResponse::Files,
+            Some(DIRS) => CompletionResponse::Dirs,
+            _ => CompletionResponse::Candidates(candidates.iter().filter_map(to_candidate).collect()),
         }
     }
 
-    /// Whether it is an option that would be an error with the backend that is chosen.
+    /// Returns whether it is an option that only another backend than the selected one has.
     fn is_of_other_backend(&self, candidate: &CompletionCandidate) -> bool {
         let command = self.context.normalized.command.as_deref().unwrap_or_default();
         let option = candidate.get_value().to_str().and_then(|value| value.strip_prefix("--"));
-        let (Some(decided), Some(option)) = (self.decided, option.filter(|_| is_option(candidate))) else {
+        let (Some(selected), Some(option)) = (self.selected, option.filter(|_| is_option(candidate))) else {
             return false;
         };
-        Backend::ALL.into_iter().any(|backend| backend != decided && (backend.spec().owns_option)(command, option))
+        Backend::ALL.into_iter().any(|backend| backend != selected && (backend.spec().owns_option)(command, option))
     }
 
-    /// The sessions that are meant here: name, backend, entry.
+    /// Returns the name, backend and entry of each session that the line may refer to.
     fn sessions(&self) -> Vec<(String, Backend, Entry)> {
-        let backends = self.decided.map_or_else(|| Backend::ALL.to_vec(), |backend| vec![backend]);
+        let backends = self.selected.map_or_else(|| Backend::ALL.to_vec(), |backend| vec![backend]);
         let mut sessions = Vec::new();
         for backend in backends {
-            let Ok((store, _)) = self.context.store(backend, &self.place) else { continue };
+            let Ok((store, _)) = self.context.store(backend, &self.location) else { continue };
             let Ok(Some(mapping)) = store.read() else { continue };
             sessions.extend(mapping.entries().map(|(name, entry)| (name.to_owned(), backend, entry)));
         }
         sessions
     }
 
-    /// Names that begin with `typed`, each with its backends and models.
+    /// Returns the names that begin with `typed`, with their backends and models.
     fn names(&self, typed: &OsStr) -> Vec<CompletionCandidate> {
         let mut names = BTreeMap::<String, Vec<String>>::new();
         for (name, backend, entry) in self.sessions() {
@@ -131,7 +132,7 @@ impl Line {
         candidates(names, typed)
     }
 
-    /// Ids that begin with `typed`, each with its names.
+    /// Returns the session IDs that begin with `typed`, with their names.
     fn ids(&self, typed: &OsStr) -> Vec<CompletionCandidate> {
         let mut ids = BTreeMap::<String, Vec<String>>::new();
         for (name, backend, entry) in self.sessions() {
@@ -140,68 +141,69 @@ impl Line {
         candidates(ids, typed)
     }
 
-    /// Whether a name can be given here: one that begins with two dashes only behind a `=`, one with control
-    /// characters or white space at its ends not at all (a terminal would act on it, and it would be trimmed).
+    /// Returns whether a name can be passed at the cursor.
+    ///
+    /// A name that begins with two dashes can only follow a `=`. White space at its ends would be trimmed, and a
+    /// terminal would interpret control characters.
     fn is_completable(&self, name: &str) -> bool {
-        let as_taken = SessionName::new(name);
-        let is_kept = as_taken.is_some_and(|taken| taken.as_str() == name);
-        is_kept && !name.chars().any(is_terminal_control) && (self.inline || !name.starts_with("--"))
+        let trimmed = SessionName::new(name);
+        let is_trimmed = trimmed.is_some_and(|trimmed| trimmed.as_str() == name);
+        is_trimmed && !name.chars().any(is_terminal_control) && (self.is_inline || !name.starts_with("--"))
     }
 
-    /// Whether `create-session` is to meet a session that is there. Otherwise it wants a new name, and Tab must not
-    /// lead into overwriting one.
-    fn wants_existing(&self) -> bool {
-        value_of(&self.context.normalized, "if-exists").is_some_and(|what| what != "fail")
+    /// Returns whether `create-session` accepts an existing name here. By default it needs a new one.
+    fn accepts_existing(&self) -> bool {
+        value_of(&self.context.normalized, "if-exists").is_some_and(|value| value != "fail")
     }
 }
 
-/// `command`, whose options, and those of its own commands, know what values they may have.
-fn with_values(command: clap::Command, line: &Arc<Line>) -> clap::Command {
+/// Adds completers to the options of `command` and its subcommands.
+fn with_completers(command: clap::Command, line: &Arc<Line>) -> clap::Command {
     let name = command.get_name().to_owned();
     let command = command.mut_args(|arg| match completer(&name, &arg, line) {
         Some(completer) => arg.add(completer),
         None => arg,
     });
-    command.mut_subcommands(|command| with_values(command, line))
+    command.mut_subcommands(|command| with_completers(command, line))
 }
 
 fn completer(command: &str, arg: &Arg, line: &Arc<Line>) -> Option<ArgValueCompleter> {
-    let knows = Arc::clone(line);
+    let completed = Arc::clone(line);
     match (arg.get_id().as_str(), command) {
-        ("session_name", "create-session") if !line.wants_existing() => None,
-        ("session_name", _) => Some(ArgValueCompleter::new(move |typed: &OsStr| knows.names(typed))),
+        ("session_name", "create-session") if !line.accepts_existing() => None,
+        ("session_name", _) => Some(ArgValueCompleter::new(move |typed: &OsStr| completed.names(typed))),
         ("session_id", "create-session") => None,
-        ("session_id", _) => Some(ArgValueCompleter::new(move |typed: &OsStr| knows.ids(typed))),
+        ("session_id", _) => Some(ArgValueCompleter::new(move |typed: &OsStr| completed.ids(typed))),
         _ => {
-            let what = match arg.get_value_hint() {
+            let id = match arg.get_value_hint() {
                 ValueHint::AnyPath | ValueHint::FilePath => FILES,
                 ValueHint::DirPath => DIRS,
                 _ => return None,
             };
-            let any = move |_: &OsStr| vec![CompletionCandidate::new("").id(Some(what.to_owned()))];
-            Some(ArgValueCompleter::new(any))
+            let any_path = move |_: &OsStr| vec![CompletionCandidate::new("").id(Some(id.to_owned()))];
+            Some(ArgValueCompleter::new(any_path))
         }
     }
 }
 
 fn candidates(values: BTreeMap<String, Vec<String>>, typed: &OsStr) -> Vec<CompletionCandidate> {
     let Some(typed) = typed.to_str() else { return Vec::new() };
-    let fitting = values.into_iter().filter(|(value, _)| value.starts_with(typed));
-    fitting.map(|(value, help)| CompletionCandidate::new(value).help(Some(help.join(", ").into()))).collect()
+    let matching = values.into_iter().filter(|(value, _)| value.starts_with(typed));
+    matching.map(|(value, help)| CompletionCandidate::new(value).help(Some(help.join(", ").into()))).collect()
 }
 
 fn is_option(candidate: &CompletionCandidate) -> bool {
     candidate.get_id().is_some_and(|id| id.starts_with("arg::"))
 }
 
-fn word(candidate: &CompletionCandidate) -> Option<Word> {
+fn to_candidate(candidate: &CompletionCandidate) -> Option<Candidate> {
     let value = candidate.get_value().to_str()?.to_owned();
     let help = candidate.get_help().map(StyledStr::to_string).unwrap_or_default();
     let help = help.lines().next().unwrap_or_default();
-    Some(Word { value, help: help.chars().map(|c| if is_terminal_control(c) { ' ' } else { c }).collect() })
+    Some(Candidate { value, help: help.chars().map(|c| if is_terminal_control(c) { ' ' } else { c }).collect() })
 }
 
-/// The value of an option on the line, if it is not blank.
+/// Returns the value of an option on the line, if it is not blank.
 fn value_of<'a>(normalized: &'a NormalizedArgs, option: &str) -> Option<&'a OsStr> {
     let value = |argument: &'a OsString| {
         let (name, value) = argument.to_str()?.strip_prefix("--")?.split_once('=')?;
@@ -211,8 +213,8 @@ fn value_of<'a>(normalized: &'a NormalizedArgs, option: &str) -> Option<&'a OsSt
     before_dashes.filter_map(value).last()
 }
 
-/// A path as it stands on a line: the shell has not put the home directory in yet.
-fn below_home(path: &OsStr) -> PathBuf {
+/// Expands `~/` in a path on the line, which the shell has not expanded yet.
+fn expand_home(path: &OsStr) -> PathBuf {
     let rest = path.to_str().and_then(|path| path.strip_prefix("~/"));
     match (rest, env::var_os("HOME")) {
         (Some(rest), Some(home)) => PathBuf::from(home).join(rest),

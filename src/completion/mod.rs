@@ -1,8 +1,7 @@
-//! The shells: the script that teaches one to ask this program when Tab is pressed, what it then says, and how it wants
-//! its answer. Knows no command, no option and no session.
+//! The shells' side of completion: their scripts, requests and responses. Independent of commands, options and sessions.
 //!
-//! The scripts are ours and not those of `clap_complete`: those leave names with spaces unquoted in bash and PowerShell,
-//! let bash take a `*` in a name for files, and let PowerShell run what stands on the line.
+//! Not the scripts of `clap_complete`, because those do not quote names with spaces in bash and PowerShell, let bash
+//! expand a `*` in a name, and let PowerShell run code on the line.
 
 mod bash;
 pub(crate) mod candidates;
@@ -15,32 +14,32 @@ use clap::ValueEnum;
 use crate::agent::launcher::powershell_literal;
 use crate::cli::Shell;
 
-/// What a shell wants to know: what the last word on a line may become.
+/// A shell's request to complete the word at the cursor.
 #[derive(Debug)]
 pub(crate) struct CompletionRequest {
     shell: Shell,
-    /// The words before the last, without quotes; the first is the program.
+    /// The words before the cursor's word, without quotes. The first is the program.
     pub words: Vec<OsString>,
-    /// The last word as far as the cursor, without quotes.
+    /// The word at the cursor up to the cursor, without quotes.
     pub current: String,
-    /// What of that word bash keeps.
-    kept: Option<bash::ReadlineContext>,
+    /// The part of that word that bash does not replace.
+    readline: Option<bash::ReadlineContext>,
 }
 
-/// What the word may become.
+/// The possible completions of a word.
 #[derive(Debug)]
-pub(crate) enum Completion {
-    Words(Vec<Word>),
-    /// A path, which shells complete better than we could.
+pub(crate) enum CompletionResponse {
+    Candidates(Vec<Candidate>),
+    /// Any path. Shells complete paths themselves.
     Files,
     Dirs,
 }
 
-/// One thing that the word may become.
+/// A possible completion.
 #[derive(Debug)]
-pub(crate) struct Word {
+pub(crate) struct Candidate {
     pub value: String,
-    /// A few words on it, on one line.
+    /// A short description on one line.
     pub help: String,
 }
 
@@ -49,9 +48,9 @@ impl Shell {
         Self::from_str(name, false).ok()
     }
 
-    /// What the shell reads to complete the command `name` by running `program`.
+    /// Returns the script that completes the command `name` by running `program`.
     pub(crate) fn script(self, name: &str, program: &str) -> String {
-        let script = match self {
+        let template = match self {
             Self::Bash => include_str!("script.bash"),
             Self::Zsh => include_str!("script.zsh"),
             Self::Fish => include_str!("script.fish"),
@@ -60,11 +59,11 @@ impl Shell {
         };
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let function: String = name.chars().map(plain).collect();
-        let script = script.replace("@FUNCTION@", &format!("_{function}"));
-        script.replace("@NAME@", &self.quote(name)).replace("@PROGRAM@", &self.quote(program))
+        let with_function = template.replace("@FUNCTION@", &format!("_{function}"));
+        with_function.replace("@NAME@", &self.quote(name)).replace("@PROGRAM@", &self.quote(program))
     }
 
-    /// `text` as one word of the shell's.
+    /// Quotes `text` as one word.
     fn quote(self, text: &str) -> String {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         match self {
@@ -76,14 +75,14 @@ impl Shell {
         }
     }
 
-    /// What the script's call of this program asks, if it makes sense.
-    pub(crate) fn question(self, mut arguments: Vec<OsString>) -> Option<CompletionRequest> {
-        let mut kept = None;
+    /// Parses the arguments from the shell's script. Returns `None` if they are not valid.
+    pub(crate) fn parse_request(self, mut arguments: Vec<OsString>) -> Option<CompletionRequest> {
+        let mut readline = None;
         let current = match self {
             Self::Bash => {
                 let [line, replaced] = <[OsString; 2]>::try_from(arguments).ok()?;
-                let (words, before) = bash::cut(line.to_str()?, replaced.to_str()?);
-                kept = before;
+                let (words, context) = bash::split(line.to_str()?, replaced.to_str()?);
+                readline = context;
                 arguments = words.into_iter().map(OsString::from).collect();
                 arguments.pop()?
             }
@@ -97,27 +96,27 @@ impl Shell {
             Self::Zsh | Self::Fish | Self::Elvish => arguments.pop()?,
         };
         let current = current.into_string().ok()?;
-        (!arguments.is_empty()).then_some(CompletionRequest { shell: self, words: arguments, current, kept })
+        (!arguments.is_empty()).then_some(CompletionRequest { shell: self, words: arguments, current, readline })
     }
 }
 
 impl CompletionRequest {
-    /// The answer as the shell's script reads it: what is told on the first line, then one thing a line.
-    pub(crate) fn write(&self, answer: &Completion) -> String {
-        let words = match answer {
-            Completion::Files => return "files\n".to_owned(),
-            Completion::Dirs => return "directories\n".to_owned(),
-            Completion::Words(words) => words,
+    /// Returns the text that the shell's script reads: the kind on the first line, then one candidate on each line.
+    pub(crate) fn format(&self, response: &CompletionResponse) -> String {
+        let candidates = match response {
+            CompletionResponse::Files => return "files\n".to_owned(),
+            CompletionResponse::Dirs => return "directories\n".to_owned(),
+            CompletionResponse::Candidates(candidates) => candidates,
         };
         let mut text = "words\n".to_owned();
-        for Word { value, help } in words {
+        for Candidate { value, help } in candidates {
             let line = match self.shell {
-                Shell::Bash => self.kept.as_ref().and_then(|kept| kept.insert(value)).unwrap_or_default(),
-                Shell::Fish if value.starts_with('~') => String::new(), // it would become a home directory
+                Shell::Bash => self.readline.as_ref().and_then(|context| context.insert(value)).unwrap_or_default(),
+                Shell::Fish if value.starts_with('~') => String::new(), // would be expanded to a home directory
                 Shell::Zsh | Shell::Fish | Shell::Elvish => format!("{value}\t{help}"),
                 Shell::Powershell => format!("{}\t{value}\t{help}", powershell_word(value)),
             };
-            // in bash a word may be there already
+            // empty in bash if the word is complete
             if !line.is_empty() {
                 text.push_str(&line);
                 text.push('\n');
@@ -127,14 +126,14 @@ impl CompletionRequest {
     }
 }
 
-/// `value` as PowerShell hands it to a program. A word with one dash before it is taken apart at dots and colons.
+/// Quotes `value` for PowerShell, which splits a word that begins with one dash at dots and colons.
 fn powershell_word(value: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./=".contains(c);
     let is_parameter = value.starts_with('-') && !value.starts_with("--") && value.len() > 2;
     if value.chars().all(is_plain) && !is_parameter { value.to_owned() } else { powershell_literal(value) }
 }
 
-/// The command that a program is called by, from the name it was started under.
+/// Returns the name of the command from the path of the program.
 pub(crate) fn command_name(program: &OsStr) -> Option<&str> {
     let name = Path::new(program).file_name()?.to_str()?;
     Some(name.strip_suffix(std::env::consts::EXE_SUFFIX).unwrap_or(name))
@@ -145,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_script_sets_the_variable_that_this_program_reads() {
+    fn scripts_set_the_variable_that_this_program_reads() {
         for shell in Shell::value_variants() {
             let name = shell.to_possible_value().unwrap();
             let script = shell.script("invoke-persist", "/a b/it's");
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_is_one_word_of_the_shell() {
+    fn program_is_quoted_as_one_word() {
         for (shell, want) in [
             (Shell::Bash, r"'/a b/it'\''s'"),
             (Shell::Zsh, r"'/a b/it'\''s'"),
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn powershell_gets_words_that_it_takes_for_one() {
+    fn powershell_word_stays_one_word() {
         for (value, want) in [
             ("review-src", "review-src"),
             ("--session-name", "--session-name"),

@@ -2,9 +2,9 @@
 @FUNCTION@() {
     local kind= line=
     COMPREPLY=()
-    # Alt-* puts all words in, but takes away a quote that is open before them
+    # Alt-* inserts all words, but removes an open quote before them
     [[ ${COMP_TYPE-} == 42 ]] && return
-    # line by line: split by the shell, names with spaces or stars in them would come apart
+    # read line by line, because the shell would split and expand names with spaces or stars
     {
         IFS= read -r kind
         while IFS= read -r line; do COMPREPLY+=("$line"); done
@@ -14,5 +14,5 @@
         directories) compopt -o dirnames 2>/dev/null ;;
     esac
 }
-# bash before 4.4 sorts by itself
+# bash before 4.4 always sorts
 complete -o nosort -F @FUNCTION@ @NAME@ 2>/dev/null || complete -F @FUNCTION@ @NAME@

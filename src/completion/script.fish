@@ -1,7 +1,7 @@
 # Completion for @NAME@. Printed by `@NAME@ completions fish`.
 function @FUNCTION@_answer
     set --local token (commandline --current-token --cut-at-cursor)
-    # a quote may still be open
+    # a quote may be unclosed
     set --local current (string unescape -- $token; or string unescape -- $token\'; or string unescape -- $token\")
     set --local words (commandline --current-process --tokenize --cut-at-cursor)
     INVOKE_PERSIST_COMPLETE=fish @PROGRAM@ $words "$current" 2>/dev/null

@@ -1,7 +1,7 @@
 # Completion for @NAME@. Printed by `@NAME@ completions powershell`.
 Register-ArgumentCompleter -Native -CommandName @NAME@ -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
-    # Words as they are written: what stands in them is data here and never run.
+    # Words as they are written. Code in them is not run.
     $words = @(foreach ($element in $commandAst.CommandElements) {
         if ($element.Extent.StartOffset -ge $cursorPosition) { break }
         if ($element -is [System.Management.Automation.Language.StringConstantExpressionAst]) {
@@ -10,7 +10,7 @@ Register-ArgumentCompleter -Native -CommandName @NAME@ -ScriptBlock {
             $element.Extent.Text
         }
     })
-    # Told as a number, for older versions drop an empty argument.
+    # A number, because older versions drop an empty argument.
     $before = if ($wordToComplete) { $words.Count - 1 } else { $words.Count }
     $variable = $env:INVOKE_PERSIST_COMPLETE
     $encoding = [Console]::OutputEncoding
@@ -22,7 +22,7 @@ Register-ArgumentCompleter -Native -CommandName @NAME@ -ScriptBlock {
         $env:INVOKE_PERSIST_COMPLETE = $variable
         [Console]::OutputEncoding = $encoding
     }
-    # Without a result PowerShell completes paths by itself.
+    # Without a result, PowerShell completes paths.
     if ($answer[0] -eq 'words') {
         $answer | Select-Object -Skip 1 | ForEach-Object {
             $inserted, $shown, $help = $_.Split("`t")

@@ -3,10 +3,10 @@
 @FUNCTION@() {
     local line value help prefix
     local -a answer values shown
-    # without its quotes; one that is still open is closed for that
+    # without quotes; an unclosed quote is closed first
     local current=${(Q)${:-$QIPREFIX$IPREFIX$PREFIX${QIPREFIX:+$compstate[quote]}}}
     answer=("${(@f)$(INVOKE_PERSIST_COMPLETE=zsh @PROGRAM@ "${(@Q)words[1,CURRENT-1]}" "$current" 2>/dev/null)}")
-    # the option of --option=value stays, for its value may be within quotes
+    # the option of --option=value is kept, because its value may be quoted
     compset -P '--*=' && prefix=$IPREFIX
     case $answer[1] in
         (files) _files ;;
@@ -15,13 +15,13 @@
             for line in "${(@)answer[2,-1]}"; do
                 value=${line%%$'\t'*}
                 value=${value#"$prefix"}
-                # at the next Tab zsh takes $' for a quote, also within double quotes
+                # at the next Tab, zsh reads $' as a quote, even within double quotes
                 [[ $compstate[quote] == \" && $value == *\$\'* ]] && continue
                 help=${line#*$'\t'}
                 values+=("$value")
                 shown+=("$value${help:+  -- $help}")
             done
-            # -V: in the order of the answer
+            # -V keeps the order of the answer
             (( $#values )) && compadd -V @FUNCTION@ -l -d shown -a values
             ;;
     esac

@@ -1,6 +1,7 @@
-//! `echo-agent claude|codex …`: an agent that answers what it was asked and counts the turns of its sessions. It speaks
-//! the headless protocol of both real agents, so that a job can be rehearsed without an account:
-//! `--claude-cmd "invoke-persist echo-agent claude"`. Not a model of what the real ones do beyond that.
+//! `echo-agent claude|codex …`: an agent that repeats the prompt and counts the turns of its sessions.
+//!
+//! It implements the headless protocol of both real agents, so that a job can be tested without an account:
+//! `--claude-cmd "invoke-persist echo-agent claude"`. It does not model anything else.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,17 +20,17 @@ use crate::ui::Ui;
 pub(crate) fn run(ui: &Ui, options: &cli::EchoAgent) -> Result<()> {
     let arguments: Vec<String> =
         options.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let backend = arguments.first().and_then(|name| Backend::from_name(name));
-    let backend = backend
-        .ok_or_else(|| Error::usage("echo-agent wants an agent").with_hint("invoke-persist echo-agent claude …"))?;
-    if let Some(about) = about(backend, &arguments[1..]) {
-        return ui.print(&about);
+    let backend = arguments.first().and_then(|name| Backend::from_name(name)).ok_or_else(|| {
+        Error::usage("echo-agent requires an agent").with_hint("run 'invoke-persist echo-agent claude …'")
+    })?;
+    if let Some(text) = version_or_help(backend, &arguments[1..]) {
+        return ui.print(&text);
     }
     let echo = &backend.spec().echo;
     let call = (echo.parse)(&arguments[1..]);
     let sessions = Sessions::open()?;
-    let id = sessions.of(&call)?;
-    let Some(number) = sessions.turn(&id) else {
+    let id = sessions.select(&call)?;
+    let Some(number) = sessions.add_turn(&id) else {
         return Err(Error::new(ErrorKind::Io, (echo.unknown_session)(&id)));
     };
     let answer = call.answer(number);
@@ -38,26 +39,25 @@ pub(crate) fn run(ui: &Ui, options: &cli::EchoAgent) -> Result<()> {
     }
     match &call.answer_file {
         Some(path) => fs::write(path, answer).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("'{}' cannot be written", path.display())).with_io_cause(&error)
+            Error::new(ErrorKind::Io, format!("cannot write '{}'", path.display())).with_io_cause(&error)
         }),
         None => Ok(()),
     }
 }
 
-/// What it says of itself where it is asked for its version or its help.
-fn about(backend: Backend, arguments: &[String]) -> Option<String> {
+/// Returns the output for `--version` and `--help`.
+fn version_or_help(backend: Backend, arguments: &[String]) -> Option<String> {
     let mut options = arguments.iter().take_while(|argument| *argument != "--");
-    let asked = options.find(|argument| ["--version", "--help"].contains(&argument.as_str()))?;
-    if asked == "--version" {
+    let option = options.find(|argument| ["--version", "--help"].contains(&argument.as_str()))?;
+    if option == "--version" {
         return Some(format!("{} (echo agent)\n", env!("CARGO_PKG_VERSION")));
     }
     let page = backend.spec().help_pages.iter().find(|page| page.arguments == arguments)?;
     Some(format!("Options:\n  {}\n", page.options.join("\n  ")))
 }
 
-/// The prompt of a call and the answer to it.
 impl EchoCall {
-    /// The prompt, from standard input where no argument has it.
+    /// Returns the prompt, from standard input if no argument contains it.
     fn prompt(&self) -> String {
         self.prompt.clone().unwrap_or_else(|| {
             let mut bytes = Vec::new();
@@ -66,27 +66,26 @@ impl EchoCall {
         })
     }
 
-    /// The answer: what was asked, and everything that shows whether it was remembered.
+    /// Returns the answer: the number of the turn, the prompt, and the settings.
     fn answer(&self, turn: usize) -> String {
         let prompt = self.prompt();
-        let prompt = if prompt.len() > 200 { format!("{} bytes", prompt.len()) } else { prompt.trim().to_owned() };
-        let mut answer = format!("turn {turn}: {prompt}");
-        for (what, value) in [("model", &self.model), ("effort", &self.effort), ("role", &self.role)] {
+        let echoed = if prompt.len() > 200 { format!("{} bytes", prompt.len()) } else { prompt.trim().to_owned() };
+        let mut answer = format!("turn {turn}: {echoed}");
+        for (setting, value) in [("model", &self.model), ("effort", &self.effort), ("role", &self.role)] {
             if let Some(value) = value {
-                let _ = write!(answer, " [{what}: {}]", value.trim()); // a string takes everything
+                let _ = write!(answer, " [{setting}: {}]", value.trim()); // cannot fail
             }
         }
         answer
     }
 }
 
-/// The sessions of the echo agent: a file for each, one byte for every turn.
+/// The sessions of the echo agent: a directory with one file for each, which has one byte for each turn.
 struct Sessions(PathBuf);
 
 impl Sessions {
     fn open() -> Result<Self> {
-        let failed =
-            |error| Error::new(ErrorKind::Io, "the echo agent's directory cannot be used").with_io_cause(&error);
+        let failed = |error| Error::new(ErrorKind::Io, "cannot use the echo agent's directory").with_io_cause(&error);
         let dir = match env::var_os(env::ECHO_DIR) {
             Some(dir) => PathBuf::from(dir),
             None => lock::dir().map_err(failed)?.join("echo-agent"),
@@ -95,21 +94,21 @@ impl Sessions {
         Ok(Self(dir))
     }
 
-    /// Adds a turn to a session and tells how many it has; `None` for a session that is not there.
-    fn turn(&self, id: &str) -> Option<usize> {
+    /// Adds a turn to a session, and returns the number of its turns. Returns `None` if the session does not exist.
+    fn add_turn(&self, id: &str) -> Option<usize> {
         let mut file = fs::OpenOptions::new().append(true).open(self.file(id)?).ok()?;
         file.write_all(b"\n").ok()?;
         usize::try_from(file.metadata().ok()?.len()).ok()
     }
 
-    /// The file of a session that is there.
+    /// Returns the file of a session, if it exists.
     fn file(&self, id: &str) -> Option<PathBuf> {
         let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         Some(self.0.join(id)).filter(|path| is_id && path.is_file())
     }
 
-    /// The session that a call is about: the one it names, one with the same turns, or a new one.
-    fn of(&self, call: &EchoCall) -> Result<String> {
+    /// Returns the session of a call: the one it names, a fork of it, or a new one.
+    fn select(&self, call: &EchoCall) -> Result<String> {
         match &call.session {
             Some(id) => match self.file(id).filter(|_| call.fork) {
                 Some(file) => self.start(&fs::read(file).unwrap_or_default()),
@@ -119,7 +118,7 @@ impl Sessions {
         }
     }
 
-    /// A new session with these turns, its id in the form of a UUID.
+    /// Starts a session with these turns, and returns its ID in the form of a UUID.
     fn start(&self, turns: &[u8]) -> Result<String> {
         let now = jiff::Timestamp::now().as_nanosecond();
         let digest = digest::md5([format!("{now} {}", std::process::id()).as_bytes()]);
@@ -130,5 +129,5 @@ impl Sessions {
 }
 
 fn cannot_save(error: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, "the echo agent cannot save a session").with_io_cause(error)
+    Error::new(ErrorKind::Io, "cannot save the echo agent's session").with_io_cause(error)
 }

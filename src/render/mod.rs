@@ -1,8 +1,8 @@
-//! A turn as people read it while it runs: the answer, a line for every call of a tool, what went wrong, and what it
-//! took. Knows no agent: it is told [`AgentEvent`]s.
+//! A turn as readable text while it runs: the answer, a line for each tool call, failures, and a summary.
 //!
-//! What is printed stays: no line is changed afterwards, so a pipe gets the same as a terminal but for colours and the
-//! width. Colours end where the moment ends that has them, so that a turn may stop anywhere.
+//! Independent of the agents, because it renders [`AgentEvent`]s. No line is changed after it is printed, so a pipe gets
+//! the same text as a terminal except for colors and width. Each event resets the colors it sets, so that a turn may end
+//! anywhere.
 
 mod wrap;
 
@@ -16,23 +16,28 @@ use crate::backend::{AgentEvent, Outcome, Summary, TextKind, Tokens, Tool};
 use crate::ui::terminal::is_terminal_control;
 use wrap::Wrapper;
 
-/// Where lines are not cut to a width, what tools are called for and tell still is, to so many columns.
-const LONGEST: usize = 400;
+/// The limit on the columns of a summary or of details, if lines have no width.
+const MAX_WIDTH: usize = 400;
 
-/// How much of a line is kept for the outcome of a call.
-const FOR_OUTCOME: usize = 14;
+/// The limit on the columns of a tool's name.
+const MAX_NAME_WIDTH: usize = 40;
 
-/// So many calls are remembered until their outcome comes.
-const MOST_RUNNING: usize = 1000;
+/// The columns that are reserved for the outcome on the line of a call.
+const OUTCOME_WIDTH: usize = 14;
 
-/// Stands before what the model thinks.
+/// The limit on the calls that wait for their outcome.
+const MAX_RUNNING: usize = 1000;
+
+/// Precedes each line of reasoning.
 const REASONING: &str = "┊ ";
 
-/// Where and how an account is shown.
+/// Indents an outcome below its call.
+const OUTCOME_INDENT: &str = "  ";
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RenderOptions {
     pub color: bool,
-    /// In columns; `None`: lines are as long as they are.
+    /// The columns of a line; `None` if lines are not wrapped.
     pub width: Option<usize>,
 }
 
@@ -47,9 +52,9 @@ enum Style {
     Cyan = 36,
 }
 
-/// What stands last, for what may follow it directly.
+/// A group of lines. A blank line separates different blocks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Block {
     Text(TextKind),
     Tool,
     Warning,
@@ -57,206 +62,224 @@ enum Part {
     Noise,
 }
 
-/// A line that is not at its end.
-enum Open {
+/// An unfinished line.
+enum OpenLine {
     Text(Wrapper),
-    /// The call of this id, up to this column.
-    Tool(String, usize),
+    /// The line of a call, which its outcome may end.
+    Tool {
+        id: String,
+        width: usize,
+    },
 }
 
-/// Makes the account of one turn.
+/// A line with its width in columns.
+#[derive(Default)]
+struct StyledLine {
+    spans: Vec<(Option<Style>, String)>,
+    width: usize,
+}
+
+impl StyledLine {
+    fn push(&mut self, style: impl Into<Option<Style>>, text: impl Into<String>) {
+        let text = text.into();
+        self.width += measure_text_width(&text);
+        self.spans.push((style.into(), text));
+    }
+}
+
+/// Renders one turn.
 pub(crate) struct Renderer {
-    look: RenderOptions,
-    began: Instant,
+    options: RenderOptions,
+    started: Instant,
     out: String,
-    last: Option<Part>,
-    open: Option<Open>,
-    /// Calls whose outcome has not come.
+    last: Option<Block>,
+    open: Option<OpenLine>,
+    /// Calls without an outcome.
     running: Vec<Tool>,
 }
 
 impl Renderer {
-    pub(crate) fn new(look: RenderOptions) -> Self {
-        Self { look, began: Instant::now(), out: String::new(), last: None, open: None, running: Vec::new() }
+    pub(crate) fn new(options: RenderOptions) -> Self {
+        Self { options, started: Instant::now(), out: String::new(), last: None, open: None, running: Vec::new() }
     }
 
-    /// What there is to print since this was last asked.
+    /// Returns the text since the last call.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out).into_bytes()
     }
 
-    /// Ends a line that is not at its end.
-    pub(crate) fn settle(&mut self) {
+    /// Ends an unfinished line.
+    pub(crate) fn end_line(&mut self) {
         match self.open.take() {
-            Some(Open::Text(wrapper)) => {
+            Some(OpenLine::Text(wrapper)) => {
                 let mut rest = String::new();
                 wrapper.finish(&mut rest);
-                self.put_text(rest.trim_end_matches('\n'));
+                self.push_text(rest.trim_end_matches('\n'));
                 self.out.push('\n');
             }
-            Some(Open::Tool(..)) => self.out.push('\n'),
+            Some(OpenLine::Tool { .. }) => self.out.push('\n'),
             None => {}
         }
     }
 
-    pub(crate) fn show(&mut self, moment: &AgentEvent) {
-        match moment {
+    pub(crate) fn render(&mut self, event: &AgentEvent) {
+        match event {
             AgentEvent::Text { kind, piece, last } => self.text(*kind, piece, *last),
             AgentEvent::ToolStarted(tool) => self.tool(tool),
             AgentEvent::ToolEnded(outcome) => self.outcome(outcome),
             AgentEvent::Warning(text) => {
-                self.begin(Part::Warning);
+                self.begin(Block::Warning);
                 let text = format!("warning: {}", escape(text));
                 self.paragraph(Style::Yellow, &text);
             }
             AgentEvent::Noise(line) => {
-                self.begin(Part::Noise);
-                let line = fit(&escape(line), self.look.width.unwrap_or(LONGEST)).into_owned();
-                self.put(Style::Dim, &line);
+                self.begin(Block::Noise);
+                let line = truncate(&escape(line), self.options.width.unwrap_or(MAX_WIDTH)).into_owned();
+                self.push_styled(Style::Dim, &line);
                 self.out.push('\n');
             }
             AgentEvent::TurnEnded(summary) => self.summary(summary),
         }
     }
 
-    /// Makes place for a part of another kind, or for one more of the same.
-    fn begin(&mut self, part: Part) {
-        self.settle();
-        let follows = self.last == Some(part) && !matches!(part, Part::Text(_));
-        if self.last.is_some() && !follows {
+    /// Begins a block, or the next line of the same block. Texts always begin a new block.
+    fn begin(&mut self, block: Block) {
+        self.end_line();
+        let continues = self.last == Some(block) && !matches!(block, Block::Text(_));
+        if self.last.is_some() && !continues {
             self.out.push('\n');
         }
-        self.last = Some(part);
+        self.last = Some(block);
     }
 
     fn text(&mut self, kind: TextKind, piece: &str, last: bool) {
-        let goes_on = matches!(self.open, Some(Open::Text(_))) && self.last == Some(Part::Text(kind));
-        if !goes_on && piece.trim().is_empty() {
-            return; // a text that says nothing does not begin
+        let continues = matches!(self.open, Some(OpenLine::Text(_))) && self.last == Some(Block::Text(kind));
+        if !continues && piece.trim().is_empty() {
+            return; // a blank text does not begin a block
         }
-        if !goes_on {
-            self.begin(Part::Text(kind));
+        if !continues {
+            self.begin(Block::Text(kind));
             let prefix = if kind == TextKind::Reasoning { REASONING } else { "" };
-            self.open = Some(Open::Text(Wrapper::new(self.look.width, prefix)));
+            self.open = Some(OpenLine::Text(Wrapper::new(self.options.width, prefix)));
         }
         match &mut self.open {
-            Some(Open::Text(wrapper)) if kind == TextKind::Answer => wrapper.push(piece, &mut self.out),
-            Some(Open::Text(wrapper)) => {
-                let mut shown = String::new();
-                wrapper.push(piece, &mut shown);
-                self.put(Style::Dim, &shown);
+            Some(OpenLine::Text(wrapper)) if kind == TextKind::Answer => wrapper.push(piece, &mut self.out),
+            Some(OpenLine::Text(wrapper)) => {
+                let mut lines = String::new();
+                wrapper.push(piece, &mut lines);
+                self.push_styled(Style::Dim, &lines);
             }
             _ => {}
         }
         if last {
-            self.settle();
+            self.end_line();
         }
     }
 
-    /// A call, on a line that its outcome may end.
+    /// Renders a call on a line that its outcome may end.
     fn tool(&mut self, tool: &Tool) {
-        self.begin(Part::Tool);
-        if self.running.len() == MOST_RUNNING {
+        self.begin(Block::Tool);
+        if self.running.len() == MAX_RUNNING {
             self.running.remove(0);
         }
-        self.running.push(Tool { about: escape(&tool.about), name: escape(&tool.name), ..tool.clone() });
-        let (indent, name) = (indent(tool), escape(&tool.name));
-        let name = fit(&name, LONGEST / 10).into_owned();
-        let head = measure_text_width(&name) + indent.len() + 4;
-        let room = self.look.width.map_or(LONGEST, |width| width.saturating_sub(head + FOR_OUTCOME));
-        let about = fit(&escape(&tool.about), room).into_owned();
-        self.out.push_str(indent);
-        self.put(Style::Cyan, "▸");
-        self.out.push(' ');
-        self.put(Style::Bold, &name);
-        let mut column = head - 2;
+        let tool = Tool { about: escape(&tool.about), name: escape(&tool.name), ..tool.clone() };
+        let mut line = StyledLine::default();
+        line.push(None, indent(&tool));
+        line.push(Style::Cyan, "▸");
+        line.push(None, " ");
+        line.push(Style::Bold, truncate(&tool.name, MAX_NAME_WIDTH));
+        let room = self.options.width.map_or(MAX_WIDTH, |width| width.saturating_sub(line.width + 2 + OUTCOME_WIDTH));
+        let about = truncate(&tool.about, room);
         if !about.is_empty() {
-            self.out.push_str("  ");
-            self.out.push_str(&about);
-            column = head + measure_text_width(&about);
+            line.push(None, "  ");
+            line.push(None, about);
         }
-        self.open = Some(Open::Tool(tool.id.clone(), column));
+        self.push_line(&line);
+        self.open = Some(OpenLine::Tool { id: tool.id.clone(), width: line.width });
+        self.running.push(tool);
     }
 
+    /// Renders an outcome on the line of its call, on the next line, or after other lines with the call repeated.
+    ///
+    /// Details are truncated, except those of a failure, which are wrapped.
     fn outcome(&mut self, outcome: &Outcome) {
         let Some(at) = self.running.iter().position(|tool| tool.id == outcome.id) else { return };
         let tool = self.running.remove(at);
-        let told: Vec<String> = outcome.details.iter().map(|told| escape(told)).collect();
-        let told = told.join(" · ");
-        let space = if told.is_empty() { "" } else { " " };
-        let width = self.look.width.unwrap_or(usize::MAX);
-        if let Some(Open::Tool(id, column)) = &self.open
-            && *id == outcome.id
-        {
-            if column + 3 + space.len() + measure_text_width(&told) <= width {
-                self.open = None;
-                self.out.push_str("  ");
-            } else {
-                self.settle();
-                self.out.push_str(indent(&tool));
-                self.out.push_str("  ");
-                if outcome.failed {
-                    self.reason(&tool, "✗", &told);
-                    return;
-                }
-            }
-        } else {
-            // others stand between: it is told again which one it is
-            self.begin(Part::Tool);
-            let name = fit(&tool.name, LONGEST / 10).into_owned();
-            self.out.push_str(indent(&tool));
+        let details: Vec<String> = outcome.details.iter().map(|detail| escape(detail)).collect();
+        let details = details.join(" · ");
+        let call_width = match &self.open {
+            Some(OpenLine::Tool { id, width }) if *id == outcome.id => Some(*width),
+            _ => None,
+        };
+        let (style, sign) = if outcome.failed { (Style::Red, "✗") } else { (Style::Green, "✓") };
+        let mut line = StyledLine::default();
+        line.push(style, sign);
+        let label = if call_width.is_none() { self.label(&tool) } else { String::new() };
+        if !label.is_empty() {
+            line.push(None, format!(" {label}"));
+        }
+        let separator = if label.is_empty() { " " } else { " · " };
+        let details_style = if outcome.failed { Style::Red } else { Style::Dim };
+        let width = self.options.width.unwrap_or(usize::MAX);
+        let details_width = measure_text_width(&details);
+        let separator_width = if details.is_empty() { 0 } else { measure_text_width(separator) };
+        if call_width.is_some_and(|call| call + 2 + line.width + separator_width + details_width <= width) {
+            self.open = None;
             self.out.push_str("  ");
-            let mark = format!("{name}  {}", tool.about);
-            let room = self.look.width.map_or(LONGEST, |width| (width / 2).max(FOR_OUTCOME));
-            let mark = fit(mark.trim_end(), room).into_owned();
-            let left = width.saturating_sub(measure_text_width(&mark) + indent(&tool).len() + 7);
-            if outcome.failed && measure_text_width(&told) > left {
-                self.end_tool(true, &mark, "", 0);
-                self.out.push_str(indent(&tool));
-                self.out.push_str("  ");
-                self.reason(&tool, " ", &told);
-            } else {
-                self.end_tool(outcome.failed, &mark, &told, left);
-            }
+            self.end_outcome(line, separator, details_style, &details, MAX_WIDTH);
             return;
         }
-        self.end_tool(outcome.failed, "", &told, width.saturating_sub(indent(&tool).len() + 4));
+        self.begin(Block::Tool);
+        let indent = format!("{}{OUTCOME_INDENT}", indent(&tool));
+        self.out.push_str(&indent);
+        let room = width.saturating_sub(indent.len() + line.width + measure_text_width(separator));
+        let is_wrapped = outcome.failed && (call_width.is_some() || details_width > room);
+        if !is_wrapped {
+            self.end_outcome(line, separator, details_style, &details, room);
+        } else if call_width.is_some() {
+            self.failure(&tool, sign, &details);
+        } else {
+            self.push_line(&line);
+            self.out.push('\n');
+            self.out.push_str(&indent);
+            self.failure(&tool, " ", &details);
+        }
     }
 
-    /// Why a call failed, on as many lines as it takes.
-    fn reason(&mut self, tool: &Tool, sign: &str, told: &str) {
-        let prefix = if tool.inner { "      " } else { "    " };
-        let (mut wrapper, mut shown) = (Wrapper::new(self.look.width, prefix), String::new());
-        wrapper.push(told, &mut shown);
-        wrapper.finish(&mut shown);
-        self.put(Style::Red, &format!("{sign} {}", shown.trim()));
+    /// Names a call again after other lines.
+    fn label(&self, tool: &Tool) -> String {
+        let label = format!("{}  {}", truncate(&tool.name, MAX_NAME_WIDTH), tool.about);
+        let room = self.options.width.map_or(MAX_WIDTH, |width| (width / 2).max(OUTCOME_WIDTH));
+        truncate(label.trim_end(), room).into_owned()
+    }
+
+    /// Ends `line` with details of at most `room` columns.
+    fn end_outcome(&mut self, mut line: StyledLine, separator: &str, style: Style, details: &str, room: usize) {
+        let details = truncate(details, room.min(MAX_WIDTH));
+        if !details.is_empty() {
+            line.push(None, separator);
+            line.push(style, details);
+        }
+        self.push_line(&line);
         self.out.push('\n');
     }
 
-    /// The outcome itself, of which `room` columns are shown.
-    fn end_tool(&mut self, failed: bool, mark: &str, told: &str, room: usize) {
-        let told = fit(told, room.min(LONGEST)).into_owned();
-        let (paint, sign) = if failed { (Style::Red, "✗") } else { (Style::Green, "✓") };
-        self.put(paint, sign);
-        if !mark.is_empty() {
-            self.out.push(' ');
-            self.out.push_str(mark);
-        }
-        if !told.is_empty() {
-            self.out.push_str(if mark.is_empty() { " " } else { " · " });
-            self.put(if failed { Style::Red } else { Style::Dim }, &told);
-        }
+    /// Ends a line with the wrapped details of a failure.
+    fn failure(&mut self, tool: &Tool, sign: &str, details: &str) {
+        let prefix = if tool.inner { "      " } else { "    " };
+        let wrapped = self.wrap(details, prefix);
+        self.push_styled(Style::Red, &format!("{sign} {}", wrapped.trim()));
         self.out.push('\n');
     }
 
     fn summary(&mut self, summary: &Summary) {
-        self.begin(Part::Summary);
-        let took = duration(summary.took.unwrap_or_else(|| self.began.elapsed()));
+        self.begin(Block::Summary);
+        let took = duration(summary.took.unwrap_or_else(|| self.started.elapsed()));
         let mut parts = vec![if summary.failed { format!("turn failed after {took}") } else { format!("turn {took}") }];
         let mut session = Vec::new();
         if let Some(tokens) = summary.tokens.filter(|tokens| tokens.input > 0 || tokens.output > 0) {
-            let told = spent(tokens);
-            if tokens.of_session { session.extend(told) } else { parts.extend(told) }
+            let counts = token_counts(tokens);
+            if tokens.of_session { session.extend(counts) } else { parts.extend(counts) }
         }
         session.extend(summary.cost.map(cost));
         if let Some(first) = session.first_mut() {
@@ -267,7 +290,7 @@ impl Renderer {
         let mut column = 0;
         for (at, part) in parts.iter().enumerate() {
             let width = part.chars().count();
-            let fits = self.look.width.is_none_or(|all| column + 3 + width <= all);
+            let fits = self.options.width.is_none_or(|line_width| column + 3 + width <= line_width);
             match at {
                 0 => {}
                 _ if fits => text.push_str(" · "),
@@ -276,30 +299,44 @@ impl Renderer {
             column = if at > 0 && fits { column + 3 + width } else { width };
             text.push_str(part);
         }
-        self.put(if summary.failed { Style::Red } else { Style::Dim }, &text);
+        self.push_styled(if summary.failed { Style::Red } else { Style::Dim }, &text);
         self.out.push('\n');
     }
 
-    /// A text that came whole.
-    fn paragraph(&mut self, paint: Style, text: &str) {
-        let (mut wrapper, mut shown) = (Wrapper::new(self.look.width, ""), String::new());
-        wrapper.push(text, &mut shown);
-        wrapper.finish(&mut shown);
-        self.put(paint, shown.trim_end());
+    /// Renders a complete text.
+    fn paragraph(&mut self, style: Style, text: &str) {
+        let wrapped = self.wrap(text, "");
+        self.push_styled(style, wrapped.trim_end());
         self.out.push('\n');
     }
 
-    /// A piece of what the model says, which is dimmed where it only thinks.
-    fn put_text(&mut self, text: &str) {
+    fn wrap(&self, text: &str, prefix: &'static str) -> String {
+        let (mut wrapper, mut lines) = (Wrapper::new(self.options.width, prefix), String::new());
+        wrapper.push(text, &mut lines);
+        wrapper.finish(&mut lines);
+        lines
+    }
+
+    /// Adds a piece of the current text, dimmed if it is reasoning.
+    fn push_text(&mut self, text: &str) {
         match self.last {
-            Some(Part::Text(TextKind::Reasoning)) => self.put(Style::Dim, text),
+            Some(Block::Text(TextKind::Reasoning)) => self.push_styled(Style::Dim, text),
             _ => self.out.push_str(text),
         }
     }
 
-    fn put(&mut self, paint: Style, text: &str) {
-        if self.look.color && !text.is_empty() {
-            let _ = write!(self.out, "\u{1b}[{}m{text}\u{1b}[0m", paint as u8); // a string takes everything
+    fn push_line(&mut self, line: &StyledLine) {
+        for (style, text) in &line.spans {
+            match style {
+                Some(style) => self.push_styled(*style, text),
+                None => self.out.push_str(text),
+            }
+        }
+    }
+
+    fn push_styled(&mut self, style: Style, text: &str) {
+        if self.options.color && !text.is_empty() {
+            let _ = write!(self.out, "\u{1b}[{}m{text}\u{1b}[0m", style as u8); // cannot fail
         } else {
             self.out.push_str(text);
         }
@@ -310,10 +347,10 @@ fn indent(tool: &Tool) -> &'static str {
     if tool.inner { "  " } else { "" }
 }
 
-/// The beginning of `text` on one line, with nothing in it that a terminal obeys.
+/// Returns the beginning of `text` with terminal control characters escaped.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
-    for c in text.trim().chars().take(4 * LONGEST) {
+    for c in text.trim().chars().take(4 * MAX_WIDTH) {
         if is_terminal_control(c) {
             escaped.extend(c.escape_default());
         } else {
@@ -323,12 +360,12 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// As much of `text` as fits into `width` columns.
-fn fit(text: &str, width: usize) -> Cow<'_, str> {
+/// Shortens `text` to `width` columns.
+fn truncate(text: &str, width: usize) -> Cow<'_, str> {
     truncate_str(text, width, "…")
 }
 
-fn spent(tokens: Tokens) -> Vec<String> {
+fn token_counts(tokens: Tokens) -> Vec<String> {
     let cached = if tokens.cached > 0 { format!(" ({} cached)", grouped(tokens.cached)) } else { String::new() };
     vec![format!("{} in{cached}", grouped(tokens.input)), format!("{} out", grouped(tokens.output))]
 }
@@ -337,11 +374,11 @@ fn cost(dollars: f64) -> String {
     match dollars.abs() {
         ..1.0 => format!("${dollars:.4}"),
         ..1e9 => format!("${dollars:.2}"),
-        _ => format!("${dollars:.2e}"), // nobody's cost, and up to 300 digits
+        _ => format!("${dollars:.2e}"), // not a real cost, and up to 300 digits long
     }
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();

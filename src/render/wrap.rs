@@ -1,22 +1,24 @@
-//! Text that comes in pieces, wrapped between words where it has a width, and with nothing in it that a terminal obeys.
+//! Wraps text that arrives in pieces between words, and escapes terminal control characters.
 
 use console::measure_text_width;
 
 use super::is_terminal_control;
 
-/// As terminals have them.
+/// The tab stops of terminals.
 const TAB_STOP: usize = 8;
 
-/// Where lines have no width, a word does not wait for its end beyond this.
-const LONGEST_KEPT: usize = 4 << 10;
+/// The limit on the columns of a word that is kept until its end, if lines have no width.
+const MAX_KEPT: usize = 4 << 10;
 
-/// A text under way. Line ends and, where it is wrapped, the word at the end wait until it is clear what follows: so
-/// blank lines at its beginning and end go, and no word is cut in two.
+/// An unfinished text.
+///
+/// Line breaks, and the last word if lines have a width, are kept until the next text arrives. So blank lines at the
+/// beginning and the end are removed, and words are not split.
 pub(super) struct Wrapper {
     width: Option<usize>,
-    /// Stands at the beginning of every line.
+    /// Begins every line.
     prefix: &'static str,
-    begun: bool,
+    is_started: bool,
     column: usize,
     newlines: usize,
     spaces: String,
@@ -25,12 +27,12 @@ pub(super) struct Wrapper {
 }
 
 impl Wrapper {
-    /// `width` in columns; `None`: lines stay as long as they are.
+    /// `width` is in columns. Without it, lines are not wrapped.
     pub(super) fn new(width: Option<usize>, prefix: &'static str) -> Self {
         Self {
             width: width.map(|width| width.max(measure_text_width(prefix) + 2)),
             prefix,
-            begun: false,
+            is_started: false,
             column: 0,
             newlines: 0,
             spaces: String::new(),
@@ -39,18 +41,18 @@ impl Wrapper {
         }
     }
 
-    /// Adds to `out` as much as can be shown when `piece` follows.
+    /// Adds `piece`, and writes to `out` what is complete.
     pub(super) fn push(&mut self, piece: &str, out: &mut String) {
         for c in piece.chars() {
             match c {
                 '\n' => {
-                    self.put_word(out);
+                    self.flush_word(out);
                     self.spaces.clear();
                     self.newlines += 1;
                 }
                 '\r' => {}
                 ' ' | '\t' => {
-                    self.put_word(out);
+                    self.flush_word(out);
                     self.spaces.push(c);
                 }
                 c if is_terminal_control(c) => c.escape_unicode().for_each(|c| self.add(c, out)),
@@ -58,42 +60,42 @@ impl Wrapper {
             }
         }
         if self.width.is_none() {
-            self.put_word(out);
+            self.flush_word(out);
         }
     }
 
-    /// Adds what is left, and ends the line.
+    /// Writes the rest, and ends the line.
     pub(super) fn finish(mut self, out: &mut String) {
-        self.put_word(out);
-        if self.begun {
+        self.flush_word(out);
+        if self.is_started {
             out.push('\n');
         }
     }
 
     fn add(&mut self, c: char, out: &mut String) {
         let width = if c.is_ascii() { 1 } else { measure_text_width(c.encode_utf8(&mut [0; 4])) };
-        let most = self.width.map_or(LONGEST_KEPT, |all| all - measure_text_width(self.prefix));
+        let most = self.width.map_or(MAX_KEPT, |all| all - measure_text_width(self.prefix));
         let too_long = self.word_width + width > most;
         if width == 2 || too_long {
-            self.put_word(out); // lines may end between ideographs, and must within words longer than a line
+            self.flush_word(out); // lines may break between ideographs, and must break in words longer than a line
         }
         self.word.push(c);
         self.word_width += width;
         if width == 2 {
-            self.put_word(out);
+            self.flush_word(out);
         }
     }
 
-    fn put_word(&mut self, out: &mut String) {
+    fn flush_word(&mut self, out: &mut String) {
         if self.word.is_empty() {
             return;
         }
-        if !self.begun || self.newlines > 0 {
-            let blank = if self.begun { self.newlines - 1 } else { 0 };
-            if self.begun {
+        if !self.is_started || self.newlines > 0 {
+            let blank_lines = if self.is_started { self.newlines - 1 } else { 0 };
+            if self.is_started {
                 out.push('\n');
             }
-            for _ in 0..blank {
+            for _ in 0..blank_lines {
                 out.push_str(self.prefix.trim_end());
                 out.push('\n');
             }
@@ -126,7 +128,7 @@ impl Wrapper {
         out.push_str(self.prefix);
         self.column = measure_text_width(self.prefix);
         self.newlines = 0;
-        self.begun = true;
+        self.is_started = true;
     }
 }
 
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_between_words_however_the_text_is_cut() {
+    fn lines_break_between_words() {
         let text = "one two three\n\n  four fivesixseveneight\n日本語の文章\n";
         let want = "one two\nthree\n\n  four\nfivesixsev\neneight\n日本語の文\n章\n";
         assert_eq!(wrapped(Some(10), "", &[text]), want);
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_width_a_text_stays_as_it_is_but_for_blank_lines_around_it() {
+    fn text_without_a_width_only_loses_blank_lines_around_it() {
         assert_eq!(wrapped(None, "", &["\n\na b", "c\n\n", "\td  e\n\n\n"]), "a bc\n\n\td  e\n");
         assert_eq!(wrapped(None, "", &["\n", " \n"]), "");
     }
@@ -168,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_looks_the_same_however_it_is_cut_and_fits(
+        fn split_of_a_text_does_not_matter_and_lines_fit(
             text in "[a-c \n日é\u{1b}\u{301}]{0,60}", at in 0..60usize, width in 6..20usize,
         ) {
             let whole = wrapped(Some(width), "| ", &[&text]);
@@ -176,22 +178,22 @@ mod tests {
             prop_assert_eq!(&whole, &wrapped(Some(width), "| ", &[&text[..at], &text[at..]]));
             let widest = whole.lines().map(measure_text_width).max();
             prop_assert!(widest <= Some(width), "{}", whole);
-            let obeyed = whole.chars().any(|c| c != '\n' && is_terminal_control(c));
-            prop_assert!(!obeyed);
+            let has_control = whole.chars().any(|c| c != '\n' && is_terminal_control(c));
+            prop_assert!(!has_control);
         }
 
         #[test]
-        fn a_text_without_a_width_keeps_every_character(text in "[a-c \t\n日é]{0,60}", at in 0..60usize) {
+        fn text_without_a_width_keeps_every_character(text in "[a-c \t\n日é]{0,60}", at in 0..60usize) {
             let at = text.char_indices().nth(at).map_or(text.len(), |(at, _)| at);
-            let shown = wrapped(None, "", &[&text[..at], &text[at..]]);
+            let wrapped = wrapped(None, "", &[&text[..at], &text[at..]]);
             let lines = |text: &str| text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-            let (shown, text) = (lines(&shown), lines(&text));
-            prop_assert_eq!(shown, text.trim_matches('\n'));
+            let (wrapped, text) = (lines(&wrapped), lines(&text));
+            prop_assert_eq!(wrapped, text.trim_matches('\n'));
         }
     }
 
     #[test]
-    fn nothing_in_it_is_obeyed_by_a_terminal() {
+    fn terminal_controls_are_escaped() {
         let hostile = "a\u{1b}[2J\u{9b}31m\u{7}\u{8}\r\u{202e}b\u{2066}\u{85}";
         let want = "a\\u{1b}[2J\\u{9b}31m\\u{7}\\u{8}\\u{202e}b\\u{2066}\\u{85}\n";
         assert_eq!(wrapped(None, "", &[hostile]), want);

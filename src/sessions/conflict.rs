@@ -11,5 +11,5 @@ pub(crate) fn name_taken(backend: Backend, name: &SessionName, id: Option<AgentS
         Some(id) => format!("a {backend} session named '{name}' already exists: {id}"),
         None => format!("the name '{name}' is taken by an entry that is not a {backend} session"),
     };
-    Error::new(ErrorKind::SessionExists, message).session_id(id)
+    Error::new(ErrorKind::SessionExists, message).with_session_id(id)
 }

@@ -44,7 +44,7 @@ pub(crate) fn lock_session(
         let key = session_key(&session.id);
         let what = format!("the session {}", session.id);
         let locked = lock_key(&key, &what, store.deadline, ui, wait);
-        let locked = locked.map_err(|error| error.session_id(Some(session.id.clone())))?;
+        let locked = locked.map_err(|error| error.with_session_id(Some(session.id.clone())))?;
         let again = find_session(&quiet, selector)?;
         if again.id == session.id {
             return Ok((again, locked));

@@ -1,4 +1,4 @@
-//! The directory of one skill: what stands there, and how it is replaced. At every moment it is the old or the new one.
+//! The directory of one skill: its state, and its atomic replacement.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,40 +11,40 @@ use super::{Files, MAIN_FILE, Skill, Stamp, digest_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::paths;
 
-/// More files than this are no skill of ours, and need not be read to know it.
-const MOST_FILES: usize = 1000;
-/// Nor is a larger file.
-const LARGEST: u64 = 1 << 20;
+/// The limit on files in a directory. A skill of this program has fewer.
+const MAX_FILES: usize = 1000;
+/// The limit on the size of a file. Those of a skill of this program are smaller.
+const MAX_FILE_SIZE: u64 = 1 << 20;
 
-/// What systems and interpreters leave beside files. It is nobody's edit.
-const LITTER: [&str; 3] = [".DS_Store", "Thumbs.db", "__pycache__"];
+/// Files that systems and interpreters create. They do not count as edits.
+const IGNORED: [&str; 3] = [".DS_Store", "Thumbs.db", "__pycache__"];
 
-/// Where new directories are made before they are moved into place.
+/// The prefix of directories for new skills before they are moved to their destination.
 const STAGING_PREFIX: &str = ".invoke-persist-skill-";
-/// Where the directory for skills is a mount point, what is kept is in it, hidden from the hosts.
-const KEPT_INSIDE: &str = ".replaced";
-/// A staging directory this old belongs to a process that was killed.
-const LEFTOVER_AFTER: Duration = Duration::from_secs(3600);
+/// The directory for backups if the directory for skills is a mount point. Hosts skip it because it is hidden.
+const BACKUPS_INSIDE: &str = ".replaced";
+/// The age at which a staging directory is stale, because its process was killed.
+const STALE_AFTER: Duration = Duration::from_secs(3600);
 
-/// What stands in the place of a skill.
+/// The state of an installed skill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Missing,
     UpToDate,
-    /// As this other release of ours left it.
+    /// Unchanged since an older release installed it.
     Outdated {
         version: String,
     },
-    /// From us, and changed since.
+    /// Changed since this program installed it.
     Modified,
-    /// Not from us.
+    /// Not installed by this program, or by a newer release.
     Foreign {
         why: String,
     },
 }
 
 impl State {
-    /// The word for it, as `npx skills` and `gh skill` have it.
+    /// Returns the term that `npx skills` and `gh skill` use.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -55,34 +55,34 @@ impl State {
         }
     }
 
-    /// Whether something of the user's would be lost with it.
+    /// Returns whether a replacement would lose files of the user.
     pub(crate) fn has_user_changes(&self) -> bool {
         matches!(self, Self::Modified | Self::Foreign { .. })
     }
 }
 
-/// The place of a skill: a directory for skills, and in it the skill's own.
+/// The location of a skill.
 #[derive(Clone, Debug)]
 pub(crate) struct SkillDir {
     pub skill: Skill,
-    /// The directory for skills.
+    /// The directory for skills, which contains the skill's directory.
     pub skills: PathBuf,
 }
 
 impl SkillDir {
-    pub(crate) fn dir(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.skills.join(self.skill.name())
     }
 
     pub(crate) fn state(&self) -> Result<State> {
-        let dir = self.dir();
+        let dir = self.path();
         let fail = |error: io::Error| {
-            Error::new(ErrorKind::Io, format!("the skill in '{}' cannot be read", dir.display())).with_io_cause(&error)
+            Error::new(ErrorKind::Io, format!("cannot read the skill '{}'", dir.display())).with_io_cause(&error)
         };
         let foreign = |why: &str| Ok(State::Foreign { why: why.to_owned() });
         match fs::symlink_metadata(&dir) {
-            Ok(metadata) if metadata.is_symlink() => return foreign("it is a link"),
-            Ok(metadata) if !metadata.is_dir() => return foreign("it is no directory"),
+            Ok(metadata) if metadata.is_symlink() => return foreign("it is a symlink"),
+            Ok(metadata) if !metadata.is_dir() => return foreign("it is not a directory"),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Missing),
             Err(error) => return Err(fail(error)),
@@ -90,8 +90,8 @@ impl SkillDir {
         let mut files = Files::new();
         match read(&dir, "", &mut files) {
             Ok(true) => {}
-            Ok(false) => return foreign("it holds other things than a skill does"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.state(), // it was changed meanwhile
+            Ok(false) => return foreign("it contains files that a skill does not have"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.state(), // changed meanwhile
             Err(error) => return Err(fail(error)),
         }
         let Some(stamp) = files.get(MAIN_FILE).and_then(|main| Stamp::of(main)) else {
@@ -108,32 +108,34 @@ impl SkillDir {
         })
     }
 
-    /// Puts the skill there, in the place of what is there now. What is precious is moved aside; tells where.
-    pub(crate) fn install(&self, there: &State) -> Result<Option<PathBuf>> {
-        let dir = self.dir();
-        self.change("written", |workplace| {
-            if there.has_user_changes() {
-                // made where the old one is to be kept, since they change places in one step
-                let kept = workplace.take_place(self.skill, |kept| fs::create_dir(kept))?;
-                let placed = self.write_to(&kept).and_then(|()| swap(&kept, &dir));
-                return placed.inspect_err(|_| workplace.give_back(&kept)).map(|()| Some(kept));
+    /// Installs the skill and replaces the existing directory, which has the state `existing`.
+    ///
+    /// Returns the path of the backup if the user changed the existing directory.
+    pub(crate) fn install(&self, existing: &State) -> Result<Option<PathBuf>> {
+        let dir = self.path();
+        self.change("write", |area| {
+            if existing.has_user_changes() {
+                // written at the path of the backup, because the two directories are swapped in one step
+                let backup = area.create_backup(self.skill, |path| fs::create_dir(path))?;
+                let installed = self.write_to(&backup).and_then(|()| swap(&backup, &dir));
+                return installed.inspect_err(|_| area.discard(&backup)).map(|()| Some(backup));
             }
-            let staging = workplace.staging()?;
+            let staging = area.staging()?;
             let new = staging.path().join("new");
             self.write_to(&new)?;
-            let placed = if *there == State::Missing { rename_new(&new, &dir) } else { swap(&new, &dir) };
-            placed.map(|()| None)
+            let installed = if *existing == State::Missing { rename_new(&new, &dir) } else { swap(&new, &dir) };
+            installed.map(|()| None)
         })
     }
 
-    /// Takes away whatever is there. With `keep` it is moved aside; tells where.
+    /// Removes the existing directory. With `keep`, moves it to a backup instead, and returns its path.
     pub(crate) fn remove(&self, keep: bool) -> Result<Option<PathBuf>> {
-        let dir = self.dir();
-        self.change("removed", |workplace| {
+        let dir = self.path();
+        self.change("remove", |area| {
             if keep {
-                return workplace.take_place(self.skill, |kept| rename_new(&dir, kept)).map(Some);
+                return area.create_backup(self.skill, |path| rename_new(&dir, path)).map(Some);
             }
-            let staging = workplace.staging()?;
+            let staging = area.staging()?;
             fs::rename(&dir, staging.path().join("old"))?;
             Ok(None)
         })
@@ -143,91 +145,92 @@ impl SkillDir {
         self.skill.files().into_iter().try_for_each(|(path, content)| write(&dir.join(path), &content))
     }
 
-    /// Makes a change in the first workplace where that can be done. A change that fails leaves everything as it was.
-    fn change<T>(&self, what: &str, change: impl Fn(&Workplace) -> io::Result<T>) -> Result<T> {
-        let done = fs::create_dir_all(&self.skills).and_then(|()| {
+    /// Makes a change with the first staging area that allows it. A change that fails leaves everything unchanged.
+    fn change<T>(&self, verb: &str, change: impl Fn(&StagingArea) -> io::Result<T>) -> Result<T> {
+        let result = fs::create_dir_all(&self.skills).and_then(|()| {
             let skills = paths::resolve(&self.skills)?;
-            match change(&Workplace::beside(&skills)) {
-                Err(error) if is_of_the_place(&error) => change(&Workplace::inside(&skills)),
-                done => done,
+            match change(&StagingArea::beside(&skills)) {
+                Err(error) if is_unsuitable(&error) => change(&StagingArea::inside(&skills)),
+                result => result,
             }
         });
-        done.map_err(|error| {
-            Error::new(ErrorKind::Io, format!("the skill '{}' cannot be {what}", self.dir().display()))
+        result.map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot {verb} the skill '{}'", self.path().display()))
                 .with_io_cause(&error)
-                .with_hint("make the directory for skills writable, or name another one with --dir")
+                .with_hint("make the directory for skills writable, or choose another one with --dir")
         })
     }
 }
 
-/// Where new directories are made, and where old ones are kept. No host takes them for skills: codex finds none of two that
-/// have one name.
-struct Workplace {
-    /// For what is gone after the change.
+/// The directories for new skills and for backups.
+///
+/// No host finds skills in them. codex would use neither of two skills with the same name.
+struct StagingArea {
+    /// Contains the staging directories.
     directory: PathBuf,
-    /// For what is kept.
-    aside: PathBuf,
+    backups: PathBuf,
 }
 
-impl Workplace {
+impl StagingArea {
     /// Beside the directory for skills.
     fn beside(skills: &Path) -> Self {
         let mut name = skills.file_name().unwrap_or_default().to_owned();
         name.push("-replaced");
-        Self { directory: skills.parent().unwrap_or(skills).to_owned(), aside: skills.with_file_name(name) }
+        Self { directory: skills.parent().unwrap_or(skills).to_owned(), backups: skills.with_file_name(name) }
     }
 
     /// In the directory for skills, under names that the hosts skip.
     fn inside(skills: &Path) -> Self {
-        Self { directory: skills.to_owned(), aside: skills.join(KEPT_INSIDE) }
+        Self { directory: skills.to_owned(), backups: skills.join(BACKUPS_INSIDE) }
     }
 
     fn staging(&self) -> io::Result<TempDir> {
-        remove_leftovers(&self.directory);
+        remove_stale(&self.directory);
         tempfile::Builder::new().prefix(STAGING_PREFIX).tempdir_in(&self.directory)
     }
 
-    /// Lets `take` make something of `skill` that is to be kept, under the first name that it finds free. `take` fails
-    /// for a name that is not free. Returns the path.
-    fn take_place(&self, skill: Skill, take: impl Fn(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
-        fs::create_dir_all(&self.aside)?;
-        let paths = (1..u32::MAX).map(|n| self.aside.join(format!("{}.{n}", skill.name())));
-        let is_taken =
+    /// Calls `create` with the paths for backups of `skill` until one is unused, and returns that.
+    ///
+    /// `create` fails with [`io::ErrorKind::AlreadyExists`] for a used path.
+    fn create_backup(&self, skill: Skill, create: impl Fn(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
+        fs::create_dir_all(&self.backups)?;
+        let paths = (1..u32::MAX).map(|n| self.backups.join(format!("{}.{n}", skill.name())));
+        let is_used =
             |path: &io::Result<PathBuf>| path.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists);
-        let taken = paths.map(|path| take(&path).map(|()| path)).find(|path| !is_taken(path));
-        taken.expect("there are more names than files").inspect_err(|_| self.remove_if_empty())
+        let created = paths.map(|path| create(&path).map(|()| path)).find(|path| !is_used(path));
+        created.expect("there are more names than files").inspect_err(|_| self.remove_if_empty())
     }
 
-    /// Removes what was made in a place that is not needed after all.
-    fn give_back(&self, kept: &Path) {
-        let _ = fs::remove_dir_all(kept);
+    /// Removes a directory for a backup after a failure.
+    fn discard(&self, backup: &Path) {
+        let _ = fs::remove_dir_all(backup);
         self.remove_if_empty();
     }
 
     fn remove_if_empty(&self) {
-        let _ = fs::remove_dir(&self.aside);
+        let _ = fs::remove_dir(&self.backups);
     }
 }
 
-/// Whether it may be done in another workplace: this one is on another file system, or cannot be written.
-fn is_of_the_place(error: &io::Error) -> bool {
+/// Returns whether another staging area may work, because this one is on another file system or not writable.
+fn is_unsuitable(error: &io::Error) -> bool {
     use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem};
     matches!(error.kind(), CrossesDevices | PermissionDenied | ReadOnlyFilesystem)
 }
 
-/// Renames `from`, but not over something.
+/// Renames `from` without replacing anything.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::AlreadyExists`] if something has that name.
+/// [`io::ErrorKind::AlreadyExists`] if `to` exists.
 pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         use rustix::io::Errno;
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {} // a file system that cannot
-            done => return Ok(done?),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {} // not supported by the file system
+            result => return Ok(result?),
         }
     }
     match fs::symlink_metadata(to) {
@@ -236,25 +239,25 @@ pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Lets `new` and `there` change places.
-fn swap(new: &Path, there: &Path) -> io::Result<()> {
+/// Swaps two directories.
+fn swap(new: &Path, existing: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
-        if renameat_with(CWD, new, CWD, there, RenameFlags::EXCHANGE).is_ok() {
+        if renameat_with(CWD, new, CWD, existing, RenameFlags::EXCHANGE).is_ok() {
             return Ok(());
         }
     }
-    // a system or file system that cannot: for a moment there is nothing
+    // not atomic: without support for an exchange, the destination is missing for a moment
     let mut old = new.as_os_str().to_owned();
     old.push(".old");
     let old = Path::new(&old);
-    rename_new(there, old)?;
-    rename_new(new, there).inspect_err(|_| drop(rename_new(old, there)))?;
+    rename_new(existing, old)?;
+    rename_new(new, existing).inspect_err(|_| drop(rename_new(old, existing)))?;
     rename_new(old, new)
 }
 
-/// Whether this is a later release than we are. What is no version is not.
+/// Returns whether this is a later release than the running one, and a version at all.
 fn is_newer(version: &str) -> bool {
     let numbers = |version: &str| version.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
     numbers(version).is_some_and(|version| Some(version) > numbers(env!("CARGO_PKG_VERSION")))
@@ -269,12 +272,12 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Reads all files below `dir`. `false`: there is something that a skill of ours never has.
+/// Reads all files below `dir`. Returns `false` for a file that skills of this program never have.
 fn read(dir: &Path, prefix: &str, files: &mut Files) -> io::Result<bool> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { return Ok(false) };
-        if LITTER.contains(&name.as_str()) {
+        if IGNORED.contains(&name.as_str()) {
             continue;
         }
         let (metadata, path) = (fs::symlink_metadata(entry.path())?, format!("{prefix}{name}"));
@@ -282,7 +285,7 @@ fn read(dir: &Path, prefix: &str, files: &mut Files) -> io::Result<bool> {
             if !read(&entry.path(), &format!("{path}/"), files)? {
                 return Ok(false);
             }
-        } else if metadata.is_file() && metadata.len() <= LARGEST && files.len() < MOST_FILES {
+        } else if metadata.is_file() && metadata.len() <= MAX_FILE_SIZE && files.len() < MAX_FILES {
             files.insert(path, fs::read(entry.path())?);
         } else {
             return Ok(false);
@@ -291,11 +294,11 @@ fn read(dir: &Path, prefix: &str, files: &mut Files) -> io::Result<bool> {
     Ok(true)
 }
 
-fn remove_leftovers(dir: &Path) {
+fn remove_stale(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX);
+        let is_staging = entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX);
         let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
-        if ours && age.is_some_and(|age| age > LEFTOVER_AFTER) {
+        if is_staging && age.is_some_and(|age| age > STALE_AFTER) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -1,4 +1,4 @@
-//! The programs that read skills, and the directories in which they look (measured with claude 2.1.329 and codex 0.169.0).
+//! The programs that read skills, and their directories for skills (measured with claude 2.1.329 and codex 0.169.0).
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -27,50 +27,54 @@ impl Scope {
     }
 }
 
-/// The directory in which `host` looks for skills of this scope. `here` is the current directory.
-pub(crate) fn skills_dir(host: Backend, scope: Scope, here: &Path) -> Result<PathBuf> {
+/// Returns the directory for skills of `host` and `scope`.
+pub(crate) fn skills_dir(host: Backend, scope: Scope, current_dir: &Path) -> Result<PathBuf> {
     let dirs = &host.spec().skill_dirs;
     match scope {
         Scope::User => user_dir(host, dirs.user),
-        Scope::Project => Ok(project_root(here).join(dirs.project)),
+        Scope::Project => Ok(project_root(current_dir).join(dirs.project)),
     }
 }
 
-/// Whether the user seems to have this host: its program on PATH, or its directory at home.
-pub(crate) fn is_available(host: Backend, here: &Path) -> bool {
+/// Returns whether this host seems to be installed: its program is on PATH, or its directory exists in the user's home.
+pub(crate) fn is_available(host: Backend, current_dir: &Path) -> bool {
     let path = env::var_os("PATH");
-    paths::find_program(host.name(), path.as_deref(), here).is_ok() || agent_home(host).is_ok_and(|dir| dir.is_dir())
+    paths::find_program(host.name(), path.as_deref(), current_dir).is_ok()
+        || agent_home(host).is_ok_and(|dir| dir.is_dir())
 }
 
-/// Every directory in which `host`, started in `here`, finds a skill of this name, for a host that takes none of several.
-pub(crate) fn duplicate_skill_dirs(host: Backend, skill: Skill, here: &Path) -> Vec<PathBuf> {
+/// Returns all directories in which `host`, started in `current_dir`, finds a skill of this name.
+///
+/// Returns none for a host that accepts several.
+pub(crate) fn duplicate_skill_dirs(host: Backend, skill: Skill, current_dir: &Path) -> Vec<PathBuf> {
     let Some(dirs) = host.spec().skill_dirs.duplicates else { return Vec::new() };
-    let root = project_root(here);
-    let up = here.ancestors().take_while(|dir| dir.starts_with(root));
-    let mut places: Vec<PathBuf> = up.map(|dir| dir.join(dirs.up_to_root)).collect();
-    places.push(root.join(dirs.root));
-    places.extend(dirs.user.iter().filter_map(|dir| user_dir(host, *dir).ok()));
+    let root = project_root(current_dir);
+    let up_to_root = current_dir.ancestors().take_while(|dir| dir.starts_with(root));
+    let mut skills_dirs: Vec<PathBuf> = up_to_root.map(|dir| dir.join(dirs.up_to_root)).collect();
+    skills_dirs.push(root.join(dirs.root));
+    skills_dirs.extend(dirs.user.iter().filter_map(|dir| user_dir(host, *dir).ok()));
     let mut seen = Vec::new();
-    let mut copies = Vec::new();
-    for place in places {
+    let mut found = Vec::new();
+    for skills_dir in skills_dirs {
         let mut dirs: Vec<PathBuf> =
-            std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+            std::fs::read_dir(skills_dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         dirs.sort_unstable();
         for dir in dirs {
-            let Some(main) = beginning(&dir.join(MAIN_FILE)) else { continue };
+            let Some(main) = read_beginning(&dir.join(MAIN_FILE)) else { continue };
             let real = std::fs::canonicalize(&dir).unwrap_or_else(|_| dir.clone());
             if name_in(&main) == Some(skill.name()) && !seen.contains(&real) {
                 seen.push(real);
-                copies.push(dir);
+                found.push(dir);
             }
         }
     }
-    copies
+    found
 }
 
-/// The beginning of a file, where its name and description stand. What is no file, or a link to something else, may be
-/// endless: repositories of strangers have skills too.
-fn beginning(path: &Path) -> Option<String> {
+/// Reads the beginning of a regular file, which contains the name and the description.
+///
+/// A repository may come from someone else, so its files may be endless.
+fn read_beginning(path: &Path) -> Option<String> {
     const ENOUGH: u64 = 64 << 10;
     if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
         return None;
@@ -80,9 +84,9 @@ fn beginning(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The repository that `here` is in, or `here` itself.
-fn project_root(here: &Path) -> &Path {
-    here.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(here)
+/// Returns the root of the repository around `current_dir`, or `current_dir` itself.
+fn project_root(current_dir: &Path) -> &Path {
+    current_dir.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(current_dir)
 }
 
 fn user_dir(host: Backend, dir: UserDir) -> Result<PathBuf> {
@@ -92,7 +96,7 @@ fn user_dir(host: Backend, dir: UserDir) -> Result<PathBuf> {
     })
 }
 
-/// The directory in which an agent keeps what is its own.
+/// Returns the agent's directory in the user's home.
 fn agent_home(host: Backend) -> Result<PathBuf> {
     let Home { variable, default_dir } = host.spec().home;
     env::var_os(variable).map_or_else(|| Ok(home()?.join(default_dir)), |dir| Ok(PathBuf::from(dir)))
@@ -101,7 +105,7 @@ fn agent_home(host: Backend) -> Result<PathBuf> {
 fn home() -> Result<PathBuf> {
     let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
     env::var_os(variable).map(PathBuf::from).filter(|home| home.is_absolute()).ok_or_else(|| {
-        Error::new(ErrorKind::Io, format!("the variable {variable} names no absolute path"))
-            .with_hint("set it, or name the directory for skills with --dir")
+        Error::new(ErrorKind::Io, format!("the variable {variable} is not an absolute path"))
+            .with_hint("set it, or pass the directory for skills with --dir")
     })
 }

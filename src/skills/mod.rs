@@ -1,8 +1,8 @@
-//! The two skills by which agents reach this program: texts that are part of it, and how they get into a host's directory.
+//! The two skills through which agents use this program: their texts, and how they are installed for a host.
 //!
-//! A skill is a directory with a `SKILL.md` (agentskills.io/specification). Here: what is in it. [`dir`] knows what
-//! stands in such a place and replaces it, [`host`] where the hosts look, [`shim`] how a script of the original becomes
-//! a way to this program. Nothing here runs an agent.
+//! A skill is a directory with a `SKILL.md` (agentskills.io/specification). This module has its content. [`dir`] checks
+//! and replaces an installed skill, [`host`] knows the directories of the hosts, and [`shim`] replaces the script of an
+//! original skill. Nothing here runs an agent.
 
 pub(crate) mod dir;
 pub(crate) mod host;
@@ -22,7 +22,7 @@ use crate::lock::{self, Key, Lock};
 use crate::paths;
 use crate::ui::Ui;
 
-/// A skill, by the agent whose sessions it is about. Every host can have all of them.
+/// A skill, by the agent whose sessions it manages. Every host can have all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Skill(Backend);
 
@@ -38,25 +38,25 @@ impl clap::ValueEnum for Skill {
 }
 
 /// How long a call waits for another one that changes the same directory. A change takes milliseconds.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// Waits until no other call changes what is in `directory`. Others wait until the lock is dropped.
+/// Locks `directory` against changes by other calls until the lock is dropped.
 ///
-/// Returns `None` if the system gives no lock. Nothing is lost without one, since no step replaces what it does not know:
-/// a call may then fail over what another one has just done.
+/// Returns `None` if the system cannot lock. Nothing is lost then, because no step replaces files that it has not
+/// checked, but concurrent calls may fail.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Io`] if another call does not end.
+/// [`ErrorKind::Io`] if another call keeps the lock.
 pub(crate) fn lock(directory: &Path, ui: &Ui) -> Result<Option<Lock>> {
     let real = paths::resolve(directory).unwrap_or_else(|_| directory.to_owned());
     let key = Key::new(&[b"skill", real.as_os_str().as_encoded_bytes()]);
-    let what = format!("'{}'", real.display());
-    let limit = Instant::now() + LONGEST_WAIT;
-    match Lock::wait(&key, Some(limit), |holder| ui.note(&lock::waiting_for(&what, holder))) {
+    let subject = format!("'{}'", real.display());
+    let limit = Instant::now() + MAX_WAIT;
+    match Lock::wait(&key, Some(limit), |holder| ui.note(&lock::waiting_for(&subject, holder))) {
         Ok(Ok(lock)) => Ok(Some(lock)),
-        Ok(Err(holder)) => Err(Error::new(ErrorKind::Io, format!("{what} cannot be changed"))
-            .caused_by(format!("{} is changing it and does not end", lock::name_of(&holder)))),
+        Ok(Err(holder)) => Err(Error::new(ErrorKind::Io, format!("cannot change {subject}"))
+            .caused_by(format!("timed out waiting for {} to release it", lock::name_of(&holder)))),
         Err(_) => Ok(None),
     }
 }
@@ -75,7 +75,7 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 pub(crate) const MAIN_FILE: &str = "SKILL.md";
 
-/// Keys under `metadata` in `SKILL.md`: which release the directory is from, and what its files were then.
+/// Keys under `metadata` in `SKILL.md`: the release that the skill is from, and the digest of its files.
 const VERSION: &str = "invoke-persist-version";
 const DIGEST: &str = "invoke-persist-digest";
 
@@ -97,7 +97,7 @@ impl Skill {
         Backend::ALL.into_iter().map(Self)
     }
 
-    /// Its name, which is also its directory's.
+    /// Returns the name of the skill and of its directory.
     pub(crate) fn name(self) -> &'static str {
         self.0.spec().skill.name
     }
@@ -106,19 +106,19 @@ impl Skill {
         self.0
     }
 
-    /// One of its texts: a reference, or `SKILL.md` itself.
+    /// Returns the text of a reference, or of `SKILL.md`.
     pub(crate) fn text(self, reference: Option<Reference>) -> String {
-        let own = &self.0.spec().skill;
+        let texts = &self.0.spec().skill;
         self.fill(match reference {
-            None => own.main,
-            Some(Reference::Creation) => own.creation,
-            Some(Reference::Invocation) => own.invocation,
+            None => texts.main,
+            Some(Reference::Creation) => texts.creation,
+            Some(Reference::Invocation) => texts.invocation,
             Some(Reference::Listing) => include_str!("common/listing.md"),
             Some(Reference::Deletion) => include_str!("common/deletion.md"),
         })
     }
 
-    /// A text that the skills share, with the words of this one in it.
+    /// Replaces the placeholders in a shared text.
     fn fill(self, text: &str) -> String {
         let spec = self.0.spec();
         let text = text.replace("{outcomes}\n", include_str!("common/outcomes.md"));
@@ -127,7 +127,7 @@ impl Skill {
         text.replace("{backend}", spec.name).replace("{id_key}", spec.id_key)
     }
 
-    /// All its files as they are installed, with the release and the digest by which they are known again.
+    /// Returns all files as they are installed, with the release and the digest in `SKILL.md`.
     pub(crate) fn files(self) -> Files {
         let mut files = Files::new();
         let mut add = |path: &str, text: String| files.insert(path.to_owned(), text.into_bytes());
@@ -135,7 +135,7 @@ impl Skill {
             add(reference.file(), self.text(Some(reference)));
         }
         add("agents/openai.yaml", include_str!("common/openai.yaml").to_owned());
-        add(shim::SCRIPT, self.stand_in());
+        add(shim::SCRIPT, self.shim());
         let version = format!("  {VERSION}: \"{}\"\n", env!("CARGO_PKG_VERSION"));
         let main = self.text(None).replacen("\n---\n", &format!("\nmetadata:\n{version}---\n"), 1);
         add(MAIN_FILE, main.clone());
@@ -145,13 +145,13 @@ impl Skill {
         files
     }
 
-    /// The Python script that runs this program.
-    fn stand_in(self) -> String {
+    /// Returns the Python script that runs this program.
+    fn shim(self) -> String {
         self.fill(include_str!("common/invoke_persist.py"))
     }
 }
 
-/// What the metadata of a `SKILL.md` says of itself.
+/// The release and the digest in a `SKILL.md`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub version: String,
@@ -159,7 +159,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// `None` in a file that is not from us.
+    /// Returns `None` if the file is not from this program.
     pub(crate) fn of(main: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(main).ok()?;
         let (front, _) = text.strip_prefix("---\n")?.split_once("\n---\n")?;
@@ -171,7 +171,7 @@ impl Stamp {
     }
 }
 
-/// The digest of all files: of their paths and contents, but for the line that holds it.
+/// Returns the digest of the paths and contents of all files, without the line for the digest itself.
 pub(crate) fn digest_of(files: &Files) -> String {
     let line = |line: &&[u8]| !line.trim_ascii_start().starts_with(DIGEST.as_bytes());
     let contents = files.iter().map(|(path, content)| {
@@ -186,7 +186,7 @@ pub(crate) fn digest_of(files: &Files) -> String {
     digest::md5(contents.collect::<Vec<_>>().iter().map(Vec::as_slice))
 }
 
-/// The name in the frontmatter of a `SKILL.md`, by which codex knows a skill whatever its directory is called.
+/// Returns the name in the frontmatter of a `SKILL.md`. codex uses it instead of the directory's name.
 pub(crate) fn name_in(main: &str) -> Option<&str> {
     let (front, _) = main.strip_prefix("---\n")?.split_once("\n---")?;
     let name = front.lines().find_map(|line| line.strip_prefix("name:"))?;
@@ -201,21 +201,21 @@ mod tests {
         String::from_utf8(skill.files()[MAIN_FILE].clone()).unwrap()
     }
 
-    /// The lines between the two `---`, each a key with its value but those of `metadata`.
+    /// Returns the keys and values between the two `---`.
     fn front(main: &str) -> Vec<(&str, &str)> {
         let (front, _) = main.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap();
         front.lines().map(|line| line.split_once(':').unwrap()).map(|(key, value)| (key, value.trim())).collect()
     }
 
-    /// agentskills.io/specification, and what the hosts add to it.
+    /// Checks the rules of agentskills.io/specification and of the hosts.
     #[test]
-    fn the_rules_of_the_format_hold() {
+    fn skills_follow_the_rules_of_the_format() {
         for skill in Skill::all() {
             let main = main_text(skill);
             let front = front(&main);
             let value = |key: &str| front.iter().find(|(name, _)| *name == key).unwrap().1;
             let name = value("name");
-            assert_eq!(name, skill.name(), "the directory is called as the skill is");
+            assert_eq!(name, skill.name(), "the directory has the name of the skill");
             assert!((1..=64).contains(&name.len()) && !name.contains("--") && !name.starts_with('-'));
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
             let description = value("description");
@@ -224,8 +224,8 @@ mod tests {
             assert!((1..=500).contains(&value("compatibility").len()));
             for (key, value) in &front {
                 let known = ["name", "description", "license", "compatibility", "metadata", "allowed-tools"];
-                let ours = ["disable-model-invocation", "  invoke-persist-version", "  invoke-persist-digest"];
-                assert!(known.contains(key) || ours.contains(key), "{key}");
+                let added = ["disable-model-invocation", "  invoke-persist-version", "  invoke-persist-digest"];
+                assert!(known.contains(key) || added.contains(key), "{key}");
                 assert!(!value.starts_with('{') && !value.starts_with('['), "no flow maps: {value}");
             }
             assert_eq!(value("disable-model-invocation"), "true", "claude leaves it to the user");
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_plain_text() {
+    fn files_are_plain_text() {
         for skill in Skill::all() {
             for (path, content) in skill.files() {
                 let text = String::from_utf8(content).unwrap();
@@ -246,18 +246,18 @@ mod tests {
                     assert!(!text.contains(&format!("{{{word}}}")), "{path}: {{{word}}}");
                 }
             }
-            // claude puts arguments and the output of commands in the place of these
+            // claude replaces these by the output of commands and by arguments
             let main = main_text(skill);
             assert!(!main.contains("!`"));
             let headings = main.match_indices("\n## ").map(|(at, _)| &main[..at]);
-            assert!(headings.into_iter().all(|before| before.ends_with('\n')), "a blank line stands before each");
+            assert!(headings.into_iter().all(|before| before.ends_with('\n')), "a blank line precedes each heading");
             let dollars = main.match_indices('$').map(|(at, _)| &main[at + 1..]);
             assert!(dollars.into_iter().all(|rest| !rest.starts_with(|c: char| c.is_ascii_digit())));
         }
     }
 
     #[test]
-    fn references_exist_and_are_named() {
+    fn main_text_and_files_have_the_same_references() {
         for skill in Skill::all() {
             let (main, files) = (main_text(skill), skill.files());
             for reference in Reference::ALL {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_tells_whether_anything_changed() {
+    fn digest_changes_with_every_file() {
         for skill in Skill::all() {
             let files = skill.files();
             let stamp = Stamp::of(&files[MAIN_FILE]).unwrap();

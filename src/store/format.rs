@@ -50,7 +50,7 @@ struct Contents {
 #[derive(Clone, Debug)]
 enum Slice {
     /// A part of the file's text.
-    PromptSource(Range<u32>),
+    Source(Range<u32>),
     New(Box<str>),
 }
 
@@ -62,12 +62,12 @@ impl Slice {
     /// Refers to `part`, which is borrowed from `source`.
     fn part(source: &str, part: &str) -> Self {
         let start = part.as_ptr().addr() - source.as_ptr().addr();
-        Self::PromptSource(offset(start)..offset(start + part.len()))
+        Self::Source(offset(start)..offset(start + part.len()))
     }
 
     fn text<'a>(&'a self, source: &'a str) -> &'a str {
         match self {
-            Self::PromptSource(range) => &source[range.start as usize..range.end as usize],
+            Self::Source(range) => &source[range.start as usize..range.end as usize],
             Self::New(text) => text,
         }
     }
@@ -77,7 +77,7 @@ fn offset(position: usize) -> u32 {
     u32::try_from(position).expect("a mapping is shorter than 4 GiB")
 }
 
-/// The fields of an entry that we use.
+/// The fields of an entry that this program uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub id: AgentSessionId,
@@ -106,7 +106,7 @@ impl Mapping {
         Ok(Self { backend, source: Rc::new(source), contents })
     }
 
-    /// Whether the mapping was parsed from `text`.
+    /// Returns whether the mapping was parsed from `text`.
     pub(crate) fn was_read_from(&self, text: &str) -> bool {
         *self.source == text
     }
@@ -131,27 +131,27 @@ impl Mapping {
         self.raw_entries().filter_map(|(name, json)| Some((name, parse_entry(self.backend, json).ok()?)))
     }
 
-    /// The entries that hold this id, in the order of their names.
-    fn holders(&self, id: &AgentSessionId) -> Vec<(&str, Entry)> {
-        // most are seen not to without being understood; escapes could spell it in another way
-        let normalized = memchr::memmem::Finder::new(id.as_str()).into_owned();
-        let mut holders: Vec<_> = self
+    /// Returns the entries with this session ID, sorted by name.
+    fn entries_with(&self, id: &AgentSessionId) -> Vec<(&str, Entry)> {
+        // skips most entries without parsing them; an entry with escapes may spell the ID differently
+        let finder = memchr::memmem::Finder::new(id.as_str()).into_owned();
+        let mut entries: Vec<_> = self
             .raw_entries()
             .filter(move |(_, json)| {
-                normalized.find(json.as_bytes()).is_some() || memchr::memchr(b'\\', json.as_bytes()).is_some()
+                finder.find(json.as_bytes()).is_some() || memchr::memchr(b'\\', json.as_bytes()).is_some()
             })
             .filter_map(|(name, json)| Some((name, parse_entry(self.backend, json).ok()?)))
             .filter(|(_, entry)| entry.id == *id)
             .collect();
-        holders.sort_by_key(|(name, _)| *name);
-        holders
+        entries.sort_by_key(|(name, _)| *name);
+        entries
     }
 
     pub(crate) fn get(&self, name: &SessionName) -> Option<Entry> {
         parse_entry(self.backend, self.raw(name)?).ok()
     }
 
-    /// Whether the name has an entry, usable or not.
+    /// Returns whether the name has an entry, usable or not.
     pub(crate) fn contains(&self, name: &SessionName) -> bool {
         self.raw(name).is_some()
     }
@@ -167,15 +167,15 @@ impl Mapping {
         id_field(backend, &serde_json::from_str(self.raw(name)?).ok()?).ok()
     }
 
-    /// Returns the entry that holds this id and whose name sorts first, with that name.
+    /// Returns the first entry with this session ID, by name.
     pub(crate) fn find(&self, id: &AgentSessionId) -> Option<(SessionName, Entry)> {
-        let (name, entry) = self.holders(id).into_iter().next()?;
+        let (name, entry) = self.entries_with(id).into_iter().next()?;
         Some((SessionName::verbatim(name), entry))
     }
 
-    /// Returns the sorted names of all entries that hold this id.
+    /// Returns the sorted names of all entries with this session ID.
     pub(crate) fn names_of(&self, id: &AgentSessionId) -> Vec<String> {
-        self.holders(id).into_iter().map(|(name, _)| name.to_owned()).collect()
+        self.entries_with(id).into_iter().map(|(name, _)| name.to_owned()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -417,12 +417,12 @@ fn entry_text(backend: Backend, Members(members): Members<'_>, entry: &Entry) ->
     writer.into_text()
 }
 
-/// Whether brackets nest deeper than `limit`. They are only followed if there are more of them.
+/// Returns whether brackets nest deeper than `limit`. Skips the count of levels if there are no more brackets than that.
 fn is_deeper(json: &str, limit: usize) -> bool {
     memchr::memchr2_iter(b'{', b'[', json.as_bytes()).nth(limit).is_some() && depth(json.as_bytes()) > limit
 }
 
-/// How deep brackets nest, outside of strings.
+/// Returns how deep brackets nest, outside of strings.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut position = 0;
@@ -528,13 +528,13 @@ mod tests {
             );
         }
         assert_eq!(parse("{\"aliases\": null}").len(), 0);
-        // what is no map of names is an entry of that name, and kept
+        // a value that is not a map of names is kept as an entry of that name
         assert!(parse("{\"aliases\": [1], \"a\": \"i\"}").to_text().contains("\"aliases\": ["));
     }
 
     #[test]
     fn every_shape_has_the_same_depth_limit_and_the_last_of_a_key_counts() {
-        // an older file is one level deeper when it is written anew
+        // a rewrite makes an older file one level deeper
         let older = ("{\"x\": ", 1, DEEPEST - 1);
         let today = [("{\"aliases\": {\"a\": ", 2, DEEPEST), ("{\"aliases\": {}, \"x\": ", 1, DEEPEST)];
         for (before, brackets, deepest) in today.into_iter().chain([older]) {

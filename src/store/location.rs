@@ -1,4 +1,4 @@
-//! Where a workspace's mapping is. Both programs, the original in Python and this one, must come to the same path.
+//! The location of a workspace's mapping. The original in Python and this program must find the same path.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,40 +10,40 @@ use crate::env as environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::paths::{absolute, python_path, resolve, resolve_unplanted, temp_dir, to_text};
 
-/// The directory below the root that holds a directory for every workspace.
+/// The directory below the root that contains a directory for each workspace.
 pub(crate) const DIR: &str = "agent-sessions";
 
-/// Where a mapping is, and by which rules it is handled.
+/// The path of a mapping, and whether this program or the caller chose it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MappingLocation {
-    /// `<root>/agent-sessions/<key>/<file>`: a known path in a directory that may be everybody's, so it is checked.
+    /// `<root>/agent-sessions/<key>/<file>`. Checked, because other users may have access to the directory.
     Default { root: PathBuf, key: String, file: PathBuf, private_root: bool },
-    /// A file the caller named: links are followed and its mode is kept.
+    /// A file that the caller passed. Symlinks are followed, and its mode is kept.
     Explicit { file: PathBuf, resolved: PathBuf },
 }
 
 impl MappingLocation {
-    /// The default place of `backend`'s mapping for `workspace`, a path that [`resolve`] gave.
+    /// Returns the default location of the mapping for `workspace`, which is a path from [`resolve`].
     pub(crate) fn of_workspace(backend: Backend, workspace: &Path) -> Result<Self> {
-        let (root, key) = (Root::chosen()?, key(workspace)?);
-        Ok(root.place(backend, &key))
+        let (root, key) = (Root::from_env()?, key(workspace)?);
+        Ok(root.location(backend, &key))
     }
 
-    /// The file a caller named with `--mapping-file`.
+    /// Returns the location for `--mapping-file`.
     pub(crate) fn explicit(file: &Path) -> Result<Self> {
         let Some(text) = file.to_str() else {
-            return Err(Error::usage(format!("--mapping-file {}: the path is not UTF-8", file.display())));
+            return Err(Error::usage(format!("--mapping-file {} is not UTF-8", file.display())));
         };
         if text.trim().is_empty() {
-            return Err(Error::usage("--mapping-file is blank").with_hint("name a file, or leave the option out"));
+            return Err(Error::usage("--mapping-file is blank").with_hint("pass a file, or remove the option"));
         }
         let resolved = resolve_unplanted(file).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 Error::new(ErrorKind::MappingUnsafe, format!("--mapping-file {text} is not safe to use"))
                     .with_io_cause(&error)
-                    .with_hint("remove the link, or name a file in a directory of your own")
+                    .with_hint("remove the symlink, or pass a file in a private directory")
             }
-            _ => Error::new(ErrorKind::MappingUnreadable, format!("--mapping-file {text} cannot be resolved"))
+            _ => Error::new(ErrorKind::MappingUnreadable, format!("cannot resolve --mapping-file {text}"))
                 .with_io_cause(&error),
         })?;
         if resolved.file_name().is_none() || text.ends_with('/') || resolved.is_dir() {
@@ -55,14 +55,14 @@ impl MappingLocation {
         Ok(Self::Explicit { file: python_path(text), resolved })
     }
 
-    /// The path as it is printed.
+    /// Returns the path as it is printed.
     pub(crate) fn file(&self) -> &Path {
         match self {
             Self::Default { file, .. } | Self::Explicit { file, .. } => file,
         }
     }
 
-    /// The path without links, for comparing.
+    /// Returns the path without symlinks, for comparisons.
     pub(crate) fn resolved_file(&self) -> PathBuf {
         match self {
             Self::Default { file, .. } => resolve(file).unwrap_or_else(|_| file.clone()),
@@ -71,37 +71,37 @@ impl MappingLocation {
     }
 }
 
-/// The directory in which `agent-sessions` is.
+/// The directory that contains `agent-sessions`.
 #[derive(Clone, Debug)]
 pub(crate) struct Root {
     pub dir: PathBuf,
-    /// Whether the caller gave it to us alone.
+    /// Whether the caller chose it for this program.
     pub private: bool,
 }
 
 impl Root {
-    /// `INVOKE_PERSIST_DIR`, or the system's temp directory.
-    pub(crate) fn chosen() -> Result<Self> {
+    /// Returns `INVOKE_PERSIST_DIR`, or the system's temp directory.
+    pub(crate) fn from_env() -> Result<Self> {
         let (dir, private) = match environment::var_os(environment::DIR) {
             Some(dir) => (absolute(Path::new(&dir))?, true),
             None => (temp_dir()?, false),
         };
         if dir.to_str().is_none() {
             return Err(Error::usage(format!("the directory for mappings, {}, is not UTF-8", dir.display()))
-                .with_hint(format!("set {} to a directory whose name is", environment::DIR)));
+                .with_hint(format!("set {} to a directory whose path is UTF-8", environment::DIR)));
         }
         Ok(Self { dir, private })
     }
 
-    /// The place of `backend`'s mapping for the workspace with this key.
-    pub(crate) fn place(&self, backend: Backend, key: &str) -> MappingLocation {
+    /// Returns the location of `backend`'s mapping for the workspace with this key.
+    pub(crate) fn location(&self, backend: Backend, key: &str) -> MappingLocation {
         let (root, key, private_root) = (self.dir.clone(), key.to_owned(), self.private);
         let file = root.join(DIR).join(&key).join(backend.spec().mapping_file);
         MappingLocation::Default { root, key, file, private_root }
     }
 }
 
-/// `<basename>-<md5>` of a workspace (contract section 3).
+/// Returns `<basename>-<md5>` of a workspace (contract section 3).
 fn key(workspace: &Path) -> Result<String> {
     let text = to_text(workspace)?;
     let last = workspace.file_name().and_then(OsStr::to_str).unwrap_or_default();
@@ -119,16 +119,16 @@ fn key(workspace: &Path) -> Result<String> {
     Ok(format!("{name}-{}", digest::md5([text.as_bytes()])))
 }
 
-/// Stands for a run of replaced characters until all are seen: a `_` of the name itself does not end such a run.
+/// A placeholder for a run of replaced characters, because a `_` in the name itself is not part of such a run.
 const REPLACED: char = '\0';
 
-#[cfg(all(test, unix))] // paths as Unix has them
+#[cfg(all(test, unix))] // the paths are Unix paths
 mod tests {
     use super::*;
 
     /// Recorded from the original.
     #[test]
-    fn keys_are_those_of_the_original() {
+    fn key_equals_the_originals_key() {
         for (path, name) in [
             ("/a/my wörk  (space)!", "my_w_rk_space"),
             ("/a/()", "workspace"),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn absolute_works_by_name_alone() {
+    fn absolute_is_lexical() {
         for (path, want) in
             [("/a/./b//c/../d/", "/a/b/d"), ("/../x", "/x"), ("//a", "//a"), ("///a", "/a"), ("/a/..", "/")]
         {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn resolving_follows_links_and_takes_what_is_missing_by_name() {
+    fn resolve_follows_symlinks_and_keeps_missing_names() {
         use std::os::unix::fs::symlink;
         let temp = tempfile::tempdir().unwrap();
         let base = std::fs::canonicalize(temp.path()).unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn explicit_paths_are_printed_as_python_prints_them() {
+    fn python_path_equals_the_text_of_a_python_path() {
         for (text, want) in [
             ("m.json", "m.json"),
             ("./d//m.json", "d/m.json"),

@@ -127,7 +127,7 @@ impl TurnOptions {
 
 /// Returns the options that name the mapping from any directory.
 fn location_args(store: &Store, workspace: &Workspace) -> Vec<String> {
-    let file = match &store.place {
+    let file = match &store.location {
         MappingLocation::Explicit { resolved, .. } => Some(format!("--mapping-file={}", resolved.display())),
         MappingLocation::Default { .. } => None,
     };

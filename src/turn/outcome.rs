@@ -49,8 +49,8 @@ impl CompletedRun {
 pub(crate) fn session_in_use(backend: Backend, id: &AgentSessionId, stderr: &[u8]) -> Error {
     Error::new(ErrorKind::SessionBusy, format!("another program has session {id} open"))
         .caused_by(last_words(backend, stderr))
-        .agent_exit_status(Some(1))
-        .session_id(Some(id.clone()))
+        .with_agent_exit_status(Some(1))
+        .with_session_id(Some(id.clone()))
         .with_hint("try again later, or wait for it with --if-busy wait")
 }
 
@@ -121,9 +121,11 @@ impl TurnRunner<'_> {
                         .with_hint("define it with --codex-shell-init, or in a file that the shell reads"),
                 };
                 // a shell ran, and what its initialization did with the prompt cannot be known
-                let error =
-                    error.caused_by(last_words(backend, &run.stderr)).agent_exit_status(Some(status)).turn_started();
-                return Err(error.session_id(request.session.known().cloned()));
+                let error = error
+                    .caused_by(last_words(backend, &run.stderr))
+                    .with_agent_exit_status(Some(status))
+                    .with_turn_started();
+                return Err(error.with_session_id(request.session.known().cloned()));
             }
             End::Exited(status) => Error::new(ErrorKind::AgentFailed, format!("{backend} exited with status {status}")),
             End::Killed(signal) => {
@@ -170,10 +172,13 @@ impl TurnRunner<'_> {
             error = error.with_hint(adopt_hint(self.options, request.name, id));
         }
         if run.started {
-            error = error.turn_started();
+            error = error.with_turn_started();
         }
         let status = if let End::Exited(status) = run.end { Some(status) } else { None };
-        error.agent_exit_status(status).session_id(new.or_else(|| known.cloned())).with_verdict(report.verdict)
+        error
+            .with_agent_exit_status(status)
+            .with_session_id(new.or_else(|| known.cloned()))
+            .with_verdict(report.verdict)
     }
 
     /// Returns the error for an agent that could not be started.

@@ -182,9 +182,9 @@ impl ResumeCall {
             ErrorKind::SessionLost,
             format!("{backend} cannot find the session {} and answered from a new one, {reported}", session.id),
         )
-        .turn_started()
-        .agent_exit_status(Some(0))
-        .session_id(id.clone())
+        .with_turn_started()
+        .with_agent_exit_status(Some(0))
+        .with_session_id(id.clone())
         .with_verdict(verdict);
         match id {
             Some(id) => error.with_hint(adopt_hint(&self.options, name, &id)),

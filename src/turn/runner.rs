@@ -51,7 +51,7 @@ impl TurnSink {
     ) -> impl FnMut(AgentEvent) + 'a {
         move |event| {
             if let Some(renderer) = &mut renderer {
-                renderer.show(&event);
+                renderer.render(&event);
             }
             if let (Some(progress), AgentEvent::ToolStarted(tool)) = (progress, &event) {
                 progress.set(&format!("{} {}", tool.name, tool.about));
@@ -67,7 +67,7 @@ impl process::OutputSink for TurnSink {
 
     fn finish(&mut self) {
         self.parser.end(&mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
-        self.renderer.iter_mut().for_each(Renderer::settle);
+        self.renderer.iter_mut().for_each(Renderer::end_line);
     }
 
     fn drain(&mut self) -> Vec<u8> {
@@ -112,7 +112,7 @@ impl<'a> TurnRunner<'a> {
                     let is_shell = self.options.agent.launcher.is_shell(); // it may have run more than the agent
                     if !request.wait {
                         let busy = session_in_use(self.options.agent.backend, id, &run.stderr);
-                        return Err(if is_shell { busy.turn_started() } else { busy });
+                        return Err(if is_shell { busy.with_turn_started() } else { busy });
                     }
                     if !noted {
                         self.ui.note(&format!("waiting for session {id}, which another program has open"));
@@ -236,7 +236,8 @@ impl<'a> TurnRunner<'a> {
     /// Returns whether `text` can be an argument: it is short enough, also as PowerShell quotes it, and the program can
     /// receive it.
     fn fits(&self, text: &str) -> bool {
-        self.options.agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::takes(&self.program, text)
+        self.options.agent.launcher.length_of(text) <= LONGEST_ARGUMENT
+            && launcher::accepts_argument(&self.program, text)
     }
 
     /// Returns the directory in which the agent runs.

@@ -88,8 +88,9 @@ pub(crate) fn start_session(runner: &TurnRunner<'_>, store: &Store, new: &NewSes
 /// Returns the ID of the session that the agent has started.
 fn new_id(runner: &TurnRunner<'_>, history: Option<&StoredSession>, output: &TurnOutput) -> Result<AgentSessionId> {
     let backend = runner.options.agent.backend;
-    let invalid =
-        |message: String| Error::new(ErrorKind::AgentOutputInvalid, message).turn_started().agent_exit_status(Some(0));
+    let invalid = |message: String| {
+        Error::new(ErrorKind::AgentOutputInvalid, message).with_turn_started().with_agent_exit_status(Some(0))
+    };
     let reported = output.report.reported_id.as_deref().unwrap_or_default();
     let id = AgentSessionId::new(reported).map_err(|why| {
         let what = if reported.is_empty() {
@@ -104,7 +105,7 @@ fn new_id(runner: &TurnRunner<'_>, history: Option<&StoredSession>, output: &Tur
     match history.filter(|history| history.id.is_reported_as(id.as_str())) {
         Some(history) => Err(invalid(format!("{backend} answered in the session {} itself", history.id))
             .caused_by("it did not fork the session, so the turn is in its history")
-            .session_id(Some(id))),
+            .with_session_id(Some(id))),
         None => Ok(id),
     }
 }

@@ -1,4 +1,4 @@
-//! What goes to standard output and standard error: JSON as the contract writes it, and notes for people.
+//! JSON on standard output, as the contract specifies it.
 
 use std::io::{self, Write};
 
@@ -14,9 +14,9 @@ pub(crate) struct JsonObject(Vec<(String, Node)>);
 
 enum Node {
     Value(Value),
-    JsonObject(JsonObject),
+    Object(JsonObject),
     List(Vec<JsonObject>),
-    /// JSON of somebody else's, as it is.
+    /// JSON from another program, unchanged.
     Raw(Box<RawValue>),
 }
 
@@ -25,38 +25,37 @@ impl JsonObject {
         Self::default()
     }
 
-    /// This object with one more key.
+    /// Adds a key.
     #[must_use]
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.0.push((key.to_owned(), Node::Value(value.into())));
         self
     }
 
-    /// This object with one more key that holds another object.
+    /// Adds a key with another object.
     #[must_use]
     pub(crate) fn with_object(mut self, key: &str, object: Self) -> Self {
-        self.0.push((key.to_owned(), Node::JsonObject(object)));
+        self.0.push((key.to_owned(), Node::Object(object)));
         self
     }
 
-    /// This object with one more key that holds a list of objects.
+    /// Adds a key with a list of objects.
     #[must_use]
     pub(crate) fn with_list(mut self, key: &str, objects: Vec<Self>) -> Self {
         self.0.push((key.to_owned(), Node::List(objects)));
         self
     }
 
-    /// This object with one more key that holds JSON as somebody else wrote it, but for line ends, which can only stand
-    /// between its parts, and halves of characters.
+    /// Adds a key with JSON from another program. Only line breaks and lone surrogates are replaced.
     #[must_use]
     pub(crate) fn with_raw(mut self, key: &str, raw: Option<&RawValue>) -> Self {
         let text = whole_characters(raw.map_or("null", RawValue::get)).replace(['\n', '\r'], " ");
-        let raw = RawValue::from_string(text).expect("JSON stays JSON where its lines are joined");
+        let raw = RawValue::from_string(text).expect("line breaks in JSON are only white space");
         self.0.push((key.to_owned(), Node::Raw(raw)));
         self
     }
 
-    /// This object with one more key where there is a value for it.
+    /// Adds a key if there is a value for it.
     #[must_use]
     pub(crate) fn with_some(self, key: &str, value: Option<&str>) -> Self {
         match value {
@@ -65,8 +64,10 @@ impl JsonObject {
         }
     }
 
-    /// The object on one line, `", "` and `": "` between, anything but ASCII unescaped: what Python's `json.dumps(…,
-    /// ensure_ascii=False)` prints, which callers of the original compare byte by byte.
+    /// Returns the object on one line, byte for byte as Python's `json.dumps(…, ensure_ascii=False)` prints it.
+    ///
+    /// The separators are `", "` and `": "`, and non-ASCII characters are not escaped. Callers of the original may
+    /// compare bytes.
     pub(crate) fn to_line(&self) -> String {
         to_line(self)
     }
@@ -78,7 +79,7 @@ impl Serialize for JsonObject {
         for (key, node) in &self.0 {
             match node {
                 Node::Value(value) => map.serialize_entry(key, value)?,
-                Node::JsonObject(object) => map.serialize_entry(key, object)?,
+                Node::Object(object) => map.serialize_entry(key, object)?,
                 Node::List(objects) => map.serialize_entry(key, objects)?,
                 Node::Raw(raw) => map.serialize_entry(key, raw)?,
             }
@@ -87,11 +88,11 @@ impl Serialize for JsonObject {
     }
 }
 
-/// `value` as JSON on one line, spaced as [`JsonObject::to_line`] says.
+/// Returns `value` as JSON on one line, in the format of [`JsonObject::to_line`].
 pub(crate) fn to_line(value: &impl Serialize) -> String {
     let mut line = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut line, PythonJsonFormatter);
-    value.serialize(&mut serializer).expect("values made here have text keys and go to memory");
+    value.serialize(&mut serializer).expect("keys are strings, and writing to memory cannot fail");
     String::from_utf8(line).expect("JSON is UTF-8")
 }
 
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_spaced_as_python_spaces_it() {
+    fn json_has_the_spaces_that_python_prints() {
         let object = JsonObject::new()
             .with("b", "é\n\u{1}\u{7f}")
             .with("a", Value::Null)

@@ -98,7 +98,7 @@ impl OutputFile {
             fs::rename(temp.path(), &file.target)
         });
         placed.map_err(|error| {
-            let error = failed(&self.shown, &error).turn_started();
+            let error = failed(&self.shown, &error).with_turn_started();
             match file.open().and_then(|mut open| copy_to_stdout(&mut open)) {
                 Ok(()) => error.with_hint("read the answer on standard output"),
                 Err(_) => error,

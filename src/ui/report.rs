@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn json_has_every_key_on_one_line() {
-        let error = Error::new(ErrorKind::Interrupted(15), "stopped").caused_by("by hand").turn_started();
+        let error = Error::new(ErrorKind::Interrupted(15), "stopped").caused_by("by hand").with_turn_started();
         assert_eq!(
             to_json(&error),
             "{\"error\": {\"kind\": \"interrupted\", \"message\": \"stopped: by hand\", \"hint\": null, \

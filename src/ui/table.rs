@@ -1,6 +1,7 @@
-//! A table for people: columns under their titles, as wide as they need to be or as the terminal lets them.
+//! A table of columns with titles, which fits the width of the terminal.
 //!
-//! Our own, since the crates for tables wrap cells or narrow all columns alike; here what matters least goes first.
+//! Crates for tables wrap cells or narrow all columns equally. This one narrows and drops the least important columns
+//! first.
 
 use std::borrow::Cow;
 
@@ -13,43 +14,42 @@ const GAP: usize = 2;
 /// A column of a table.
 pub(crate) struct Column {
     title: &'static str,
-    /// It may be narrowed to this much.
-    least: usize,
-    /// Whether the table does without it where it is still too wide.
+    min_width: usize,
+    /// Whether the column is dropped if the table is still too wide.
     optional: bool,
-    /// Whether the end of a cell tells more than its beginning, as with paths.
+    /// Whether cells are truncated at their beginning, as paths are.
     keeps_end: bool,
     cells: Vec<String>,
 }
 
 impl Column {
-    /// A column that keeps its width.
+    /// Returns a column that is never narrowed.
     pub(crate) fn new(title: &'static str) -> Self {
-        Self { title, least: usize::MAX, optional: false, keeps_end: false, cells: Vec::new() }
+        Self { title, min_width: usize::MAX, optional: false, keeps_end: false, cells: Vec::new() }
     }
 
-    /// This column, narrowed to `least` characters where the table is too wide.
+    /// Lets the column be narrowed to `min_width` if the table is too wide.
     #[must_use]
-    pub(crate) fn at_least(mut self, least: usize) -> Self {
-        self.least = least;
+    pub(crate) fn with_min_width(mut self, min_width: usize) -> Self {
+        self.min_width = min_width;
         self
     }
 
-    /// This column, left out where nothing else helps.
+    /// Lets the column be dropped if narrowing is not enough.
     #[must_use]
     pub(crate) fn optional(mut self) -> Self {
         self.optional = true;
         self
     }
 
-    /// This column, whose cells are cut at their beginning.
+    /// Truncates cells at their beginning.
     #[must_use]
-    pub(crate) fn keeping_its_end(mut self) -> Self {
+    pub(crate) fn keeping_end(mut self) -> Self {
         self.keeps_end = true;
         self
     }
 
-    /// One more cell; without a text a dash. No control character gets into it.
+    /// Adds a cell, which is a dash without text. Control characters are escaped.
     pub(crate) fn push(&mut self, text: Option<&str>) {
         let text = text.map(escape_control).filter(|text| !text.is_empty());
         self.cells.push(text.unwrap_or_else(|| "-".to_owned()));
@@ -60,24 +60,26 @@ impl Column {
     }
 }
 
-/// The columns side by side. In a terminal of `width` columns those that can are narrowed, the widest first; then the
-/// optional ones go, the last first; then lines are cut.
-pub(crate) fn draw(mut columns: Vec<Column>, width: Option<usize>) -> String {
+/// Renders the columns side by side.
+///
+/// To fit into `width`, narrows the widest columns first, then drops optional columns from the last one on, and then
+/// truncates lines.
+pub(crate) fn render(mut columns: Vec<Column>, width: Option<usize>) -> String {
     let mut widths: Vec<usize> = columns.iter().map(Column::natural_width).collect();
     if let Some(width) = width {
-        let least = |columns: &[Column], widths: &[usize]| {
-            let cells = columns.iter().zip(widths).map(|(column, &natural)| natural.min(column.least) + GAP);
+        let min_total = |columns: &[Column], widths: &[usize]| {
+            let cells = columns.iter().zip(widths).map(|(column, &natural)| natural.min(column.min_width) + GAP);
             cells.sum::<usize>().saturating_sub(GAP)
         };
-        while least(&columns, &widths) > width
+        while min_total(&columns, &widths) > width
             && let Some(last) = columns.iter().rposition(|column| column.optional)
         {
             columns.remove(last);
             widths.remove(last);
         }
-        let whole = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
-        while whole(&widths) > width {
-            let narrowable = (0..widths.len()).filter(|&at| widths[at] > columns[at].least);
+        let total = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
+        while total(&widths) > width {
+            let narrowable = (0..widths.len()).filter(|&at| widths[at] > columns[at].min_width);
             let Some(widest) = narrowable.max_by_key(|&at| widths[at]) else { break };
             widths[widest] -= 1;
         }
@@ -99,7 +101,7 @@ fn line(columns: &[Column], widths: &[usize], width: Option<usize>, cell: impl F
     format!("{}\n", line.trim_end())
 }
 
-/// As much of the end of `text` as fits into `width` columns.
+/// Returns the end of `text` that fits into `width` columns.
 fn end_of(text: &str, width: usize) -> Cow<'_, str> {
     if measure_text_width(text) <= width {
         return text.into();
@@ -120,23 +122,26 @@ mod tests {
     use super::*;
 
     fn table(width: Option<usize>) -> String {
-        let mut columns =
-            vec![Column::new("A").at_least(4), Column::new("WIDE").at_least(6).optional(), Column::new("B")];
+        let mut columns = vec![
+            Column::new("A").with_min_width(4),
+            Column::new("WIDE").with_min_width(6).optional(),
+            Column::new("B"),
+        ];
         for row in [["one", "a long text", "1"], ["twelve", "", "22"]] {
             columns.iter_mut().zip(row).for_each(|(column, text)| column.push(Some(text)));
         }
-        draw(columns, width)
+        render(columns, width)
     }
 
     #[test]
-    fn what_fits_is_whole() {
-        let whole = "A       WIDE         B\none     a long text  1\ntwelve  -            22\n";
-        assert_eq!(table(None), whole);
-        assert_eq!(table(Some(23)), whole);
+    fn table_that_fits_is_complete() {
+        let complete = "A       WIDE         B\none     a long text  1\ntwelve  -            22\n";
+        assert_eq!(table(None), complete);
+        assert_eq!(table(Some(23)), complete);
     }
 
     #[test]
-    fn the_widest_is_narrowed_first_then_columns_go_then_lines_are_cut() {
+    fn widest_column_is_narrowed_before_columns_are_dropped_and_lines_truncated() {
         assert_eq!(table(Some(20)), "A       WIDE      B\none     a long …  1\ntwelve  -         22\n");
         assert_eq!(table(Some(16)), "A     WIDE    B\none   a lon…  1\ntwe…  -       22\n");
         assert_eq!(table(Some(12)), "A       B\none     1\ntwelve  22\n");
@@ -144,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_keeps_its_end() {
+    fn path_keeps_its_end() {
         assert_eq!(end_of("/home/me/project", 9), "…/project");
         assert_eq!(end_of("/日本語", 5), "…本語");
         assert_eq!(end_of("/日本語", 4), "…語");
@@ -152,9 +157,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_cell_moves_the_cursor() {
+    fn terminal_controls_are_escaped() {
         let mut column = Column::new("A");
         column.push(Some("\u{1b}[2J\n"));
-        assert_eq!(draw(vec![column], None), "A\n\\u{1b}[2J\\n\n");
+        assert_eq!(render(vec![column], None), "A\n\\u{1b}[2J\\n\n");
     }
 }

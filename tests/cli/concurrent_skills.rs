@@ -83,7 +83,7 @@ fn symlink_to_the_script_is_not_a_second_name_for_it() {
     let sandbox = repository();
     let [script, kept] = plant_original(&sandbox);
     std::os::unix::fs::symlink(&script, &kept).unwrap();
-    sandbox.fails(&["skill", "shim", "skill"], 1, "io").message(contains("is in the way"));
+    sandbox.fails(&["skill", "shim", "skill"], 1, "io").message(contains("already exists"));
     assert_eq!(fs::read_to_string(&script).unwrap(), ORIGINAL);
 }
 

@@ -80,7 +80,7 @@ fn missing_agent_is_an_error_only_if_requested() {
     let mut sandbox = Sandbox::new();
     sandbox.agent(prints("1\n--resume --output-format -p"));
     sandbox.only_agents(&["claude"]);
-    let missing = "the agent's program 'codex' was not found";
+    let missing = "cannot find the agent's program 'codex'";
     let both = checks(&sandbox, &[]);
     assert_eq!(check(&both, "claude.command").0, "ok");
     let (status, message, hint) = check(&both, "codex.command");
@@ -128,7 +128,7 @@ fn invalid_mapping_is_an_error() {
     let checks = checks(&sandbox, &[]);
     let (status, message, hint) = check(&checks, "claude.names");
     assert_eq!(status, "error");
-    assert!(message.contains(&file.display().to_string()) && message.contains("is no JSON object"), "{message}");
+    assert!(message.contains(&file.display().to_string()) && message.contains("is not a JSON object"), "{message}");
     assert!(hint.unwrap().starts_with("repair or remove the file"));
     let (status, message, _) = check(&checks, "codex.names");
     assert_eq!(status, "ok");
@@ -157,7 +157,7 @@ fn unusable_mapping_location_is_an_error() {
     for what in ["claude.names", "mapping.writable"] {
         let (status, message, hint) = check(&checks, what);
         assert_eq!(status, "error");
-        assert!(message.ends_with("cannot be read: not a directory"), "{message}");
+        assert!(message.ends_with(": not a directory"), "{message}");
         assert!(hint.is_some());
     }
 }
@@ -175,7 +175,7 @@ fn unwritable_mapping_location_is_an_error() {
         let checks = bound_by_permissions(|| checks(&sandbox, &[]));
         let (status, message, hint) = check(&checks, "mapping.writable");
         assert_eq!(status, "error");
-        assert!(message.contains(&format!("the directory '{}' cannot be written to", names.display())), "{message}");
+        assert!(message.contains(&format!("the directory '{}' is not writable", names.display())), "{message}");
         assert!(hint.unwrap().contains("INVOKE_PERSIST_DIR"));
         assert_eq!(check(&checks, "claude.names").0, "ok", "reading works");
     }
@@ -193,7 +193,7 @@ fn reports_what_the_login_shell_finds() {
     let bin = sandbox.bin().display().to_string();
     let (status, message, hint) = shell("PATH=/usr/bin:/bin");
     assert_eq!((status.as_str(), message.as_str()), ("warning", "does not find invoke-persist"));
-    assert!(hint.contains("on PATH in your profile"), "{hint}");
+    assert!(hint.contains("login shell's PATH"), "{hint}");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_invoke-persist"), sandbox.bin().join("invoke-persist")).unwrap();
     let (status, message, _) = shell(&format!("PATH='{bin}'"));
     assert_eq!((status, message), ("ok".to_owned(), format!("finds invoke-persist: {bin}/invoke-persist")));

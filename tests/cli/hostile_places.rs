@@ -104,7 +104,7 @@ fn assert_nothing_is_lost(backend: Backend, sandbox: &Sandbox, file: &Path, run:
     for (number, args) in (1..).zip(RUNNING) {
         run(&of(backend, &[args, &["--model", "m"]].concat()))
             .success()
-            .stderr(starts_with("warning: ").and(contains("cannot be written")))
+            .stderr(starts_with("warning: ").and(contains("cannot write")))
             .stdout(contains(answer_of(args)));
         assert_eq!(sandbox.calls().len(), number, "{args:?}");
         assert_eq!(snapshot(dir), before, "{args:?}: no temp file is left, and the old file is complete");

@@ -69,7 +69,7 @@ fn unreadable_mapping_is_listed_among_the_others() {
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0]["aliases"]["kept"]["session_id"], "i");
     let error = entries[1]["error"].as_str().unwrap();
-    assert!(error.contains("is no JSON object"), "{error}");
+    assert!(error.contains("is not a JSON object"), "{error}");
     let want =
         json!({"workspace_dir": null, "exists": null, "backend": "claude", "mapping_file": file, "error": error});
     assert_eq!(entries[1], want);
@@ -93,7 +93,7 @@ fn symlinks_in_the_shared_directory_are_reported_and_not_followed() {
     let listed = all(&sandbox, &["--backend", "claude"]);
     assert_eq!(listed["workspaces"][0]["alias_count"], 1);
     let error = listed["workspaces"][1]["error"].as_str().unwrap();
-    assert!(error.ends_with("agent-sessions/link' is a link"), "{error}");
+    assert!(error.ends_with("agent-sessions/link' is a symlink"), "{error}");
     std::fs::rename(&shared, sandbox.temp().join("elsewhere")).unwrap();
     symlink("elsewhere", &shared).unwrap();
     sandbox.fails(&["list-sessions", "--all-workspaces"], 6, "mapping_unsafe");

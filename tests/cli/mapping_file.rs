@@ -137,7 +137,7 @@ fn waiting_for_a_locked_mapping_times_out() {
         ["--backend", "claude", "create-session", "--session-name", "b", "--adopt", "i", "--deadline-seconds", "1"];
     let output = sandbox.run(&[&["--error-format", "json"], &create[..]].concat());
     let note = format!("note: waiting for the mapping '{}', locked by process 4242\n", file.display());
-    output.failed(6, "mapping_unwritable").message(ends_with("process 4242 is changing it and does not end"));
+    output.failed(6, "mapping_unwritable").message(ends_with("timed out waiting for process 4242 to release it"));
     output.stderr(starts_with(note));
     assert_eq!(sandbox.mapping(Backend::Claude), before);
     // reading does not wait

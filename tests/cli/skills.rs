@@ -267,7 +267,7 @@ fn newer_skill_is_left_alone() {
     for verb in ["install", "uninstall"] {
         sandbox
             .fails(&["skill", verb, "--agent", "claude"], 1, "io")
-            .message(ends_with("is left alone: it is from a newer release, 9.0.0"));
+            .message(ends_with(": it is from a newer release, 9.0.0"));
     }
     assert_eq!(done(&sandbox, &["update"])[0].2, "unchanged");
     assert_eq!(tree(&place), before);
@@ -305,7 +305,7 @@ fn uninstall_removes_what_was_installed() {
     sandbox.write(&other, "somebody's");
     assert_eq!(done(&sandbox, &["uninstall"]).len(), 4);
     assert_eq!(tree(&sandbox.home()).into_keys().collect::<Vec<_>>(), [PathBuf::from(".claude/skills/other/SKILL.md")]);
-    sandbox.run(&["skill", "uninstall"]).success().stdout("").stderr("note: no skill of this program is there\n");
+    sandbox.run(&["skill", "uninstall"]).success().stdout("").stderr("note: found no installed skills\n");
 }
 
 #[test]

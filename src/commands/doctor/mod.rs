@@ -141,7 +141,7 @@ impl Report {
     }
 
     fn check_mappings(&mut self, stores: &[Store]) {
-        let Some(place) = stores.first().map(|store| &store.place) else { return };
+        let Some(place) = stores.first().map(|store| &store.location) else { return };
         self.check_persistence(place);
         #[cfg(unix)]
         if let MappingLocation::Default { root, .. } = place {
@@ -211,7 +211,7 @@ impl Report {
     }
 
     fn check_login_shell(&mut self) -> Result<()> {
-        match login_shell::login_shell()?.tell() {
+        match login_shell::lookup()?.describe() {
             (message, None) => self.ok("login_shell", message),
             (message, Some(hint)) => self.warning("login_shell", message, hint),
         }
@@ -224,7 +224,7 @@ fn run_agent(agent: &AgentCommand, program: &Path, arguments: &[&str]) -> Result
     let arguments = agent.launcher.arguments(arguments.iter().map(OsString::from).collect())?;
     let set = agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
     let unset = agent.backend.spec().removed_env.iter().map(OsString::from).collect();
-    match probe::ask(program, arguments, set, unset) {
+    match probe::run(program, arguments, set, unset) {
         Err(error) if matches!(error.kind, ErrorKind::Interrupted(_)) => Err(error),
         answer => Ok(answer),
     }

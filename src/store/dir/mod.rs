@@ -1,4 +1,4 @@
-//! The directory of a mapping, opened once and worked in through that handle, so that nothing can be swapped in between.
+//! The directory of a mapping. It is opened once and accessed through that handle, so that it cannot be swapped meanwhile.
 
 #[cfg(unix)]
 mod unix;
@@ -17,44 +17,44 @@ use super::Error;
 use crate::error::io_message;
 use crate::random;
 
-/// A mapping larger than this is not one: 100,000 names take 18 MiB.
-pub(super) const LARGEST: u64 = 64 << 20;
+/// The largest mapping that is read or written. 100,000 names take 18 MiB.
+pub(super) const MAX_SIZE: u64 = 64 << 20;
 
-/// A temp file this old is a leftover, whatever its name is.
-const LEFTOVER_AFTER: Duration = Duration::from_secs(3600);
+/// The age at which any temp file is stale.
+const STALE_AFTER: Duration = Duration::from_secs(3600);
 
-/// A name for a temp file beside `file` that no other process comes to, on whatever machine.
+/// Returns a name for a temp file beside `file` that no other process uses, on any machine.
 fn temp_name(file: &str) -> String {
     format!("{file}.tmp.{}", random::digits())
 }
 
-/// Whether this is the name of a temp file beside `file`. Until 0.1 it ended in the process's number.
+/// Returns whether this is the name of a temp file beside `file`. Until 0.1 it ended in the process ID.
 fn is_temp_name(name: &str, file: &str) -> bool {
-    let unique = name.strip_prefix(file).and_then(|rest| rest.strip_prefix(".tmp."));
-    unique.is_some_and(|unique| {
-        let number = unique.bytes().all(|byte| byte.is_ascii_digit());
-        !unique.is_empty() && (number || has_own_digits(unique))
+    let suffix = name.strip_prefix(file).and_then(|rest| rest.strip_prefix(".tmp."));
+    suffix.is_some_and(|suffix| {
+        let is_process_id = suffix.bytes().all(|byte| byte.is_ascii_digit());
+        !suffix.is_empty() && (is_process_id || has_random_suffix(suffix))
     })
 }
 
-/// Whether the name of a temp file is from [`temp_name`], whose files are locked as long as they are written.
-fn has_own_digits(name: &str) -> bool {
-    let unique = name.rsplit('.').next().unwrap_or_default();
-    unique.len() == random::digits().len() && unique.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// Returns whether the name of a temp file is from [`temp_name`]. Those files are locked while they are written.
+fn has_random_suffix(name: &str) -> bool {
+    let suffix = name.rsplit('.').next().unwrap_or_default();
+    suffix.len() == random::digits().len() && suffix.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether a file that was changed then has been left.
-fn is_old(modified: Option<SystemTime>) -> bool {
-    modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > LEFTOVER_AFTER)
+/// Returns whether a temp file with this modification time is stale.
+fn is_stale(modified: Option<SystemTime>) -> bool {
+    modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > STALE_AFTER)
 }
 
-/// Names for a file moved aside, the first that is free to be taken.
-fn aside_names(file: &str) -> impl Iterator<Item = String> {
+/// Returns names for an invalid file, in the order in which they are tried.
+fn quarantine_names(file: &str) -> impl Iterator<Item = String> {
     let first = format!("{file}.bad.{}", std::process::id());
     std::iter::once(first.clone()).chain((1..).map(move |n| format!("{first}.{n}")))
 }
 
-/// Whether both paths lead to one file, however they are spelt: through mounts, or in capitals.
+/// Returns whether both paths lead to the same file, also through bind mounts or with other capitalization.
 #[cfg(unix)]
 pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -62,7 +62,7 @@ pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     identity(one).is_some_and(|one| Some(one) == identity(other))
 }
 
-/// StoredSession, a path that exists is spelt in one way only.
+/// Resolved paths of existing files have only one spelling.
 #[cfg(windows)]
 pub(super) fn is_same(_one: &Path, _other: &Path) -> bool {
     false
@@ -82,9 +82,13 @@ fn is_unsafe(path: &Path, why: impl std::fmt::Display) -> Error {
 }
 
 fn too_large(path: &Path) -> Error {
-    Error::Unreadable { path: path.to_owned(), why: format!("it is larger than {} MiB", LARGEST >> 20) }
+    Error::Unreadable { path: path.to_owned(), why: format!("it is larger than {} MiB", MAX_SIZE >> 20) }
+}
+
+fn not_regular(path: &Path) -> Error {
+    Error::Unreadable { path: path.to_owned(), why: "it is not a regular file".to_owned() }
 }
 
 pub(super) fn too_large_to_write(path: &Path) -> Error {
-    Error::Unwritable { path: path.to_owned(), why: format!("it would be larger than {} MiB", LARGEST >> 20) }
+    Error::Unwritable { path: path.to_owned(), why: format!("it would be larger than {} MiB", MAX_SIZE >> 20) }
 }

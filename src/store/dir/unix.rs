@@ -1,4 +1,4 @@
-//! On Unix everything goes through descriptors: `openat` and its like, links never followed below the root.
+//! On Unix, all access goes through descriptors (`openat` and so on), and symlinks below the root are never followed.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -11,9 +11,9 @@ use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::super::location::{DIR, MappingLocation, Root};
-use super::{Error, LARGEST};
+use super::{Error, MAX_SIZE};
 
-/// A directory is only gone through, never listed by this handle: one that we may enter and not list will do.
+/// Opens a directory for access to its entries, but not for listing. Search permission is enough for that.
 #[cfg(target_os = "linux")]
 const OPEN_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
@@ -22,131 +22,130 @@ const LIST_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::C
 
 const STICKY: u32 = 0o1000;
 
-/// How often a directory that others remove beside us is looked for again.
-const MOST_TRIES: usize = 100;
+/// How often an operation is retried if another process interferes.
+const MAX_TRIES: usize = 100;
 
 /// The directory of a mapping.
 #[derive(Debug)]
 pub(in crate::store) struct Dir {
     handle: File,
-    /// The mapping's name in the directory.
+    /// The file name of the mapping.
     name: String,
-    /// The mapping's path, for messages.
+    /// The path of the mapping, for messages.
     path: PathBuf,
-    /// The directory's path without links.
+    /// The path of the directory without symlinks.
     resolved: PathBuf,
-    /// In the default place others may come near: links and owners are checked.
-    checked: bool,
+    /// Whether symlinks and owners are checked, because other users have access to the default location.
+    hardened: bool,
 }
 
 /// Why a directory could not be opened.
 enum OpenError {
-    /// It is not there, or a moment ago it was not.
-    Absent(Error),
-    Failed(Error),
+    NotFound(Error),
+    Other(Error),
 }
 
 impl Dir {
-    /// The directory as it is; `None` where there is none.
-    pub(in crate::store) fn open(place: &MappingLocation) -> Result<Option<Self>, Error> {
-        match Self::open_or_create(place, false) {
+    /// Opens the directory. Returns `None` if it does not exist.
+    pub(in crate::store) fn open(location: &MappingLocation) -> Result<Option<Self>, Error> {
+        match Self::open_or_create(location, false) {
             Ok(dir) => Ok(Some(dir)),
-            Err(OpenError::Absent(_)) => Ok(None),
-            Err(OpenError::Failed(error)) => Err(error),
+            Err(OpenError::NotFound(_)) => Ok(None),
+            Err(OpenError::Other(error)) => Err(error),
         }
     }
 
-    /// The directory, made where there is none. In the default place it is ours alone afterwards.
-    pub(in crate::store) fn create(place: &MappingLocation) -> Result<Self, Error> {
+    /// Opens the directory, and creates it if it does not exist. In the default location it is private afterwards.
+    pub(in crate::store) fn create(location: &MappingLocation) -> Result<Self, Error> {
         let mut tries = 0;
         loop {
-            match Self::open_or_create(place, true) {
+            match Self::open_or_create(location, true) {
                 Ok(dir) => return Ok(dir),
-                Err(OpenError::Failed(error)) => return Err(error),
-                Err(OpenError::Absent(error)) if tries == MOST_TRIES => return Err(error),
-                Err(OpenError::Absent(_)) => tries += 1, // removed between making and opening it
+                Err(OpenError::Other(error)) => return Err(error),
+                Err(OpenError::NotFound(error)) if tries == MAX_TRIES => return Err(error),
+                Err(OpenError::NotFound(_)) => tries += 1, // removed between mkdir and open
             }
         }
     }
 
-    /// The keys of all workspaces of which this user has a directory below `root`, or a link where the directory should be.
+    /// Returns the keys of all workspaces for which this user has a directory below `root`, or a symlink in its place.
     pub(in crate::store) fn keys(root: &Root) -> Result<Vec<String>, Error> {
         let path = root.dir.join(DIR);
         let fail = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => OpenError::Absent(super::unreadable(&path, &error)),
-            _ => OpenError::Failed(super::unreadable(&path, &error)),
+            io::ErrorKind::NotFound => OpenError::NotFound(super::unreadable(&path, &error)),
+            _ => OpenError::Other(super::unreadable(&path, &error)),
         };
         let shared = rustix::fs::open(&root.dir, OPEN_DIR, Mode::empty())
             .map_err(|errno| fail(errno.into()))
             .and_then(|root| subdir(&root, DIR, None, &path, fail));
         let shared = match shared {
             Ok(shared) => shared,
-            Err(OpenError::Absent(_)) => return Ok(Vec::new()),
-            Err(OpenError::Failed(error)) => return Err(error),
+            Err(OpenError::NotFound(_)) => return Ok(Vec::new()),
+            Err(OpenError::Other(error)) => return Err(error),
         };
         check_shared(&shared, &path)?;
-        let unlisted = |errno: Errno| super::unreadable(&path, &errno.into());
-        let listable = rustix::fs::openat(&shared, ".", LIST_DIR, Mode::empty()).map_err(unlisted)?;
-        let entries = rustix::fs::Dir::read_from(&listable).map_err(unlisted)?;
+        let cannot_list = |errno: Errno| super::unreadable(&path, &errno.into());
+        let listable = rustix::fs::openat(&shared, ".", LIST_DIR, Mode::empty()).map_err(cannot_list)?;
+        let entries = rustix::fs::Dir::read_from(&listable).map_err(cannot_list)?;
         let names = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
-        let ours = |name: &String| {
+        let is_own = |name: &String| {
             let Ok(stat) = rustix::fs::statat(&shared, name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
             let kind = FileType::from_raw_mode(stat.st_mode);
-            stat.st_uid == me() && matches!(kind, FileType::Directory | FileType::Symlink)
+            stat.st_uid == current_user() && matches!(kind, FileType::Directory | FileType::Symlink)
         };
-        Ok(names.filter(|name| name != "." && name != "..").filter(ours).collect())
+        Ok(names.filter(|name| name != "." && name != "..").filter(is_own).collect())
     }
 
-    fn open_or_create(place: &MappingLocation, create: bool) -> Result<Self, OpenError> {
-        let path = place.file();
+    fn open_or_create(location: &MappingLocation, create: bool) -> Result<Self, OpenError> {
+        let path = location.file();
         let fail = |error: io::Error| {
-            let absent = error.kind() == io::ErrorKind::NotFound;
+            let is_missing = error.kind() == io::ErrorKind::NotFound;
             let error = if create { super::unwritable(path, &error) } else { super::unreadable(path, &error) };
-            if absent { OpenError::Absent(error) } else { OpenError::Failed(error) }
+            if is_missing { OpenError::NotFound(error) } else { OpenError::Other(error) }
         };
         let open = |dir: &Path| rustix::fs::open(dir, OPEN_DIR, Mode::empty()).map_err(|errno| fail(errno.into()));
-        let make = |dir: &Path| DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fail);
-        match place {
+        let create_all = |dir: &Path| DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fail);
+        match location {
             MappingLocation::Explicit { resolved, .. } => {
                 let parent = resolved.parent().unwrap_or(Path::new("/"));
                 if create {
-                    make(parent)?;
+                    create_all(parent)?;
                 }
                 let (handle, name) = (open(parent)?.into(), file_name(resolved));
-                Ok(Self { handle, name, path: path.to_owned(), resolved: parent.to_owned(), checked: false })
+                Ok(Self { handle, name, path: path.to_owned(), resolved: parent.to_owned(), hardened: false })
             }
             MappingLocation::Default { root, key, private_root, .. } => {
                 if create && *private_root {
-                    make(root)?;
+                    create_all(root)?;
                 }
                 let root_dir = open(root)?;
                 let mode = if *private_root { 0o700 } else { 0o1777 };
                 let shared_path = root.join(DIR);
                 let shared = subdir(&root_dir, DIR, create.then_some(mode), &shared_path, fail)?;
-                check_shared(&shared, &shared_path).map_err(OpenError::Failed)?;
+                check_shared(&shared, &shared_path).map_err(OpenError::Other)?;
                 let own_path = shared_path.join(key);
                 let own = subdir(&shared, key, create.then_some(0o700), &own_path, fail)?;
-                let mode = check_own(&own, &own_path).map_err(OpenError::Failed)?;
+                let mode = check_private(&own, &own_path).map_err(OpenError::Other)?;
                 if create && mode & 0o077 != 0 {
                     set_mode(&own, 0o700).map_err(|errno| fail(errno.into()))?;
                 }
                 let name = file_name(path);
-                Ok(Self { handle: own, name, path: path.to_owned(), resolved: own_path, checked: true })
+                Ok(Self { handle: own, name, path: path.to_owned(), resolved: own_path, hardened: true })
             }
         }
     }
 
-    /// The mapping's bytes; `None` where there is no file.
+    /// Reads the mapping. Returns `None` if the file does not exist.
     pub(in crate::store) fn read(&self) -> Result<Option<Vec<u8>>, Error> {
-        // without blocking: a pipe with this name would wait for a writer
+        // non-blocking, because opening a pipe would wait for a writer
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.handle, &self.name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP | Errno::MLINK) => return Err(super::is_unsafe(&self.path, "it is a link")),
+            Err(Errno::LOOP | Errno::MLINK) => return Err(super::is_unsafe(&self.path, "it is a symlink")),
             Err(errno) => {
-                if self.checked && errno == Errno::ACCESS {
-                    self.check_file()?; // another user's is told as such
+                if self.hardened && errno == Errno::ACCESS {
+                    self.check_file()?; // reports another owner as the reason
                 }
                 return Err(super::unreadable(&self.path, &errno.into()));
             }
@@ -154,21 +153,20 @@ impl Dir {
         let fail = |error: io::Error| super::unreadable(&self.path, &error);
         let metadata = file.metadata().map_err(fail)?;
         if !metadata.is_file() {
-            let why = "it is no regular file".to_owned();
-            return Err(Error::Unreadable { path: self.path.clone(), why });
+            return Err(super::not_regular(&self.path));
         }
-        if self.checked {
+        if self.hardened {
             check_owner(metadata.uid(), mode_of(&metadata), &self.path, "it")?;
         }
-        if metadata.len() > LARGEST {
+        if metadata.len() > MAX_SIZE {
             return Err(super::too_large(&self.path));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(fail)?;
-        if bytes.len() as u64 > LARGEST { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
+        file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
+        if bytes.len() as u64 > MAX_SIZE { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
     }
 
-    /// Whether the mapping could be replaced here, as far as permissions and mounts tell.
+    /// Checks whether permissions and mounts allow the mapping to be replaced.
     pub(in crate::store) fn check_writable(&self) -> Result<(), Error> {
         if is_mounted(&self.handle, &self.name) {
             return Err(Error::Mounted { path: self.path.clone(), why: super::io_message(&Errno::BUSY.into()) });
@@ -177,28 +175,28 @@ impl Dir {
             .map_err(|errno| super::unwritable(&self.path, &errno.into()))
     }
 
-    /// Puts `bytes` in the mapping's place: written beside it, flushed to disk, renamed over it, the directory flushed. A
-    /// crash at any moment leaves the old file or the new one; not covered is a disk that loses what it said was
-    /// flushed.
+    /// Replaces the mapping with `bytes` atomically: writes a temp file, syncs it, renames it, and syncs the directory.
+    ///
+    /// A crash at any time leaves the old file or the new one. A disk that loses synced data is not covered.
     pub(in crate::store) fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
         let fail = |error: io::Error| super::unwritable(&self.path, &error);
-        self.remove_leftovers();
+        self.remove_stale_temp_files();
         let mode = match rustix::fs::statat(&self.handle, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if !self.checked => Mode::from_raw_mode(stat.st_mode),
+            Ok(stat) if !self.hardened => Mode::from_raw_mode(stat.st_mode),
             _ => Mode::RUSR | Mode::WUSR,
         };
         let (temp, file) = self.create_temp().map_err(fail)?;
-        let written = write_flushed(&file, mode, bytes)
+        let written = write_synced(&file, mode, bytes)
             .and_then(|()| Ok(rustix::fs::renameat(&self.handle, &temp, &self.handle, &self.name)?));
         if let Err(error) = written {
             let _ = rustix::fs::unlinkat(&self.handle, &temp, AtFlags::empty());
             return Err(fail(error));
         }
-        flush(&self.handle);
+        sync(&self.handle);
         Ok(())
     }
 
-    /// A new file to write the mapping to, locked as long as it is open: no other writer takes it for a leftover.
+    /// Creates a temp file for the mapping. It is locked while it is open, so that no other writer removes it as stale.
     fn create_temp(&self) -> io::Result<(String, File)> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut tries = 0;
@@ -206,32 +204,33 @@ impl Dir {
             tries += 1;
             let name = super::temp_name(&self.name);
             let file = match rustix::fs::openat(&self.handle, &name, flags, Mode::RUSR | Mode::WUSR) {
-                Err(Errno::EXIST) if tries < MOST_TRIES => continue,
+                Err(Errno::EXIST) if tries < MAX_TRIES => continue,
                 file => File::from(file?),
             };
             let locked = file.try_lock();
-            let there = rustix::fs::statat(&self.handle, &name, AtFlags::SYMLINK_NOFOLLOW);
-            let gone = there.is_err_and(|errno| errno == Errno::NOENT);
-            // before it was locked, somebody whom our locks do not stop may have cleaned it up
-            if tries == MOST_TRIES || !(gone || matches!(locked, Err(TryLockError::WouldBlock))) {
+            let stat = rustix::fs::statat(&self.handle, &name, AtFlags::SYMLINK_NOFOLLOW);
+            let is_removed = stat.is_err_and(|errno| errno == Errno::NOENT);
+            // a process on another machine, which has other locks, may have removed it before it was locked
+            if tries == MAX_TRIES || !(is_removed || matches!(locked, Err(TryLockError::WouldBlock))) {
                 return Ok((name, file));
             }
         }
     }
 
-    /// Renames the mapping to a name that nothing has. Tells the new path.
+    /// Renames the mapping to an unused name, and returns its new path.
     pub(in crate::store) fn quarantine(&self) -> Result<String, Error> {
-        let free = |name: &String| {
+        let is_unused = |name: &String| {
             rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|errno| errno == Errno::NOENT)
         };
-        let aside = super::aside_names(&self.name).find(free).expect("there are more names than files");
-        rustix::fs::renameat(&self.handle, &self.name, &self.handle, &aside)
+        let name = super::quarantine_names(&self.name).find(is_unused).expect("there are more names than files");
+        rustix::fs::renameat(&self.handle, &self.name, &self.handle, &name)
             .map_err(|errno| super::unwritable(&self.path, &errno.into()))?;
-        Ok(self.resolved.join(aside).display().to_string())
+        Ok(self.resolved.join(name).display().to_string())
     }
 
-    /// Removes the mapping, or in the default place a link in its place, then the directory if it is empty. Tells which of
-    /// the two went.
+    /// Removes the mapping, then the directory if it is empty. Returns whether each was removed.
+    ///
+    /// In the default location a symlink in place of the mapping is removed itself.
     pub(in crate::store) fn remove(&self) -> Result<(bool, bool), Error> {
         self.check_file()?;
         match rustix::fs::unlinkat(&self.handle, &self.name, AtFlags::empty()) {
@@ -239,42 +238,43 @@ impl Dir {
             Err(Errno::NOENT) => return Ok((false, false)),
             Err(errno) => return Err(super::unwritable(&self.path, &errno.into())),
         }
-        self.remove_leftovers();
+        self.remove_stale_temp_files();
         Ok((true, fs::remove_dir(&self.resolved).is_ok()))
     }
 
-    /// Removes the link that the caller named, not what it points to, then the link's directory if it is empty. `None`:
-    /// it is no link.
-    pub(in crate::store) fn remove_link(place: &MappingLocation) -> Result<Option<(bool, bool)>, Error> {
-        let path = place.file();
-        if !matches!(place, MappingLocation::Explicit { .. }) || !path.is_symlink() {
+    /// Removes an explicit symlink instead of its target, then the symlink's directory if it is empty.
+    ///
+    /// Returns `None` if the path is not a symlink.
+    pub(in crate::store) fn remove_link(location: &MappingLocation) -> Result<Option<(bool, bool)>, Error> {
+        let path = location.file();
+        if !matches!(location, MappingLocation::Explicit { .. }) || !path.is_symlink() {
             return Ok(None);
         }
         fs::remove_file(path).map_err(|error| super::unwritable(path, &error))?;
         Ok(Some((true, path.parent().is_some_and(|dir| fs::remove_dir(dir).is_ok()))))
     }
 
-    /// Fails for what is no file of ours to be removed.
+    /// Checks that the mapping may be removed.
     fn check_file(&self) -> Result<(), Error> {
         let Ok(stat) = rustix::fs::statat(&self.handle, &self.name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Symlink {
-            return Ok(()); // the link alone goes
+            return Ok(()); // its target stays
         }
         if kind != FileType::RegularFile {
-            return Err(Error::Unreadable { path: self.path.clone(), why: "it is no regular file".to_owned() });
+            return Err(super::not_regular(&self.path));
         }
-        if self.checked {
+        if self.hardened {
             check_owner(stat.st_uid, Mode::from_raw_mode(stat.st_mode), &self.path, "it")
         } else {
             Ok(())
         }
     }
 
-    /// Removes temp files of ours that crashed writers left beside the mapping.
-    fn remove_leftovers(&self) {
-        let listed = listable(&self.handle).and_then(|dir| rustix::fs::Dir::read_from(&dir).ok());
-        let Some(entries) = listed else { return };
+    /// Removes this user's temp files that crashed writers left in the directory.
+    fn remove_stale_temp_files(&self) {
+        let listing = listable(&self.handle).and_then(|dir| rustix::fs::Dir::read_from(&dir).ok());
+        let Some(entries) = listing else { return };
         for entry in entries.flatten() {
             let Ok(name) = entry.file_name().to_str() else { continue };
             if !super::is_temp_name(name, &self.name) {
@@ -286,23 +286,24 @@ impl Dir {
             let modified = u64::try_from(stat.st_mtime)
                 .ok()
                 .map(|seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
-            let left = || super::is_old(modified) || (super::has_own_digits(name) && self.lock_left(name).is_some());
-            if stat.st_uid == me() && left() {
+            let is_stale =
+                || super::is_stale(modified) || (super::has_random_suffix(name) && self.lock_temp_file(name).is_some());
+            if stat.st_uid == current_user() && is_stale() {
                 let _ = rustix::fs::unlinkat(&self.handle, name, AtFlags::empty());
             }
         }
     }
 
-    /// A temp file that its writer has left: nobody has it locked.
-    fn lock_left(&self, name: &str) -> Option<File> {
-        // for writing, without which NFS gives no lock
+    /// Locks a temp file. Returns `None` if its writer still has it locked.
+    fn lock_temp_file(&self, name: &str) -> Option<File> {
+        // opened for writing, which NFS requires for a lock
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&self.handle, name, flags, Mode::empty()).ok()?);
         file.try_lock().ok().map(|()| file)
     }
 }
 
-fn write_flushed(mut file: &File, mode: Mode, bytes: &[u8]) -> io::Result<()> {
+fn write_synced(mut file: &File, mode: Mode, bytes: &[u8]) -> io::Result<()> {
     rustix::fs::fchmod(file, mode)?;
     file.write_all(bytes)?;
     file.sync_all()
@@ -312,28 +313,29 @@ fn file_name(path: &Path) -> String {
     path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned()
 }
 
-/// Whether a file is a mount of its own, as containers have single files of their host: nothing can be renamed over it.
+/// Returns whether a file is a mount point, as with a single file mounted into a container. It cannot be renamed over.
 #[cfg(target_os = "linux")]
 fn is_mounted(dir: &impl AsFd, name: &str) -> bool {
     use rustix::fs::{StatxAttributes, StatxFlags};
-    let answer = rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
-    answer.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    let stat = rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Other systems do not mount files, or do not say so.
+/// Other systems do not mount files, or do not report it.
 #[cfg(not(target_os = "linux"))]
 fn is_mounted(_dir: &impl AsFd, _name: &str) -> bool {
     false
 }
 
-/// The directory in a form that can be listed and flushed, if we may.
+/// Opens the directory again, for listing and syncing. Returns `None` without permission.
 fn listable(dir: &impl AsFd) -> Option<File> {
     rustix::fs::openat(dir, ".", LIST_DIR, Mode::empty()).ok().map(File::from)
 }
 
-/// Flushes a directory: what was made or renamed in it is there after a power cut. Some file systems cannot, and some
-/// directories cannot be opened for it; what was done is done all the same.
-fn flush(dir: &impl AsFd) {
+/// Syncs a directory, so that new and renamed entries survive a power cut.
+///
+/// Errors are ignored, because not every file system and directory can be synced.
+fn sync(dir: &impl AsFd) {
     if let Some(dir) = listable(dir) {
         let _ = dir.sync_all();
     }
@@ -343,7 +345,7 @@ fn set_mode(dir: &impl AsFd, mode: u32) -> rustix::io::Result<()> {
     rustix::fs::chmodat(dir, ".", Mode::from_raw_mode(mode as _), AtFlags::empty())
 }
 
-/// Opens, and with `create` makes, a directory inside another. A link in its place is refused.
+/// Opens a directory inside another, and creates it with the mode in `create`. A symlink in its place is refused.
 fn subdir(
     parent: &impl AsFd,
     name: &str,
@@ -356,12 +358,12 @@ fn subdir(
         (Err(Errno::NOENT), Some(mode)) => match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
             Ok(()) => {
                 let dir = open().map_err(|errno| fail(errno.into()))?;
-                // the umask took bits away that a shared directory needs
+                // not in mkdir, because the umask would remove bits that a shared directory needs
                 set_mode(&dir, mode).map_err(|errno| fail(errno.into()))?;
-                flush(parent);
+                sync(parent);
                 Ok(dir)
             }
-            Err(Errno::EXIST) => open(), // somebody else made it meanwhile
+            Err(Errno::EXIST) => open(), // another process created it meanwhile
             Err(errno) => Err(errno),
         },
         (opened, _) => opened,
@@ -369,35 +371,35 @@ fn subdir(
     match opened {
         Ok(dir) => {
             if let Some(mode) = create {
-                mend(&dir, mode);
+                repair_mode(&dir, mode);
             }
             Ok(dir.into())
         }
         Err(Errno::LOOP | Errno::MLINK | Errno::NOTDIR) => {
             let link = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
-            let what = if link { "a link" } else { "no directory" };
-            Err(OpenError::Failed(super::is_unsafe(path, format_args!("'{}' is {what}", path.display()))))
+            let what = if link { "a symlink" } else { "not a directory" };
+            Err(OpenError::Other(super::is_unsafe(path, format_args!("'{}' is {what}", path.display()))))
         }
         Err(errno) => Err(fail(errno.into())),
     }
 }
 
-/// Gives a directory of ours that all users are to share its mode, if whoever made it was killed before.
-fn mend(dir: &impl AsFd, mode: u32) {
-    let unfinished =
-        rustix::fs::fstat(dir).is_ok_and(|stat| stat.st_uid == me() && Mode::from_raw_mode(stat.st_mode) == Mode::RWXU);
-    if unfinished && mode & 0o077 != 0 {
-        let _ = set_mode(dir, mode); // others are shut out then, but not we
+/// Sets the mode of a directory for all users, if the process that created it was killed before it could.
+fn repair_mode(dir: &impl AsFd, mode: u32) {
+    let is_unfinished = rustix::fs::fstat(dir)
+        .is_ok_and(|stat| stat.st_uid == current_user() && Mode::from_raw_mode(stat.st_mode) == Mode::RWXU);
+    if is_unfinished && mode & 0o077 != 0 {
+        let _ = set_mode(dir, mode); // a failure shuts out other users, but not this one
     }
 }
 
-/// The directory that all users may share: it may be another user's only if it is sticky.
+/// Checks the directory that all users may share. It may belong to another user only if it is sticky.
 fn check_shared(dir: &File, path: &Path) -> Result<(), Error> {
     let metadata = dir.metadata().map_err(|error| super::unreadable(path, &error))?;
     let sticky = metadata.mode() & STICKY != 0;
     let shown = path.display();
-    if metadata.uid() != me() && !sticky {
+    if metadata.uid() != current_user() && !sticky {
         let why = format_args!("the directory '{shown}' belongs to user {} and is not sticky", metadata.uid());
         return Err(super::is_unsafe(path, why));
     }
@@ -410,15 +412,15 @@ fn check_shared(dir: &File, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A directory that must be ours alone. Tells its mode.
-fn check_own(dir: &File, path: &Path) -> Result<u32, Error> {
+/// Checks that a directory belongs to this user and is not writable for everyone. Returns its mode.
+fn check_private(dir: &File, path: &Path) -> Result<u32, Error> {
     let metadata = dir.metadata().map_err(|error| super::unreadable(path, &error))?;
     check_owner(metadata.uid(), mode_of(&metadata), path, &format!("the directory '{}'", path.display()))?;
     Ok(metadata.mode())
 }
 
 fn check_owner(owner: u32, mode: Mode, path: &Path, what: &str) -> Result<(), Error> {
-    if owner != me() {
+    if owner != current_user() {
         return Err(super::is_unsafe(path, format_args!("{what} belongs to user {owner}")));
     }
     if mode.contains(Mode::WOTH) {
@@ -431,6 +433,6 @@ fn mode_of(metadata: &fs::Metadata) -> Mode {
     Mode::from_bits_truncate(metadata.mode() as _)
 }
 
-fn me() -> u32 {
+fn current_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }

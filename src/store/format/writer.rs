@@ -1,4 +1,4 @@
-//! JSON as it stands in a mapping file: keys sorted, indented by two spaces, with as few escapes as possible. Numbers and
+//! JSON in the form of a mapping file: keys sorted, indented by two spaces, with as few escapes as possible. Numbers and
 //! strings with lone surrogates keep their spelling.
 
 use std::borrow::Cow;
