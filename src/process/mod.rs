@@ -34,6 +34,7 @@ use streams::{Feeder, Stream};
 use supervisor::{Action, Finished, Input, Limits, Next, Observation, Supervisor};
 
 use crate::late_signal;
+use crate::ui::OutputStream;
 
 pub(crate) use platform::prepare_signals;
 
@@ -66,7 +67,7 @@ pub(crate) struct Command {
     /// What the agent reads on its standard input. `None` means an empty one.
     pub stdin: Option<Vec<u8>>,
     /// Where its standard output is passed through to, as [`Passthrough`] selects. `None` means nowhere.
-    pub output: Option<File>,
+    pub output: Option<OutputStream>,
     /// How long the agent may print no line on its standard output.
     pub stall: Option<Duration>,
 }
@@ -221,7 +222,7 @@ impl Runner {
             let sender = self.sender.clone();
             move || drop(sender.send(Event::StreamEnded)) // the receiver outlives every run
         };
-        let final_output = command.output.as_ref().map(File::try_clone).transpose()?;
+        let final_output = command.output.clone();
         let mut stdout = Stream::prepare(sink, passthrough, command.output, ended())?;
         let mut stderr = Stream::prepare(streams::Tail::default(), Passthrough::Off, None, ended())?;
         let feeder = command.stdin.map(Feeder::prepare).transpose()?;

@@ -16,7 +16,7 @@ use memchr::memchr;
 
 use super::supervisor::StreamProgress;
 use super::{OutputSink, Passthrough, platform};
-use crate::ui::stdio;
+use crate::ui::{OutputStream, stdio};
 
 /// The most that one call reads.
 const CHUNK: usize = 128 << 10;
@@ -66,7 +66,7 @@ impl<S: OutputSink> Stream<S> {
     pub(super) fn prepare(
         sink: S,
         passthrough: Passthrough,
-        output: Option<File>,
+        output: Option<OutputStream>,
         ended: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
@@ -146,7 +146,7 @@ impl<S: OutputSink> Stream<S> {
 }
 
 impl<S: OutputSink> Shared<S> {
-    fn read_to_end(&self, mut pipe: File, passthrough: Passthrough, output: Option<File>) {
+    fn read_to_end(&self, mut pipe: File, passthrough: Passthrough, output: Option<OutputStream>) {
         let mut out = output.map(StdoutWriter::new);
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -196,14 +196,14 @@ pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Writes to stdout without a buffer, so that output appears immediately.
 struct StdoutWriter {
-    file: File,
+    output: OutputStream,
     result: io::Result<()>,
     closed: bool,
 }
 
 impl StdoutWriter {
-    fn new(file: File) -> Self {
-        Self { file, result: Ok(()), closed: false }
+    fn new(output: OutputStream) -> Self {
+        Self { output, result: Ok(()), closed: false }
     }
 
     /// Writes `chunk`. Does nothing after the first failure, because the agent continues either way.
@@ -211,7 +211,7 @@ impl StdoutWriter {
         if self.closed {
             return;
         }
-        if let Err(error) = stdio::write_all(&mut self.file, chunk) {
+        if let Err(error) = self.output.write_all(chunk) {
             self.closed = true;
             if !stdio::is_reader_gone(&error) {
                 self.result = Err(error);
@@ -221,9 +221,9 @@ impl StdoutWriter {
 }
 
 /// Writes `bytes` to `output`, for at most `timeout`.
-pub(super) fn write_with_timeout(mut output: File, bytes: Vec<u8>, timeout: Duration) {
+pub(super) fn write_with_timeout(output: OutputStream, bytes: Vec<u8>, timeout: Duration) {
     let (sender, written) = mpsc::channel();
-    let writer = thread::Builder::new().spawn(move || drop(sender.send(stdio::write_all(&mut output, &bytes))));
+    let writer = thread::Builder::new().spawn(move || drop(sender.send(output.write_all(&bytes))));
     if writer.is_ok() {
         let _ = written.recv_timeout(timeout);
     }

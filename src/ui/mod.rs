@@ -53,6 +53,24 @@ enum Output {
     File(Arc<PendingFile>),
 }
 
+/// Standard output, or the file in its place, without a buffer. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) enum OutputStream {
+    Stdout(Arc<File>),
+    /// `--output-file`.
+    File(Arc<PendingFile>),
+}
+
+impl OutputStream {
+    /// Writes all of `bytes`, waiting while the reader is not ready.
+    pub(crate) fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout(stdout) => stdio::write_all(stdout, bytes),
+            Self::File(file) => file.append(bytes),
+        }
+    }
+}
+
 impl Ui {
     /// Prints everything to the standard streams of this program.
     pub(crate) fn new() -> Self {
@@ -114,13 +132,13 @@ impl Ui {
     }
 
     fn write_stdout(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut stdout = self.stdout()?;
+        let stdout = self.stdout()?;
         if self.deadline.get().is_none() && !late_signal::is_held() {
-            return ignore_broken_pipe(stdio::write_all(&mut stdout, bytes));
+            return ignore_broken_pipe(stdout.write_all(bytes));
         }
         let (sender, receiver) = mpsc::channel();
         let bytes = bytes.to_owned();
-        thread::Builder::new().spawn(move || drop(sender.send(stdio::write_all(&mut stdout, &bytes))))?;
+        thread::Builder::new().spawn(move || drop(sender.send(stdout.write_all(&bytes))))?;
         let mut limit = self.deadline.get().map(|&deadline| deadline.max(Instant::now() + FINAL_WRITE_TIMEOUT));
         let mut signalled = false;
         loop {
@@ -141,11 +159,11 @@ impl Ui {
     }
 
     /// What stands for standard output, for a stream that is passed on as it comes.
-    pub(crate) fn stdout(&self) -> io::Result<File> {
-        match &self.output {
-            Output::Stdout => stdio::stdout(),
-            Output::File(file) => file.open(),
-        }
+    pub(crate) fn stdout(&self) -> io::Result<OutputStream> {
+        Ok(match &self.output {
+            Output::Stdout => OutputStream::Stdout(Arc::new(stdio::stdout()?)),
+            Output::File(file) => OutputStream::File(Arc::clone(file)),
+        })
     }
 
     /// Returns the width of the terminal on standard output in columns; `None` if it is not a terminal.

@@ -2,7 +2,7 @@
 //!
 //! The file is replaced atomically, at the end, and only its owner can read it.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -28,7 +28,7 @@ pub(crate) fn with_output_file(ui: &Ui, path: Option<&Path>, call: impl FnOnce(&
     let Some(path) = path.filter(|path| *path != Path::new(STANDARD_OUTPUT)) else { return call(ui) };
     let output = OutputFile::open(path)?;
     let outcome = call(&ui.with_output(Arc::clone(&output.file)));
-    let placed = if outcome.is_ok() || output.has_content() { output.put_in_place() } else { Ok(()) };
+    let placed = if outcome.is_ok() || output.has_content() { output.put_in_place(ui) } else { Ok(()) };
     match (outcome, placed) {
         (Ok(()), placed) => placed,
         (Err(error), Ok(())) => Err(error),
@@ -45,11 +45,13 @@ struct OutputFile {
 
 /// The content of the file until it is complete, under a temporary name. Created with the first write.
 #[derive(Debug)]
-pub(super) struct PendingFile {
+pub(crate) struct PendingFile {
     /// The path in the end, without symlinks.
     target: PathBuf,
     dir: PathBuf,
     temp: OnceLock<NamedTempFile>,
+    /// Why it cannot be written. Everything goes to standard output instead.
+    failure: OnceLock<io::Error>,
 }
 
 impl OutputFile {
@@ -80,29 +82,32 @@ impl OutputFile {
             Err(error) => return Err(failed(error)),
         }
         let Some(dir) = target.parent().map(Path::to_owned) else { return refused("does not name a file") };
-        let file = Arc::new(PendingFile { target, dir, temp: OnceLock::new() });
+        let file = Arc::new(PendingFile { target, dir, temp: OnceLock::new(), failure: OnceLock::new() });
         drop(file.create().map_err(failed)?); // whether it can be created is known before the turn
         Ok(Self { shown, file })
     }
 
+    /// Returns whether something was printed.
     fn has_content(&self) -> bool {
-        let metadata = self.file.temp.get().and_then(|temp| temp.as_file().metadata().ok());
-        metadata.is_some_and(|metadata| metadata.len() > 0)
+        self.file.failure.get().is_some() || self.file.length() > 0
     }
 
     /// Replaces the file. If that fails, its content goes to standard output, because the turn is complete.
-    fn put_in_place(self) -> Result<()> {
+    fn put_in_place(self, ui: &Ui) -> Result<()> {
         let file = self.file;
-        let placed = file.open().and_then(|open| open.sync_all()).and_then(|()| {
-            let temp = file.temp.get().expect("it was just opened");
+        let cannot_write = |error: &io::Error| failed(&self.shown, error).with_turn_started();
+        let on_stdout = "read the answer on standard output";
+        if let Some(error) = file.failure.get() {
+            return Err(cannot_write(error).with_hint(on_stdout));
+        }
+        let placed = file.temp().and_then(|temp| {
+            temp.as_file().sync_all()?;
             fs::rename(temp.path(), &file.target)
         });
         placed.map_err(|error| {
-            let error = failed(&self.shown, &error).with_turn_started();
-            match file.open().and_then(|mut open| copy_to_stdout(&mut open)) {
-                Ok(()) => error.with_hint("read the answer on standard output"),
-                Err(_) => error,
-            }
+            let printed = file.content(file.length()).map(|bytes| ui.print_bytes(&bytes));
+            let error = cannot_write(&error);
+            if let Ok(Ok(())) = printed { error.with_hint(on_stdout) } else { error }
         })
     }
 }
@@ -113,12 +118,50 @@ impl PendingFile {
         tempfile::Builder::new().prefix(".invoke-persist-").tempfile_in(&self.dir)
     }
 
-    /// Returns another handle to the content so far, at its end.
-    pub(super) fn open(&self) -> io::Result<File> {
+    /// Returns the temporary file. Creates it with the first call.
+    fn temp(&self) -> io::Result<&NamedTempFile> {
         if self.temp.get().is_none() {
             let _ = self.temp.set(self.create()?);
         }
-        self.temp.get().expect("it was just created").as_file().try_clone()
+        Ok(self.temp.get().expect("it was just created"))
+    }
+
+    /// Returns the number of bytes so far.
+    fn length(&self) -> u64 {
+        let metadata = self.temp.get().and_then(|temp| temp.as_file().metadata().ok());
+        metadata.map_or(0, |metadata| metadata.len())
+    }
+
+    /// Returns the first `length` bytes.
+    fn content(&self, length: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if let Some(temp) = self.temp.get() {
+            let mut file = temp.as_file();
+            file.rewind()?;
+            file.take(length).read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Appends `bytes`. If that fails, the content so far, `bytes` and everything after them go to standard output.
+    ///
+    /// # Errors
+    ///
+    /// Those of standard output.
+    pub(super) fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = match self.failure.get() {
+            Some(_) => stdio::stdout()?,
+            None => {
+                let before = self.length();
+                let written = self.temp().and_then(|temp| stdio::write_all(&mut temp.as_file().try_clone()?, bytes));
+                let Err(error) = written else { return Ok(()) };
+                let _ = self.failure.set(error);
+                let mut stdout = stdio::stdout()?;
+                stdio::write_all(&mut stdout, &self.content(before)?)?;
+                stdout
+            }
+        };
+        stdio::write_all(&mut stdout, bytes)
     }
 }
 
@@ -131,13 +174,6 @@ fn check_writable(file: &Path, _metadata: &Metadata) -> io::Result<()> {
 #[cfg(windows)]
 fn check_writable(_file: &Path, metadata: &Metadata) -> io::Result<()> {
     if metadata.permissions().readonly() { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
-}
-
-fn copy_to_stdout(file: &mut File) -> io::Result<()> {
-    file.rewind()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    stdio::write_all(&mut stdio::stdout()?, &bytes)
 }
 
 fn failed(shown: &str, error: &io::Error) -> Error {

@@ -35,7 +35,7 @@ pub(crate) fn is_reader_gone(error: &io::Error) -> bool {
 }
 
 /// Writes all of `bytes`, waiting while the other end is not ready.
-pub(crate) fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_all(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

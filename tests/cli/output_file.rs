@@ -219,6 +219,54 @@ fn answer_goes_to_stdout_if_its_file_cannot_be_written() {
     assert_eq!(failure.hint.unwrap(), "read the answer on standard output");
 }
 
+/// The directory may be removed while the agent works in it.
+#[cfg(unix)]
+#[test]
+fn answer_goes_to_stdout_if_the_directory_of_its_file_is_removed() {
+    for (verb, options) in [("resume-json", &["--print-result"][..]), ("resume-json", &[]), ("resume-stream", &[])] {
+        let sandbox = with_session(Backend::Claude);
+        let dir = sandbox.workspace().join("dir");
+        fs::create_dir(&dir).unwrap();
+        sandbox.agent(Backend::Claude.answers("i", "an answer").after([Step::create("up"), Step::wait_for("go")]));
+        let call = ["--error-format", "json", verb, "--session-name", "a", "--prompt", "p", "--output-file", "dir/out"];
+        let running = sandbox.start(&[&call[..], options].concat());
+        wait_until(SOON, || sandbox.has_reached("up"));
+        fs::remove_dir_all(&dir).unwrap();
+        sandbox.allow("go");
+        let failure = running.wait(SOON).assert.stdout(contains("an answer")).failed(1, "io").after_the_turn();
+        assert!(failure.message.contains("cannot write --output-file dir/out"), "{verb}: {}", failure.message);
+        assert_eq!(failure.hint.unwrap(), "read the answer on standard output");
+    }
+}
+
+/// A limit on the size of files fails the same write as a full disk.
+#[cfg(unix)]
+#[test]
+fn answer_that_does_not_fit_goes_to_stdout_and_the_old_file_stays() {
+    let answer = format!("{}the end", "a line of the answer\n".repeat(10_000));
+    for (verb, options) in [
+        ("resume-json", &["--print-result"][..]),
+        ("resume-json", &[]),
+        ("resume-stream", &[]),
+        ("resume-stream", &["--format", "text"]),
+    ] {
+        let sandbox = with_session(Backend::Claude);
+        let file = sandbox.write("out", "before");
+        sandbox.agent(Backend::Claude.answers("i", &answer));
+        let program = sandbox.cmd(&[&["--error-format", "json"], &resume(verb, options)[..]].concat());
+        let mut limited = std::process::Command::new("/bin/sh");
+        limited.args(["-c", "ulimit -f 64; exec \"$@\"", "sh"]).arg(program.get_program()).args(program.get_args());
+        let output = limited.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run();
+        let failure = output.failed(1, "io").after_the_turn();
+        assert!(failure.message.contains("cannot write --output-file out"), "{verb}: {}", failure.message);
+        let printed = output.stdout_text();
+        let lines = printed.matches("a line of the answer").count();
+        assert!(lines >= 10_000 && printed.contains("the end"), "{verb}: {lines} lines");
+        assert_eq!(fs::read(&file).unwrap(), b"before");
+        assert_eq!(files(&sandbox), ["out"]);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn interrupted_call_leaves_no_temporary_file() {
