@@ -32,7 +32,7 @@ pub(crate) fn skills_dir(host: Backend, scope: Scope, current_dir: &Path) -> Res
     let dirs = &host.spec().skill_dirs;
     match scope {
         Scope::User => user_dir(host, dirs.user),
-        Scope::Project => Ok(project_root(current_dir).join(dirs.project)),
+        Scope::Project => Ok(project_root(current_dir).join(with_native_separators(dirs.project))),
     }
 }
 
@@ -92,8 +92,13 @@ fn project_root(current_dir: &Path) -> &Path {
 fn user_dir(host: Backend, dir: UserDir) -> Result<PathBuf> {
     Ok(match dir {
         UserDir::Agent(below) => agent_home(host)?.join(below),
-        UserDir::Home(below) => home()?.join(below),
+        UserDir::Home(below) => home()?.join(with_native_separators(below)),
     })
+}
+
+/// Returns a path from an agent's specification as this system prints it.
+fn with_native_separators(path: &str) -> PathBuf {
+    Path::new(path).components().collect()
 }
 
 /// Returns the agent's directory in the user's home.

@@ -198,7 +198,10 @@ impl Case {
             sandbox.env(name, value);
         }
         for (path, text) in &self.files {
-            sandbox.write(sandbox.filled(path), sandbox.filled(text));
+            // the content is JSON, in which the backslashes of a Windows path are escaped
+            let workspace = Value::from(sandbox.workspace().to_str().expect("the paths of a sandbox are UTF-8"));
+            let text = text.replace("\"{WS}\"", &workspace.to_string());
+            sandbox.write(sandbox.filled(path), sandbox.filled(&text));
         }
         sandbox.agent(self.agent.iter().map(|turn| filled(&sandbox, turn)).collect::<Value>());
         sandbox
