@@ -94,6 +94,7 @@ impl Creation<'_> {
             prompt: &prompt,
             role: role.as_deref(),
             history: None,
+            overwrites: self.options.if_exists == IfExists::Overwrite,
         };
         let created = start_session(&caller, &self.store, &beginning)?;
         drop(caller);

@@ -42,8 +42,14 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
     let caller = TurnRunner::new(&call, &context.ui)?;
-    let beginning =
-        NewSession { name: &to, mode: OutputMode::Json, prompt: &prompt, role: None, history: Some(&history) };
+    let beginning = NewSession {
+        name: &to,
+        mode: OutputMode::Json,
+        prompt: &prompt,
+        role: None,
+        history: Some(&history),
+        overwrites: options.force,
+    };
     let created = start_session(&caller, &store, &beginning)?;
     drop(caller);
     created.note_replaced(&context.ui, &to);

@@ -1,5 +1,7 @@
 //! One more turn in a session, and what the mapping keeps of it.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::value::RawValue;
 
 use super::options::TurnOptions;
@@ -12,7 +14,9 @@ use super::start::{NewSession, StartedSession, start_session};
 use crate::backend::{JsonOutput, OnNewId, OutputMode, SessionMode};
 use crate::cli::{self, IfBusy, IfMissing};
 use crate::context::Context;
+use crate::env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::paths;
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, SessionName, is_blank};
 use crate::sessions::lock::{lock_name, lock_session};
@@ -94,9 +98,8 @@ impl ResumeCall {
         let options = TurnOptions { render, ..TurnOptions::new(context, &store, &workspace, &args.call, mode)? };
         let deadline = options.deadline;
         store.deadline = deadline;
-        if let Some(file) = args.output_file.as_deref().filter(|file| store.would_be_replaced_by(file)) {
-            return Err(Error::usage(format!("--output-file {} is the mapping", file.display()))
-                .with_hint("name another file, such as --output-file answer.txt"));
+        if let Some(file) = args.output_file.as_deref().filter(|file| *file != Path::new("-")) {
+            refuse_file_in_use(file, args, &store)?;
         }
         let source = PromptSource::of(&args.prompt, options.stdin)?;
         let create_missing = args.if_missing == IfMissing::Create;
@@ -168,7 +171,7 @@ impl ResumeCall {
         self.store.prepare()?;
         let runner = TurnRunner::new(&self.options, &self.ui)?;
         let (prompt, role) = (&self.prompt, self.role.as_deref());
-        let new = NewSession { name, mode: self.mode, prompt, role, history: None };
+        let new = NewSession { name, mode: self.mode, prompt, role, history: None, overwrites: false };
         let started = start_session(&runner, &self.store, &new)?;
         started.note_replaced(&self.ui, name);
         Ok(Some(CompletedTurn::created(name, started, "created")))
@@ -245,6 +248,31 @@ impl ResumeCall {
             self.ui.note(note);
         }
     }
+}
+
+/// Fails if an output file would replace the mapping or a file that the call reads or logs to.
+fn refuse_file_in_use(file: &Path, args: &cli::ResumeArgs, store: &Store) -> Result<()> {
+    let resolved = paths::resolve(file).ok();
+    let log = env::var_os(env::LOG).map(PathBuf::from);
+    let is_same = |other: Option<&Path>| {
+        let other = other.filter(|other| *other != Path::new("-")); // a standard stream
+        resolved.is_some() && other.and_then(|other| paths::resolve(other).ok()) == resolved
+    };
+    let used_as = if store.would_be_replaced_by(file) {
+        "the mapping"
+    } else if is_same(args.prompt.prompt_file.as_deref()) {
+        "the prompt file"
+    } else if is_same(args.call.agent.env_file.as_deref()) {
+        "the file of --env-file"
+    } else if is_same(args.role_definition_md.as_deref()) {
+        "the file of --role-definition-md"
+    } else if is_same(log.as_deref()) {
+        "the log"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!("--output-file {} is {used_as}", file.display()))
+        .with_hint("name another file, such as --output-file answer.txt"))
 }
 
 /// What a successful turn changes in the mapping.

@@ -22,6 +22,8 @@ pub(crate) struct NewSession<'a> {
     pub(crate) role: Option<&'a str>,
     /// The session whose history it begins with.
     pub(crate) history: Option<&'a StoredSession>,
+    /// Whether it may replace another session of that name.
+    pub(crate) overwrites: bool,
 }
 
 /// A session that was started.
@@ -48,7 +50,8 @@ pub(crate) fn note_replaced(ui: &Ui, name: &SessionName, replaced: Option<&str>)
     }
 }
 
-/// Starts a session and saves its name. If the name cannot be saved, a warning gives the command that does.
+/// Starts a session and saves its name. If the name cannot be saved, or if another call took it during the turn, a
+/// warning gives the command that saves it.
 ///
 /// # Errors
 ///
@@ -72,13 +75,23 @@ pub(crate) fn start_session(runner: &TurnRunner<'_>, store: &Store, new: &NewSes
     let id = new_id(runner, history, &output)?;
     let (model, effort) = settings.to_owned();
     let entry = Entry { id, created_at: Some(now()), model, effort };
-    let saved = store.update(true, |mapping, _| (save(mapping, name, &entry, &store.workspace), true));
+    let saved = store.update(true, |mapping, _| {
+        if !new.overwrites && mapping.contains(name) {
+            let id = mapping.get(name).map(|other| other.id.to_string());
+            let why = format!("'{name}' was given to {} during the turn", id.as_deref().unwrap_or("another session"));
+            return (Err((None, why)), false);
+        }
+        (Ok(save(mapping, name, &entry, &store.workspace)), true)
+    });
+    let saved = match saved {
+        Ok(updated) => updated.value,
+        Err(error) => Err((Some(name), Error::from(error).to_single_line())),
+    };
     let (replaced, written) = match saved {
-        Ok(updated) => (updated.value, true),
-        Err(error) => {
-            let error = Error::from(error).to_single_line();
-            let hint = adopt_hint(options, Some(name), &entry.id);
-            runner.ui.warn_always(&format!("the session was started, but its name was not saved: {error}; {hint}"));
+        Ok(replaced) => (replaced, true),
+        Err((name, why)) => {
+            let hint = adopt_hint(options, name, &entry.id);
+            runner.ui.warn_always(&format!("the session was started, but its name was not saved: {why}; {hint}"));
             (None, false)
         }
     };

@@ -1,7 +1,8 @@
 //! `INVOKE_PERSIST_LOG`: what a bug report needs, line by line.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -9,9 +10,13 @@ use super::stderr::Stderr;
 use super::terminal::escape_control;
 use crate::env;
 use crate::error::{Error, Result};
+use crate::paths;
 
 /// What stands for standard error in the place of a file.
 const STANDARD_ERROR: &str = "-";
+
+/// How each line starts.
+const LINE_START: &str = "invoke-persist[";
 
 /// Where log lines go.
 #[derive(Debug)]
@@ -26,16 +31,17 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// A usage error if the file cannot be opened: a log that is missing is noticed only when it is needed.
+    /// A usage error if the file cannot be opened, or if it has something else than a log: a log that is missing is
+    /// noticed only when it is needed.
     pub(super) fn open(started: Instant) -> Result<Option<Self>> {
         let Some(path) = env::var_os(env::LOG) else { return Ok(None) };
         if path == STANDARD_ERROR {
             return Ok(Some(Self { started, file: None }));
         }
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(|error| {
+        let file = open_file(Path::new(&path)).map_err(|error| {
             Error::usage(format!("cannot write the log {}", path.display()))
                 .with_io_cause(&error)
-                .with_hint(format!("set {} to a file that can be written, or unset it", env::LOG))
+                .with_hint(format!("set {} to a new file, or to - for standard error, or unset it", env::LOG))
         })?;
         Ok(Some(Self { started, file: Some(Mutex::new(file)) }))
     }
@@ -43,7 +49,7 @@ impl Log {
     /// Writes one line with the process ID and the seconds since the program started.
     pub(super) fn line(&self, stderr: &Stderr, text: &str) {
         let (pid, seconds) = (std::process::id(), self.started.elapsed().as_secs_f64());
-        let line = format!("invoke-persist[{pid}] {seconds:.3} {}\n", escape_control(text));
+        let line = format!("{LINE_START}{pid}] {seconds:.3} {}\n", escape_control(text));
         match &self.file {
             None => stderr.write(&line),
             Some(file) => {
@@ -53,3 +59,34 @@ impl Log {
         }
     }
 }
+
+/// Opens a file to append to. A pipe or a device could block the call; a file that is not a log, such as a mapping or a
+/// prompt, would be damaged.
+fn open_file(path: &Path) -> io::Result<File> {
+    let refused = |why: &str| Err(io::Error::other(why));
+    let path = paths::resolve_unplanted(path)?;
+    let mut options = OpenOptions::new();
+    options.create(true).read(true).append(true);
+    without_blocking(&mut options);
+    let file = options.open(&path)?;
+    if !file.metadata()?.is_file() {
+        return refused("it is not a regular file");
+    }
+    let mut start = Vec::new();
+    (&file).take(LINE_START.len() as u64).read_to_end(&mut start)?;
+    if start.is_empty() || start == LINE_START.as_bytes() {
+        Ok(file)
+    } else {
+        refused("it is not a log of invoke-persist")
+    }
+}
+
+#[cfg(unix)]
+fn without_blocking(options: &mut OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    options.custom_flags(flags.bits().cast_signed());
+}
+
+#[cfg(windows)]
+fn without_blocking(_options: &mut OpenOptions) {}

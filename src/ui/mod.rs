@@ -213,9 +213,9 @@ impl Ui {
         }
     }
 
-    /// Prints `error` on standard error (contract section 7).
+    /// Prints `error` on standard error (contract section 7), before [`finish`](Self::finish).
     pub(crate) fn report(&self, error: &Error, format: ErrorFormat) {
-        self.stderr.write(&report::render(error, format));
+        self.stderr.write_last(&report::render(error, format));
     }
 
     /// Waits at the end of the program until standard error has taken everything: until the deadline, if there is one,

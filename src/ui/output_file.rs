@@ -149,19 +149,18 @@ impl PendingFile {
     ///
     /// Those of standard output.
     pub(super) fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut stdout = match self.failure.get() {
-            Some(_) => stdio::stdout()?,
-            None => {
-                let before = self.length();
-                let written = self.temp().and_then(|temp| stdio::write_all(&mut temp.as_file().try_clone()?, bytes));
-                let Err(error) = written else { return Ok(()) };
-                let _ = self.failure.set(error);
-                let mut stdout = stdio::stdout()?;
-                stdio::write_all(&mut stdout, &self.content(before)?)?;
-                stdout
-            }
+        let stdout = if self.failure.get().is_some() {
+            stdio::stdout()?
+        } else {
+            let before = self.length();
+            let written = self.temp().and_then(|temp| stdio::write_all(&temp.as_file().try_clone()?, bytes));
+            let Err(error) = written else { return Ok(()) };
+            let _ = self.failure.set(error);
+            let stdout = stdio::stdout()?;
+            stdio::write_all(&stdout, &self.content(before)?)?;
+            stdout
         };
-        stdio::write_all(&mut stdout, bytes)
+        stdio::write_all(&stdout, bytes)
     }
 }
 

@@ -35,16 +35,22 @@ impl Stderr {
     /// Writes `text`, waiting for the reader for at most a second. The reader gets the rest as soon as it reads again, if
     /// this program still runs then.
     pub(super) fn write(&self, text: &str) {
-        let Some(writer) = self.writer() else {
-            if let Ok(mut stderr) = stdio::stderr() {
-                let _ = stdio::write_all(&mut stderr, text.as_bytes()); // there is nowhere to report a failure to
-            }
-            return;
-        };
-        writer.send(text);
-        let backlog = &writer.backlog;
+        self.write_last(text);
+        let Some(Writer { backlog, .. }) = self.writer() else { return };
         if !backlog.stalled.load(Ordering::SeqCst) && !backlog.wait(TEXT_TIMEOUT) {
             backlog.stalled.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Writes `text` without waiting for the reader, because [`finish`](Self::finish) follows.
+    pub(super) fn write_last(&self, text: &str) {
+        match self.writer() {
+            Some(writer) => writer.send(text),
+            None => {
+                if let Ok(stderr) = stdio::stderr() {
+                    let _ = stdio::write_all(&stderr, text.as_bytes()); // there is nowhere to report a failure to
+                }
+            }
         }
     }
 
@@ -76,13 +82,13 @@ impl fmt::Debug for Stderr {
 
 impl Writer {
     fn start() -> Option<Self> {
-        let mut stderr = stdio::stderr().ok()?;
+        let stderr = stdio::stderr().ok()?;
         let (queue, texts) = mpsc::channel::<Vec<u8>>();
         let backlog = Arc::new(Backlog::default());
         let shared = Arc::clone(&backlog);
         let thread = thread::Builder::new().spawn(move || {
             for text in texts {
-                let _ = stdio::write_all(&mut stderr, &text); // there is nowhere to report a failure to
+                let _ = stdio::write_all(&stderr, &text); // there is nowhere to report a failure to
                 *shared.lock() -= 1;
                 shared.stalled.store(false, Ordering::SeqCst);
                 shared.written.notify_all();

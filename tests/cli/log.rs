@@ -28,3 +28,32 @@ fn log_has_the_command_the_lock_and_the_end_but_no_values_of_variables() {
     sandbox.env("INVOKE_PERSIST_LOG", sandbox.root().join("missing/log"));
     sandbox.fails(&call, 2, "usage").message(contains("cannot write the log"));
 }
+
+/// A line written to it would damage it.
+#[test]
+fn file_that_is_not_a_log_is_refused() {
+    let mut sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let mapping = sandbox.mapping_path(Backend::Claude);
+    let before = std::fs::read_to_string(&mapping).unwrap();
+    sandbox.env("INVOKE_PERSIST_LOG", &mapping);
+    let failure = sandbox.fails(&["list-sessions"], 2, "usage").message(contains("it is not a log of invoke-persist"));
+    assert!(failure.hint.unwrap().contains("INVOKE_PERSIST_LOG"));
+    assert_eq!(std::fs::read_to_string(&mapping).unwrap(), before);
+}
+
+/// A pipe blocks the call when its reader stops reading, whatever the deadline.
+#[cfg(unix)]
+#[test]
+fn log_that_is_not_a_file_is_refused() {
+    let mut sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    let pipe = sandbox.root().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    sandbox.env("INVOKE_PERSIST_LOG", &pipe);
+    sandbox.fails(&["list-sessions"], 2, "usage").message(contains("cannot write the log"));
+    let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    sandbox.fails(&["list-sessions"], 2, "usage").message(contains("it is not a regular file"));
+    sandbox.env("INVOKE_PERSIST_LOG", "/dev/null");
+    sandbox.fails(&["list-sessions"], 2, "usage").message(contains("it is not a regular file"));
+}

@@ -238,3 +238,38 @@ fn hint_to_adopt_pastes_the_exact_name() {
         assert_eq!(mapping["aliases"][name]["thread_id"], "begun", "{command}");
     }
 }
+
+#[test]
+fn name_that_another_call_takes_during_a_first_turn_is_not_replaced() {
+    let prompt = ["--prompt", "p"];
+    for (call, options) in [
+        (&["create-session", "--session-name", "n", "--if-exists", "fail"][..], &[][..]),
+        (&["create-session", "--session-name", "n", "--if-exists", "reuse"], &[]),
+        (&["fork-session", "--session-name", "origin", "--to", "n"], &prompt),
+        (&["resume-json", "--session-name", "n", "--if-missing", "create"], &prompt),
+    ] {
+        let mut sandbox = Sandbox::new();
+        sandbox.env("INVOKE_PERSIST_BACKEND", "claude");
+        sandbox.save(Backend::Claude, "origin", "o");
+        let turn = Backend::Claude.answers("new", "OK").after([Step::create("up"), Step::wait_for("go")]);
+        sandbox.agent(turn);
+        let running = sandbox.start(&[&["--quiet"], call, options].concat());
+        wait_until(std::time::Duration::from_secs(30), || sandbox.has_reached("up"));
+        sandbox.succeeds(&["create-session", "--session-name", "n", "--adopt", "other"]);
+        sandbox.allow("go");
+        let output = running.wait(std::time::Duration::from_secs(30)).assert.success();
+        let warning = "warning: the session was started, but its name was not saved: 'n' was given to other during the \
+            turn; to keep session new, run: invoke-persist --backend claude create-session --session-name=NAME --adopt=new\n";
+        output.stderr(warning).stdout(contains(if call[0] == "create-session" { "new" } else { "OK" }));
+        let resolve = ["resolve", "--session-name", "n", "--print-session-id"];
+        sandbox.succeeds(&resolve).stdout("other\n");
+        if call[0] == "create-session" {
+            // by default, the last call to save the name keeps it
+            sandbox.agent(Backend::Claude.answers("newer", "OK"));
+            sandbox
+                .succeeds(&["create-session", "--session-name", "n"])
+                .stderr(contains("previously referred to other"));
+            sandbox.succeeds(&resolve).stdout("newer\n");
+        }
+    }
+}

@@ -315,3 +315,26 @@ fn file_that_holds_names_is_not_replaced() {
     sandbox.fails(&resume("resume-json", &create), 2, "usage").message(contains("is the mapping"));
     sandbox.succeeds(&resume("resume-json", &["--mapping-file", "m.json", "--output-file", "out.json"]));
 }
+
+#[test]
+fn file_that_the_call_uses_is_not_replaced() {
+    let mut sandbox = with_session(Backend::Codex);
+    sandbox.write("in", "");
+    sandbox.env("INVOKE_PERSIST_LOG", "log");
+    let call = ["--session-name", "a", "--output-file"];
+    for (file, used) in [
+        ("./in", &["--prompt-file", "in"][..]),
+        ("in", &["--prompt", "p", "--env-file", "in"]),
+        ("in", &["--prompt", "p", "--role-definition-md", "./in"]),
+        ("log", &["--prompt", "p"]),
+    ] {
+        for verb in ["resume-json", "resume-stream"] {
+            let failure = sandbox.fails(&[&[verb], &call[..], &[file], used].concat(), 2, "usage");
+            assert!(failure.message.starts_with(&format!("--output-file {file} is the ")), "{}", failure.message);
+        }
+    }
+    assert_eq!(fs::read_to_string(sandbox.workspace().join("in")).unwrap(), "");
+    assert!(sandbox.calls().is_empty(), "no turn runs");
+    sandbox.write("-", "p");
+    sandbox.succeeds(&["resume-json", "--session-name", "a", "--prompt-file", "./-", "--output-file", "-"]);
+}
