@@ -14,11 +14,14 @@ use std::time::{Duration, Instant};
 
 use crate::digest;
 use crate::error::io_message;
+use crate::late_signal;
 use crate::random;
 use dirs::{Dir, candidates};
 pub(crate) use dirs::{dir, make_shared};
 use waits::Waits;
 
+/// How long a wait continues after a signal.
+const SIGNAL_WAIT: Duration = Duration::from_secs(1);
 /// How long a call waits before it reports the wait.
 const QUIET_WAIT: Duration = Duration::from_secs(1);
 /// One process in 16 removes the files that killed processes left.
@@ -163,7 +166,7 @@ impl Lock {
     }
 }
 
-/// Tries to take a lock until `limit`. `deadlock` gets the holder and whether this is the last try.
+/// Tries to take a lock until `limit`, or for a second after a signal that came since the turn ended. `deadlock` gets the holder and whether this is the last try.
 fn poll(
     key: &Key,
     limit: Option<Instant>,
@@ -173,12 +176,17 @@ fn poll(
     let started = Instant::now();
     let mut report_wait = Some(report_wait);
     let mut pause = SHORTEST_PAUSE;
+    let mut signal_limit = None;
     loop {
         let holder = match Lock::try_take(key)? {
             Ok(lock) => return Ok(Ok(lock)),
             Err(holder) => holder,
         };
         let now = Instant::now();
+        if late_signal::get().is_some() {
+            signal_limit.get_or_insert(now + SIGNAL_WAIT);
+        }
+        let limit = [limit, signal_limit].into_iter().flatten().min();
         let last = limit.is_some_and(|limit| now >= limit);
         if let Some(busy) = deadlock(&holder, last) {
             return Ok(Err(busy));

@@ -96,8 +96,7 @@ impl Creation<'_> {
             history: None,
             overwrites: self.options.if_exists == IfExists::Overwrite,
         };
-        let created = start_session(&caller, &self.store, &beginning)?;
-        drop(caller);
+        let created = start_session(caller, &self.store, &beginning)?;
         created.note_replaced(&self.context.ui, &self.name);
         finish_call(self.print(&created.entry, created.written), &created.entry.id)
     }

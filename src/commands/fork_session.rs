@@ -50,8 +50,7 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
         history: Some(&history),
         overwrites: options.force,
     };
-    let created = start_session(&caller, &store, &beginning)?;
-    drop(caller);
+    let created = start_session(caller, &store, &beginning)?;
     created.note_replaced(&context.ui, &to);
     let done = CompletedTurn::created(&to, created, "forked");
     let printed = done.print(&context.ui, &store, options.print_result, options.print_session_id);

@@ -172,7 +172,7 @@ impl ResumeCall {
         let runner = TurnRunner::new(&self.options, &self.ui)?;
         let (prompt, role) = (&self.prompt, self.role.as_deref());
         let new = NewSession { name, mode: self.mode, prompt, role, history: None, overwrites: false };
-        let started = start_session(&runner, &self.store, &new)?;
+        let started = start_session(runner, &self.store, &new)?;
         started.note_replaced(&self.ui, name);
         Ok(Some(CompletedTurn::created(name, started, "created")))
     }

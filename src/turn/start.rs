@@ -1,5 +1,6 @@
 //! The first turn of a session, whose name is then saved: for `create-session`, `fork-session` and `--if-missing create`.
 
+use super::options::TurnOptions;
 use super::outcome::TurnOutput;
 use super::prompt::Prompt;
 use super::recovery_hint::adopt_hint;
@@ -56,8 +57,8 @@ pub(crate) fn note_replaced(ui: &Ui, name: &SessionName, replaced: Option<&str>)
 /// # Errors
 ///
 /// Those of the turn; [`ErrorKind::AgentOutputInvalid`] if the agent reports no usable ID, or that of the session to fork.
-pub(crate) fn start_session(runner: &TurnRunner<'_>, store: &Store, new: &NewSession<'_>) -> Result<StartedSession> {
-    let options = runner.options;
+pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSession<'_>) -> Result<StartedSession> {
+    let (options, ui) = (runner.options, runner.ui);
     let &NewSession { name, history, .. } = new;
     let locks = [store.name_key(name)].into_iter().chain(history.map(|history| options.session_key(&history.id)));
     let locks: Vec<String> = locks.map(|key| key.handed_down()).collect();
@@ -72,7 +73,8 @@ pub(crate) fn start_session(runner: &TurnRunner<'_>, store: &Store, new: &NewSes
         locks: &locks,
         wait: true,
     })?;
-    let id = new_id(runner, history, &output)?;
+    drop(runner); // from now on, a second signal ends the program
+    let id = new_id(options, history, &output)?;
     let (model, effort) = settings.to_owned();
     let entry = Entry { id, created_at: Some(now()), model, effort };
     let saved = store.update(true, |mapping, _| {
@@ -91,7 +93,7 @@ pub(crate) fn start_session(runner: &TurnRunner<'_>, store: &Store, new: &NewSes
         Ok(replaced) => (replaced, true),
         Err((name, why)) => {
             let hint = adopt_hint(options, name, &entry.id);
-            runner.ui.warn_always(&format!("the session was started, but its name was not saved: {why}; {hint}"));
+            ui.warn_always(&format!("the session was started, but its name was not saved: {why}; {hint}"));
             (None, false)
         }
     };
@@ -99,8 +101,8 @@ pub(crate) fn start_session(runner: &TurnRunner<'_>, store: &Store, new: &NewSes
 }
 
 /// Returns the ID of the session that the agent has started.
-fn new_id(runner: &TurnRunner<'_>, history: Option<&StoredSession>, output: &TurnOutput) -> Result<AgentSessionId> {
-    let backend = runner.options.agent.backend;
+fn new_id(options: &TurnOptions, history: Option<&StoredSession>, output: &TurnOutput) -> Result<AgentSessionId> {
+    let backend = options.agent.backend;
     let invalid = |message: String| {
         Error::new(ErrorKind::AgentOutputInvalid, message).with_turn_started().with_agent_exit_status(Some(0))
     };
@@ -112,7 +114,7 @@ fn new_id(runner: &TurnRunner<'_>, history: Option<&StoredSession>, output: &Tur
             format!("reported a session ID that {why}")
         };
         invalid(format!("{backend} exited successfully, but {what}"))
-            .with_hint(format!("check that '{}' is {backend}", runner.options.agent.launcher.name()))
+            .with_hint(format!("check that '{}' is {backend}", options.agent.launcher.name()))
             .with_verdict(output.report.verdict.clone())
     })?;
     match history.filter(|history| history.id.is_reported_as(id.as_str())) {

@@ -146,6 +146,34 @@ fn waiting_for_a_locked_mapping_times_out() {
     sandbox.succeeds(&create);
 }
 
+/// The wait for a mapping is longer than the time between the signals of `docker stop`.
+#[test]
+#[cfg(target_os = "linux")]
+fn signal_while_a_first_turn_waits_for_the_mapping_prints_the_answer() {
+    let limit = std::time::Duration::from_secs(20); // the mapping is waited for 30 seconds
+    for (call, answer) in [
+        (&["create-session", "--session-name", "n"][..], "new"),
+        (&["resume-json", "--session-name", "n", "--if-missing", "create", "--prompt", "p"], "OK"),
+        (&["resume-json", "--session-name", "a", "--prompt", "p", "--model", "m"], "OK"),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "a", "i");
+        let id = if call.contains(&"n") { "new" } else { "i" };
+        sandbox.agent(Backend::Claude.answers(id, "OK"));
+        let dir = sandbox.mapping_path(Backend::Claude).parent().unwrap().to_owned();
+        let _held = lock_of(&dir);
+        let running = sandbox.start(&[&["--backend", "claude", "--error-format", "json"], call].concat());
+        wait_until(limit, || running.stderr_so_far().contains("waiting for the mapping"));
+        running.signal(rustix::process::Signal::TERM);
+        let output = running.wait(limit).assert;
+        output.failed(143, "interrupted").after_the_turn();
+        let output = output.stdout(contains(answer));
+        if id == "new" {
+            output.stderr(contains("--session-name=n --adopt=new"));
+        }
+    }
+}
+
 #[cfg(unix)] // owners, modes and links of Unix
 mod unix {
     use std::collections::BTreeSet;
