@@ -166,7 +166,9 @@ impl Lock {
     }
 }
 
-/// Tries to take a lock until `limit`, or for a second after a signal that came since the turn ended. `deadlock` gets the holder and whether this is the last try.
+/// Tries to take a lock until `limit`, or for a second after a signal that came since the turn ended.
+///
+/// `deadlock` gets the holder and whether this is the last try.
 fn poll(
     key: &Key,
     limit: Option<Instant>,

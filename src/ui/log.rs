@@ -31,7 +31,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// A usage error if the file cannot be opened, or if it has something else than a log: a log that is missing is
+    /// A usage error if the file cannot be opened, or if it has anything other than a log: a log that is missing is
     /// noticed only when it is needed.
     pub(super) fn open(started: Instant) -> Result<Option<Self>> {
         let Some(path) = env::var_os(env::LOG) else { return Ok(None) };
