@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys;
 use crate::ui::stdio;
 
 /// The largest accepted input. Without a limit, reading a device might never end.
@@ -90,7 +91,7 @@ fn open(path: &Path) -> io::Result<(File, std::fs::FileType)> {
     }
     let mut options = OpenOptions::new();
     options.read(true);
-    without_blocking(&mut options);
+    sys::without_blocking(&mut options);
     let file = options.open(path)?;
     let kind = file.metadata()?.file_type();
     Ok((file, kind))
@@ -129,13 +130,3 @@ fn read_special(mut file: File, kind: std::fs::FileType) -> io::Result<Vec<u8>> 
 fn read_special(_file: File, _kind: std::fs::FileType) -> io::Result<Vec<u8>> {
     Err(io::Error::other("it is not a regular file"))
 }
-
-#[cfg(unix)]
-fn without_blocking(options: &mut OpenOptions) {
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    options.custom_flags(flags.bits().cast_signed());
-}
-
-#[cfg(windows)]
-fn without_blocking(_options: &mut OpenOptions) {}

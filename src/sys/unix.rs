@@ -187,3 +187,10 @@ fn wait(which: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<(Pid,
     let encoded = if code == libc::CLD_EXITED { (status & 0xff) << 8 } else { status };
     Ok((pid, ExitStatus::from_raw(encoded)))
 }
+
+/// Makes opening a pipe or a device with `options` return immediately.
+pub(crate) fn without_blocking(options: &mut std::fs::OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    options.custom_flags(flags.bits().cast_signed());
+}

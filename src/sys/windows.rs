@@ -27,3 +27,6 @@ pub(crate) fn disinherit_standard_handles() {
         unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, 0) };
     }
 }
+
+/// Does nothing, because opening a file does not block on Windows.
+pub(crate) fn without_blocking(_options: &mut std::fs::OpenOptions) {}

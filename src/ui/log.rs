@@ -11,6 +11,7 @@ use super::terminal::escape_control;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::paths;
+use crate::sys;
 
 /// What stands for standard error in the place of a file.
 const STANDARD_ERROR: &str = "-";
@@ -67,7 +68,7 @@ fn open_file(path: &Path) -> io::Result<File> {
     let path = paths::resolve_unplanted(path)?;
     let mut options = OpenOptions::new();
     options.create(true).read(true).append(true);
-    without_blocking(&mut options);
+    sys::without_blocking(&mut options);
     let file = options.open(&path)?;
     if !file.metadata()?.is_file() {
         return refused("it is not a regular file");
@@ -80,13 +81,3 @@ fn open_file(path: &Path) -> io::Result<File> {
         refused("it is not a log of invoke-persist")
     }
 }
-
-#[cfg(unix)]
-fn without_blocking(options: &mut OpenOptions) {
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    options.custom_flags(flags.bits().cast_signed());
-}
-
-#[cfg(windows)]
-fn without_blocking(_options: &mut OpenOptions) {}
