@@ -25,6 +25,7 @@ use crate::sessions::selector::SessionSelector;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
 use crate::ui::Ui;
+use crate::ui::output_file::partial_path;
 
 /// A turn that completed, in the session that answered.
 pub(crate) struct CompletedTurn {
@@ -100,6 +101,7 @@ impl ResumeCall {
         store.deadline = deadline;
         if let Some(file) = args.output_file.as_deref().filter(|file| *file != Path::new("-")) {
             refuse_file_in_use(file, args, &store)?;
+            refuse_file_in_use(&partial_path(file), args, &store)?;
         }
         let source = PromptSource::of(&args.prompt, options.stdin)?;
         let create_missing = args.if_missing == IfMissing::Create;
