@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::session::trim;
@@ -58,6 +58,11 @@ pub(crate) fn temp_dir_candidates() -> Vec<PathBuf> {
 pub(crate) fn temp_dirs() -> Vec<PathBuf> {
     let named = TEMP_VARIABLES.iter().filter_map(|name| var_os(name)).map(PathBuf::from);
     named.chain(TEMP_DIRS.iter().filter_map(|dir| expand(dir))).collect()
+}
+
+/// Returns the variable that selects `dir` as the temp directory, if one does.
+pub(crate) fn variable_of_temp_dir(dir: &Path) -> Option<&'static str> {
+    TEMP_VARIABLES.into_iter().find(|name| var_os(name).is_some_and(|value| dir == Path::new(&value)))
 }
 
 /// Returns the home directory in the user database, which no variable changes.

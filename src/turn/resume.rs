@@ -172,6 +172,9 @@ impl ResumeCall {
         }
         self.store.prepare()?;
         let runner = TurnRunner::new(&self.options, &self.ui)?;
+        // a caller that expected the session may have another workspace or TMPDIR
+        let (backend, file) = (self.store.backend, self.store.path().display());
+        self.ui.note(&format!("no {backend} session is named '{name}' in {file}; starting a new session"));
         let (prompt, role) = (&self.prompt, self.role.as_deref());
         let new = NewSession { name, mode: self.mode, prompt, role, history: None, overwrites: false };
         let started = start_session(runner, &self.store, &new)?;

@@ -150,6 +150,20 @@ fn mapping_in_a_temporary_directory_is_a_warning() {
 
 #[cfg(unix)]
 #[test]
+fn temporary_directory_from_a_variable_is_a_warning() {
+    let mut sandbox = healthy();
+    sandbox.env("INVOKE_PERSIST_DIR", "");
+    for (dir, named) in [(sandbox.temp().clone(), true), ("/nowhere".into(), false)] {
+        sandbox.env("TMPDIR", dir);
+        let (status, message, hint) = check(&checks(&sandbox, &[]), "mapping.place");
+        let found = message.contains("a call with another TMPDIR does not find the names");
+        assert_eq!((status.as_str(), found), ("warning", named), "{message}");
+        assert!(hint.unwrap().contains("INVOKE_PERSIST_DIR"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn unusable_mapping_location_is_an_error() {
     let mut sandbox = healthy();
     sandbox.env("INVOKE_PERSIST_DIR", sandbox.write(sandbox.home().join("file"), "").join("names"));

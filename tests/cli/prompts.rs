@@ -128,7 +128,9 @@ fn missing_session_is_created_with_the_given_prompt() {
         let sandbox = Sandbox::new();
         sandbox.agent(backend.answers("new", "hi").after([Step::ReadStdin]));
         let args = resume(backend, &["--prompt", "go", "--if-missing", "create", "--model", "m"]);
-        let output = sandbox.succeeds(&args);
+        let (name, file) = (backend.name(), sandbox.mapping_path(backend));
+        let note = format!("note: no {name} session is named 'a' in {}; starting a new session\n", file.display());
+        let output = sandbox.run(&args).success().stderr(note);
         let call = sandbox.only_call();
         match backend {
             Backend::Claude => {
@@ -146,7 +148,7 @@ fn missing_session_is_created_with_the_given_prompt() {
         assert_eq!((&resolved[backend.id_key()], &resolved["last_model"]), (&"new".into(), &"m".into()));
         // the same call now resumes the new session
         sandbox.agent(backend.answers("new", "hi"));
-        sandbox.succeeds(&args);
+        sandbox.run(&args).success().stderr("");
         assert!(sandbox.last_call().has("new"));
     }
 }

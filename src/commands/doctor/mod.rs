@@ -176,15 +176,21 @@ impl Report {
     /// Checks whether names survive a reboot.
     fn check_persistence(&mut self, place: &MappingLocation) {
         let what = "mapping.place";
-        let dir = match place {
-            MappingLocation::Default { root, .. } => root.clone(),
-            MappingLocation::Explicit { resolved, .. } => resolved.parent().unwrap_or(resolved).to_owned(),
+        let (dir, variable) = match place {
+            MappingLocation::Default { root, private_root, .. } => {
+                (root.clone(), Some(root).filter(|_| !private_root).and_then(|root| env::variable_of_temp_dir(root)))
+            }
+            MappingLocation::Explicit { resolved, .. } => (resolved.parent().unwrap_or(resolved).to_owned(), None),
         };
         let temp = env::temp_dirs().iter().any(|temp| dir.starts_with(temp));
         let shown = dir.display();
         let hint = format!("set {} to a persistent directory, or also keep the session IDs elsewhere", env::DIR);
         if is_in_memory(&dir) {
             self.warning(what, format!("{shown} is in memory: a reboot removes the names"), &hint);
+        } else if let Some(variable) = variable {
+            let message =
+                format!("{shown} is the value of {variable}: a call with another {variable} does not find the names");
+            self.warning(what, message, &hint);
         } else if temp && !dir.starts_with("/var/tmp") {
             let message = format!("{shown} is a temporary directory: a reboot or cleanup may remove the names");
             self.warning(what, message, &hint);
