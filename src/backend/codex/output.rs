@@ -1,4 +1,4 @@
-//! What `codex exec --json` writes: an event a line.
+//! Parses the output of `codex exec --json`, one event on each line.
 
 use memchr::memmem;
 use serde_json::value::RawValue;
@@ -16,7 +16,7 @@ pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn O
 /// Finds the thread, the answer and the verdict in the events of `codex exec --json`.
 struct ExecParser {
     words: [memmem::Finder<'static>; 3],
-    /// Finds answers, if one is wanted: a stream prints them as they come.
+    /// Finds answers. `None` in a stream, which is passed through.
     answer_word: Option<memmem::Finder<'static>>,
     thread_id: Option<String>,
     answer: Option<String>,
@@ -39,7 +39,7 @@ impl ExecParser {
 }
 
 impl LineParser for ExecParser {
-    /// Takes one line. Only lines that hold a word of an event that matters are parsed.
+    /// Parses a line only if it contains a word of a relevant event.
     fn line(&mut self, Line { bytes, whole }: Line<'_>) {
         if !self.words.iter().chain(&self.answer_word).any(|word| word.find(bytes).is_some()) {
             return;
@@ -52,7 +52,7 @@ impl LineParser for ExecParser {
             let reason = reason.map(|raw| json::text(raw).unwrap_or_else(|| raw.get().to_owned()));
             Some(FailureEvent { reason, event: raw.to_owned() })
         };
-        // the type alone decides what an event is; what else is in it may change from release to release
+        // only the type identifies an event; its other members may differ between releases
         match event.text("type").as_deref() {
             Some("thread.started") => self.thread_id = event.text("thread_id"),
             Some("turn.failed") => {
@@ -60,7 +60,7 @@ impl LineParser for ExecParser {
                 self.failed = failure(message.or(event.get("error")));
             }
             Some("error") => self.error = failure(event.get("message")),
-            // an error that the turn got over, a reconnect for example
+            // the turn recovered from the error, for example by a reconnect
             Some("turn.completed") => self.error = None,
             Some("item.completed") => {
                 let message = members_of("item").filter(|item| item.text("type").as_deref() == Some("agent_message"));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_the_turn_got_over_is_no_failure() {
+    fn error_before_the_completion_of_a_turn_is_not_a_failure() {
         let reconnect = r#"{"type":"error","message":"reconnecting"}"#;
         let done = r#"{"type":"turn.completed"}"#;
         assert_eq!(report(&[reconnect, done]).failure, None);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_another_shape_is_one_all_the_same() {
+    fn failure_may_have_any_reason_or_none() {
         for (event, reason) in [
             (r#"{"type":"turn.failed","error":"boom"}"#, Some("boom")),
             (r#"{"type":"turn.failed","error":{"code":7}}"#, Some(r#"{"code":7}"#)),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_item_is_no_failure_and_the_last_message_counts() {
+    fn error_item_is_not_a_failure_and_the_last_message_is_the_answer() {
         let account = report(&[
             r#"{"type":"thread.started","thread_id":"t"}"#,
             r#"{"type":"item.completed","item":{"type":"error","message":"deprecated"}}"#,
