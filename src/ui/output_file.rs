@@ -1,6 +1,6 @@
-//! `--output-file`: a file in the place of standard output, for callers whose shell cannot redirect.
+//! `--output-file`: a file that replaces standard output, for callers that cannot redirect it.
 //!
-//! The file is replaced atomically, at the end, and only its owner can read it.
+//! The file is replaced atomically at the end of the call. Only its owner can read it.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read, Seek};
@@ -13,17 +13,17 @@ use super::{Ui, stdio};
 use crate::error::{Error, ErrorKind, Result};
 use crate::paths;
 
-/// Stands for standard output in the place of a path.
+/// The value that selects standard output instead of a file.
 const STANDARD_OUTPUT: &str = "-";
 
-/// Runs `call` with a [`Ui`] whose standard output becomes the content of `path`, if that is given.
+/// Runs `call` with a [`Ui`] that writes standard output to `path`, if there is one.
 ///
-/// The output of a failed call is kept too: a stream up to where it ended, or an answer from another session. A call that
-/// failed and printed nothing leaves the existing file alone.
+/// The output of a failed call is kept too, such as the beginning of a stream or an answer from another session. If a
+/// failed call printed nothing, the existing file stays unchanged.
 ///
 /// # Errors
 ///
-/// Those of `call`; a usage error if `path` cannot be replaced, before `call` runs.
+/// A usage error if `path` cannot be replaced, before `call` runs. Otherwise the errors of `call`.
 pub(crate) fn with_output_file(ui: &Ui, path: Option<&Path>, call: impl FnOnce(&Ui) -> Result<()>) -> Result<()> {
     let Some(path) = path.filter(|path| *path != Path::new(STANDARD_OUTPUT)) else { return call(ui) };
     let output = OutputFile::open(path)?;
@@ -36,21 +36,21 @@ pub(crate) fn with_output_file(ui: &Ui, path: Option<&Path>, call: impl FnOnce(&
     }
 }
 
-/// The file that a caller named.
+/// The file that the caller passed.
 struct OutputFile {
-    /// As the caller named it.
+    /// The path that the caller passed.
     shown: String,
     file: Arc<PendingFile>,
 }
 
-/// The content of the file until it is complete, under a temporary name. Created with the first write.
+/// The temporary file that contains the output until it is complete. It is created at the first write.
 #[derive(Debug)]
 pub(crate) struct PendingFile {
-    /// The path in the end, without symlinks.
+    /// The final path, without symlinks.
     target: PathBuf,
     dir: PathBuf,
     temp: OnceLock<NamedTempFile>,
-    /// Why it cannot be written. Everything goes to standard output instead.
+    /// The error of a write. After an error, everything is written to standard output instead.
     failure: OnceLock<io::Error>,
 }
 
@@ -59,17 +59,17 @@ impl OutputFile {
         let shown = path.display().to_string();
         let refused = |why: &str| Err(Error::usage(format!("--output-file {shown} {why}")));
         let failed = |error: io::Error| failed(&shown, &error);
-        // these lead to files that are open; a rename would replace them without a sign to those who opened them
+        // these paths refer to open files, and a rename would not affect the processes that have opened them
         if ["/dev", "/proc"].iter().any(|system| path.starts_with(system)) {
             return refused("is not a regular file");
         }
-        // resolved, `new/` and `new/.` would be a file `new`
+        // without this check, `new/` and `new/.` would resolve to a file `new`
         if matches!(shown.rsplit(std::path::is_separator).next(), Some("" | "." | "..")) {
             return refused("names a directory");
         }
         let target = paths::resolve_unplanted(path).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                failed(error).with_hint("name a file in a directory that only you can write to")
+                failed(error).with_hint("choose a file in a directory that only you can write to")
             }
             _ => failed(error),
         })?;
@@ -83,16 +83,16 @@ impl OutputFile {
         }
         let Some(dir) = target.parent().map(Path::to_owned) else { return refused("does not name a file") };
         let file = Arc::new(PendingFile { target, dir, temp: OnceLock::new(), failure: OnceLock::new() });
-        drop(file.create().map_err(failed)?); // whether it can be created is known before the turn
+        drop(file.create().map_err(failed)?); // reports an error before the turn
         Ok(Self { shown, file })
     }
 
-    /// Returns whether something was printed.
+    /// Returns whether anything was printed.
     fn has_content(&self) -> bool {
         self.file.failure.get().is_some() || self.file.length() > 0
     }
 
-    /// Replaces the file. If that fails, its content goes to standard output, because the turn is complete.
+    /// Replaces the file. If that fails, prints the content on standard output, because the turn is complete.
     fn put_in_place(self, ui: &Ui) -> Result<()> {
         let file = self.file;
         let cannot_write = |error: &io::Error| failed(&self.shown, error).with_turn_started();
@@ -114,11 +114,11 @@ impl OutputFile {
 
 impl PendingFile {
     fn create(&self) -> io::Result<NamedTempFile> {
-        // without the file's name, which may be as long as names can be
+        // does not contain the file's name, which may already have the maximum length
         tempfile::Builder::new().prefix(".invoke-persist-").tempfile_in(&self.dir)
     }
 
-    /// Returns the temporary file. Creates it with the first call.
+    /// Returns the temporary file, and creates it at the first call.
     fn temp(&self) -> io::Result<&NamedTempFile> {
         if self.temp.get().is_none() {
             let _ = self.temp.set(self.create()?);
@@ -143,11 +143,11 @@ impl PendingFile {
         Ok(bytes)
     }
 
-    /// Appends `bytes`. If that fails, the content so far, `bytes` and everything after them go to standard output.
+    /// Appends `bytes`. If that fails, prints the content so far and `bytes` on standard output, and all later output too.
     ///
     /// # Errors
     ///
-    /// Those of standard output.
+    /// The errors of standard output.
     pub(super) fn append(&self, bytes: &[u8]) -> io::Result<()> {
         let stdout = if self.failure.get().is_some() {
             stdio::stdout()?
@@ -164,7 +164,7 @@ impl PendingFile {
     }
 }
 
-/// Fails for a file that its owner has protected. Replacing it would not need write permission for the file itself.
+/// Fails if the file is write-protected. A rename would replace it without write permission for the file itself.
 #[cfg(unix)]
 fn check_writable(file: &Path, _metadata: &Metadata) -> io::Result<()> {
     Ok(rustix::fs::access(file, rustix::fs::Access::WRITE_OK)?)
