@@ -15,7 +15,7 @@ pub(crate) const LOG: &str = "INVOKE_PERSIST_LOG";
 pub(crate) const DIR: &str = "INVOKE_PERSIST_DIR";
 /// The locks that outer calls hold ([`crate::lock::Key::handed_down`]), separated by commas. Set for agents.
 ///
-/// A call for the session it runs in is refused because of it, instead of waiting for itself.
+/// With it, a call for the session that it runs in fails instead of waiting for itself.
 pub(crate) const HELD_LOCKS: &str = "INVOKE_PERSIST_HELD";
 /// The shell that completes a word. Set by the scripts in [`crate::completion`].
 ///

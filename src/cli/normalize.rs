@@ -1,5 +1,5 @@
-//! Rewrites spellings that only the original accepted as plain `--option=value`: shortened options, and values that begin
-//! with a dash.
+//! Rewrites the original's spellings as `--option=value`. These are abbreviated options, and values that begin with a
+//! dash.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -197,7 +197,7 @@ impl<'a> Normalizer<'a> {
         let meanings: BTreeSet<_> =
             candidates.iter().filter_map(|option| Some(self.argument(option)?.get_id())).collect();
         if meanings.len() <= 1 {
-            // while the backend is undecided, prefer a spelling that does not choose it
+            // until the backend is selected, prefer a spelling that does not select it
             let common =
                 |option: &&&str| Backend::ALL.into_iter().all(|backend| !(backend.spec().owns_option)("", option));
             return Ok(candidates.iter().find(common).or_else(|| candidates.first()).copied());
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn options_can_be_shortened_as_in_the_original() {
+    fn options_can_be_abbreviated_as_in_the_original() {
         let claude = Some(Backend::Claude);
         assert_eq!(normalized(&["list-sessions", "--print-al"]), ["list-sessions", "--print-aliases"]);
         assert_eq!(
@@ -277,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn a_shortened_option_of_both_agents_does_not_choose_one() {
+    fn abbreviated_option_of_both_agents_does_not_select_one() {
         assert_eq!(normalized(&["create-session", "--fake", "i"]), ["create-session", "--fake-session-id=i"]);
         assert_eq!(normalized(&["create-session", "--fake-t", "i"]), ["create-session", "--fake-thread-id=i"]);
     }
 
     #[test]
-    fn an_ambiguous_prefix_is_an_error() {
+    fn ambiguous_prefix_is_an_error() {
         for name in ["--print", "--m", "--session"] {
             assert!(normalized_for(&["resume-json", name, "x"], Some(Backend::Claude)).is_err(), "{name}");
         }
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_begin_with_a_dash() {
+    fn value_may_begin_with_a_dash() {
         assert_eq!(normalized(&["resume-json", "--prompt", "--help"]), ["resume-json", "--prompt=--help"]);
         assert_eq!(normalized(&["resume-json", "--prompt", "-"]), ["resume-json", "--prompt=-"]);
         assert_eq!(normalized(&["resolve", "--session-name", "- x"]), ["resolve", "--session-name=- x"]);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_format_is_known_even_if_the_arguments_are_invalid() {
+    fn error_format_is_parsed_even_if_the_arguments_are_invalid() {
         let arguments: Vec<OsString> = ["x", "--error-format", "json", "--oops"].iter().map(OsString::from).collect();
         assert_eq!(normalize(&Cli::command(), &arguments, None).1, ErrorFormat::Json);
     }
