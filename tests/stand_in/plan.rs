@@ -50,7 +50,7 @@ pub(crate) enum Step {
         size: Size,
     },
     SleepMs(u64),
-    /// Waits until a file exists. After 60 s it times out with exit status 99.
+    /// Waits until a file exists. Exits with status 99 after 60 s.
     WaitFor(String),
     /// Creates an empty file.
     Create(String),

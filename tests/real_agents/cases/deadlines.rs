@@ -9,7 +9,7 @@ real_agent_tests! { both:
     deadline_in_a_stream_leaves_no_process,
 }
 
-/// Enough for the agent to reach its model on a busy machine.
+/// Long enough for the agent to call its model on a busy machine.
 const DEADLINE: &str = "5";
 
 /// The deadline of 5 s, the grace period of 5 s for an agent that ignores TERM, a second to return, and a reserve for a
@@ -49,11 +49,11 @@ fn cut_off(world: &World, verb: &str) {
     assert!(outcome.elapsed < LATEST, "{outcome}");
     let left = world.left_running();
     assert!(left.is_empty(), "{left:#?}\n{outcome}");
-    assert_eq!(world.mapping(), before, "a turn that was cut off stores nothing");
+    assert_eq!(world.mapping(), before, "a stopped turn stores nothing");
 
     world.api.pause_between_deltas(Duration::ZERO);
     let resumed = world.resume("on time", &[]).run().success();
     let answer = world.answer(&resumed);
     assert!(answer.ends_with("last=on time"), "{resumed}");
-    assert_eq!(world.api.last_request().turns().first(), Some(&"first"), "not the session of before\n{resumed}");
+    assert_eq!(world.api.last_request().turns().first(), Some(&"first"), "this is another session\n{resumed}");
 }

@@ -35,7 +35,7 @@ impl Block {
 
 /// Returns a call of claude's Bash tool.
 pub(super) fn bash(command: &str) -> Block {
-    Block::Call { name: "Bash", input: json!({"command": command, "description": "Do what the test asks for"}) }
+    Block::Call { name: "Bash", input: json!({"command": command, "description": "Run the command of the test"}) }
 }
 
 /// Returns the events of an answer. Texts are split into words.

@@ -21,7 +21,7 @@ pub(super) struct Incoming {
 
 /// Reads one request. Returns `None` if the client closed the connection without a request.
 ///
-/// A body needs a `content-length`. Both agents send it, and the error shows if one of them no longer does.
+/// A body needs a `content-length`. Both agents send it. An agent that no longer does causes an error.
 pub(super) fn read(stream: &mut TcpStream) -> io::Result<Option<Incoming>> {
     let mut bytes = Vec::new();
     let mut piece = [0; 8 * 1024];
@@ -67,7 +67,7 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Incoming, usize, u64)>> {
         if header.name.eq_ignore_ascii_case("content-length") {
             length = std::str::from_utf8(header.value).map_err(invalid)?.trim().parse().map_err(invalid)?;
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(invalid("a body without content-length is not understood here"));
+            return Err(invalid("a body without content-length is not supported"));
         }
     }
     Ok(Some((incoming, head, length)))
