@@ -1,4 +1,4 @@
-//! Shell completion: first with the requests of the completion scripts, then in real shells in a terminal.
+//! Shell completion: the requests of the completion scripts, and real shells in a terminal.
 
 use crate::support::*;
 
@@ -7,7 +7,7 @@ const SHELLS: [&str; 5] = ["bash", "zsh", "fish", "powershell", "elvish"];
 const VARIABLE: &str = "INVOKE_PERSIST_COMPLETE";
 
 /// Returns the arguments that the script of `shell` passes to the program. For bash they include the typed line.
-fn question(shell: &str, words: &[&str]) -> Vec<String> {
+fn request(shell: &str, words: &[&str]) -> Vec<String> {
     let (last, before) = words.split_last().unwrap();
     match shell {
         "bash" => vec![words.join(" "), last.rsplit(['=', ':']).next().unwrap().to_owned()],
@@ -23,7 +23,7 @@ fn question(shell: &str, words: &[&str]) -> Vec<String> {
 #[track_caller]
 fn answer(sandbox: &Sandbox, shell: &str, words: &[&str]) -> (String, Vec<String>) {
     let mut command = sandbox.cmd(&[]);
-    command.env(VARIABLE, shell).args(question(shell, &[&["invoke-persist"], words].concat()));
+    command.env(VARIABLE, shell).args(request(shell, &[&["invoke-persist"], words].concat()));
     let output = command.run().success().stderr("");
     let stdout = output.stdout_text();
     let mut lines = stdout.lines().map(|line| line.split('\t').next().unwrap().to_owned());
@@ -63,7 +63,7 @@ fn every_shell_is_offered_the_names_of_the_workspace() {
         let begun = answer(&sandbox, shell, &["resolve", "--session-name", "rev"]).1;
         assert_eq!(begun, ["review-src"], "{shell}");
         let values = answer(&sandbox, shell, &["resolve", "--session-name=rev"]).1;
-        // bash treats the part after = as the word
+        // bash treats only the part after = as the word
         let want = if shell == "bash" { "review-src" } else { "--session-name=review-src" };
         assert_eq!(values, [want], "{shell}");
     }
@@ -102,7 +102,7 @@ fn only_names_of_the_chosen_backend_are_offered() {
     ] {
         assert_eq!(offered(&sandbox, words), codex, "{words:?}");
     }
-    // the name in the line counts, not the program that completes it
+    // the name of the command on the line counts, not the name of the program that completes it
     let mut command = sandbox.cmd(&["/usr/bin/codex-sessions", "resolve", "--session-name", "t"]);
     command.env(VARIABLE, "fish").run().stdout("words\ntests\tcodex\n");
     sandbox.env("INVOKE_PERSIST_BACKEND", "codex");
@@ -235,7 +235,7 @@ fn invalid_input_offers_prints_and_creates_nothing() {
     ] {
         assert!(answer(&sandbox, "fish", words).1.is_empty(), "{words:?}");
     }
-    // a meaningless call
+    // an invalid call
     for arguments in [&[][..], &["x"]] {
         for shell in SHELLS {
             sandbox.cmd(arguments).env(VARIABLE, shell).run().success().stdout("").stderr("");
@@ -252,7 +252,7 @@ fn unknown_shell_in_the_variable_is_an_error() {
 }
 
 #[test]
-fn script_is_for_the_command_that_printed_it() {
+fn script_completes_the_name_that_the_program_was_called_by() {
     let sandbox = Sandbox::new();
     for shell in SHELLS {
         let script = sandbox.succeeds(&["completions", shell]).stdout_text();
@@ -522,7 +522,7 @@ mod at_a_terminal {
     /// Alt-* inserts all completions and removes an open quote before them.
     #[test]
     #[ignore = "needs bash, zsh and fish"]
-    fn a_hostile_name_is_data_for_the_other_keys_of_bash() {
+    fn hostile_name_is_data_for_the_other_keys_of_bash() {
         const LINE: &str = "invoke-persist resolve --print-session-id";
         for name in [";touch pwn;", "';touch pwn;'", "x'", "it", "`touch pwn`", r"$\';touch pwn #"] {
             let sandbox = Sandbox::new();
@@ -552,7 +552,7 @@ mod at_a_terminal {
         let line = r"invoke-persist rename-session --force --mapping-file fold\ er/file.json ";
         person.dialogue.sees(line, |screen| screen.before_cursor() == format!("{PROMPT}{line}"));
         person.dialogue.types("--workspace-dir=fo\t");
-        // some shells end a directory with a slash when the word can continue
+        // some shells add a slash to a directory if the word can continue
         let line = format!(r"{PROMPT}{line}--workspace-dir=fold\ er");
         person.dialogue.sees(&line, |screen| screen.before_cursor().trim_end_matches('/') == line);
     }

@@ -1,5 +1,5 @@
-//! Locations that cannot be written or read, hold something else, or belong to another user. The error has a hint,
-//! existing files stay, and a completed turn is never lost (contract sections 3 and 9).
+//! Locations that cannot be written or read, contain something else, or belong to another user. The error has a hint,
+//! existing files are unchanged, and a completed turn is never lost (contract sections 3 and 9).
 //!
 //! Permissions do not restrict root, who may run these tests: see [`bound_by_permissions`].
 
@@ -229,7 +229,7 @@ fn unreadable_file_is_refused_and_kept() {
 }
 
 #[test]
-fn obstacles_that_appear_during_a_turn_cost_no_answer() {
+fn obstacle_that_appears_during_a_turn_does_not_lose_the_answer() {
     for (what, lay) in NO_MAPPINGS {
         assert_answer_survives(what, &|sandbox| {
             let file = sandbox.mapping_path(Backend::Claude);
@@ -287,7 +287,7 @@ fn mapping_does_not_grow_beyond_the_readable_size() {
         .success()
         .stderr(starts_with("warning: "))
         .stdout(contains("OK"));
-    assert!(sandbox.mapping(Backend::Claude) == text, "the old file is there");
+    assert!(sandbox.mapping(Backend::Claude) == text, "the old file is unchanged");
     sandbox.succeeds(&["--backend", "claude", "resolve", "--session-name", "a"]);
 }
 

@@ -48,12 +48,12 @@ impl OutputParser for WholeAnswer {
 
 /// Parses the answer of `--output-format json`: an object, or an array whose last element is the result.
 fn parse_answer(whole: Vec<u8>) -> TurnReport {
-    let account = find_result(&whole).unwrap_or_else(|malformed| TurnReport {
+    let report = find_result(&whole).unwrap_or_else(|malformed| TurnReport {
         malformed: Some(malformed.to_owned()),
         last_words: Some(String::from_utf8_lossy(&whole).trim().to_owned()).filter(|words| !words.is_empty()),
         ..TurnReport::default()
     });
-    TurnReport { whole, ..account }
+    TurnReport { whole, ..report }
 }
 
 fn find_result(whole: &[u8]) -> Result<TurnReport, &'static str> {
@@ -200,24 +200,21 @@ mod tests {
         for bad in ["", " \n", "hello", "{\"a\": 1", "[]", "[1]", "7", "[{\"type\":\"assistant\"}]", "{} {}"] {
             assert!(malformed(bad), "{bad}");
         }
-        let account = parse_answer(br#"[{"type":"system"},{"type":"result","result":"R","session_id":"i"}]"#.to_vec());
-        assert_eq!(
-            (account.malformed, account.answer, account.reported_id),
-            (None, Some("R".into()), Some("i".into()))
-        );
+        let turn = parse_answer(br#"[{"type":"system"},{"type":"result","result":"R","session_id":"i"}]"#.to_vec());
+        assert_eq!((turn.malformed, turn.answer, turn.reported_id), (None, Some("R".into()), Some("i".into())));
     }
 
     #[test]
     fn id_of_the_result_takes_precedence_over_the_first_id() {
-        let mut listener = StreamParser::default();
-        listener.line(Line { bytes: br#"{"type":"system","subtype":"init","session_id":"a"}"#, whole: true });
-        listener.line(Line { bytes: b"not JSON with \"result\"", whole: true });
-        listener.line(Line { bytes: br#"{"type":"user","session_id":"c","text":"\"result\""}"#, whole: true });
-        assert_eq!(listener.first_id.as_deref(), Some("a"));
-        listener
+        let mut parser = StreamParser::default();
+        parser.line(Line { bytes: br#"{"type":"system","subtype":"init","session_id":"a"}"#, whole: true });
+        parser.line(Line { bytes: b"not JSON with \"result\"", whole: true });
+        parser.line(Line { bytes: br#"{"type":"user","session_id":"c","text":"\"result\""}"#, whole: true });
+        assert_eq!(parser.first_id.as_deref(), Some("a"));
+        parser
             .line(Line { bytes: br#"{"is_error":true,"result":"why","session_id":"b","type":"result"}"#, whole: true });
-        let account = listener.into_report();
-        assert_eq!(account.reported_id.as_deref(), Some("b"));
-        assert_eq!(account.failure.unwrap().reason.as_deref(), Some("why"));
+        let turn = parser.into_report();
+        assert_eq!(turn.reported_id.as_deref(), Some("b"));
+        assert_eq!(turn.failure.unwrap().reason.as_deref(), Some("why"));
     }
 }

@@ -86,11 +86,11 @@ mod tests {
     use super::*;
 
     fn report(lines: &[&str]) -> TurnReport {
-        let mut listener = ExecParser::new(true);
+        let mut parser = ExecParser::new(true);
         for line in lines {
-            listener.line(Line { bytes: line.as_bytes(), whole: true });
+            parser.line(Line { bytes: line.as_bytes(), whole: true });
         }
-        listener.into_report()
+        parser.into_report()
     }
 
     #[test]
@@ -101,9 +101,9 @@ mod tests {
         let failure = report(&[done, reconnect]).failure.unwrap();
         assert_eq!(failure.reason.as_deref(), Some("reconnecting"));
         let failed = r#"{"type":"turn.failed","error":{"message":"no key"}}"#;
-        let account = report(&[reconnect, failed, reconnect]);
-        assert_eq!(account.failure.unwrap().reason.as_deref(), Some("no key"));
-        assert_eq!(account.verdict.unwrap().get(), failed);
+        let turn = report(&[reconnect, failed, reconnect]);
+        assert_eq!(turn.failure.unwrap().reason.as_deref(), Some("no key"));
+        assert_eq!(turn.verdict.unwrap().get(), failed);
     }
 
     #[test]
@@ -120,14 +120,14 @@ mod tests {
 
     #[test]
     fn error_item_is_not_a_failure_and_the_last_message_is_the_answer() {
-        let account = report(&[
+        let turn = report(&[
             r#"{"type":"thread.started","thread_id":"t"}"#,
             r#"{"type":"item.completed","item":{"type":"error","message":"deprecated"}}"#,
             r#"{"type":"item.completed","item":{"type":"agent_message","text":"one"}}"#,
             r#"{"type":"item.completed","item":{"type":"reasoning","text":"agent_message"}}"#,
             r#"{"type":"item.completed","item":{"type":"agent_message","text":"two"}}"#,
         ]);
-        assert_eq!((account.failure, account.answer.as_deref()), (None, Some("two")));
-        assert_eq!(account.reported_id.as_deref(), Some("t"));
+        assert_eq!((turn.failure, turn.answer.as_deref()), (None, Some("two")));
+        assert_eq!(turn.reported_id.as_deref(), Some("t"));
     }
 }

@@ -9,7 +9,7 @@
 //! sandbox.fails(&["resolve", "--session-name", "b"], 3, "session_not_found");
 //! ```
 
-#![allow(dead_code, reason = "not every system uses all of it")]
+#![allow(dead_code, reason = "some tests do not run on every system")]
 
 mod agent;
 mod calls;

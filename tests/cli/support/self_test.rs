@@ -1,4 +1,4 @@
-//! Tests of the stand-in itself: otherwise, a test that passes might have tested nothing.
+//! Tests of the stand-in itself. Without them, other tests could pass because the stand-in does nothing.
 
 use std::process::Stdio;
 use std::time::Duration;
