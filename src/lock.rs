@@ -291,7 +291,7 @@ pub(crate) fn waiting_for(what: &str, holder: &Holder) -> String {
 }
 
 fn read_holder(file: &mut File) -> Holder {
-    /// More than [`LockFile::write_holder`] writes.
+    /// The limit on the bytes that are read. [`LockFile::write_holder`] writes fewer.
     const LONGEST: u64 = 1000;
     let mut text = String::new();
     if file.take(LONGEST).read_to_string(&mut text).is_err() {

@@ -55,7 +55,7 @@ fn original_options(backend: Backend, command: &str) -> Vec<&'static str> {
 
 /// Normalizes `arguments`, which do not include the program's name.
 ///
-/// `backend` is the choice of the environment or the program's name; `--backend` overrides it. `cli` is the clap command
+/// `backend` is the choice of the environment or the program's name. `--backend` overrides it. `cli` is the clap command
 /// of [`super::Cli`]. The error format is returned even if the arguments are invalid, because their error needs it.
 pub(crate) fn normalize(
     cli: &clap::Command,
@@ -90,7 +90,7 @@ struct Normalizer<'a> {
 impl<'a> Normalizer<'a> {
     fn new(cli: &'a clap::Command, arguments: &[OsString]) -> Self {
         let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
-        // the first word that is a command; a value of a global option is never one
+        // the first word that is a command, because no value of a global option is a command
         let command = arguments.iter().filter_map(|argument| argument.to_str()).find(|word| names.contains(word));
         Self { command: command.map(str::to_owned), cli, own: command.and_then(super::options_of) }
     }

@@ -47,7 +47,7 @@ enum Operation {
 
 /// The location of a skill, and its state.
 struct Target {
-    /// The host that finds it; `None` if the caller passed the directory.
+    /// The host that finds it, or `None` if the caller passed the directory.
     host: Option<(Backend, Scope)>,
     dir: SkillDir,
     state: State,
@@ -275,7 +275,7 @@ enum Selection {
 
 /// A directory for skills.
 struct SkillsDir {
-    /// The host that reads it; `None` if the caller passed the directory.
+    /// The host that reads it, or `None` if the caller passed the directory.
     host: Option<(Backend, Scope)>,
     path: PathBuf,
 }

@@ -1,10 +1,10 @@
 //! Runs one agent process and everything it starts: spawn, streams, deadline, signals, end. It depends neither on the
 //! store nor on a particular agent.
 //!
-//! Who receives which signal (Unix): the agent leads its own session and process group, so Ctrl-C at the terminal
-//! reaches only this process. It forwards the signals it receives to the whole group: INT, TERM, HUP and QUIT as they
-//! are, all others as TERM. It kills the group after five seconds or at the second signal. If this process is killed,
-//! the sentry does the same. A deadline or a failed turn starts the same sequence with TERM.
+//! Signals on Unix: the agent leads its own session and process group, so Ctrl-C at the terminal reaches only this
+//! process. It forwards INT, TERM, HUP and QUIT to the whole group, and sends TERM for all other signals. It kills the
+//! group after five seconds or at the second signal. If this process is killed, the sentry does the same. A deadline or
+//! a failed turn starts the same sequence with TERM.
 //!
 //! A run returns when only zombies are left of the group and, on Linux, of processes that left the group. A successful
 //! turn is not stopped: the processes that it leaves running, such as a server, are meant to run.

@@ -273,7 +273,7 @@ impl Supervisor {
     /// Returns whether all of the agent's output is processed.
     ///
     /// A process that inherited the agent's pipes keeps them open. Then [`DRAIN_TIMEOUT`] must have passed, and all
-    /// bytes that can come from the agent must be processed. A blocked stdout cuts off nothing.
+    /// bytes that can come from the agent must be processed. So no output is lost if stdout is blocked.
     fn is_drained(&mut self, exit: Exit, now: Instant, seen: &Observation) -> bool {
         let streams = seen.streams();
         if streams.iter().all(|stream| stream.ended) {

@@ -18,7 +18,7 @@ use super::streams::lock;
 use super::{End, Event, Pipes};
 use crate::sys;
 
-/// The number that Ctrl-C, Ctrl-Break and a closed console count as. It is SIGINT's, as in shells on Windows.
+/// The signal number for Ctrl-C, Ctrl-Break and a closed console. It is that of SIGINT, as in shells on Windows.
 const INTERRUPT: i32 = 2;
 
 /// The interval between checks whether the agent has ended.
@@ -87,7 +87,7 @@ impl AgentProcess {
         let watched = Arc::clone(&job);
         thread::Builder::new().spawn(move || {
             let end = loop {
-                // of the agent itself: the job lasts until its last process ends
+                // checks the agent itself, because the job lasts until its last process ends
                 match lock(&watched).inner_mut().try_wait() {
                     Ok(Some(status)) => break End::Exited(status.code().unwrap_or(1)),
                     Ok(None) => {}

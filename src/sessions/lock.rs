@@ -1,7 +1,7 @@
 //! Locks a session for one turn, and a name while it is created.
 //!
-//! A call that would wait for itself fails. It runs inside the turn that holds the lock, or inside a turn that this one
-//! waits for.
+//! A call that would wait for itself fails. Such a call runs inside the turn that holds the lock, or inside a turn that
+//! the holder waits for.
 
 use std::time::Instant;
 

@@ -91,7 +91,7 @@ impl SkillDir {
         match read(&dir, "", &mut files) {
             Ok(true) => {}
             Ok(false) => return foreign("it contains files that a skill does not have"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.state(), // changed meanwhile
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.state(), // changed by another process
             Err(error) => return Err(fail(error)),
         }
         let Some(stamp) = files.get(MAIN_FILE).and_then(|main| Stamp::of(main)) else {

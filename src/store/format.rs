@@ -133,7 +133,7 @@ impl Mapping {
 
     /// Returns the entries with this session ID, sorted by name.
     fn entries_with(&self, id: &AgentSessionId) -> Vec<(&str, Entry)> {
-        // skips most entries without parsing them; an entry with escapes may contain the ID in another spelling
+        // skips most entries without parsing them, except those with escapes, which may spell the ID differently
         let finder = memchr::memmem::Finder::new(id.as_str()).into_owned();
         let mut entries: Vec<_> = self
             .raw_entries()
@@ -156,13 +156,13 @@ impl Mapping {
         self.raw(name).is_some()
     }
 
-    /// Returns why the entry of this name is not usable; `None` if it is usable or missing.
+    /// Returns why the entry of this name is unusable, or `None` if it is usable or missing.
     pub(crate) fn why_unusable(&self, name: &SessionName) -> Option<UnusableId> {
         parse_entry(self.backend, self.raw(name)?).err()
     }
 
     /// Returns the session ID in the entry of this name, if it is an ID of `backend`. The mapping may be another
-    /// backend's. An entry that is just an ID does not say which backend it belongs to.
+    /// backend's. An entry that is just an ID does not identify its backend.
     pub(crate) fn id_of(&self, name: &SessionName, backend: Backend) -> Option<AgentSessionId> {
         id_field(backend, &serde_json::from_str(self.raw(name)?).ok()?).ok()
     }

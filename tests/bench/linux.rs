@@ -266,8 +266,8 @@ fn seconds(command: &mut Command) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-/// Returns the peak memory of the program in MiB. It is read while the program runs, so a short run may end before its
-/// peak is read; the result is the highest of `runs` runs.
+/// Returns the peak memory of the program in MiB, which is the highest of `runs` runs. It is read while the program
+/// runs, so a short run may end before its peak is read.
 fn peak(command: &mut Command, runs: usize) -> f64 {
     let mut peak = 0.0_f64;
     for _ in 0..runs {

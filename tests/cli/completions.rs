@@ -49,7 +49,7 @@ fn with_sessions() -> Sandbox {
 }
 
 #[test]
-fn every_shell_is_offered_the_names_of_the_workspace() {
+fn names_of_the_workspace_are_offered_in_every_shell() {
     let sandbox = with_sessions();
     for shell in SHELLS {
         for command in ["resume-json", "resume-stream", "resolve", "rename-session", "delete-session"] {
@@ -70,7 +70,7 @@ fn every_shell_is_offered_the_names_of_the_workspace() {
 }
 
 #[test]
-fn every_shell_is_offered_commands_options_and_values() {
+fn commands_options_and_values_are_offered_in_every_shell() {
     let sandbox = Sandbox::new();
     for shell in SHELLS {
         assert_eq!(answer(&sandbox, shell, &["rena"]).1, ["rename-session"], "{shell}");
@@ -91,7 +91,7 @@ fn every_shell_is_offered_commands_options_and_values() {
 }
 
 #[test]
-fn only_names_of_the_chosen_backend_are_offered() {
+fn only_names_of_the_selected_backend_are_offered() {
     let mut sandbox = with_sessions();
     let codex = ["docs", "tests"];
     for words in [
@@ -111,7 +111,7 @@ fn only_names_of_the_chosen_backend_are_offered() {
 }
 
 #[test]
-fn names_come_from_the_workspace_or_mapping_on_the_line() {
+fn names_are_those_of_the_workspace_or_mapping_on_the_line() {
     let mut sandbox = with_sessions();
     let other = sandbox.home().join("other");
     std::fs::create_dir(&other).unwrap();
@@ -372,7 +372,7 @@ mod at_a_terminal {
 
         /// Cancels a line that may be incomplete, and clears the screen.
         #[track_caller]
-        fn gives_up(&mut self) {
+        fn cancels_the_line(&mut self) {
             let is_ready = |screen: &Screen| screen.before_cursor() == PROMPT;
             for _ in 0..100 {
                 thread::sleep(Duration::from_millis(100));
@@ -407,7 +407,7 @@ mod at_a_terminal {
         assert!(person.sandbox.only_call().argv.iter().any(|argument| argument == "id-1"));
     }
 
-    fn completes_names_of_the_chosen_backend_and_workspace(shell: &Shell) {
+    fn completes_names_of_the_selected_backend_and_workspace(shell: &Shell) {
         let sandbox = Sandbox::new();
         sandbox.save(Backend::Claude, "review-src", "id-1");
         sandbox.save(Backend::Codex, "tests", "id-2");
@@ -482,7 +482,7 @@ mod at_a_terminal {
     ];
 
     /// Checks that nothing runs, and that the shell reads the inserted text as the complete name.
-    fn a_hostile_name_is_data(shell: &Shell) {
+    fn hostile_name_is_data(shell: &Shell) {
         for name in HOSTILE {
             let sandbox = Sandbox::new();
             sandbox.save(Backend::Claude, name, "the-id");
@@ -512,7 +512,7 @@ mod at_a_terminal {
                 for tabs in ["\t", "\t\t", "\t\t\t"] {
                     person.types(&format!("invoke-persist resolve --session-name {quote}"));
                     person.dialogue.types(&format!("{tabs}\r"));
-                    person.gives_up();
+                    person.cancels_the_line();
                     assert!(!person.sandbox.workspace().join("pwn").exists(), "{quote}{begin}");
                 }
             }
@@ -535,7 +535,7 @@ mod at_a_terminal {
                 for before in [r"$'\'", "\"$(echo '", "\"`echo ", "${x#", "`echo", "`"] {
                     person.types(&format!("{LINE} --workspace-dir {before} --session-name {quote}"));
                     person.dialogue.types("\t\r");
-                    person.gives_up();
+                    person.cancels_the_line();
                     assert!(!person.sandbox.workspace().join("pwn").exists(), "{name}: {before} {quote}");
                 }
             }
@@ -578,9 +578,9 @@ mod at_a_terminal {
 
     in_every_shell! {
         completed_name_runs_a_turn_in_its_session
-        completes_names_of_the_chosen_backend_and_workspace
+        completes_names_of_the_selected_backend_and_workspace
         name_with_spaces_and_quotes_reaches_the_program_unchanged
-        a_hostile_name_is_data
+        hostile_name_is_data
         hostile_names_with_a_common_prefix_are_data
         completes_commands_options_and_paths
     }

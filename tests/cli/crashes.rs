@@ -81,7 +81,7 @@ impl Killer {
 
     fn run(mut self) -> Tally {
         let mut tally = Tally::default();
-        // the lifetime of a writer that is not killed; a single wait is only as precise as its polling interval
+        // the lifetime of one writer that is not killed, which is imprecise and therefore adjusted after each writer
         self.longest = self.write_undisturbed();
         while tally.killed < KILLS_EACH {
             tally += self.start_and_kill();

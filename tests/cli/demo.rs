@@ -30,7 +30,7 @@ fn demo_shows_every_command_for_both_agents() {
 }
 
 #[test]
-fn echo_agent_answers_for_both_agents() {
+fn echo_agent_implements_the_protocols_of_both_agents() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_ECHO_DIR", sandbox.home().join("echo"));
     let program = env!("CARGO_BIN_EXE_invoke-persist");

@@ -183,7 +183,7 @@ fn unwritable_mapping_location_is_an_error() {
 
 #[cfg(unix)]
 #[test]
-fn reports_what_the_login_shell_finds() {
+fn program_that_the_login_shell_finds_is_reported() {
     let sandbox = healthy();
     let shell = |profile: &str| {
         sandbox.write(sandbox.home().join(".bash_profile"), profile);

@@ -207,7 +207,7 @@ const NO_MAPPINGS: [(&str, Lay); 4] = [
 ];
 
 #[test]
-fn things_that_are_not_mappings_are_refused_and_kept() {
+fn objects_that_are_not_mappings_are_refused_and_kept() {
     for (what, lay) in NO_MAPPINGS {
         println!("{what}");
         let sandbox = with_session(Backend::Claude);
@@ -271,7 +271,7 @@ fn assert_answer_survives(what: &str, spoil: &dyn Fn(&Sandbox)) {
 
 #[test]
 fn mapping_does_not_grow_beyond_the_readable_size() {
-    // 1 MB as read; when written, each number is on an indented line, which exceeds the readable size
+    // 1 MB when read, but larger than the readable size when written with each number on an indented line
     let numbers = "0,".repeat(600_000) + "0";
     let numbers = "[".repeat(60) + &numbers + &"]".repeat(60);
     let text = format!("{{\"aliases\": {{\"a\": {{\"session_id\": \"i\"}}}}, \"mine\": {numbers}}}");
@@ -312,7 +312,7 @@ fn planted_symlinks_are_not_followed() {
     }
 }
 
-/// Tests that need root; `.ci/run` runs them as root.
+/// Tests that need root. `.ci/run` runs them as root.
 mod as_root {
     use super::*;
 

@@ -143,7 +143,7 @@ enum Task {
 struct Meaning {
     id: String,
     model: Option<String>,
-    /// `None`: created in this round, so it is not known yet.
+    /// `None` if the session was created in this round, because the time is not known yet.
     created_at: Option<String>,
 }
 
@@ -173,7 +173,7 @@ impl Crowd {
         }
     }
 
-    /// Returns groups of tasks. Tasks with a private name are alone in their group; tasks for the same name share one.
+    /// Returns groups of tasks. Tasks for the same name are in one group.
     fn mixed(&mut self, round: usize) -> Vec<Vec<Task>> {
         let mut known: Vec<String> = self.names.keys().cloned().collect();
         self.random.shuffle(&mut known);
@@ -262,7 +262,7 @@ impl Crowd {
         command
     }
 
-    /// Returns the names in the mapping and checks that it holds nothing else.
+    /// Returns the names in the mapping, and checks that it contains nothing else.
     fn in_the_file(&self) -> Names {
         let text = fs::read_to_string(&self.file).unwrap();
         let mut mapping: Value = serde_json::from_str(&text).unwrap();

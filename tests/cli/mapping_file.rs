@@ -292,7 +292,7 @@ mod unix {
     }
 
     #[test]
-    fn shared_directory_of_a_killed_call_is_opened_to_others_by_the_next() {
+    fn next_call_repairs_the_shared_directory_of_a_killed_call() {
         let mut sandbox = Sandbox::new();
         let shared = sandbox.temp().join("agent-sessions");
         fs::create_dir(&shared).unwrap();

@@ -173,7 +173,7 @@ fn reading_creates_nothing() {
 }
 
 #[test]
-fn custom_directory_holds_the_names() {
+fn custom_directory_contains_the_mapping() {
     let mut sandbox = Sandbox::new();
     let mine = sandbox.root().join("mine/deep");
     sandbox.env("INVOKE_PERSIST_DIR", &mine);

@@ -67,7 +67,7 @@ fn output_of_a_failed_call_is_kept() {
 }
 
 #[test]
-fn old_file_stays_until_the_end() {
+fn existing_file_stays_until_the_turn_ends() {
     let sandbox = with_session(Backend::Codex);
     sandbox.write("out", "before");
     let line = "{\"type\":\"turn.started\"}\n";

@@ -70,7 +70,7 @@ fn table() -> Table {
 }
 
 /// Returns a sandbox with the files and links of the cases.
-fn laid_out() -> Sandbox {
+fn sandbox_with_layout() -> Sandbox {
     let sandbox = Sandbox::new();
     let root = PathBuf::from(root_of(&sandbox));
     let Layout { dirs, links, files } = table().layout;
@@ -111,7 +111,7 @@ fn mapping_dir_of(command: &mut Command, about: &dyn std::fmt::Debug) -> String 
 
 #[test]
 fn temp_directory_is_the_one_python_selects() {
-    let sandbox = laid_out();
+    let sandbox = sandbox_with_layout();
     for case in table().temp_dirs {
         let mut command = sandbox.cmd(&["list-sessions"]);
         command.current_dir(filled(&sandbox, &case.cwd));
@@ -129,8 +129,8 @@ fn temp_directory_is_the_one_python_selects() {
 
 #[test]
 fn workspace_is_resolved_as_python_does() {
-    let mut sandbox = laid_out();
-    // a shell records followed symlinks in this variable; Python ignores it, and this program must too
+    let mut sandbox = sandbox_with_layout();
+    // a shell records followed symlinks in this variable, which Python and this program ignore
     sandbox.env("PWD", filled(&sandbox, "{S}/link"));
     for case in table().workspaces {
         let mut command = sandbox.cmd(&["--error-format", "json", "list-sessions"]);
@@ -154,7 +154,7 @@ fn paths_that_are_not_utf_8_are_refused() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
 
-    let sandbox = laid_out();
+    let sandbox = sandbox_with_layout();
     let bad = Path::new(&root_of(&sandbox)).join(OsStr::from_bytes(b"a\xffb"));
     let good = Path::new(&root_of(&sandbox)).join("to-bad");
     fs::create_dir_all(bad.join("sub")).unwrap();
@@ -196,7 +196,7 @@ fn md5_of_the_tests_matches_python() {
 #[test]
 #[ignore = "needs python3"]
 fn results_of_python_match_the_record() {
-    let sandbox = laid_out();
+    let sandbox = sandbox_with_layout();
     let mut python = Command::new("python3");
     python.args(["-c", ORIGINAL, &root_of(&sandbox)]).stderr(Stdio::inherit());
     let output = python.run_with_input(filled(&sandbox, CASES)).code(0);

@@ -349,7 +349,7 @@ turn_tests! { stall_timeout_stops_a_silent_agent {
 } }
 
 #[test]
-fn stall_timeout_spares_an_agent_that_prints_lines() {
+fn stall_timeout_does_not_stop_an_agent_that_prints_lines() {
     let call = ["--backend", "claude", "resume-stream", "--session-name", "a", "--prompt", "p"];
     // A busy machine may delay a line by more than a short limit allows, so longer ones follow.
     let is_spared = LIMITS.into_iter().any(|seconds| {

@@ -122,7 +122,7 @@ fn whole_group_ends_when_the_program_is_killed() {
 }
 
 #[test]
-fn group_that_ignores_term_ends_when_the_program_is_killed() {
+fn group_that_ignores_term_is_killed_after_the_program_is_killed() {
     let stubborn =
         [Step::Ignore(vec![SignalName::Term]), Step::lock("real"), Step::create("up"), Step::wait_for("never")];
     let sandbox = with_turn(Turn::doing(stubborn));

@@ -114,7 +114,7 @@ fn host_is_detected_by_its_program_or_directory() {
 }
 
 #[test]
-fn hosts_scopes_and_skills_can_be_chosen() {
+fn hosts_scopes_and_skills_can_be_selected() {
     let mut sandbox = repository();
     fs::create_dir_all(sandbox.workspace().join("sub/.git")).unwrap();
     fs::create_dir_all(sandbox.workspace().join("sub/deep")).unwrap();
@@ -298,7 +298,7 @@ fn dry_run_reports_and_changes_nothing() {
 }
 
 #[test]
-fn uninstall_removes_what_was_installed() {
+fn uninstall_removes_installed_skills() {
     let sandbox = repository();
     sandbox.succeeds(&["skill", "install"]);
     let other = user_dirs(&sandbox)[0].join("other/SKILL.md");

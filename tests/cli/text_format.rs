@@ -158,7 +158,7 @@ fn answer_only_in_the_result_is_printed() {
 }
 
 #[test]
-fn colors_are_for_terminals_and_on_request() {
+fn output_is_colored_at_a_terminal_or_on_request() {
     for (name, backend, exit) in STREAMS {
         let mut sandbox = replaying(name, backend, exit);
         sandbox.run(&TEXT).stdout(contains('\u{1b}').not());

@@ -171,7 +171,7 @@ fn claude_answer_can_be_an_array_that_ends_in_the_result() {
 }
 
 #[test]
-fn stream_without_a_result_succeeds_and_passes_unchanged() {
+fn stream_without_a_result_succeeds_and_is_passed_through() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         let bytes = b"{\"a\":1}\n\xff\x00\r\n\nlast without newline".to_vec();

@@ -40,7 +40,7 @@ pub(crate) struct Scene {
     session: String,
     own_session: bool,
     steps: Vec<Step>,
-    /// The turn whose answer follows the steps; `None` in a grandchild.
+    /// The turn whose answer follows the steps, or `None` in a grandchild.
     turn: Option<Turn>,
 }
 

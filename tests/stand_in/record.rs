@@ -46,8 +46,9 @@ pub(crate) struct Invocation {
     /// The watched variables. The value of an unset one is `None`.
     pub(crate) env: BTreeMap<String, Option<String>>,
     pub(crate) pid: u32,
-    /// Process group and session; 0 on systems without them.
+    /// The process group, or 0 on systems without process groups.
     pub(crate) process_group: i32,
+    /// The session, or 0 on systems without sessions.
     pub(crate) session: i32,
 }
 

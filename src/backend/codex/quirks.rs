@@ -36,7 +36,7 @@ fn is_chatter(line: &str) -> bool {
     line == "Reading additional input from stdin..." || line == "Reading prompt from stdin..."
 }
 
-/// Returns whether a line of standard error is from codex's log. A plain message after it usually says the same.
+/// Returns whether a line of standard error is from codex's log. A plain message with the same content usually follows.
 fn is_log(line: &str) -> bool {
     line.starts_with(|c: char| c.is_ascii_digit()) && line.contains("Z ") && line.contains(" codex_")
 }

@@ -30,7 +30,7 @@ pub(crate) struct Call {
     pub(crate) grandchildren: Vec<u32>,
     /// The outputs that failed with a broken pipe.
     pub(crate) broken_pipes: Vec<Sink>,
-    /// The exit status; `None` if the call still runs or was killed.
+    /// The exit status, or `None` if the call still runs or was killed.
     pub(crate) ended: Option<i32>,
 }
 

@@ -111,7 +111,7 @@ fn concurrent_calls_play_different_turns() {
 }
 
 #[test]
-fn broken_pipe_is_recorded_and_survived() {
+fn broken_pipe_is_recorded_and_does_not_end_the_stand_in() {
     let sandbox = Sandbox::new();
     sandbox.agent(Turn::doing([Step::wait_for("go"), Step::flood_stdout(1 << 20)]).stderr("still here"));
     let mut child =

@@ -20,14 +20,14 @@ const LATEST: Duration = Duration::from_secs(15);
 const NEVER: Duration = Duration::from_secs(3600);
 
 fn deadline_in_a_turn_leaves_no_process(world: &World) {
-    cut_off(world, "resume-json");
+    stopped_by_deadline(world, "resume-json");
 }
 
 fn deadline_in_a_stream_leaves_no_process(world: &World) {
-    cut_off(world, "resume-stream");
+    stopped_by_deadline(world, "resume-stream");
 }
 
-fn cut_off(world: &World, verb: &str) {
+fn stopped_by_deadline(world: &World, verb: &str) {
     world.create(&["--init-prompt", "first"]);
     let before = world.mapping();
     world.api.pause_between_deltas(NEVER);
