@@ -122,7 +122,7 @@ impl AgentProcess {
     }
 
     /// Does nothing, because the console delivers Ctrl-C to the agent too.
-    #[expect(clippy::unused_self, reason = "the Unix twin needs it")]
+    #[expect(clippy::unused_self, reason = "the Unix version needs it")]
     pub(super) fn forward(&self, _signal: i32) {}
 
     /// Returns whether the job was killed. Otherwise it may still contain processes that the agent started.
@@ -131,11 +131,11 @@ impl AgentProcess {
     }
 
     /// Returns nothing: the system does not report which processes survive.
-    #[expect(clippy::unused_self, reason = "the Unix twin needs it")]
+    #[expect(clippy::unused_self, reason = "the Unix version needs it")]
     pub(super) fn processes(&self) -> Vec<i32> {
         Vec::new()
     }
 
-    #[expect(clippy::unused_self, reason = "the Unix twin needs it")]
+    #[expect(clippy::unused_self, reason = "the Unix version needs it")]
     pub(super) fn reap(self) {}
 }

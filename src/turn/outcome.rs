@@ -206,8 +206,8 @@ impl TurnRunner<'_> {
     }
 }
 
-/// Returns the result of a call whose turn in session `id` is complete: the result of printing, or the error for a
-/// signal that arrived since the turn ended.
+/// Returns the result of a call after a complete turn in session `id`. A signal that arrived since the turn ended is an
+/// error. Otherwise this is the result of printing.
 pub(crate) fn finish_call(printed: Result<()>, id: &AgentSessionId) -> Result<()> {
     let Some(signal) = late_signal::get() else { return printed.map_err(|error| error.after_turn(id)) };
     let answer = if printed.is_ok() { "the answer is printed" } else { "the answer was not read" };

@@ -52,8 +52,10 @@ pub(crate) fn note_replaced(ui: &Ui, name: &SessionName, replaced: Option<&str>)
     }
 }
 
-/// Starts a session and saves its name. If the name cannot be saved, or if another call took it during the turn, prints
-/// a warning with the command that saves the session.
+/// Starts a session and saves its name.
+///
+/// Prints a warning if the name cannot be saved, or if another call took it during the turn. The warning contains the
+/// command that saves the session.
 ///
 /// # Errors
 ///

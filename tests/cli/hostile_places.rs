@@ -168,9 +168,8 @@ fn assert_unwritable(sandbox: &Sandbox, file: &Path, run: &dyn Fn(&[&str]) -> As
     assert_eq!(snapshot(file.parent().unwrap()), before);
 }
 
-/// Checks that every call that needs the mapping fails with this kind and a hint before the agent runs, and that
-/// nothing in the sandbox's temp directory changes. A call with an ID needs no mapping, but prints the fault as a
-/// warning.
+/// Checks that every call that needs the mapping fails with this kind and a hint before the agent runs. The sandbox's
+/// temp directory must not change. A call with an ID needs no mapping, but prints the fault as a warning.
 fn assert_refused(sandbox: &Sandbox, kind: &str, hint: &str) {
     let before = snapshot(&sandbox.temp());
     for args in READING.into_iter().chain(CHANGING).chain(RUNNING) {

@@ -3,7 +3,7 @@
 //! Every reply repeats parts of its request (see [`answer::text`]), and every request is kept for the test. A test can
 //! make the server slow, make it refuse requests, or make it request a command. Each test starts a separate server.
 //!
-//! It is also the proxy of all processes of the agents: it refuses every connection to another machine and records it
+//! It is also the proxy of all processes of the agents. It refuses every connection to another machine, and records it
 //! as a [leak](ModelApi::leaks).
 
 mod answer;

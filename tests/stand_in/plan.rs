@@ -54,8 +54,8 @@ pub(crate) enum Step {
     WaitFor(String),
     /// Creates an empty file.
     Create(String),
-    /// Creates a file and holds a lock on it as long as this process lives, so that a test can detect its end without a
-    /// process ID.
+    /// Creates a file and holds a lock on it as long as this process lives. So a test can detect the end of the process
+    /// without its ID.
     Lock(String),
     /// Reads standard input to its end and records it.
     ReadStdin,

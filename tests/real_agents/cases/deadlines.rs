@@ -12,8 +12,8 @@ real_agent_tests! { both:
 /// Long enough for the agent to call its model on a busy machine.
 const DEADLINE: &str = "5";
 
-/// The deadline of 5 s, the grace period of 5 s for an agent that ignores TERM, a second to return, and a reserve for a
-/// busy machine.
+/// The deadline of 5 s, the grace period of 5 s, a second to return, and a reserve for a busy machine. An agent that
+/// ignores TERM needs the grace period.
 const LATEST: Duration = Duration::from_secs(15);
 
 /// Longer than any deadline.

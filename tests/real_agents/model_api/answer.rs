@@ -7,8 +7,8 @@ use super::request::{Dialect, ModelRequest};
 /// The number of characters of the last turn that a reply repeats.
 const TAIL: usize = 80;
 
-/// Returns a reply with the number of the user's turns, which shows whether the agent remembered them, and the end of
-/// the last turn.
+/// Returns a reply with the number of the user's turns and the end of the last turn. The number shows whether the agent
+/// remembered earlier turns.
 pub(super) fn text(request: &ModelRequest) -> String {
     let last = request.last_turn();
     let start = last.char_indices().rev().nth(TAIL - 1).map_or(0, |(index, _)| index);

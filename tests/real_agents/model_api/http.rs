@@ -1,7 +1,7 @@
 //! The part of HTTP/1.1 that two well-behaved clients on loopback need: one request and one answer per connection.
 //!
-//! This is not a web server. It exists because an answer must be sent piece by piece, with pauses that a test sets, and
-//! small HTTP servers buffer a body before they send it.
+//! This is not a web server. An answer must be sent piece by piece, with pauses that a test sets. Small HTTP servers do
+//! not support that, because they buffer a body before they send it.
 
 use std::{
     io::{self, Read, Write},
@@ -49,8 +49,8 @@ pub(super) fn read(stream: &mut TcpStream) -> io::Result<Option<Incoming>> {
     }
 }
 
-/// Returns the request without its body, the length of its head and the length of its body, or `None` if the head is
-/// incomplete.
+/// Returns the request without its body, the length of its head, and the length of its body. Returns `None` if the head
+/// is incomplete.
 fn parse_head(bytes: &[u8]) -> io::Result<Option<(Incoming, usize, u64)>> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
