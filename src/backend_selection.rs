@@ -1,4 +1,4 @@
-//! Decides which agent a call is for: the first of many sources that names one (contract section 1).
+//! Selects the backend of a call from several sources (contract section 1).
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::session::{SessionName, trim};
 use crate::sessions::selector::SessionSelector;
 use crate::sessions::suggest::{did_you_mean, similar_names};
 
-/// Returns the backend that the environment names, else the name under which this program was started: a link
-/// `claude-sessions` is for claude.
+/// Returns the backend in the environment. Without it, returns the one in the name of this program, which a symlink such
+/// as `claude-sessions` sets.
 pub(crate) fn default_backend(program: &OsStr) -> Result<Option<Backend>> {
     if let Some(backend) = backend_in_environment()? {
         return Ok(Some(backend));
@@ -23,7 +23,7 @@ pub(crate) fn default_backend(program: &OsStr) -> Result<Option<Backend>> {
     Ok(Backend::ALL.into_iter().find(|backend| name.starts_with(&format!("{backend}-"))))
 }
 
-/// Returns the backend that `INVOKE_PERSIST_BACKEND` names.
+/// Returns the backend in `INVOKE_PERSIST_BACKEND`.
 fn backend_in_environment() -> Result<Option<Backend>> {
     let name = env::BACKEND;
     let Some(value) = env::var(name)? else { return Ok(None) };
@@ -33,13 +33,13 @@ fn backend_in_environment() -> Result<Option<Backend>> {
     })
 }
 
-/// Lists several backends in a sentence.
+/// Lists backends for a message.
 fn list(backends: &[Backend]) -> String {
     backends.iter().map(|backend| backend.name()).collect::<Vec<_>>().join(" and ")
 }
 
 impl Context {
-    /// Returns the backend that `--backend`, the environment, a link or an option of one backend alone selects.
+    /// Returns the backend that `--backend`, the environment, the program's name or a backend's own option selects.
     ///
     /// # Errors
     ///
@@ -57,12 +57,13 @@ impl Context {
             (None, []) => Ok(None),
             (None, [(only, _)]) => Ok(Some(*only)),
             (None, [(one, first), (other, second), ..]) => Err(Error::usage(format!(
-                "--{first} is a {one} option and --{second} is a {other} option, but a call is for one agent"
+                "--{first} is a {one} option and --{second} is a {other} option, but a call runs only one agent"
             ))),
         }
     }
 
-    /// Returns the backends that options name, for a command that can be about several; all if they name none.
+    /// Returns the backends that the options select, or all backends if they select none. For commands that support
+    /// several.
     pub(crate) fn requested_backends(&self) -> Result<Vec<Backend>> {
         let owners = self.backends_implied_by_options();
         Ok(match self.named_backend()? {
@@ -72,7 +73,7 @@ impl Context {
         })
     }
 
-    /// Returns the backend that `--backend`, the environment or the program's name names.
+    /// Returns the backend that `--backend`, the environment or the program's name selects.
     fn named_backend(&self) -> Result<Option<Backend>> {
         match self.global.backend {
             Some(backend) => Ok(Some(backend)),
@@ -80,7 +81,7 @@ impl Context {
         }
     }
 
-    /// Returns the backends of which an option is used that no other has, each with that option.
+    /// Returns the backends whose own options are used, each with one of these options.
     fn backends_implied_by_options(&self) -> Vec<(Backend, &str)> {
         let command = self.normalized.command.as_deref().unwrap_or_default();
         let owned = |backend: Backend| {
@@ -90,11 +91,11 @@ impl Context {
         Backend::ALL.into_iter().filter_map(owned).collect()
     }
 
-    /// Returns the backend, from every source that may name it. `subject` is the session that the command is about.
+    /// Returns the backend, from all sources. `subject` is the session that the command uses.
     ///
     /// # Errors
     ///
-    /// A usage error if no source names one, or several backends have the session.
+    /// A usage error if no source selects one, or if several backends have the session.
     pub(crate) fn backend(&self, place: &cli::LocationArgs, subject: Option<&SessionSelector>) -> Result<Backend> {
         if let Some(backend) = self.selected_backend()? {
             return Ok(backend);
@@ -133,7 +134,7 @@ impl Context {
             })
     }
 
-    /// Returns a question about names of all backends that are similar to `name`; nothing if there are none.
+    /// Returns a question with similar names of all backends, or an empty text if there are none.
     fn meant_names(&self, place: &cli::LocationArgs, name: &SessionName) -> String {
         let similar = Backend::ALL.into_iter().filter_map(|backend| {
             let mapping = self.store(backend, place).ok()?.0.read().ok()??;
@@ -142,14 +143,14 @@ impl Context {
         did_you_mean(&similar.flatten().collect::<Vec<_>>())
     }
 
-    /// Returns whether the mapping of `backend` has the session. A mapping that cannot be read has none here; using it
-    /// reports that.
+    /// Returns whether the mapping of `backend` contains the session. An unreadable mapping counts as empty here, because
+    /// its later use reports the error.
     fn holds(&self, backend: Backend, place: &cli::LocationArgs, subject: &SessionSelector) -> Result<bool> {
         let Ok(Some(mapping)) = self.store(backend, place)?.0.read() else {
             return Ok(false);
         };
         Ok(match (&subject.id, &subject.name) {
-            // in a file that the caller named, the key of the ID says whose an entry is, not the file's name
+            // the name of the caller's file does not identify the backend, but the key of the ID in an entry does
             (Some(id), _) if place.mapping_file.is_some() => mapping
                 .entries()
                 .any(|(name, _)| mapping.id_of(&SessionName::verbatim(name), backend).as_ref() == Some(id)),

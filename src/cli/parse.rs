@@ -10,7 +10,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::ui::{stdio, stdout_error};
 
-/// Parses the command line; `None` if it asked for help, which is printed.
+/// Parses the command line. Prints the help and returns `None` if that is requested.
 pub(crate) fn parse(mut line: clap::Command, program: &OsString, normalized: &NormalizedArgs) -> Result<Option<Cli>> {
     let matches = line.try_get_matches_from_mut(std::iter::once(program).chain(&normalized.arguments));
     let error =
@@ -76,7 +76,7 @@ fn usage_error(error: &clap::Error, normalized: &NormalizedArgs) -> Error {
     })
 }
 
-/// Returns the argument, value or command that was probably meant.
+/// Returns the argument, value or command that the user probably meant.
 fn suggestion(error: &clap::Error) -> Option<String> {
     let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
     let similar = kinds.into_iter().find_map(|kind| match error.get(kind)? {
@@ -104,14 +104,14 @@ fn not_utf8(arguments: &[OsString]) -> Error {
     Error::usage(format!("{option} is not UTF-8")).caused_by(format!("it is '{value}'"))
 }
 
-/// Returns the option of `argument` (`--option <VALUE>`) if it was given an empty value. clap reports that as no value.
+/// Returns the option of `argument` (`--option <VALUE>`) if its value is empty. clap reports an empty value as missing.
 fn blank_option<'a>(argument: &'a str, arguments: &[OsString]) -> Option<&'a str> {
     let option = argument.split(' ').next()?;
     let blank = format!("{option}=");
     arguments.iter().any(|argument| *argument == *blank).then_some(option)
 }
 
-/// Refuses options of a call for backends that do not ignore them on the delete commands, as the original did for claude.
+/// Refuses options of a turn on the delete commands, except for a backend whose original ignored them.
 pub(crate) fn refuse_call_options(backend: Backend, ignored: &super::Ignored) -> Result<()> {
     let given = [
         ("--env-file", ignored.env_file.is_some()),

@@ -51,7 +51,7 @@ struct Creation<'a> {
 }
 
 impl Creation<'_> {
-    /// Saves an existing ID. There was no turn, so a mapping that cannot be written is an error.
+    /// Saves an existing ID. There was no turn to lose, so an unwritable mapping is an error.
     fn adopt(&self, id: AgentSessionId) -> Result<()> {
         prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // only to report an unreadable file
         let entry = self.entry(id);

@@ -57,7 +57,7 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     finish_call(printed, &done.session.id)
 }
 
-/// Fails if the name is taken. An unreadable mapping counts as empty here; writing to it reports the error.
+/// Fails if the name is taken. An unreadable mapping counts as empty here, because a later write reports the error.
 fn refuse_taken(store: &Store, name: &SessionName, force: bool) -> Result<()> {
     let Some(mapping) = store.read().ok().flatten().filter(|mapping| !force && mapping.contains(name)) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Errors for names that are not in the mapping, and the names that may have been meant.
+//! Errors for names that are not in the mapping, with suggestions of similar names.
 
 use crate::error::{Error, ErrorKind};
 use crate::session::SessionName;
@@ -20,7 +20,7 @@ pub(crate) fn not_found(store: &Store, name: &SessionName, unusable: Option<crat
     ))
 }
 
-/// Returns a question followed by a space; an empty text without names.
+/// Returns a question and a space, or an empty text if there are no names.
 pub(crate) fn did_you_mean(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("did you mean {}? ", names.join(" or ")) }
 }

@@ -1,4 +1,4 @@
-//! The options of a turn, checked before anything is done: a mistake in them costs no turn.
+//! The options of a turn. They are checked first, so that a mistake in them does not cost a turn.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::sessions::lookup::StoredSession;
 use crate::store::Store;
 use crate::store::location::MappingLocation;
 
-/// How an agent is called for a turn.
+/// The checked options of a turn.
 pub(crate) struct TurnOptions {
     pub(crate) agent: AgentCommand,
     pub(crate) model: Option<String>,
@@ -26,15 +26,15 @@ pub(crate) struct TurnOptions {
     pub(crate) args: BackendArgs,
     pub(crate) extra: Vec<OsString>,
     pub(crate) deadline: Option<Instant>,
-    /// How long the agent may print nothing.
+    /// The stall timeout.
     pub(crate) stall: Option<Duration>,
     /// Whether standard input is added to the prompt.
     pub(crate) stdin: bool,
-    /// The directory in which the agent runs; `None`: the current one.
+    /// The directory that the agent runs in. `None` means the current directory.
     pub(crate) dir: Option<PathBuf>,
-    /// The options that name the mapping from any directory, for hints.
+    /// The options that select the mapping from any directory, for hints.
     pub(crate) location_args: Vec<String>,
-    /// How the turn is rendered while it runs; `None`: it is not.
+    /// How the turn is rendered while it runs. `None` means that it is not rendered.
     pub(crate) render: Option<RenderOptions>,
 }
 
@@ -75,7 +75,7 @@ impl TurnOptions {
             ))
             .with_hint("use resume-stream, or --deadline-seconds"));
         }
-        let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // one that is too far off never comes
+        let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // ignored if it overflows the clock
         if let Some(deadline) = deadline {
             context.ui.set_deadline(deadline);
         }
@@ -87,7 +87,7 @@ impl TurnOptions {
         }
         let mut args = options.backend.clone();
         if workspace.given {
-            args.make_absolute(&paths::current_dir()?); // the caller's paths, while the agent runs elsewhere
+            args.make_absolute(&paths::current_dir()?); // because the agent runs in another directory
         }
         Ok(Self {
             agent: AgentCommand::new(backend, &options.agent, deadline)?,
@@ -104,7 +104,7 @@ impl TurnOptions {
         })
     }
 
-    /// Returns the model and effort of a turn in `stored`: those of the options, else those used last.
+    /// Returns the model and effort of a turn in `stored`. Options override the values that the session remembers.
     pub(crate) fn settings<'a>(&'a self, stored: Option<&'a StoredSession>) -> Settings<'a> {
         let remembered = stored.and_then(StoredSession::model).filter(|_| self.model.is_none());
         let model = self.model.as_deref().or(remembered);
@@ -114,7 +114,7 @@ impl TurnOptions {
         }
     }
 
-    /// Returns the key of the lock for a session. The same ID in another home of the agent is another session.
+    /// Returns the key of the lock for a session. The same ID in another home directory of the agent is another session.
     pub(crate) fn session_key(&self, id: &AgentSessionId) -> Key {
         let backend = self.agent.backend;
         let home = backend.spec().home.find(|name| self.agent.variable(name), env::account_home).unwrap_or_default();
@@ -125,7 +125,7 @@ impl TurnOptions {
     }
 }
 
-/// Returns the options that name the mapping from any directory.
+/// Returns the options that select the mapping from any directory.
 fn location_args(store: &Store, workspace: &Workspace) -> Vec<String> {
     let file = match &store.location {
         MappingLocation::Explicit { resolved, .. } => Some(format!("--mapping-file={}", resolved.display())),
@@ -135,9 +135,9 @@ fn location_args(store: &Store, workspace: &Workspace) -> Vec<String> {
     file.into_iter().chain(dir).collect()
 }
 
-/// Parses seconds as the original did: anything that Python's `float` reads, finite and above 0.
+/// Parses seconds like the original: any text that Python's `float` accepts, if the number is finite and above 0.
 fn seconds(option: &str, text: &str) -> Result<Duration> {
-    // Python takes single underscores between digits
+    // Python allows single underscores between digits
     let digits = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
     let separates = |at: usize| at > 0 && digits(at - 1) && digits(at + 1);
     let plain: String = text.char_indices().filter(|&(at, c)| c != '_' || !separates(at)).map(|(_, c)| c).collect();
@@ -153,7 +153,7 @@ fn seconds(option: &str, text: &str) -> Result<Duration> {
 /// Returns the trimmed value of an option that must not be blank.
 fn not_blank(option: &str, value: Option<&str>) -> Result<Option<String>> {
     match value.map(trim) {
-        Some("") => Err(Error::usage(format!("{option} is blank")).with_hint("give a value, or leave the option out")),
+        Some("") => Err(Error::usage(format!("{option} is blank")).with_hint("pass a value, or remove the option")),
         value => Ok(value.map(str::to_owned)),
     }
 }

@@ -1,10 +1,10 @@
-//! The command that saves a session whose name was not saved, as a shell takes it.
+//! The hint with the shell command that saves a session whose name was not saved.
 
 use super::options::TurnOptions;
 use crate::session::{AgentSessionId, SessionName};
 use crate::ui::terminal::is_terminal_control;
 
-/// Returns the hint with the command that saves a session which is not in the mapping.
+/// Returns the hint with the command that saves a session.
 pub(crate) fn adopt_hint(options: &TurnOptions, name: Option<&SessionName>, id: &AgentSessionId) -> String {
     let name = name.map_or("NAME", SessionName::as_str);
     let args = [format!("--session-name={name}"), format!("--adopt={id}")];
@@ -13,7 +13,7 @@ pub(crate) fn adopt_hint(options: &TurnOptions, name: Option<&SessionName>, id: 
     format!("to keep session {id}, run: invoke-persist --backend {backend} create-session {}", words.join(" "))
 }
 
-/// Returns `word` quoted for a shell, on one line whatever it contains.
+/// Returns `word` quoted for a shell. The result is on one line, even if `word` contains line breaks.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if word.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! `--output-file`: a file in the place of standard output, for callers whose shell cannot redirect.
+//! `--output-file`: a file that replaces standard output, for callers that cannot redirect it.
 //!
 //! The file is replaced atomically, at the end, and only its owner can read it. The output of a failed call goes to a
 //! second file, so that the first is always the output of a complete call.
@@ -14,17 +14,17 @@ use super::{Ui, stdio};
 use crate::error::{Error, ErrorKind, Result};
 use crate::paths;
 
-/// Stands for standard output in the place of a path.
+/// The value that selects standard output instead of a file.
 const STANDARD_OUTPUT: &str = "-";
 
-/// Runs `call` with a [`Ui`] whose standard output becomes the content of `path`, if that is given.
+/// Runs `call` with a [`Ui`] that writes standard output to `path`, if there is one.
 ///
 /// The output of a failed call goes to [`partial_path`]: a stream up to where it ended, or an answer from another session.
 /// Missing directories are created with the file.
 ///
 /// # Errors
 ///
-/// Those of `call`; a usage error if `path` cannot be replaced, before `call` runs.
+/// A usage error if `path` cannot be replaced, before `call` runs. Otherwise the errors of `call`.
 pub(crate) fn with_output_file(ui: &Ui, path: Option<&Path>, call: impl FnOnce(&Ui) -> Result<()>) -> Result<()> {
     let Some(path) = path.filter(|path| *path != Path::new(STANDARD_OUTPUT)) else { return call(ui) };
     let output = OutputFile::open(path)?;
@@ -48,21 +48,21 @@ pub(crate) fn partial_path(path: &Path) -> PathBuf {
 
 /// The file that a caller named.
 struct OutputFile {
-    /// As the caller named it.
+    /// The path that the caller passed.
     shown: String,
     file: Arc<PendingFile>,
 }
 
-/// The content of the file until it is complete, under a temporary name. Created with the first write.
+/// The temporary file that contains the output until it is complete. It is created at the first write.
 #[derive(Debug)]
 pub(crate) struct PendingFile {
-    /// The path in the end, without symlinks.
+    /// The final path, without symlinks.
     target: PathBuf,
     dir: PathBuf,
     /// Whether `dir` was missing when the call began.
     creates_dir: bool,
     temp: OnceLock<NamedTempFile>,
-    /// Why it cannot be written. Everything goes to standard output instead.
+    /// The error of a write. After an error, everything is written to standard output instead.
     failure: OnceLock<io::Error>,
 }
 
@@ -71,17 +71,17 @@ impl OutputFile {
         let shown = path.display().to_string();
         let refused = |why: &str| Err(Error::usage(format!("--output-file {shown} {why}")));
         let failed = |error: io::Error| failed(&shown, &error);
-        // these lead to files that are open; a rename would replace them without a sign to those who opened them
+        // these paths refer to open files, and a rename would not affect the processes that have opened them
         if ["/dev", "/proc"].iter().any(|system| path.starts_with(system)) {
             return refused("is not a regular file");
         }
-        // resolved, `new/` and `new/.` would be a file `new`
+        // without this check, `new/` and `new/.` would resolve to a file `new`
         if matches!(shown.rsplit(std::path::is_separator).next(), Some("" | "." | "..")) {
             return refused("names a directory");
         }
         let target = paths::resolve_unplanted(path).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                failed(error).with_hint("name a file in a directory that only you can write to")
+                failed(error).with_hint("choose a file in a directory that only you can write to")
             }
             _ => failed(error),
         })?;
@@ -101,7 +101,7 @@ impl OutputFile {
         Ok(Self { shown, file })
     }
 
-    /// Returns whether something was printed.
+    /// Returns whether anything was printed.
     fn has_content(&self) -> bool {
         self.file.failure.get().is_some() || self.file.length() > 0
     }
@@ -144,7 +144,7 @@ impl PendingFile {
         create_temp(&self.dir)
     }
 
-    /// Returns the temporary file. Creates it with the first call.
+    /// Returns the temporary file, and creates it at the first call.
     fn temp(&self) -> io::Result<&NamedTempFile> {
         if self.temp.get().is_none() {
             let _ = self.temp.set(self.create()?);
@@ -169,11 +169,11 @@ impl PendingFile {
         Ok(bytes)
     }
 
-    /// Appends `bytes`. If that fails, the content so far, `bytes` and everything after them go to standard output.
+    /// Appends `bytes`. If that fails, prints the content so far and `bytes` on standard output, and all later output too.
     ///
     /// # Errors
     ///
-    /// Those of standard output.
+    /// The errors of standard output.
     pub(super) fn append(&self, bytes: &[u8]) -> io::Result<()> {
         let stdout = if self.failure.get().is_some() {
             stdio::stdout()?

@@ -1,8 +1,8 @@
-//! How the backend of a call is selected: the first source that names one wins (contract section 1).
+//! The selection of the backend: the first source that names one takes precedence (contract section 1).
 
 use crate::support::*;
 
-/// Returns the backend of a call, as `resolve` prints it for an ID that is not in a mapping.
+/// Returns the backend of a call, from the output of `resolve` for an ID that is not in a mapping.
 fn resolves_for(sandbox: &Sandbox, args: &[&str]) -> &'static str {
     let answer = sandbox.succeeds(&[&["resolve", "--session-id", "unknown"], args].concat()).json();
     if answer.get("session_id").is_some() { "claude" } else { "codex" }
@@ -23,16 +23,16 @@ fn backend_sources_have_a_precedence() {
     sandbox.env("CODEX_CMD", "whatever");
     assert_eq!(resolves_for(&sandbox, &[]), "codex", "the only variable");
     sandbox.save(Backend::Claude, "a", "unknown");
-    assert_eq!(resolves_for(&sandbox, &[]), "claude", "the only mapping that holds it");
+    assert_eq!(resolves_for(&sandbox, &[]), "claude", "the only mapping that contains it");
     let by_option = sandbox.cmd(&["resolve", "--thread-id", "unknown"]).run().success().json();
-    assert_eq!(by_option["thread_id"], "unknown", "an option of codex alone");
+    assert_eq!(by_option["thread_id"], "unknown", "an option that only codex has");
     let link = sandbox.program_named("claude-sessions");
     let by_link = sandbox.cmd_of(&link, &["resolve", "--session-id", "x"]).run().success().json();
     assert_eq!(by_link["session_id"], "x", "the program's name");
     sandbox.env("INVOKE_PERSIST_BACKEND", "codex");
     let by_variable = sandbox.cmd_of(&link, &["resolve", "--session-id", "x"]).run().success().json();
-    assert_eq!(by_variable["thread_id"], "x", "our own variable");
-    assert_eq!(resolves_for(&sandbox, &["--backend", "claude"]), "claude", "the flag");
+    assert_eq!(by_variable["thread_id"], "x", "the variable of this program");
+    assert_eq!(resolves_for(&sandbox, &["--backend", "claude"]), "claude", "the option");
 }
 
 #[test]

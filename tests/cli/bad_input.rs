@@ -1,4 +1,4 @@
-//! Invalid input: the error names the fault, the exit status is right, nothing is lost, and no agent is called.
+//! Invalid input: the error names the fault and has the right exit status, nothing is lost, and no agent is called.
 
 use crate::support::*;
 

@@ -38,7 +38,7 @@ fn second_turn_waits_for_the_first() {
             .before_the_turn();
         let second = sandbox.start(&resume(backend));
         wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
-        assert_eq!(sandbox.calls().len(), 1, "the second one has not begun");
+        assert_eq!(sandbox.calls().len(), 1, "the second turn has not started");
         sandbox.allow("go");
         first.wait(SOON).assert.success();
         second.wait(SOON).assert.success();
@@ -81,7 +81,7 @@ fn default_home_of_an_agent_is_the_same_with_and_without_its_variable() {
 
 #[test]
 #[cfg(unix)] // on Windows the home directory is only in a variable
-fn agent_without_a_home_variable_keeps_its_sessions_in_one_place() {
+fn agent_without_a_home_variable_uses_the_home_directory_of_the_account() {
     let sandbox = Sandbox::new();
     let file = sandbox.workspace().join("m.json");
     let file = ["--mapping-file", file.to_str().unwrap()];
@@ -100,7 +100,7 @@ fn agent_without_a_home_variable_keeps_its_sessions_in_one_place() {
 }
 
 #[test]
-#[cfg(unix)] // on Windows a locked file cannot be read, so the variable alone decides
+#[cfg(unix)] // on Windows a locked file cannot be read, so only the variable decides
 fn program_left_by_an_ended_turn_waits_for_later_turns() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
@@ -179,7 +179,7 @@ fn call_from_inside_its_own_session_is_refused() {
         wait_until(SOON, || sandbox.has_reached("up"));
         let held =
             sandbox.only_call().env["INVOKE_PERSIST_HELD"].clone().expect("the agent gets the list of locked sessions");
-        // the call of a shell inside the agent, even if there are other sessions in between
+        // a call from a shell inside the agent, even with other sessions in between
         sandbox.env("INVOKE_PERSIST_HELD", format!("0123,{held}"));
         sandbox.fails(&resume(backend), 5, "session_busy").message(contains("inside"));
         sandbox.allow("go");
@@ -188,7 +188,7 @@ fn call_from_inside_its_own_session_is_refused() {
         sandbox.agent(backend.answers("i", "OK").watching(&["INVOKE_PERSIST_HELD"]));
         sandbox.succeeds(&resume(backend));
         let down = sandbox.last_call().env["INVOKE_PERSIST_HELD"].clone().unwrap();
-        assert!(down.starts_with("0123,"), "what is held above is handed down: {down}");
+        assert!(down.starts_with("0123,"), "the locks of outer calls are passed on: {down}");
     }
 }
 
@@ -210,7 +210,7 @@ fn waits_for_or_reports_a_thread_that_another_program_has_open() {
 }
 
 #[test]
-fn name_changes_during_a_turn_are_respected() {
+fn name_changes_during_a_turn_are_kept() {
     for backend in Backend::BOTH {
         let turn = |change: &dyn Fn(&Sandbox)| {
             let sandbox = Sandbox::new();

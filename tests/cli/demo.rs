@@ -26,11 +26,11 @@ fn demo_shows_every_command_for_both_agents() {
     assert_eq!(shown.matches("turn 2: Look at src/ [model: small]").count(), 2, "{shown}");
     assert_eq!(shown.matches("turn 3: And the tests? [model: small]").count(), 2, "{shown}");
     assert!(shown.contains("turn 4: Sum up [model: small]"), "{shown}");
-    assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0, "nothing is left");
+    assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0, "no file remains");
 }
 
 #[test]
-fn echo_agent_answers_for_both_agents() {
+fn echo_agent_implements_the_protocols_of_both_agents() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_ECHO_DIR", sandbox.home().join("echo"));
     let program = env!("CARGO_BIN_EXE_invoke-persist");

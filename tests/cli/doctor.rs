@@ -15,7 +15,7 @@ fn healthy() -> Sandbox {
     sandbox
 }
 
-/// Returns the checks of `doctor`, whatever their status is.
+/// Returns the checks of `doctor`, even if one of them failed.
 fn checks(sandbox: &Sandbox, options: &[&str]) -> Vec<Value> {
     let output = sandbox.run(&[&["doctor", "--json"][..], options].concat());
     let report: Value = serde_json::from_str(&output.stdout_text()).expect("`doctor` always prints JSON");
@@ -56,7 +56,7 @@ fn healthy_setup_passes_every_check() {
         );
     }
     assert!(check(&checks, "claude.names").1.starts_with("none yet: "));
-    assert!(!sandbox.home().join("names").exists(), "looking changes nothing");
+    assert!(!sandbox.home().join("names").exists(), "doctor creates nothing");
     assert!(!sandbox.temp().join("agent-sessions").exists());
 }
 
@@ -197,7 +197,7 @@ fn unwritable_mapping_location_is_an_error() {
 
 #[cfg(unix)]
 #[test]
-fn reports_what_the_login_shell_finds() {
+fn program_that_the_login_shell_finds_is_reported() {
     let sandbox = healthy();
     let shell = |profile: &str| {
         sandbox.write(sandbox.home().join(".bash_profile"), profile);

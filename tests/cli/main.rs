@@ -1,6 +1,5 @@
 //! Tests of the program through its arguments, its outputs and its files. One module per feature.
 
-mod account;
 mod backend_choice;
 mod bad_input;
 #[cfg(target_os = "linux")] // other systems create nonblocking pipes in another way
@@ -37,4 +36,5 @@ mod settings;
 mod signals;
 mod skills;
 mod support;
+mod text_format;
 mod verdicts;

@@ -33,7 +33,7 @@ fn existing_name_can_be_kept() {
         assert!(sandbox.calls().is_empty());
         sandbox.succeeds(&[&create[..], &["overwrite"]].concat()).stdout("new\n");
         std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
-        // a free name is created with any policy for taken names
+        // an unused name is created with any --if-exists
         let free = ["--backend", backend.name(), "create-session", "--session-name", "free", "--if-exists", "fail"];
         sandbox.succeeds(&free).stdout("new\n");
         std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
@@ -173,7 +173,7 @@ fn reading_creates_nothing() {
 }
 
 #[test]
-fn custom_directory_holds_the_names() {
+fn custom_directory_contains_the_mapping() {
     let mut sandbox = Sandbox::new();
     let mine = sandbox.root().join("mine/deep");
     sandbox.env("INVOKE_PERSIST_DIR", &mine);
@@ -223,7 +223,7 @@ fn only_files_and_symlinks_are_removed() {
 
 #[cfg(unix)]
 #[test]
-fn hint_to_adopt_pastes_the_exact_name() {
+fn adopt_hint_contains_the_exact_name() {
     for name in ["exe.\u{202e}gnp", "it's\\\u{61c} \u{206a}!x", "a\nb\u{2028}'c", "größe 1"] {
         let sandbox = Sandbox::new();
         sandbox.agent(Backend::Codex.fails("begun", "no money"));

@@ -27,7 +27,7 @@ fn files(sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[test]
-fn file_holds_what_stdout_would_have_shown() {
+fn file_has_the_content_of_stdout() {
     for backend in Backend::BOTH {
         for (verb, options) in [("resume-json", &[][..]), ("resume-json", &["--print-result"]), ("resume-stream", &[])]
         {
@@ -38,14 +38,14 @@ fn file_holds_what_stdout_would_have_shown() {
             let printed = sandbox.succeeds(&without).stdout_text();
             sandbox.run(&line).success().stdout("").stderr("");
             assert_eq!(fs::read_to_string(sandbox.workspace().join("out")).unwrap(), printed);
-            assert_eq!(files(&sandbox), ["out"], "nothing else is left");
+            assert_eq!(files(&sandbox), ["out"], "no other file remains");
             assert!(printed.contains("the answer"));
         }
     }
 }
 
 #[test]
-fn failed_call_without_output_keeps_the_old_file() {
+fn failed_call_without_output_does_not_change_the_file() {
     let sandbox = with_session(Backend::Claude);
     sandbox.write("out", "before");
     sandbox.agent(Backend::Claude.fails("i", "no"));
@@ -105,7 +105,7 @@ fn missing_directories_are_created_with_the_file() {
 }
 
 #[test]
-fn old_file_stays_until_the_end() {
+fn existing_file_stays_until_the_turn_ends() {
     let sandbox = with_session(Backend::Codex);
     sandbox.write("out", "before");
     let line = "{\"type\":\"turn.started\"}\n";
@@ -223,10 +223,10 @@ fn file_is_private_and_symlinks_are_followed() {
     for device in ["/dev/null", "/dev/stdout", "/proc/self/fd/1"] {
         sandbox.fails(&["resume-json", "--session-name", "a", "--prompt", "p", "--output-file", device], 2, "usage");
     }
-    assert!(!fs::metadata("/dev/null").unwrap().is_file(), "the device is still one");
+    assert!(!fs::metadata("/dev/null").unwrap().is_file(), "the device is not replaced");
 }
 
-/// After a rename, the process that redirected stdout would still have the old file.
+/// After a rename, the process that redirected stdout would still have the old file open.
 #[cfg(unix)]
 #[test]
 fn redirected_stdout_is_not_replaced() {
@@ -323,7 +323,7 @@ fn interrupted_call_leaves_no_temporary_file() {
 }
 
 #[test]
-fn file_that_holds_names_is_not_replaced() {
+fn mapping_file_is_not_replaced() {
     let sandbox = with_session(Backend::Claude);
     let own = sandbox.mapping_path(Backend::Claude);
     let other = sandbox.mapping_path(Backend::Codex);

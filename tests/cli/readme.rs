@@ -1,5 +1,5 @@
-//! Checks the README: runs every command in its `console` blocks, in order, in one workspace with the echo agent, and
-//! compares the output with the page.
+//! Checks the README: runs every command in its `console` blocks and compares the output with the page. The commands run
+//! in order, in one workspace with the echo agent.
 #![cfg(unix)] // the page uses a shell's quotes and pipes
 
 use crate::support::*;

@@ -12,7 +12,7 @@ fn with_session(backend: Backend) -> Sandbox {
 }
 
 #[test]
-fn nested_claude_does_not_see_its_own_variable() {
+fn nested_claude_does_not_inherit_its_own_variable() {
     let mut sandbox = with_session(Backend::Claude);
     sandbox.env("CLAUDECODE", "1");
     sandbox.succeeds(&["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"]);
@@ -104,7 +104,7 @@ fn agent_arguments_precede_the_prompt() {
 }
 
 #[test]
-fn full_auto_is_translated_for_a_codex_that_removed_it() {
+fn full_auto_is_replaced_for_a_codex_without_it() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "a", "i");
     let refusal = Turn::default().stderr("error: unexpected argument '--full-auto' found\n\nUsage: …\n").exit(2);

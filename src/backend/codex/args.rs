@@ -63,7 +63,7 @@ pub(super) fn launch(args: &LaunchArgs) -> Launch<'_> {
         Setting { option, variable, value: value.map(String::as_str) }
     }
     let args = &args.codex;
-    let [kind, command, init] = LAUNCH_VARIABLES else { unreachable!("there are three") };
+    let [kind, command, init] = LAUNCH_VARIABLES else { unreachable!("the list has three elements") };
     Launch {
         command: setting("--codex-cmd", super::COMMAND_VARIABLE, args.codex_cmd.as_ref()),
         shell: Some(ShellLaunch {
@@ -78,7 +78,7 @@ pub(super) fn launch(args: &LaunchArgs) -> Launch<'_> {
 pub(super) fn owns_option(command: &str, option: &str) -> bool {
     match option {
         "thread-id" | "fake-thread-id" | "print-thread-id" => true,
-        // claude keeps the role of a session's first turn
+        // a claude session keeps the role of its first turn
         "role-definition-md" => command.starts_with("resume-"),
         option => CALL_OPTIONS.contains(&option),
     }

@@ -1,4 +1,4 @@
-//! codex's protocol, as the echo agent plays it.
+//! codex's protocol, as the echo agent implements it.
 
 use std::path::PathBuf;
 

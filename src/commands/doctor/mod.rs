@@ -260,7 +260,7 @@ fn owner(file: &Path) -> String {
     }
 }
 
-/// On Windows the temporary directory is private to the user, so the owner does not matter.
+/// Returns an empty text, because the temporary directory is private to the user on Windows.
 #[cfg(windows)]
 fn owner(_file: &Path) -> String {
     String::new()
@@ -280,7 +280,7 @@ fn is_in_memory(dir: &Path) -> bool {
     kind.is_some_and(|kind| IN_MEMORY.contains(&(kind.f_type as u32)))
 }
 
-/// Not checked on other systems.
+/// Always false, because other systems are not checked.
 #[cfg(not(target_os = "linux"))]
 fn is_in_memory(_dir: &Path) -> bool {
     false
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_option_is_found_as_a_whole_word() {
+    fn option_is_found_as_a_whole_word() {
         let help = "  -o, --output-last-message <FILE>\n  --json\n  --append-system-prompt[-file]\n";
         for (option, there) in [
             ("--json", true),

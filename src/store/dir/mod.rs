@@ -62,7 +62,7 @@ pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     identity(one).is_some_and(|one| Some(one) == identity(other))
 }
 
-/// Resolved paths of existing files have only one spelling.
+/// Always false, because a resolved path of an existing file has only one spelling on Windows.
 #[cfg(windows)]
 pub(super) fn is_same(_one: &Path, _other: &Path) -> bool {
     false

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::super::location::{DIR, MappingLocation, Root};
 use super::{Error, MAX_SIZE};
 
-/// Opens a directory for access to its entries, but not for listing. Search permission is enough for that.
+/// The flags for opening a directory without listing it. Search permission is enough for that.
 #[cfg(target_os = "linux")]
 const OPEN_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
@@ -313,7 +313,8 @@ fn file_name(path: &Path) -> String {
     path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned()
 }
 
-/// Returns whether a file is a mount point, as with a single file mounted into a container. It cannot be renamed over.
+/// Returns whether a file is a mount point, such as a single file that is mounted into a container. A rename cannot
+/// replace it.
 #[cfg(target_os = "linux")]
 fn is_mounted(dir: &impl AsFd, name: &str) -> bool {
     use rustix::fs::{StatxAttributes, StatxFlags};
@@ -321,7 +322,7 @@ fn is_mounted(dir: &impl AsFd, name: &str) -> bool {
     stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Other systems do not mount files, or do not report it.
+/// Always false, because other systems do not mount files, or do not report it.
 #[cfg(not(target_os = "linux"))]
 fn is_mounted(_dir: &impl AsFd, _name: &str) -> bool {
     false

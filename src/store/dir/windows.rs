@@ -81,7 +81,7 @@ impl Dir {
         if bytes.len() as u64 > MAX_SIZE { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
     }
 
-    /// Always succeeds, because permission bits say little on Windows. The write itself reports errors.
+    /// Always succeeds, because permission bits do not decide this on Windows. The write itself reports errors.
     #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
     #[expect(clippy::unused_self, reason = "on Unix it checks the directory")]
     pub(in crate::store) fn check_writable(&self) -> Result<(), Error> {
