@@ -46,7 +46,7 @@ pub(crate) fn partial_path(path: &Path) -> PathBuf {
     partial.into()
 }
 
-/// The file that a caller named.
+/// The file that the caller passed.
 struct OutputFile {
     /// The path that the caller passed.
     shown: String,
