@@ -213,6 +213,11 @@ impl Arguments {
         self
     }
 
+    fn all(&mut self, arguments: &[impl AsRef<OsStr>]) -> &mut Self {
+        self.0.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
     fn option(&mut self, name: &str, value: Option<impl AsRef<OsStr>>) -> &mut Self {
         if let Some(value) = value {
             self.push(name).push(value);
