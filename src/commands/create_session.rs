@@ -20,7 +20,7 @@ use crate::ui::json::JsonObject;
 pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()> {
     let name = required_name(&options.name)?;
     let subject = SessionSelector { name: Some(name.clone()), id: None };
-    let backend = context.backend(&options.place, Some(&subject))?;
+    let backend = context.backend_to_create(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;

@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
         return Err(Error::usage(format!("'{to}' is the name of the session to fork"))
             .with_hint("choose another name for --to"));
     }
-    let backend = context.backend(&options.place, Some(&subject))?;
+    let backend = context.backend(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;

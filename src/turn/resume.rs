@@ -93,7 +93,16 @@ impl ResumeCall {
         prints_id: bool,
     ) -> Result<Self> {
         let selector = SessionSelector::of(&args.selector)?.required()?;
-        let backend = context.backend(&args.place, Some(&selector))?;
+        let create_missing = args.if_missing == IfMissing::Create;
+        if create_missing && selector.name.is_none() {
+            return Err(Error::usage("--if-missing create needs a name").with_hint("add --session-name NAME"));
+        }
+        let creates = create_missing && selector.id.is_none();
+        let backend = if creates {
+            context.backend_to_create(&args.place, &selector)?
+        } else {
+            context.backend(&args.place, &selector)?
+        };
         let (mut store, workspace) = context.store(backend, &args.place)?;
         let options = TurnOptions { render, ..TurnOptions::new(context, &store, &workspace, &args.call, mode)? };
         let deadline = options.deadline;
@@ -102,11 +111,7 @@ impl ResumeCall {
             refuse_file_in_use(file, args, &store)?;
         }
         let source = PromptSource::of(&args.prompt, options.stdin)?;
-        let create_missing = args.if_missing == IfMissing::Create;
-        if create_missing && selector.name.is_none() {
-            return Err(Error::usage("--if-missing create needs a name").with_hint("add --session-name NAME"));
-        }
-        if !(create_missing && selector.id.is_none()) {
+        if !creates {
             find_session(&store, &selector)?;
         }
         let role = read_role(args.role_definition_md.as_deref(), deadline)?;
