@@ -132,7 +132,7 @@ impl Context {
         self.warn_of_unreadable(&search, None);
         let similar = subject.name.as_ref().filter(|_| !search.is_of_any);
         let similar = similar.map(|name| similar_in_any(&search.stores, name)).unwrap_or_default();
-        Err(Error::usage(format!("cannot choose an agent, {}", Backend::names()))
+        Err(Error::usage(format!("cannot choose between {}", Backend::ALL.map(Backend::name).join(" and ")))
             .caused_by(undecided.describe())
             .with_hint(did_you_mean(&similar) + &self.hint_to_choose(undecided)))
     }
@@ -277,13 +277,12 @@ enum Undecided {
 
 impl Undecided {
     fn describe(self) -> String {
-        let names = Backend::ALL.map(Backend::name);
         match self {
             Self::SeveralCommands => {
                 format!("{} are set", Backend::ALL.map(|backend| backend.spec().command_variable).join(" and "))
             }
-            Self::SeveralInstalled => format!("{} are on PATH", names.join(" and ")),
-            Self::NoneInstalled => format!("neither {} is on PATH", names.join(" nor ")),
+            Self::SeveralInstalled => "both are on PATH".to_owned(),
+            Self::NoneInstalled => "neither is on PATH".to_owned(),
         }
     }
 }

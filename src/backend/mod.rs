@@ -49,6 +49,11 @@ pub(crate) enum Backend {
 }
 
 impl BackendArgs {
+    /// Returns the files that the agent will read, each with its option.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        self.codex.image.iter().map(|image| ("--image", image.as_path()))
+    }
+
     /// Makes relative paths in the options absolute, for an agent that does not run in `dir`, which they begin in.
     pub(crate) fn make_absolute(&mut self, dir: &Path) {
         for image in &mut self.codex.image {

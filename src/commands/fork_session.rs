@@ -32,6 +32,8 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let source = PromptSource::of(&options.prompt, options.call.stdin)?;
     find_session(&store, &subject)?; // report a missing session before reading the prompt
     refuse_taken(&store, &to, options.force)?;
+    call.check_agent(&context.ui)?;
+    store.prepare()?; // before a wait, and again after it
     let prompt = source.read(call.deadline)?;
     let prompt = if call.stdin { prompt.with_stdin(call.deadline)? } else { prompt };
 

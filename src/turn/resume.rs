@@ -115,6 +115,7 @@ impl ResumeCall {
             find_session(&store, &selector)?;
         }
         let role = read_role(args.role_definition_md.as_deref(), deadline)?;
+        options.check_agent(ui)?;
         let prompt = source.read(deadline)?;
         let prompt = if options.stdin { prompt.with_stdin(deadline)? } else { prompt };
         let (wait, ui) = (args.if_busy == IfBusy::Wait, ui.clone());
@@ -169,6 +170,7 @@ impl ResumeCall {
         if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }
+        self.store.prepare()?; // before a wait, and again after it
         let _lock = lock_name(&self.store, name, self.wait)?;
         if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);

@@ -112,11 +112,11 @@ fn error_without_an_agent_has_the_command_to_type_next() {
     let resume = ["resume-json", "--session-name", "review src", "--if-missing", "create", "--prompt", "p"];
     let typed = "--error-format json create-session --session-name a";
     let failure = sandbox.fails(CREATE, 2, "usage").before_the_turn();
-    assert_eq!(failure.message, "cannot choose an agent, claude or codex: claude and codex are on PATH");
+    assert_eq!(failure.message, "cannot choose between claude and codex: both are on PATH");
     let hint =
         format!("run: invoke-persist --backend claude {typed} (or --backend codex), or set INVOKE_PERSIST_BACKEND");
     assert_eq!(failure.hint.unwrap(), hint);
-    sandbox.run(CREATE).failure().stderr(contains("caused by: claude and codex are on PATH\n"));
+    sandbox.run(CREATE).failure().stderr(contains("caused by: both are on PATH\n"));
     let words =
         "invoke-persist --backend claude --error-format json resume-json --session-name 'review src' --if-missing";
     sandbox.fails(&resume, 2, "usage").hint(contains(words));
@@ -134,7 +134,7 @@ fn error_without_an_agent_has_the_command_to_type_next() {
 
     let mut sandbox = Sandbox::new();
     sandbox.only_agents(&[]);
-    sandbox.run(CREATE).failure().stderr(contains("caused by: neither claude nor codex is on PATH\n"));
+    sandbox.run(CREATE).failure().stderr(contains("caused by: neither is on PATH\n"));
     let hint = format!(
         "install claude or codex, then run: invoke-persist --backend claude {typed}; to try this program without one, \
          run: invoke-persist demo"
