@@ -33,10 +33,10 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     find_session(&store, &subject)?; // report a missing session before reading the prompt
     refuse_taken(&store, &to, options.force)?;
     call.check_agent(&context.ui)?;
-    store.prepare()?; // before a wait, and again after it
     let prompt = source.read(call.deadline)?;
     let prompt = if call.stdin { prompt.with_stdin(call.deadline)? } else { prompt };
 
+    store.prepare()?; // before a wait, and again after it
     let wait = options.if_busy == IfBusy::Wait;
     let _name = lock_name(&store, &to, wait)?;
     // a running turn would be half in the fork
