@@ -102,7 +102,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// A usage error if no source names one, or if several backends have the session.
+    /// A usage error if no source names one, or if several backends have the session. The error of a mapping that cannot
+    /// be read, if only the other one has the name.
     pub(crate) fn backend_to_create(&self, place: &cli::LocationArgs, subject: &SessionSelector) -> Result<Backend> {
         self.choose(place, subject, Presence::Optional)
     }
@@ -124,7 +125,7 @@ impl Context {
             Err(undecided) => undecided,
         };
         if presence == Presence::Required && !search.is_of_any {
-            return Err(match search.unreadable.pop() {
+            return Err(match search.unreadable.into_iter().next() {
                 Some(unreadable) => unreadable.error,
                 None => not_found_in_any(&search.stores, subject),
             });
@@ -147,7 +148,8 @@ impl Context {
                     // in a file that the caller named, the key of the ID says whose an entry is, not the file's name
                     let is_explicit = place.mapping_file.is_some();
                     let is_there = has(&mapping, subject);
-                    if if is_explicit { has_of(&mapping, backend, subject) } else { is_there } {
+                    let holds = if is_explicit { has_of(&mapping, backend, subject) } else { is_there };
+                    if holds {
                         search.holders.push(backend);
                     }
                     search.is_of_any |= is_explicit && is_there;
