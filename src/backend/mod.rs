@@ -49,7 +49,12 @@ pub(crate) enum Backend {
 }
 
 impl BackendArgs {
-    /// Makes paths that are relative to `dir` absolute, for an agent that runs in another directory.
+    /// Returns the files that the agent will read, each with its option.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        self.codex.image.iter().map(|image| ("--image", image.as_path()))
+    }
+
+    /// Makes relative paths in the options absolute, for an agent that does not run in `dir`, which they begin in.
     pub(crate) fn make_absolute(&mut self, dir: &Path) {
         for image in &mut self.codex.image {
             *image = dir.join(&image);
@@ -210,6 +215,11 @@ struct Arguments(Vec<OsString>);
 impl Arguments {
     fn push(&mut self, argument: impl AsRef<OsStr>) -> &mut Self {
         self.0.push(argument.as_ref().to_owned());
+        self
+    }
+
+    fn all(&mut self, arguments: &[impl AsRef<OsStr>]) -> &mut Self {
+        self.0.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 

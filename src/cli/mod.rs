@@ -200,7 +200,8 @@ commands! {
     DeleteAllSessions {
         name: "delete-all-sessions",
         about: "Remove all names of a workspace",
-        details: "No agent is called. The agent keeps the conversations.",
+        details: "No agent is called. The agent keeps the conversations. Without a backend, the names of both agents are \
+                  removed.",
         examples: [
             "invoke-persist delete-all-sessions",
             "invoke-persist --backend codex delete-all-sessions --workspace-dir ../other",

@@ -12,7 +12,9 @@ use crate::ui::json::JsonObject;
 
 pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()> {
     let subject = SessionSelector::of(&options.selector)?.required()?;
-    let backend = context.backend(&options.place, Some(&subject))?;
+    // unlike elsewhere, a name wins over an ID
+    let id = subject.id.clone().filter(|_| subject.name.is_none());
+    let backend = context.backend(&options.place, &SessionSelector { name: subject.name.clone(), id })?;
     cli::parse::refuse_call_options(backend, &options.ignored)?;
     let (store, workspace) = context.store(backend, &options.place)?;
     let done = delete(&store, &workspace, &subject)?;

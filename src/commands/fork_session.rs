@@ -25,16 +25,18 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
         return Err(Error::usage(format!("'{to}' is the name of the session to fork"))
             .with_hint("choose another name for --to"));
     }
-    let backend = context.backend(&options.place, Some(&subject))?;
+    let backend = context.backend(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
     let source = PromptSource::of(&options.prompt, options.call.stdin)?;
     find_session(&store, &subject)?; // report a missing session before reading the prompt
     refuse_taken(&store, &to, options.force)?;
+    call.check_agent(&context.ui)?;
     let prompt = source.read(call.deadline)?;
     let prompt = if call.stdin { prompt.with_stdin(call.deadline)? } else { prompt };
 
+    store.prepare()?; // before a wait, and again after it
     let wait = options.if_busy == IfBusy::Wait;
     let _name = lock_name(&store, &to, wait)?;
     // a running turn would be half in the fork

@@ -9,7 +9,7 @@ use crate::backend::{Backend, BackendArgs, Model, OutputMode};
 use crate::cli;
 use crate::context::{Context, Workspace};
 use crate::env;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_message};
 use crate::lock::Key;
 use crate::paths;
 use crate::render::RenderOptions;
@@ -17,6 +17,7 @@ use crate::session::{AgentSessionId, trim};
 use crate::sessions::lookup::StoredSession;
 use crate::store::Store;
 use crate::store::location::MappingLocation;
+use crate::ui::Ui;
 
 /// The checked options of a turn.
 pub(crate) struct TurnOptions {
@@ -104,7 +105,25 @@ impl TurnOptions {
         })
     }
 
-    /// Returns the model and effort of a turn in `stored`. Options override the values that the session remembers.
+    /// Makes every check of the agent that needs no lock, so that a call does not wait in vain.
+    ///
+    /// # Errors
+    ///
+    /// Those of finding the program; a usage error for arguments that a shell cannot pass.
+    pub(crate) fn check_agent(&self, ui: &Ui) -> Result<()> {
+        self.agent.program(self.dir.as_deref())?;
+        self.agent.launcher.arguments(self.extra.clone())?;
+        for (option, file) in self.args.files() {
+            // only a warning, because the agent may run where other files are
+            if let Err(error) = std::fs::metadata(file) {
+                let why = io_message(&error);
+                ui.warn(&format!("cannot read {option} {}: {why}; the agent may answer without it", file.display()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the model and effort of a turn in `stored`: those of the options, else those used last.
     pub(crate) fn settings<'a>(&'a self, stored: Option<&'a StoredSession>) -> Settings<'a> {
         let remembered = stored.and_then(StoredSession::model).filter(|_| self.model.is_none());
         let model = self.model.as_deref().or(remembered);

@@ -94,7 +94,16 @@ impl ResumeCall {
         prints_id: bool,
     ) -> Result<Self> {
         let selector = SessionSelector::of(&args.selector)?.required()?;
-        let backend = context.backend(&args.place, Some(&selector))?;
+        let create_missing = args.if_missing == IfMissing::Create;
+        if create_missing && selector.name.is_none() {
+            return Err(Error::usage("--if-missing create needs a name").with_hint("add --session-name NAME"));
+        }
+        let creates = create_missing && selector.id.is_none();
+        let backend = if creates {
+            context.backend_to_create(&args.place, &selector)?
+        } else {
+            context.backend(&args.place, &selector)?
+        };
         let (mut store, workspace) = context.store(backend, &args.place)?;
         let options = TurnOptions { render, ..TurnOptions::new(context, &store, &workspace, &args.call, mode)? };
         let deadline = options.deadline;
@@ -104,14 +113,11 @@ impl ResumeCall {
             refuse_file_in_use(&partial_path(file), args, &store)?;
         }
         let source = PromptSource::of(&args.prompt, options.stdin)?;
-        let create_missing = args.if_missing == IfMissing::Create;
-        if create_missing && selector.name.is_none() {
-            return Err(Error::usage("--if-missing create needs a name").with_hint("add --session-name NAME"));
-        }
-        if !(create_missing && selector.id.is_none()) {
+        if !creates {
             find_session(&store, &selector)?;
         }
         let role = read_role(args.role_definition_md.as_deref(), deadline)?;
+        options.check_agent(ui)?;
         let prompt = source.read(deadline)?;
         let prompt = if options.stdin { prompt.with_stdin(deadline)? } else { prompt };
         let (wait, ui) = (args.if_busy == IfBusy::Wait, ui.clone());
@@ -166,6 +172,7 @@ impl ResumeCall {
         if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }
+        self.store.prepare()?; // before a wait, and again after it
         let _lock = lock_name(&self.store, name, self.wait)?;
         if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);

@@ -4,6 +4,7 @@ pub(crate) mod json;
 mod log;
 pub(crate) mod output_file;
 mod report;
+pub(crate) mod shell;
 pub(crate) mod spinner;
 mod stderr;
 pub(crate) mod stdio;

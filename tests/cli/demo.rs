@@ -52,3 +52,15 @@ fn echo_agent_implements_the_protocols_of_both_agents() {
         output.failed(1, "agent_failed").message(contains("0000-1111"));
     }
 }
+
+#[test]
+fn echo_agent_reads_the_options_of_codex_exec() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("INVOKE_PERSIST_ECHO_DIR", sandbox.home().join("echo"));
+    sandbox.env("CODEX_CMD", format!("'{}' echo-agent codex", env!("CARGO_BIN_EXE_invoke-persist")));
+    let call = ["resume-json", "--session-name", "a", "--if-missing", "create", "--print-result", "--prompt", "p"];
+    for turn in 1..=3 {
+        let options = ["--", "--sandbox", "workspace-write", "-C", ".", "-pnightly", "--color=never", "-c", "a=1"];
+        sandbox.succeeds(&[&call[..], &options].concat()).stdout(format!("turn {turn}: p\n"));
+    }
+}

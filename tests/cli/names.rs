@@ -127,9 +127,13 @@ fn misspelt_name_gets_suggestions() {
 fn misspelt_name_without_a_backend_gets_suggestions() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "review-src", "i");
-    let failure = sandbox.fails(&["resolve", "--session-name", "revew-src"], 2, "usage");
+    let failure = sandbox.fails(&["resolve", "--session-name", "revew-src"], 3, "session_not_found");
     let hint = failure.hint.unwrap();
-    assert!(hint.starts_with("did you mean 'review-src' (codex)? add --backend"), "{hint}");
+    assert!(hint.starts_with("did you mean 'review-src' (codex)? names are per workspace"), "{hint}");
+    // a name that may be created still needs an agent
+    let create = ["resume-json", "--session-name", "revew-src", "--if-missing", "create", "--prompt", "p"];
+    let hint = sandbox.fails(&create, 2, "usage").hint.unwrap();
+    assert!(hint.starts_with("did you mean 'review-src' (codex)? run: invoke-persist --backend claude "), "{hint}");
 }
 
 #[test]

@@ -104,7 +104,33 @@ fn agent_arguments_precede_the_prompt() {
 }
 
 #[test]
-fn full_auto_is_replaced_for_a_codex_without_it() {
+fn codex_options_of_the_first_turn_work_on_every_turn() {
+    let sandbox = Sandbox::new();
+    let options = ["--", "--sandbox", "workspace-write", "-c", "a=1", "-Cdir", "--add-dir=x", "--unknown", "-s", "y"];
+    let moved = ["--sandbox", "workspace-write", "-Cdir", "--add-dir=x", "-s", "y"];
+    let call =
+        ["--backend", "codex", "resume-stream", "--session-name", "a", "--if-missing", "create", "--prompt", "p"];
+    for turn in 1..=3 {
+        sandbox.agent(Backend::Codex.answers("t", "OK"));
+        sandbox.succeeds(&[&call[..], &options].concat());
+        let argv = sandbox.last_call().argv;
+        if turn == 1 {
+            let want = [&["exec", "--json"], &options[1..], &["--", "p"]].concat();
+            assert_eq!(argv, want);
+        } else {
+            let want = ["resume", "t", "--json", "-c", "a=1", "--unknown", "--", "p"];
+            assert_eq!(argv, [&["exec"], &moved[..], &want].concat());
+        }
+    }
+    sandbox.agent(Backend::Codex.answers("f", "OK"));
+    let fork = ["--backend", "codex", "fork-session", "--session-name", "a", "--to", "b", "--prompt", "p"];
+    sandbox.succeeds(&[&fork[..], &options].concat());
+    let argv = sandbox.last_call().argv;
+    assert_eq!(argv[..10], [&["exec"], &moved[..], &["fork", "t", "--json"]].concat());
+}
+
+#[test]
+fn full_auto_is_translated_for_a_codex_that_removed_it() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "a", "i");
     let refusal = Turn::default().stderr("error: unexpected argument '--full-auto' found\n\nUsage: …\n").exit(2);

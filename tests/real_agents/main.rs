@@ -25,6 +25,9 @@ mod shared {
     pub(crate) mod wait;
 }
 
+#[path = "../../src/backend/codex/exec_options.rs"]
+mod exec_options;
+
 /// Declares tests from functions with a [`world::World`]: one for each agent, or for the named agent.
 ///
 /// All tests of this crate are declared here, so that all are ignored by default.
@@ -57,6 +60,7 @@ mod cases {
     mod inputs;
     mod memory;
     mod nesting;
+    mod options;
     mod settings;
     mod skills;
     mod streams;

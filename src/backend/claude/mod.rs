@@ -133,7 +133,7 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         // `claude -p` refuses stream-json without it
         arguments.push("--verbose").flag("--include-partial-messages", partials);
     }
-    arguments.0.extend_from_slice(turn.extra);
+    arguments.all(turn.extra);
     if let (PromptChannel::Argument(text), true) = (turn.prompt, turn.needs_double_dash()) {
         arguments.push("--").push(text);
     }

@@ -3,7 +3,9 @@
 mod args;
 mod echo;
 mod events;
+mod exec_options;
 mod output;
+mod placement;
 mod quirks;
 
 use std::borrow::Cow;
@@ -135,11 +137,19 @@ fn prompt_with_role<'a>(role: Option<&str>, prompt: &'a [u8]) -> Cow<'a, [u8]> {
 fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
     let mut arguments = Arguments::default();
     arguments.push("exec");
-    match turn.session {
-        SessionMode::New => {}
-        SessionMode::Resume(_) => drop(arguments.push("resume")),
-        SessionMode::Fork(_) => drop(arguments.push("fork")),
-    }
+    let command = match turn.session {
+        SessionMode::New => None,
+        SessionMode::Resume(_) => Some("resume"),
+        SessionMode::Fork(_) => Some("fork"),
+    };
+    let extra = match command {
+        None => turn.extra.iter().map(OsString::as_os_str).collect(),
+        Some(command) => {
+            let (before, after) = placement::split(turn.extra);
+            arguments.all(&before).push(command);
+            after
+        }
+    };
     let exec = &turn.args.codex;
     let remembered = turn.model.filter(|model| model.remembered).map(|model| model.name);
     let explicit = turn.model.filter(|model| !model.remembered).map(|model| model.name);
@@ -158,7 +168,7 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         arguments.push(id);
     }
     arguments.push("--json").option("-o", turn.answer_file);
-    arguments.0.extend_from_slice(turn.extra);
+    arguments.all(&extra);
     if turn.needs_double_dash() {
         arguments.push("--");
     }

@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::Error;
+use super::{Error, Removed};
 use crate::error::io_message;
 use crate::random;
 
@@ -52,6 +52,11 @@ fn is_stale(modified: Option<SystemTime>) -> bool {
 fn quarantine_names(file: &str) -> impl Iterator<Item = String> {
     let first = format!("{file}.bad.{}", std::process::id());
     std::iter::once(first.clone()).chain((1..).map(move |n| format!("{first}.{n}")))
+}
+
+/// Returns a name for a mapping that is about to be removed. If that is interrupted, the file stays.
+fn name_of_removed(file: &str) -> String {
+    format!("{file}.removed.{}", random::digits())
 }
 
 /// Returns whether both paths lead to the same file, also through bind mounts or with other capitalization.
