@@ -54,7 +54,7 @@ impl BackendArgs {
         self.codex.image.iter().map(|image| ("--image", image.as_path()))
     }
 
-    /// Makes relative paths in the options absolute, for an agent that does not run in `dir`, which they begin in.
+    /// Makes paths that are relative to `dir` absolute, for an agent that runs in another directory.
     pub(crate) fn make_absolute(&mut self, dir: &Path) {
         for image in &mut self.codex.image {
             *image = dir.join(&image);

@@ -136,6 +136,15 @@ impl OutputFile {
     }
 }
 
+/// Removes the temporary file. A blocked thread may hold it until the program exits, so it is not removed by its drop.
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if let Some(temp) = self.file.temp.get() {
+            let _ = fs::remove_file(temp.path());
+        }
+    }
+}
+
 impl PendingFile {
     fn create(&self) -> io::Result<NamedTempFile> {
         if self.creates_dir {
