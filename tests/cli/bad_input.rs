@@ -217,3 +217,23 @@ fn help_and_version_are_printed_to_stdout() {
     }
     assert!(help.contains("Exit status:") && !help.contains("echo-agent"), "{help}");
 }
+
+#[test]
+fn durations_may_have_units() {
+    let sandbox = Sandbox::new();
+    sandbox.agent(Backend::Codex.answers("i", "x"));
+    let call = ["--backend", "codex", "resume-json", "--session-id", "i", "--prompt", "p"];
+    for option in ["--deadline-seconds", "--stall-seconds"] {
+        for duration in ["5m", "90s", "1h30m", "2h", "60000ms", "1h 30m", "60"] {
+            sandbox.succeeds(&[&call[..], &[option, duration]].concat());
+        }
+        for duration in ["5M", "1d", "-5m", "0s", "m"] {
+            let inline = format!("{option}={duration}");
+            let failure = sandbox.fails(&[&call[..], &[&inline]].concat(), 2, "usage").before_the_turn();
+            failure.message(contains(option)).hint(contains("5m, 1h30m"));
+        }
+    }
+    // a deadline with a unit passes when it says
+    sandbox.agent(Turn::default().after([Step::WaitFor("never".to_owned())]));
+    sandbox.fails(&[&call[..], &["--deadline-seconds", "300ms"]].concat(), 124, "deadline");
+}
