@@ -1,9 +1,11 @@
 //! The types of the command line. The doc comments of options are the text of `--help`.
 #![allow(clippy::doc_markdown, reason = "help would show the backticks")]
 
+mod correction;
 mod normalize;
 pub(crate) mod parse;
 mod skill;
+mod synonyms;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -353,11 +355,11 @@ pub(crate) struct CallArgs {
     // each heading is repeated, because the flattened options above change the next one
     #[arg(long, help_heading = AGENT, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Stop the call and everything it started after N seconds
-    #[arg(long, help_heading = AGENT, value_name = "N")]
+    /// Stop the call and everything it started after DURATION: seconds, or 90s, 5m, 1h30m
+    #[arg(long, help_heading = AGENT, value_name = "DURATION")]
     pub deadline_seconds: Option<String>,
-    /// Stop the turn if the agent prints nothing for N seconds (for claude: with resume-stream only)
-    #[arg(long, help_heading = AGENT, value_name = "N")]
+    /// Stop the turn if the agent prints nothing for DURATION (for claude: with resume-stream only)
+    #[arg(long, help_heading = AGENT, value_name = "DURATION")]
     pub stall_seconds: Option<String>,
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
