@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::paths;
 use crate::session::{SessionName, trim};
 use crate::sessions::selector::SessionSelector;
-use crate::sessions::suggest::{did_you_mean, similar_names};
+use crate::sessions::suggest::{did_you_mean, found_above, similar_names};
 
 /// Returns the backend that the environment names, else the name under which this program was started: a link
 /// `claude-sessions` is for claude.
@@ -126,11 +126,23 @@ impl Context {
             .or_else(|| decides(with_command().collect()))
             .or_else(|| decides(on_path().collect()))
             .ok_or_else(|| {
-                let meant = subject.and_then(|subject| subject.name.as_ref());
-                let meant = meant.map(|name| self.meant_names(place, name)).unwrap_or_default();
-                Error::usage(format!("cannot infer which agent to use, {}", Backend::names()))
-                    .with_hint(format!("{meant}{either}, or set {}", env::BACKEND))
+                let name = subject.and_then(|subject| subject.name.as_ref());
+                let error = Error::usage(format!("cannot infer which agent to use, {}", Backend::names()));
+                if let Some(above) = name.and_then(|name| self.found_above(place, name)) {
+                    return error.with_hint(above);
+                }
+                let meant = name.map(|name| self.meant_names(place, name)).unwrap_or_default();
+                error.with_hint(format!("{meant}{either}, or set {}", env::BACKEND))
             })
+    }
+
+    /// Returns a hint about a directory above the current one in which a session of any backend has this name.
+    fn found_above(&self, place: &cli::LocationArgs, name: &SessionName) -> Option<String> {
+        if place.mapping_file.is_some() || place.workspace_dir.is_some() {
+            return None;
+        }
+        let workspace = paths::resolve(&paths::current_dir().ok()?).ok()?;
+        found_above(&Backend::ALL, &workspace, name, &self.ui)
     }
 
     /// Returns a question about names of all backends that are similar to `name`; nothing if there are none.

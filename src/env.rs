@@ -60,6 +60,12 @@ pub(crate) fn temp_dirs() -> Vec<PathBuf> {
     named.chain(TEMP_DIRS.iter().filter_map(|dir| expand(dir))).collect()
 }
 
+/// Returns the home directory: that of the environment, else that of the account.
+pub(crate) fn home() -> Option<PathBuf> {
+    let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+    var_os(variable).map(PathBuf::from).or_else(account_home)
+}
+
 /// Returns the home directory in the user database, which no variable changes.
 #[cfg(unix)]
 pub(crate) fn account_home() -> Option<PathBuf> {
