@@ -141,4 +141,17 @@ pub(crate) mod tests {
             }
         }
     }
+
+    #[test]
+    fn every_usage_parses() {
+        for (command, options) in super::super::USAGES {
+            let usage = options.replace("[OPTIONS]", "").replace("[-- <ARG>...]", "-- x");
+            // of two that exclude each other, the first
+            let (first, rest) = usage.split_once('|').map_or((usage.as_str(), ""), |(first, rest)| {
+                (first.trim_start_matches('<'), rest.split_once(">>").map_or("", |(_, rest)| rest))
+            });
+            let line = format!("{first}{rest}").replace(['<', '>'], "");
+            assert_parses(&format!("invoke-persist {command} {line}"));
+        }
+    }
 }
