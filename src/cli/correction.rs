@@ -124,7 +124,7 @@ impl Line {
                 let Some(at) = self.words.iter().position(|word| *word == format!("{argument}={value}")) else {
                     return Vec::new();
                 };
-                vec![self.replaced(at, 1, &[argument.to_owned()], format!("use {argument} without a value"))]
+                vec![self.replaced(at, 1, &[argument], format!("use {argument} without a value"))]
             }
             _ => Vec::new(),
         }
@@ -157,25 +157,22 @@ impl Line {
         })
     }
 
-    fn replaced(&self, at: usize, count: usize, words: &[String], advice: String) -> Candidate {
-        let mut line = self.words.clone();
-        line.splice(at..at + count, words.iter().cloned());
-        Candidate { advice, words: Some(line) }
+    fn replaced(&self, at: usize, count: usize, words: &[&str], advice: String) -> Candidate {
+        Candidate { advice, words: Some(replaced(&self.words, at, count, words)) }
     }
 
     /// Returns the line with `words` in place of `count` words at `at`. A command in `words` replaces the line's.
     fn with(&self, at: usize, count: usize, words: &[&str], advice: String) -> Candidate {
         let split = words.iter().position(|word| word.starts_with('-')).unwrap_or(words.len());
         let (command, options) = words.split_at(split);
-        let mut line: Vec<String> = self.words.clone();
-        line.splice(at..at + count, options.iter().map(|&word| word.to_owned()));
+        let mut line = replaced(&self.words, at, count, options);
         if !command.is_empty() {
-            let (place, replaced) = match &self.command {
+            let (place, count) = match &self.command {
                 Some((place, _)) if *place < at => (*place, 1),
                 Some((place, _)) => (place + options.len() - count, 1),
                 None => (at, 0),
             };
-            line.splice(place..place + replaced, command.iter().map(|&word| word.to_owned()));
+            line = replaced(&line, place, count, command);
         }
         Candidate { advice, words: Some(line) }
     }
@@ -185,7 +182,7 @@ impl Line {
             return Vec::new();
         };
         let mut candidates = Vec::new();
-        for Synonym { typed, means, advice } in synonyms::COMMANDS {
+        for Synonym { typed, means, advice } in synonyms::rows(synonyms::COMMANDS) {
             let typed: Vec<&str> = typed.split(' ').collect();
             // the second word of a row may be the unknown one, after a command
             let starts = [Some(at), at.checked_sub(1)].into_iter().flatten().take(typed.len());
@@ -194,7 +191,7 @@ impl Line {
                 rest.len() >= typed.len() && rest.iter().zip(&typed).all(|(one, other)| one.eq_ignore_ascii_case(other))
             };
             let (Some(start), Some(means)) = (starts.into_iter().find(matches), means) else { continue };
-            let words: Vec<String> = means.split_whitespace().map(str::to_owned).collect();
+            let words: Vec<&str> = means.split_whitespace().collect();
             candidates.push(self.replaced(start, typed.len(), &words, advice_for(advice, means)));
         }
         if let Some((_, command)) = &self.command {
@@ -204,7 +201,7 @@ impl Line {
         candidates.extend(self.for_backend(at, word));
         candidates.extend(self.close_commands(at, word, &Cli::command()));
         if word.contains(char::is_whitespace) {
-            let words = ["resume-json".to_owned(), format!("--prompt={word}")];
+            let words = ["resume-json", &format!("--prompt={word}")];
             candidates.push(self.replaced(at, 1, &words, "give the prompt with --prompt".to_owned()));
         }
         candidates
@@ -213,7 +210,7 @@ impl Line {
     fn close_commands(&self, at: usize, word: &str, parent: &clap::Command) -> Vec<Candidate> {
         let known = parent.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
         let close = close_to(word, known);
-        close.iter().map(|known| self.replaced(at, 1, std::slice::from_ref(known), format!("use {known}"))).collect()
+        close.iter().map(|known| self.replaced(at, 1, &[known], format!("use {known}"))).collect()
     }
 
     /// Returns the line with `--backend`, or `--agent` where the command has that, if `word` names a backend.
@@ -222,7 +219,7 @@ impl Line {
         let parts: Vec<&str> = word.split(['-', '_']).collect();
         let backend = Backend::ALL.into_iter().find(|backend| parts.contains(&backend.name()))?;
         let option = if self.has("--agent") { "--agent" } else { "--backend" };
-        Some(self.replaced(at, 1, &[format!("{option}={backend}")], format!("use {option} {backend}")))
+        Some(self.replaced(at, 1, &[&format!("{option}={backend}")], format!("use {option} {backend}")))
     }
 
     fn for_option(&self, argument: &str) -> Vec<Candidate> {
@@ -237,16 +234,14 @@ impl Line {
         let attached = &self.words[at][argument.len()..];
         if !attached.is_empty() {
             // as two words, so that the value does not depend on how it was given
-            let value = attached.strip_prefix('=').unwrap_or(attached).to_owned();
-            let mut words = self.words.clone();
-            words.splice(at..=at, [argument.to_owned(), value]);
+            let value = attached.strip_prefix('=').unwrap_or(attached);
+            let words = replaced(&self.words, at, 1, &[argument, value]);
             return Self { words, command: self.moved_command(at), options: self.options.clone() }.for_option(argument);
         }
         let mut candidates = self.for_synonym(at, argument);
         match &self.command {
             None => {
-                let words = ["resume-json".to_owned()];
-                candidates.push(self.replaced(at, 0, &words, "begin with a command".to_owned()));
+                candidates.push(self.replaced(at, 0, &["resume-json"], "begin with a command".to_owned()));
             }
             Some((place, name)) if *place > at && self.has(argument) => {
                 let mut words = self.words.clone();
@@ -272,7 +267,7 @@ impl Line {
         let value = self.words[at + 1..self.end()].first().map(String::as_str);
         let command = self.command.as_ref().map(|(_, name)| name.as_str());
         let mut candidates = Vec::new();
-        for Synonym { typed, means, advice } in synonyms::OPTIONS {
+        for Synonym { typed, means, advice } in synonyms::rows(synonyms::OPTIONS) {
             let mut words = typed.split(' ').peekable();
             let only_on = words.next_if(|word| !word.starts_with('-'));
             let (option, form) = (words.next(), words.next());
@@ -281,7 +276,7 @@ impl Line {
                 continue;
             }
             let Some(means) = means else {
-                candidates.push(Candidate { advice: (*advice).to_owned(), words: None });
+                candidates.push(Candidate { advice: advice.to_owned(), words: None });
                 continue;
             };
             let words: Vec<&str> = means.split_whitespace().collect();
@@ -331,7 +326,7 @@ impl Line {
         };
         let option = |option: &str, advice: &str| {
             let missing = self.has(option) && !self.gives(&[option]);
-            missing.then(|| self.replaced(at, 1, &[format!("{option}={word}")], advice.to_owned()))
+            missing.then(|| self.replaced(at, 1, &[&format!("{option}={word}")], advice.to_owned()))
         };
         let selected = self.gives(&["--session-name", "--session-id"]);
         let id = has_form(word, synonyms::ID) && !selected;
@@ -357,7 +352,8 @@ impl Line {
             candidates.extend(option("--workspace-dir", "give the workspace with --workspace-dir"));
         }
         let command = self.command.as_ref().map(|(_, name)| name.as_str());
-        if let Some((_, means)) = synonyms::NAMELESS.iter().find(|(nameless, _)| Some(*nameless) == command) {
+        let nameless = synonyms::rows(synonyms::NAMELESS).find(|row| Some(row.typed) == command);
+        if let Some(means) = nameless.and_then(|row| row.means) {
             let words = format!("{means}={word}");
             let words: Vec<&str> = words.splitn(2, ' ').collect();
             candidates.push(self.with(at, 1, &words, format!("use {means}")));
@@ -377,8 +373,8 @@ impl Line {
         let Some(at) = (0..self.end()).find(starts_here) else { return Vec::new() };
         let count = if is_option && self.words[at] != inline { 2 } else { 1 };
         let typed = value.to_ascii_lowercase();
-        let rows = synonyms::VALUES.iter();
-        let rows = rows.filter(|(option, from, _)| *option == argument && *from == typed).map(|(_, _, to)| *to);
+        let typed_row = format!("{argument} {typed}");
+        let rows = synonyms::rows(synonyms::VALUES).filter(|row| row.typed == typed_row).filter_map(|row| row.means);
         let parts: Vec<&str> = typed.split(['-', '_', ' ']).collect();
         let part = valid.iter().map(String::as_str).filter(|valid| parts.contains(valid));
         let close = close_to(value, valid.iter().map(String::as_str));
@@ -392,7 +388,7 @@ impl Line {
             } else {
                 (means.to_owned(), means.to_owned())
             };
-            self.replaced(at, count, &[word], format!("use {shown}"))
+            self.replaced(at, count, &[&word], format!("use {shown}"))
         });
         means.collect()
     }
@@ -432,6 +428,14 @@ impl Line {
         }
         shown.join(" ")
     }
+}
+
+/// Returns `line` with `words` in place of `count` words at `at`.
+fn replaced(line: &[String], at: usize, count: usize, words: &[&str]) -> Vec<String> {
+    let mut new = line[..at].to_vec();
+    new.extend(words.iter().map(|&word| word.to_owned()));
+    new.extend_from_slice(&line[at + count..]);
+    new
 }
 
 /// Returns an advice that names the commands with this very option.
@@ -531,7 +535,7 @@ mod tests {
 
     #[test]
     fn every_command_synonym_leads_to_a_line_that_parses() {
-        for Synonym { typed, means, advice } in synonyms::COMMANDS {
+        for Synonym { typed, means, advice } in synonyms::rows(synonyms::COMMANDS) {
             let words: Vec<&str> = typed.split(' ').collect();
             let with = |more: &[&'static str]| words.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
             let lines = [with(&[]), with(&["x"]), with(&["list"]), with(&["claude-code-invoke-persist"])];
@@ -542,7 +546,7 @@ mod tests {
     #[test]
     fn every_option_synonym_leads_to_a_line_that_parses() {
         let (commands, mut unused) = (commands(), Vec::new());
-        for Synonym { typed, means, advice } in synonyms::OPTIONS {
+        for Synonym { typed, means, advice } in synonyms::rows(synonyms::OPTIONS) {
             let mut words = typed.split(' ').peekable();
             let only_on = words.next_if(|word| !word.starts_with('-'));
             let option = words.next().unwrap();
@@ -564,7 +568,7 @@ mod tests {
             for line in &mut lines {
                 line.retain(|word| !word.is_empty());
             }
-            let advice = means.map_or((*advice).to_owned(), |means| advice_for(advice, means));
+            let advice = means.map_or(advice.to_owned(), |means| advice_for(advice, means));
             if !is_advised(&lines, &advice, means.is_some()) {
                 unused.push(format!("{typed}: {advice}"));
             }
@@ -575,13 +579,14 @@ mod tests {
     #[test]
     fn every_value_synonym_leads_to_a_line_that_parses() {
         let commands = commands();
-        for (option, typed, means) in synonyms::VALUES {
+        for Synonym { typed, means, .. } in synonyms::rows(synonyms::VALUES) {
+            let ((option, typed), means) = (typed.split_once(' ').unwrap(), means.unwrap());
             let lines = commands.iter().map(|command| vec![command.as_str(), option, typed]);
             let lines: Vec<_> = lines.chain([vec!["skill", "list", option, typed]]).collect();
             assert!(is_advised(&lines, &format!("use {option} {means}"), true), "{option} {typed}");
         }
-        for (command, means) in synonyms::NAMELESS {
-            assert!(is_advised(&[vec![command, "x"]], &format!("use {means}"), true), "{command}");
+        for Synonym { typed, means, .. } in synonyms::rows(synonyms::NAMELESS) {
+            assert!(is_advised(&[vec![typed, "x"]], &format!("use {}", means.unwrap()), true), "{typed}");
         }
         for backend in Backend::ALL {
             for (option, _) in backend.spec().passed_options {

@@ -1,17 +1,26 @@
 //! What callers type who know other programs, and what they mean here. `correction` applies these tables.
 //!
-//! A row is tried only if its replacement exists on the command, and shown only if the corrected line can be parsed.
-//! Of several rows for one word, the first that leads to such a line counts.
+//! A row is `TYPED => MEANS # ADVICE`. Without `MEANS` there is only advice; without `ADVICE` it is to use `MEANS`. A row
+//! is tried only if its replacement exists on the command, and shown only if the corrected line can be parsed. Of several
+//! rows for one word, the first that leads to such a line counts. Lines that begin with `//` are comments.
+//!
+//! The tables are text, because an array of references is three times as large in the program.
 
-/// A command or option that this program does not have, and what it means.
+/// A row of a table.
 pub(super) struct Synonym {
-    /// `[COMMAND] OPTION [VALUE]`, or one or two words of a command. A VALUE of [`TEXT`], [`SETTING`] or [`ID`] stands
-    /// for any value of that form, which is kept; any other is replaced with its option.
     pub(super) typed: &'static str,
-    /// The words to put there. A word without dashes replaces the command. `None`: there are none.
+    /// The words to put there, if there are any. A word without dashes replaces the command.
     pub(super) means: Option<&'static str>,
-    /// The advice, if it is more than the replacement.
     pub(super) advice: &'static str,
+}
+
+/// Returns the rows of a table.
+pub(super) fn rows(table: &'static str) -> impl Iterator<Item = Synonym> {
+    table.lines().filter(|line| !line.starts_with("//")).map(|line| {
+        let (words, advice) = line.split_once('#').unwrap_or((line, ""));
+        let (typed, means) = words.split_once("=>").map_or((words, None), |(typed, means)| (typed, Some(means.trim())));
+        Synonym { typed: typed.trim(), means, advice: advice.trim() }
+    })
 }
 
 /// A value with white space.
@@ -21,248 +30,233 @@ pub(super) const SETTING: &str = "KEY=VALUE";
 /// A value that looks like a UUID.
 pub(super) const ID: &str = "ID";
 
-const fn to(typed: &'static str, means: &'static str) -> Synonym {
-    Synonym { typed, means: Some(means), advice: "" }
-}
+/// One or two words that are not a command.
+pub(super) const COMMANDS: &str = "\
+version => --version
+help => --help
+usage => --help
+history => list-sessions
+ls => list-sessions
+list => list-sessions
+ps => list-sessions
+new => create-session
+create => create-session
+start => create-session
+init => create-session
+add => create-session
+adopt => create-session --adopt=ID # save an existing session with create-session --adopt
+import => create-session --adopt=ID # save an existing session with create-session --adopt
+rm => delete-session
+del => delete-session
+delete => delete-session
+remove => delete-session
+clear => delete-all-sessions
+reset => delete-all-sessions
+purge => delete-all-sessions
+delete-all => delete-all-sessions
+mv => rename-session
+move => rename-session
+rename => rename-session
+cp => fork-session
+copy => fork-session
+clone => fork-session
+branch => fork-session
+fork => fork-session
+exec resume => resume-json
+exec => resume-json
+resume => resume-json
+continue => resume-json
+send => resume-json
+run => resume-json
+prompt => resume-json
+chat => resume-json
+turn => resume-json
+ask => resume-json --print-result
+stream => resume-stream
+tail => resume-stream
+show => resolve
+get => resolve
+info => resolve
+which => resolve
+find => resolve
+check => doctor
+status => doctor
+diagnose => doctor
+install => skill install
+uninstall => skill uninstall
+skill add => skill install
+skill remove => skill uninstall
+skill rm => skill uninstall
+skill ls => skill list
+skill upgrade => skill update
+skill print => skill show
+skill cat => skill show
+manual => man
+// `session list`, `sessions delete`; alone it is a question for all of them
+session => # write the verb first
+sessions => # write the verb first
+session => list-sessions
+sessions => list-sessions";
 
-const fn because(typed: &'static str, means: &'static str, advice: &'static str) -> Synonym {
-    Synonym { typed, means: Some(means), advice }
-}
+/// `[COMMAND] OPTION [VALUE]`. A VALUE of [`TEXT`], [`SETTING`] or [`ID`] stands for any value of that form, which is kept;
+/// any other is replaced with its option.
+pub(super) const OPTIONS: &str = "\
+// the session
+--name => --session-name
+-n => --session-name
+--session ID => --session-id
+--session => --session-name
+--id => --session-id
+--thread => --session-id
+--resume ID => --session-id
+--resume => --session-name
+-r ID => --session-id
+-r => --session-name
+--from => --session-name
+--new-name => --to
+--as => --to
+-c KEY=VALUE => --config
+--continue => # name the session with --session-name
+--last => # name the session with --session-name
+-c => # name the session with --session-name
+delete-session --all => delete-all-sessions
+--all => --all-workspaces
+-a => --all-workspaces
+--fork => fork-session --to=NEW # start a session from another one's history with fork-session
+--fork-session => fork-session --to=NEW # start a session from another one's history with fork-session
+// the prompt
+--init-prompt => --prompt
+--prompt => --init-prompt
+--message => --prompt
+--message => --init-prompt
+--text => --prompt
+--text => --init-prompt
+--input => --prompt
+--query => --prompt
+-m TEXT => --prompt
+-m TEXT => --init-prompt
+-m => --model
+-p => --prompt
+-p => --init-prompt
+--print => --print-result # the prompt follows --prompt; --print-result prints the text of the answer
+--file => --prompt-file
+-f => --prompt-file
+create-session --prompt-file => resume-json --if-missing=create --prompt-file
+--append-system-prompt => --role-definition-md
+// the output
+resume-json --format text => --print-result # use --print-result, or resume-stream --format text for the whole turn
+resume-json --format json => # leave --format out: resume-json prints JSON
+resume-json --format jsonl => resume-stream # use resume-stream, which prints a line for each event
+fork-session --format text => --print-result
+fork-session --format json => # leave --format out: fork-session prints JSON
+resume-json --json => # leave --json out: resume-json prints JSON
+fork-session --json => # leave --json out: fork-session prints JSON
+resolve --json => # leave --json out: resolve prints JSON
+resolve --format json => # leave --format out: resolve prints JSON
+create-session --json => --print-mapping-json
+create-session --format json => --print-mapping-json
+rename-session --json => # leave --json out: rename-session prints JSON
+delete-session --json => # leave --json out: delete-session prints JSON
+delete-all-sessions --json => # leave --json out: delete-all-sessions prints JSON
+list-sessions --json => --format=json
+resume-stream --json => --format=jsonl
+doctor --format json => --json
+skill --format json => --json
+resume-json --output-format stream-json => resume-stream
+resume-json --output-format json => # leave --output-format out: resume-json prints JSON
+resume-stream --output-format json => resume-json
+--output-format text => --print-result
+--output-format text => --format=text
+--output-format stream-json => --format=jsonl
+--output-format => --format
+--stream => resume-stream
+--table => --format=table
+--names => --format=names
+--result => --print-result
+--print-text => --print-result
+--plain => --print-result
+--print-id => --print-session-id
+--output => --output-file
+-o => --output-file
+--output-last-message => --output-file
+--include-partial-messages => --include-partials
+--no-color => --color=never
+-q => --quiet
+--silent => --quiet
+-v => --version
+-v # set INVOKE_PERSIST_LOG=- to log to standard error
+--verbose # set INVOKE_PERSIST_LOG=- to log to standard error
+--debug # set INVOKE_PERSIST_LOG=- to log to standard error
+// what to do if
+create-session --force => --if-exists=overwrite
+--overwrite => --if-exists=overwrite
+--overwrite => --force
+--reuse => --if-exists=reuse
+--exist-ok => --if-exists=reuse
+--create => --if-missing=create
+--create-if-missing => --if-missing=create
+--wait => --if-busy=wait
+--no-wait => --if-busy=fail
+--yes => # leave --yes out: no command asks for confirmation
+-y => # leave -y out: no command asks for confirmation
+// how the agent runs
+--timeout => --deadline-seconds
+--timeout-seconds => --deadline-seconds
+--max-time => --deadline-seconds
+-t => --deadline-seconds
+--idle-timeout => --stall-seconds
+--stall-timeout => --stall-seconds
+--cwd => --workspace-dir
+--dir => --workspace-dir
+--directory => --workspace-dir
+--workdir => --workspace-dir
+--workspace => --workspace-dir
+--cd => --workspace-dir
+-C => --workspace-dir
+-d => --workspace-dir
+--agent => --backend
+--provider => --backend
+--tool => --backend
+--reasoning => --reasoning-effort
+--thinking => --reasoning-effort
+-e KEY=VALUE # set the variable before the command, or write it to a file for --env-file
+-e => --env-file
+--images => --image
+-i => --image
+--yolo => --dangerously-bypass-approvals-and-sandbox";
 
-const fn only(typed: &'static str, advice: &'static str) -> Synonym {
-    Synonym { typed, means: None, advice }
-}
+/// A value that an option does not have, and the one that was meant.
+pub(super) const VALUES: &str = "\
+--format text => table
+--format plain => table
+--format plain => text
+--format name => names
+--format jsonl => json
+--format json => jsonl
+--format stream-json => jsonl
+--format markdown => text
+--if-exists replace => overwrite
+--if-exists force => overwrite
+--if-exists keep => reuse
+--if-exists skip => reuse
+--if-exists error => fail
+--if-missing new => create
+--if-missing start => create
+--if-missing error => fail
+--if-busy queue => wait
+--if-busy error => fail
+--color yes => always
+--color on => always
+--color true => always
+--color no => never
+--color off => never
+--color false => never
+--scope global => user
+--scope local => project
+--scope repo => project
+--error-format jsonl => json";
 
-pub(super) const COMMANDS: &[Synonym] = &[
-    to("version", "--version"),
-    to("help", "--help"),
-    to("usage", "--help"),
-    to("history", "list-sessions"),
-    to("ls", "list-sessions"),
-    to("list", "list-sessions"),
-    to("ps", "list-sessions"),
-    to("new", "create-session"),
-    to("create", "create-session"),
-    to("start", "create-session"),
-    to("init", "create-session"),
-    to("add", "create-session"),
-    because("adopt", "create-session --adopt=ID", "save an existing session with create-session --adopt"),
-    because("import", "create-session --adopt=ID", "save an existing session with create-session --adopt"),
-    to("rm", "delete-session"),
-    to("del", "delete-session"),
-    to("delete", "delete-session"),
-    to("remove", "delete-session"),
-    to("clear", "delete-all-sessions"),
-    to("reset", "delete-all-sessions"),
-    to("purge", "delete-all-sessions"),
-    to("delete-all", "delete-all-sessions"),
-    to("mv", "rename-session"),
-    to("move", "rename-session"),
-    to("rename", "rename-session"),
-    to("cp", "fork-session"),
-    to("copy", "fork-session"),
-    to("clone", "fork-session"),
-    to("branch", "fork-session"),
-    to("fork", "fork-session"),
-    to("exec resume", "resume-json"),
-    to("exec", "resume-json"),
-    to("resume", "resume-json"),
-    to("continue", "resume-json"),
-    to("send", "resume-json"),
-    to("run", "resume-json"),
-    to("prompt", "resume-json"),
-    to("chat", "resume-json"),
-    to("turn", "resume-json"),
-    to("ask", "resume-json --print-result"),
-    to("stream", "resume-stream"),
-    to("tail", "resume-stream"),
-    to("show", "resolve"),
-    to("get", "resolve"),
-    to("info", "resolve"),
-    to("which", "resolve"),
-    to("find", "resolve"),
-    to("check", "doctor"),
-    to("status", "doctor"),
-    to("diagnose", "doctor"),
-    to("install", "skill install"),
-    to("uninstall", "skill uninstall"),
-    to("skill add", "skill install"),
-    to("skill remove", "skill uninstall"),
-    to("skill rm", "skill uninstall"),
-    to("skill ls", "skill list"),
-    to("skill upgrade", "skill update"),
-    to("skill print", "skill show"),
-    to("skill cat", "skill show"),
-    to("manual", "man"),
-    // `session list`, `sessions delete`; alone it is a question for all of them
-    because("session", "", "write the verb first"),
-    because("sessions", "", "write the verb first"),
-    to("session", "list-sessions"),
-    to("sessions", "list-sessions"),
-];
-
-pub(super) const OPTIONS: &[Synonym] = &[
-    // the session
-    to("--name", "--session-name"),
-    to("-n", "--session-name"),
-    to("--session ID", "--session-id"),
-    to("--session", "--session-name"),
-    to("--id", "--session-id"),
-    to("--thread", "--session-id"),
-    to("--resume ID", "--session-id"),
-    to("--resume", "--session-name"),
-    to("-r ID", "--session-id"),
-    to("-r", "--session-name"),
-    to("--from", "--session-name"),
-    to("--new-name", "--to"),
-    to("--as", "--to"),
-    to("-c KEY=VALUE", "--config"),
-    because("--continue", "", "name the session with --session-name"),
-    because("--last", "", "name the session with --session-name"),
-    because("-c", "", "name the session with --session-name"),
-    to("delete-session --all", "delete-all-sessions"),
-    to("--all", "--all-workspaces"),
-    to("-a", "--all-workspaces"),
-    because("--fork", "fork-session --to=NEW", "start a session from another one's history with fork-session"),
-    because("--fork-session", "fork-session --to=NEW", "start a session from another one's history with fork-session"),
-    // the prompt
-    to("--init-prompt", "--prompt"),
-    to("--prompt", "--init-prompt"),
-    to("--message", "--prompt"),
-    to("--message", "--init-prompt"),
-    to("--text", "--prompt"),
-    to("--text", "--init-prompt"),
-    to("--input", "--prompt"),
-    to("--query", "--prompt"),
-    to("-m TEXT", "--prompt"),
-    to("-m TEXT", "--init-prompt"),
-    to("-m", "--model"),
-    to("-p", "--prompt"),
-    to("-p", "--init-prompt"),
-    because("--print", "--print-result", "the prompt follows --prompt; --print-result prints the text of the answer"),
-    to("--file", "--prompt-file"),
-    to("-f", "--prompt-file"),
-    to("create-session --prompt-file", "resume-json --if-missing=create --prompt-file"),
-    to("--append-system-prompt", "--role-definition-md"),
-    // the output
-    because(
-        "resume-json --format text",
-        "--print-result",
-        "use --print-result, or resume-stream --format text for the whole turn",
-    ),
-    because("resume-json --format json", "", "leave --format out: resume-json prints JSON"),
-    because("resume-json --format jsonl", "resume-stream", "use resume-stream, which prints a line for each event"),
-    to("fork-session --format text", "--print-result"),
-    because("fork-session --format json", "", "leave --format out: fork-session prints JSON"),
-    because("resume-json --json", "", "leave --json out: resume-json prints JSON"),
-    because("fork-session --json", "", "leave --json out: fork-session prints JSON"),
-    because("resolve --json", "", "leave --json out: resolve prints JSON"),
-    because("resolve --format json", "", "leave --format out: resolve prints JSON"),
-    to("create-session --json", "--print-mapping-json"),
-    to("create-session --format json", "--print-mapping-json"),
-    because("rename-session --json", "", "leave --json out: rename-session prints JSON"),
-    because("delete-session --json", "", "leave --json out: delete-session prints JSON"),
-    because("delete-all-sessions --json", "", "leave --json out: delete-all-sessions prints JSON"),
-    to("list-sessions --json", "--format=json"),
-    to("resume-stream --json", "--format=jsonl"),
-    to("doctor --format json", "--json"),
-    to("skill --format json", "--json"),
-    to("resume-json --output-format stream-json", "resume-stream"),
-    because("resume-json --output-format json", "", "leave --output-format out: resume-json prints JSON"),
-    to("resume-stream --output-format json", "resume-json"),
-    to("--output-format text", "--print-result"),
-    to("--output-format text", "--format=text"),
-    to("--output-format stream-json", "--format=jsonl"),
-    to("--output-format", "--format"),
-    to("--stream", "resume-stream"),
-    to("--table", "--format=table"),
-    to("--names", "--format=names"),
-    to("--result", "--print-result"),
-    to("--print-text", "--print-result"),
-    to("--plain", "--print-result"),
-    to("--print-id", "--print-session-id"),
-    to("--output", "--output-file"),
-    to("-o", "--output-file"),
-    to("--output-last-message", "--output-file"),
-    to("--include-partial-messages", "--include-partials"),
-    to("--no-color", "--color=never"),
-    to("-q", "--quiet"),
-    to("--silent", "--quiet"),
-    to("-v", "--version"),
-    only("-v", "set INVOKE_PERSIST_LOG=- to log to standard error"),
-    only("--verbose", "set INVOKE_PERSIST_LOG=- to log to standard error"),
-    only("--debug", "set INVOKE_PERSIST_LOG=- to log to standard error"),
-    // what to do if
-    to("create-session --force", "--if-exists=overwrite"),
-    to("--overwrite", "--if-exists=overwrite"),
-    to("--overwrite", "--force"),
-    to("--reuse", "--if-exists=reuse"),
-    to("--exist-ok", "--if-exists=reuse"),
-    to("--create", "--if-missing=create"),
-    to("--create-if-missing", "--if-missing=create"),
-    to("--wait", "--if-busy=wait"),
-    to("--no-wait", "--if-busy=fail"),
-    because("--yes", "", "leave --yes out: no command asks for confirmation"),
-    because("-y", "", "leave -y out: no command asks for confirmation"),
-    // how the agent runs
-    to("--timeout", "--deadline-seconds"),
-    to("--timeout-seconds", "--deadline-seconds"),
-    to("--max-time", "--deadline-seconds"),
-    to("-t", "--deadline-seconds"),
-    to("--idle-timeout", "--stall-seconds"),
-    to("--stall-timeout", "--stall-seconds"),
-    to("--cwd", "--workspace-dir"),
-    to("--dir", "--workspace-dir"),
-    to("--directory", "--workspace-dir"),
-    to("--workdir", "--workspace-dir"),
-    to("--workspace", "--workspace-dir"),
-    to("--cd", "--workspace-dir"),
-    to("-C", "--workspace-dir"),
-    to("-d", "--workspace-dir"),
-    to("--agent", "--backend"),
-    to("--provider", "--backend"),
-    to("--tool", "--backend"),
-    to("--reasoning", "--reasoning-effort"),
-    to("--thinking", "--reasoning-effort"),
-    only("-e KEY=VALUE", "set the variable before the command, or write it to a file for --env-file"),
-    to("-e", "--env-file"),
-    to("--images", "--image"),
-    to("-i", "--image"),
-    to("--yolo", "--dangerously-bypass-approvals-and-sandbox"),
-];
-
-/// Values of options that callers type, and what they mean: the option, the typed value and the accepted one.
-pub(super) const VALUES: &[(&str, &str, &str)] = &[
-    ("--format", "text", "table"),
-    ("--format", "plain", "table"),
-    ("--format", "plain", "text"),
-    ("--format", "name", "names"),
-    ("--format", "jsonl", "json"),
-    ("--format", "json", "jsonl"),
-    ("--format", "stream-json", "jsonl"),
-    ("--format", "markdown", "text"),
-    ("--if-exists", "replace", "overwrite"),
-    ("--if-exists", "force", "overwrite"),
-    ("--if-exists", "keep", "reuse"),
-    ("--if-exists", "skip", "reuse"),
-    ("--if-exists", "error", "fail"),
-    ("--if-missing", "new", "create"),
-    ("--if-missing", "start", "create"),
-    ("--if-missing", "error", "fail"),
-    ("--if-busy", "queue", "wait"),
-    ("--if-busy", "error", "fail"),
-    ("--color", "yes", "always"),
-    ("--color", "on", "always"),
-    ("--color", "true", "always"),
-    ("--color", "no", "never"),
-    ("--color", "off", "never"),
-    ("--color", "false", "never"),
-    ("--scope", "global", "user"),
-    ("--scope", "local", "project"),
-    ("--scope", "repo", "project"),
-    ("--error-format", "jsonl", "json"),
-];
-
-/// Commands without names to which a name was given, and what was probably meant.
-pub(super) const NAMELESS: &[(&str, &str)] =
-    &[("list-sessions", "resolve --session-name"), ("delete-all-sessions", "delete-session --session-name")];
+/// Commands without names to which a name was given.
+pub(super) const NAMELESS: &str = "\
+list-sessions => resolve --session-name
+delete-all-sessions => delete-session --session-name";
