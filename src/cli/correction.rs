@@ -1,4 +1,4 @@
-//! Corrects a command line that could not be parsed: what the caller probably meant, as a line that can be.
+//! Corrects a command line that cannot be parsed into the line that was probably meant.
 //!
 //! Words from other programs are in the tables of `synonyms`. Other words count as misspelled only if they are close to
 //! a right one.
@@ -200,7 +200,7 @@ impl Line {
         }
         candidates.extend(self.for_backend(at, word));
         candidates.extend(self.close_commands(at, word, &Cli::command()));
-        if word.contains(char::is_whitespace) {
+        if has_form(word, synonyms::TEXT) {
             let words = ["resume-json", &format!("--prompt={word}")];
             candidates.push(self.replaced(at, 1, &words, "give the prompt with --prompt".to_owned()));
         }
@@ -396,7 +396,7 @@ impl Line {
     /// Adds placeholders for what the command needs beyond clap's rules.
     fn completed(mut self) -> Self {
         let Some((place, _)) = self.command else { return self };
-        if self.gives(&["--help"]) {
+        if self.words[..self.end()].iter().any(|word| word == "--help" || word == "-h") {
             return self;
         }
         let needs = [
@@ -467,7 +467,7 @@ fn advice_for(advice: &str, means: &str) -> String {
 fn has_form(value: &str, form: &str) -> bool {
     const UUID: usize = 36;
     match form {
-        synonyms::TEXT => value.contains(char::is_whitespace),
+        synonyms::TEXT => value.trim().contains(char::is_whitespace),
         synonyms::SETTING => value.contains('='),
         synonyms::ID => value.len() == UUID && value.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'),
         form => value == form,

@@ -113,6 +113,8 @@ pub(super) const OPTIONS: &str = "\
 -r ID => --session-id
 -r => --session-name
 --from => --session-name
+--old => --session-name
+--new => --to
 --new-name => --to
 --as => --to
 -c KEY=VALUE => --config
@@ -197,6 +199,8 @@ create-session --force => --if-exists=overwrite
 --create-if-missing => --if-missing=create
 --wait => --if-busy=wait
 --no-wait => --if-busy=fail
+delete-session --force => # leave --force out: no command asks for confirmation
+delete-all-sessions --force => # leave --force out: no command asks for confirmation
 --yes => # leave --yes out: no command asks for confirmation
 -y => # leave -y out: no command asks for confirmation
 // how the agent runs

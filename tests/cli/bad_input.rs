@@ -233,7 +233,7 @@ fn durations_may_have_units() {
             failure.message(contains(option)).hint(contains("5m, 1h30m"));
         }
     }
-    // a deadline with a unit passes when it says
+    // the unit counts: 300 seconds would be too long for this test
     sandbox.agent(Turn::default().after([Step::WaitFor("never".to_owned())]));
     sandbox.fails(&[&call[..], &["--deadline-seconds", "300ms"]].concat(), 124, "deadline");
 }

@@ -147,7 +147,8 @@ fn name_of_a_directory_above_is_found_by_its_hint() {
         &["fork-session", "--to", "new", "--prompt", "p"],
         &["rename-session", "--to", "new"],
     ];
-    let hint = format!("add --workspace-dir {}, where a claude session has that name", above.display());
+    let quoted = shell_words::quote(above.to_str().unwrap()).into_owned();
+    let hint = format!("add --workspace-dir {quoted}, where a claude session has that name");
     let call = |dir: &std::path::Path, start: &[&str], verb: &[&str], name: &str| {
         let args = [&["--error-format", "json"], verb, start, &["--session-name", name]].concat();
         sandbox.cmd(&args).current_dir(dir).run()
@@ -176,7 +177,7 @@ fn name_of_a_directory_above_is_found_by_its_hint() {
     // nothing was written below
     assert!(!sandbox.temp().join("agent-sessions").join(sandbox.key_of(&below)).exists());
 
-    // a mapping that cannot be used has no names, and is no error
+    // a mapping that cannot be used is ignored
     let saved = sandbox.mapping(Backend::Claude);
     sandbox.write_mapping(Backend::Claude, "{broken");
     let failure = call(&below, &["--backend", "claude"], &["resolve"], "nightly").failed(3, "session_not_found");
@@ -185,7 +186,7 @@ fn name_of_a_directory_above_is_found_by_its_hint() {
 
     // the home directory is the last one that is read
     for (home, is_found) in [(above.clone(), true), (above.join("a"), false), (below.clone(), false)] {
-        sandbox.env("HOME", &home);
+        sandbox.env(if cfg!(windows) { "USERPROFILE" } else { "HOME" }, &home);
         let args = ["--error-format", "json", "--backend", "claude", "resolve", "--session-name", "nightly"];
         let hint = sandbox.cmd(&args).current_dir(&below).run().failed(3, "session_not_found").hint.unwrap();
         assert_eq!(hint.contains("where a"), is_found, "{}: {hint}", home.display());
