@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::paths;
 use crate::session::{SessionName, trim};
 use crate::sessions::selector::SessionSelector;
-use crate::sessions::suggest::{did_you_mean, not_found_in_any, similar_in_any};
+use crate::sessions::suggest::{did_you_mean, found_above, not_found_in_any, similar_in_any};
 use crate::store::Store;
 use crate::store::format::Mapping;
 use crate::ui::shell;
@@ -128,7 +128,10 @@ impl Context {
         if presence == Presence::Required && !search.is_of_any {
             return Err(match search.unreadable.into_iter().next() {
                 Some(unreadable) => unreadable.error,
-                None => not_found_in_any(&search.stores, subject),
+                None => {
+                    let above = subject.name.as_ref().and_then(|name| self.found_above(place, name));
+                    not_found_in_any(&search.stores, subject, above)
+                }
             });
         }
         self.warn_of_unreadable(&search, None);
@@ -171,6 +174,15 @@ impl Context {
         for Unreadable { error, .. } in search.unreadable.iter().filter(|unreadable| used != Some(&unreadable.file)) {
             self.ui.warn_always(&format!("{}; it was not searched", error.to_single_line()));
         }
+    }
+
+    /// Returns a hint about a directory above the current one in which a session of any backend has this name.
+    fn found_above(&self, place: &cli::LocationArgs, name: &SessionName) -> Option<String> {
+        if place.mapping_file.is_some() || place.workspace_dir.is_some() {
+            return None;
+        }
+        let workspace = paths::resolve(&paths::current_dir().ok()?).ok()?;
+        found_above(&Backend::ALL, &workspace, name, &self.ui)
     }
 
     /// Returns the hint with the command to type next.

@@ -66,6 +66,12 @@ pub(crate) fn variable_of_temp_dir(dir: &Path) -> Option<&'static str> {
     TEMP_VARIABLES.into_iter().find(|name| var_os(name).is_some_and(|value| dir == Path::new(&value)))
 }
 
+/// Returns the home directory: that of the environment, else that of the account.
+pub(crate) fn home() -> Option<PathBuf> {
+    let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+    var_os(variable).map(PathBuf::from).or_else(account_home)
+}
+
 /// Returns the home directory in the user database, which no variable changes.
 #[cfg(unix)]
 pub(crate) fn account_home() -> Option<PathBuf> {

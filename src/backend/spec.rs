@@ -40,6 +40,9 @@ pub(crate) struct Spec {
     pub owns_option: fn(command: &str, option: &str) -> bool,
     /// Returns the options of a command in the original script for this agent. Those may be abbreviated.
     pub original_options: fn(command: &str) -> Vec<&'static str>,
+    /// Options of the agent that callers give to this program by mistake, and whether each takes a value. They belong
+    /// after `--`.
+    pub passed_options: &'static [(&'static str, bool)],
     /// Returns whether the caller may not pass `argument`, which follows `previous`, to the agent. Such an argument would
     /// change the session or the form of the output.
     pub is_reserved_arg: fn(previous: Option<&str>, argument: &str) -> bool,

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::session::{AgentSessionId, SessionName};
 use crate::sessions::json::entries;
 use crate::sessions::selector::SessionSelector;
+use crate::sessions::suggest::found_above;
 use crate::store::Store;
 use crate::store::format::Mapping;
 use crate::ui::json::JsonObject;
@@ -18,6 +19,11 @@ pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()>
     cli::parse::refuse_call_options(backend, &options.ignored)?;
     let (store, workspace) = context.store(backend, &options.place)?;
     let done = delete(&store, &workspace, &subject)?;
+    if let (Some(name), [], None) = (&subject.name, done.removed.as_slice(), &options.place.mapping_file)
+        && let Some(hint) = found_above(&[backend], &workspace.resolved, name, &context.ui)
+    {
+        context.ui.note(&format!("no {backend} session was named '{name}'; {hint}"));
+    }
     let left = options.print_mapping_json.then(|| {
         JsonObject::new()
             .with("workspace_dir", done.left.workspace())

@@ -20,7 +20,7 @@ use crate::turn::start::{NewSession, start_session};
 pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let subject = SessionSelector::of(&options.selector)?.required()?;
     let to = options.to.as_deref().and_then(SessionName::new);
-    let to = to.ok_or_else(|| Error::usage("the new session's name is missing").with_hint("add --to NAME"))?;
+    let to = to.ok_or_else(|| Error::usage("the new session's name is missing").with_hint("add --to NEW"))?;
     if subject.name.as_ref() == Some(&to) {
         return Err(Error::usage(format!("'{to}' is the name of the session to fork"))
             .with_hint("choose another name for --to"));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::duration::duration;
 use crate::agent::command::AgentCommand;
 use crate::backend::{Backend, BackendArgs, Model, OutputMode};
 use crate::cli;
@@ -68,8 +69,8 @@ impl TurnOptions {
     ) -> Result<Self> {
         let backend = store.backend;
         let deadline =
-            options.deadline_seconds.as_deref().map(|text| seconds("--deadline-seconds", text)).transpose()?;
-        let stall = options.stall_seconds.as_deref().map(|text| seconds("--stall-seconds", text)).transpose()?;
+            options.deadline_seconds.as_deref().map(|text| duration("--deadline-seconds", text)).transpose()?;
+        let stall = options.stall_seconds.as_deref().map(|text| duration("--stall-seconds", text)).transpose()?;
         if stall.is_some() && mode == OutputMode::Json && !backend.capabilities().events_in_json_mode {
             return Err(Error::usage(format!(
                 "--stall-seconds cannot be used here: {backend} prints nothing before its answer"
@@ -154,21 +155,6 @@ fn location_args(store: &Store, workspace: &Workspace) -> Vec<String> {
     file.into_iter().chain(dir).collect()
 }
 
-/// Parses seconds like the original: any text that Python's `float` accepts, if the number is finite and above 0.
-fn seconds(option: &str, text: &str) -> Result<Duration> {
-    // Python allows single underscores between digits
-    let digits = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
-    let separates = |at: usize| at > 0 && digits(at - 1) && digits(at + 1);
-    let plain: String = text.char_indices().filter(|&(at, c)| c != '_' || !separates(at)).map(|(_, c)| c).collect();
-    let number: Option<f64> = trim(&plain).parse().ok();
-    match number {
-        Some(seconds) if seconds.is_finite() && seconds > 0.0 => {
-            Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
-        }
-        _ => Err(Error::usage(format!("{option} {text} is not a number of seconds above 0"))),
-    }
-}
-
 /// Returns the trimmed value of an option that must not be blank.
 fn not_blank(option: &str, value: Option<&str>) -> Result<Option<String>> {
     match value.map(trim) {
@@ -189,20 +175,5 @@ fn refuse_arguments(backend: Backend, extra: &[OsString]) -> Result<()> {
             .caused_by("it would change the session or the output format")
             .with_hint("remove it; this program passes it when it is needed")),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seconds_are_finite_and_above_zero() {
-        assert_eq!(seconds("--x", " 1.5 ").unwrap(), Duration::from_millis(1500));
-        assert_eq!(seconds("--x", "1_0.5").unwrap(), Duration::from_millis(10_500));
-        assert_eq!(seconds("--x", "1e300").unwrap(), Duration::MAX);
-        for bad in ["0", "-1", "nan", "inf", "x", "", "-0", "_1", "1__0", "1_"] {
-            assert!(seconds("--x", bad).is_err(), "{bad}");
-        }
     }
 }

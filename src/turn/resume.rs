@@ -22,6 +22,7 @@ use crate::session::{AgentSessionId, SessionName, is_blank};
 use crate::sessions::lock::{lock_name, lock_session};
 use crate::sessions::lookup::{StoredSession, find_by_name, find_session};
 use crate::sessions::selector::SessionSelector;
+use crate::sessions::suggest::found_above;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
 use crate::ui::Ui;
@@ -182,6 +183,9 @@ impl ResumeCall {
         // a caller that expected the session may have another workspace or TMPDIR
         let (backend, file) = (self.store.backend, self.store.path().display());
         self.ui.note(&format!("no {backend} session is named '{name}' in {file}; starting a new session"));
+        if let Some(above) = found_above(&[backend], Path::new(&self.store.workspace), name, &self.ui) {
+            self.ui.note(&format!("to resume an existing session instead, {above}"));
+        }
         let (prompt, role) = (&self.prompt, self.role.as_deref());
         let new = NewSession { name, mode: self.mode, prompt, role, history: None, overwrites: false };
         let started = start_session(runner, &self.store, &new)?;

@@ -9,6 +9,7 @@ mod codex_shells;
 mod completions;
 mod concurrent_skills;
 mod conformance;
+mod corrections;
 #[cfg(unix)] // KILL is a Unix signal
 mod crashes;
 mod demo;

@@ -49,6 +49,7 @@ pub(super) static SPEC: Spec = Spec {
     help_pages: HELP_PAGES,
     owns_option: args::owns_option,
     original_options: args::original_options,
+    passed_options: args::PASSED_OPTIONS,
     is_reserved_arg: |_previous, argument| is_reserved_arg(argument),
     default_prompt,
     prompt_with_role: |_role, prompt| Cow::Borrowed(prompt),

@@ -122,3 +122,6 @@ pub(super) fn original_options(command: &str) -> Vec<&'static str> {
     };
     own.concat()
 }
+
+pub(super) const PASSED_OPTIONS: &[(&str, bool)] =
+    &[("--add-dir", true), ("--output-schema", true), ("--profile", true), ("--sandbox", true), ("-s", true)];
