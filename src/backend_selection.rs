@@ -126,13 +126,11 @@ impl Context {
             Err(undecided) => undecided,
         };
         if presence == Presence::Required && !search.is_of_any {
-            return Err(match search.unreadable.into_iter().next() {
-                Some(unreadable) => unreadable.error,
-                None => {
-                    let above = subject.name.as_ref().and_then(|name| self.found_above(place, name));
-                    not_found_in_any(&search.stores, subject, above)
-                }
-            });
+            if let Some(unreadable) = search.unreadable.into_iter().next() {
+                return Err(unreadable.error);
+            }
+            let above = subject.name.as_ref().and_then(|name| self.found_above(place, name));
+            return Err(not_found_in_any(&search.stores, subject, above));
         }
         self.warn_of_unreadable(&search, None);
         let similar = subject.name.as_ref().filter(|_| !search.is_of_any);

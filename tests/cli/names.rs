@@ -137,6 +137,20 @@ fn misspelt_name_without_a_backend_gets_suggestions() {
 }
 
 #[test]
+fn new_session_of_a_name_that_exists_above_is_noted() {
+    let sandbox = Sandbox::new();
+    sandbox.write("below/x", "");
+    sandbox.save(Backend::Claude, "nightly", "i");
+    sandbox.agent(Backend::Claude.answers("new", "OK"));
+    let call = ["--backend", "claude", "resume-json", "--session-name", "nightly", "--prompt", "p"];
+    let mut command = sandbox.cmd(&[&call[..], &["--if-missing", "create"]].concat());
+    let output = command.current_dir(sandbox.workspace().join("below")).run().success();
+    let above = shell_words::quote(sandbox.workspace().to_str().unwrap()).into_owned();
+    let note = format!("note: to resume an existing session instead, add --workspace-dir {above}, where");
+    output.stderr(contains("; starting a new session\n").and(contains(note)));
+}
+
+#[test]
 fn name_of_a_directory_above_is_found_by_its_hint() {
     let mut sandbox = Sandbox::new();
     sandbox.write("a/b c/x", "");
