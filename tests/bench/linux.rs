@@ -48,7 +48,8 @@ pub(super) fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     match arguments.next().as_deref() {
         Some("empty") => {}
-        Some("flood") => flood(),
+        Some("flood") => flood("command_execution", "output"),
+        Some("answers") => flood("agent_message", "text"),
         Some("tick") => tick(),
         _ => return measure(),
     }
@@ -65,6 +66,7 @@ fn measure() -> ExitCode {
     bench.events();
     bench.many_names();
     bench.account();
+    bench.answers();
     match bench.exceeded.get() {
         0 => ExitCode::SUCCESS,
         exceeded => {
@@ -193,6 +195,26 @@ impl Bench {
 }
 
 impl Bench {
+    /// (g) A stream of codex in which every line is an answer of 1 KB, compared with `cat`.
+    fn answers(&self) {
+        let agent = self.agent("answers");
+        let ours = || {
+            let mut command =
+                self.program(&["resume-stream", "--session-name", "a", "--prompt", "p", "--codex-cmd", &agent]);
+            command.stdout(Stdio::null());
+            command
+        };
+        let cat = || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{agent} | cat >/dev/null")]).stdin(Stdio::null());
+            shell
+        };
+        let (measured, with_cat) = fastest_in_turn(15, &ours, &cat);
+        self.report("(g) resume-stream of 300 MB of answers against cat", measured / with_cat, 1.2, "times");
+    }
+}
+
+impl Bench {
     /// (e) Finding and adding one name among 100,000, compared with Python.
     fn many_names(&self) {
         let entries: Vec<String> = (0..NAMES)
@@ -291,12 +313,10 @@ fn peak_now(child: &Child) -> Option<f64> {
     is_program.then_some(kib / MIB)
 }
 
-/// Plays an agent that writes as fast as its output is read.
-fn flood() {
-    let line = format!(
-        "{{\"type\":\"item.completed\",\"item\":{{\"type\":\"command_execution\",\"output\":\"{}\"}}}}\n",
-        "x".repeat(LINE - 75)
-    );
+/// Plays an agent that writes items of codex as fast as its output is read: their type, and the member with the text.
+fn flood(kind: &str, member: &str) {
+    let start = format!("{{\"type\":\"item.completed\",\"item\":{{\"type\":\"{kind}\",\"{member}\":\"");
+    let line = format!("{start}{}\"}}}}\n", "x".repeat(LINE - start.len() - 4));
     let block = line.repeat(64);
     let mut out = std::io::stdout().lock();
     let mut left = FLOOD;
