@@ -1,5 +1,8 @@
 //! Code that runs between fork and exec, and system calls that have no safe form.
-#![expect(unsafe_code, reason = "pre_exec, sigaction, close_range, getpwuid and waitid's pid have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "pre_exec, sigaction, close_range, madvise, getpwuid and waitid's pid have no safe form"
+)]
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
@@ -95,6 +98,25 @@ pub(crate) fn close_descriptors_on_exec() {
             mark(descriptor);
         }
     }
+}
+
+/// Returns an empty buffer for `length` bytes.
+///
+/// The memory of a large one comes in pages of 2 MiB where Linux has them. With pages of 4 KiB, the page faults take
+/// longer than reading a file into the buffer.
+pub(crate) fn large_buffer(length: usize) -> Vec<u8> {
+    let buffer: Vec<u8> = Vec::with_capacity(length);
+    #[cfg(target_os = "linux")]
+    {
+        const HUGE: usize = 2 << 20;
+        if buffer.capacity() >= 2 * HUGE {
+            let skipped = buffer.as_ptr().align_offset(HUGE);
+            let whole = (buffer.capacity() - skipped) / HUGE * HUGE;
+            // SAFETY: the range lies within the buffer, and the advice changes only how its memory is laid out
+            unsafe { libc::madvise(buffer.as_ptr().add(skipped).cast_mut().cast(), whole, libc::MADV_HUGEPAGE) };
+        }
+    }
+    buffer
 }
 
 /// Performs the default action of `signal` on this process. Returns if that does nothing, or after a stop.

@@ -13,6 +13,10 @@ use std::time::{Duration, Instant, SystemTime};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_invoke-persist");
 const MIB: f64 = 1024.0;
 
+/// The target of the release that is linked statically.
+const STATIC_TARGET: &str =
+    if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-musl" } else { "x86_64-unknown-linux-musl" };
+
 /// The output of the flooding agent.
 const FLOOD: u64 = 300 << 20;
 const LINE: usize = 1 << 10;
@@ -48,7 +52,8 @@ pub(super) fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     match arguments.next().as_deref() {
         Some("empty") => {}
-        Some("flood") => flood(),
+        Some("flood") => flood("command_execution", "output"),
+        Some("answers") => flood("agent_message", "text"),
         Some("tick") => tick(),
         _ => return measure(),
     }
@@ -64,7 +69,8 @@ fn measure() -> ExitCode {
     bench.delay();
     bench.events();
     bench.many_names();
-    bench.text();
+    bench.account();
+    bench.answers();
     match bench.exceeded.get() {
         0 => ExitCode::SUCCESS,
         exceeded => {
@@ -76,6 +82,9 @@ fn measure() -> ExitCode {
 
 struct Bench {
     dir: tempfile::TempDir,
+    /// Copies of both programs, as an installation makes them. What a linker wrote may lie in the page cache in smaller
+    /// pieces, and then its start takes up to a tenth longer.
+    program: PathBuf,
     this_program: PathBuf,
     /// The number of results over their limits.
     exceeded: Cell<usize>,
@@ -84,8 +93,14 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory can be created");
-        let this_program = env::current_exe().expect("the path of this program is known");
-        let bench = Self { dir, this_program, exceeded: Cell::new(0) };
+        let copy = |program: &Path, name| {
+            let copy = dir.path().join(name);
+            fs::copy(program, &copy).expect("a program can be copied");
+            copy
+        };
+        let this_program = copy(&env::current_exe().expect("the path of this program is known"), "bench");
+        let program = copy(Path::new(PROGRAM), "program");
+        let bench = Self { dir, program, this_program, exceeded: Cell::new(0) };
         for backend in ["claude", "codex"] {
             let create = ["--backend", backend, "create-session", "--session-name", "a", "--adopt", "i"];
             assert!(
@@ -107,7 +122,11 @@ impl Bench {
     }
 
     fn program(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        self.prepared(&self.program, arguments)
+    }
+
+    fn prepared(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.dir.path()).env("INVOKE_PERSIST_DIR", self.dir.path());
         command.stdin(Stdio::null());
         command
@@ -125,15 +144,38 @@ impl Bench {
             command.arg("empty").stdin(Stdio::null()).stdout(Stdio::null());
             command
         };
-        let resolve = || {
-            let mut command = self.program(&["--backend", "claude", "resolve", "--session-name", "a"]);
+        let resolve_with = |program: &Path| {
+            let mut command = self.prepared(program, &["--backend", "claude", "resolve", "--session-name", "a"]);
             command.stdout(Stdio::null());
             command
         };
+        let resolve = || resolve_with(&self.program);
         let (ours, theirs) = fastest_in_turn(400, &resolve, &empty);
         self.report("(a) resolve, wall time against an empty program", ours / theirs, 1.5, "times");
-        let peak = peak(&mut resolve(), 300);
+        match self.build_linked_statically() {
+            Some(program) => {
+                let (ours, theirs) = fastest_in_turn(400, &|| resolve_with(&program), &empty);
+                self.report("(a) resolve, linked statically, against the same", ours / theirs, 1.0, "times");
+            }
+            None => println!("    the static program is not measured: rustup target add {STATIC_TARGET}"),
+        }
+        let peak = self.peak(&mut resolve(), 300);
         self.report("(a) resolve, resident", peak, 6.0, "MiB");
+    }
+
+    /// Returns a copy of the program as the release builds it for Linux; `None` if it cannot be built here.
+    fn build_linked_statically(&self) -> Option<PathBuf> {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--release", "--locked", "--bin", "invoke-persist", "--target", STATIC_TARGET]);
+        build.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+        let directory = Path::new(PROGRAM).parent()?.parent()?;
+        build.arg("--target-dir").arg(directory).stderr(Stdio::null());
+        if !build.status().ok()?.success() {
+            return None;
+        }
+        let copy = self.dir.path().join("static");
+        fs::copy(directory.join(STATIC_TARGET).join("release/invoke-persist"), &copy).ok()?;
+        Some(copy)
     }
 
     /// (b) A stream of 300 MB in lines of 1 KB, compared with `cat`.
@@ -152,7 +194,7 @@ impl Bench {
         };
         let (measured, with_cat) = fastest_in_turn(7, &ours, &cat);
         self.report("(b) resume-stream of 300 MB, wall time against cat", measured / with_cat, 1.5, "times");
-        self.report("(b) resume-stream of 300 MB, resident", peak(&mut ours(), 1), 8.0, "MiB");
+        self.report("(b) resume-stream of 300 MB, resident", self.peak(&mut ours(), 1), 8.0, "MiB");
     }
 
     /// (c) The delay between the agent's line and the printed line.
@@ -177,7 +219,7 @@ impl Bench {
         let mut command = self.program(&["resume-json", "--session-name", "a", "--prompt", "p", "--codex-cmd", &agent]);
         self.report(
             "(d) resume-json of 300 MB of events, resident",
-            peak(command.stdout(Stdio::null()), 1),
+            self.peak(command.stdout(Stdio::null()), 1),
             16.0,
             "MiB",
         );
@@ -188,7 +230,30 @@ impl Bench {
         let agent = self.agent("flood");
         let text = ["--backend", "codex", "resume-stream", "--format", "text", "--session-name", "a", "--prompt", "p"];
         let mut command = self.program(&[&text[..], &["--codex-cmd", &agent]].concat());
-        self.report("(f) 300 MB of events as text, resident", peak(command.stdout(Stdio::null()), 1), 8.0, "MiB");
+        self.report(
+            "(f) an account of 300 MB of events, resident",
+            self.peak(command.stdout(Stdio::null()), 1),
+            8.0,
+            "MiB",
+        );
+    }
+
+    /// (g) A stream of codex in which every line is an answer of 1 KB, compared with `cat`.
+    fn answers(&self) {
+        let agent = self.agent("answers");
+        let ours = || {
+            let mut command =
+                self.program(&["resume-stream", "--session-name", "a", "--prompt", "p", "--codex-cmd", &agent]);
+            command.stdout(Stdio::null());
+            command
+        };
+        let cat = || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{agent} | cat >/dev/null")]).stdin(Stdio::null());
+            shell
+        };
+        let (measured, with_cat) = fastest_in_turn(15, &ours, &cat);
+        self.report("(g) resume-stream of 300 MB of answers against cat", measured / with_cat, 1.2, "times");
     }
 }
 
@@ -245,11 +310,38 @@ impl Bench {
             );
             self.report(
                 &format!("(e) {what} in 100,000 names, resident"),
-                (0..9).map(|_| peak(&mut ours(), 1)).fold(0.0, f64::max),
+                (0..9).map(|_| self.peak(&mut ours(), 1)).fold(0.0, f64::max),
                 120.0,
                 "MiB",
             );
         }
+    }
+}
+
+impl Bench {
+    /// Returns the peak memory of the program in MiB. It is read while the program runs, so a short run may end before its
+    /// peak is read; the result is the highest of `runs` runs.
+    fn peak(&self, command: &mut Command, runs: usize) -> f64 {
+        let mut peak = 0.0_f64;
+        for _ in 0..runs {
+            let mut child = command.spawn().expect("the command can be started");
+            while child.try_wait().expect("the command can be waited for").is_none() {
+                peak = peak.max(self.peak_now(&child).unwrap_or(0.0));
+                thread::sleep(Duration::from_micros(50));
+            }
+        }
+        assert!(peak > 0.0, "the program is always over before it can be asked");
+        peak
+    }
+
+    fn peak_now(&self, child: &Child) -> Option<f64> {
+        let process = Path::new("/proc").join(child.id().to_string());
+        // before the exec the child is a copy of this program
+        let is_program = fs::read_link(process.join("exe")).ok()? == self.program;
+        let status = fs::read_to_string(process.join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        is_program.then_some(kib / MIB)
     }
 }
 
@@ -266,37 +358,10 @@ fn seconds(command: &mut Command) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-/// Returns the peak memory of the program in MiB, which is the highest of `runs` runs. It is read while the program
-/// runs, so a short run may end before its peak is read.
-fn peak(command: &mut Command, runs: usize) -> f64 {
-    let mut peak = 0.0_f64;
-    for _ in 0..runs {
-        let mut child = command.spawn().expect("the command can be started");
-        while child.try_wait().expect("the command can be waited for").is_none() {
-            peak = peak.max(peak_now(&child).unwrap_or(0.0));
-            thread::sleep(Duration::from_micros(50));
-        }
-    }
-    assert!(peak > 0.0, "the program ended before its memory could be read");
-    peak
-}
-
-fn peak_now(child: &Child) -> Option<f64> {
-    let process = Path::new("/proc").join(child.id().to_string());
-    // before the exec the child is a copy of this program
-    let is_program = fs::read_link(process.join("exe")).ok()? == Path::new(PROGRAM);
-    let status = fs::read_to_string(process.join("status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    is_program.then_some(kib / MIB)
-}
-
-/// Acts as an agent that writes as fast as its output is read.
-fn flood() {
-    let line = format!(
-        "{{\"type\":\"item.completed\",\"item\":{{\"type\":\"command_execution\",\"output\":\"{}\"}}}}\n",
-        "x".repeat(LINE - 75)
-    );
+/// Plays an agent that writes items of codex as fast as its output is read: their type, and the member with the text.
+fn flood(kind: &str, member: &str) {
+    let start = format!("{{\"type\":\"item.completed\",\"item\":{{\"type\":\"{kind}\",\"{member}\":\"");
+    let line = format!("{start}{}\"}}}}\n", "x".repeat(LINE - start.len() - 4));
     let block = line.repeat(64);
     let mut out = std::io::stdout().lock();
     let mut left = FLOOD;

@@ -13,6 +13,9 @@ pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn O
     Box::new(LineOutput::new(ExecParser::new(mode == OutputMode::Json), events_from.map(Reader::new)))
 }
 
+/// What an item begins with, as codex writes it. Most lines are items, and in a stream none of them matters.
+const ITEM: &[u8] = br#"{"type":"item."#;
+
 /// Finds the thread, the answer and the verdict in the events of `codex exec --json`.
 struct ExecParser {
     words: [memmem::Finder<'static>; 3],
@@ -41,7 +44,8 @@ impl ExecParser {
 impl LineParser for ExecParser {
     /// Parses a line only if it contains a word of a relevant event.
     fn line(&mut self, Line { bytes, whole }: Line<'_>) {
-        if !self.words.iter().chain(&self.answer_word).any(|word| word.find(bytes).is_some()) {
+        let words = if bytes.starts_with(ITEM) { &[][..] } else { &self.words };
+        if !words.iter().chain(&self.answer_word).any(|word| word.find(bytes).is_some()) {
             return;
         }
         let text = json::readable(bytes);
@@ -86,7 +90,11 @@ mod tests {
     use super::*;
 
     fn report(lines: &[&str]) -> TurnReport {
-        let mut parser = ExecParser::new(true);
+        report_of(lines, true)
+    }
+
+    fn report_of(lines: &[&str], wants_answer: bool) -> TurnReport {
+        let mut listener = ExecParser::new(wants_answer);
         for line in lines {
             parser.line(Line { bytes: line.as_bytes(), whole: true });
         }
@@ -129,5 +137,16 @@ mod tests {
         ]);
         assert_eq!((turn.failure, turn.answer.as_deref()), (None, Some("two")));
         assert_eq!(turn.reported_id.as_deref(), Some("t"));
+    }
+
+    #[test]
+    fn an_item_that_quotes_other_events_is_an_item() {
+        let quotes = r#"{"type":"item.completed","item":{"type":"agent_message","text":"\"error\" \"turn.failed\""}}"#;
+        let failed = r#"{"item":{"type":"agent_message"},"type":"turn.failed","error":{"message":"no key"}}"#;
+        for wants_answer in [true, false] {
+            let report = report_of(&[quotes, failed, quotes], wants_answer);
+            assert_eq!(report.failure.unwrap().reason.as_deref(), Some("no key"));
+            assert_eq!(report.answer.is_some(), wants_answer);
+        }
     }
 }

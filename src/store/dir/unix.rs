@@ -161,7 +161,7 @@ impl Dir {
         if metadata.len() > MAX_SIZE {
             return Err(super::too_large(&self.path));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
+        let mut bytes = crate::sys::large_buffer(usize::try_from(metadata.len()).unwrap_or_default() + 1);
         file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
         if bytes.len() as u64 > MAX_SIZE { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
     }
