@@ -69,7 +69,7 @@ fn measure() -> ExitCode {
     bench.delay();
     bench.events();
     bench.many_names();
-    bench.account();
+    bench.text();
     bench.answers();
     match bench.exceeded.get() {
         0 => ExitCode::SUCCESS,

@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn report_of(lines: &[&str], wants_answer: bool) -> TurnReport {
-        let mut listener = ExecParser::new(wants_answer);
+        let mut parser = ExecParser::new(wants_answer);
         for line in lines {
             parser.line(Line { bytes: line.as_bytes(), whole: true });
         }
