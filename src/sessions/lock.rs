@@ -42,8 +42,7 @@ pub(crate) fn lock_session(
     loop {
         let session = find_session(&quiet, selector)?;
         let key = session_key(&session.id);
-        let what = format!("the session {}", session.id);
-        let locked = lock_key(&key, &what, store.deadline, ui, wait);
+        let locked = lock_key(&key, &session.label(), store.deadline, ui, wait);
         let locked = locked.map_err(|error| error.with_session_id(Some(session.id.clone())))?;
         let again = find_session(&quiet, selector)?;
         if again.id == session.id {

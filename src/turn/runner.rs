@@ -111,11 +111,12 @@ impl<'a> TurnRunner<'a> {
                     let id = request.session.known().expect("only a session that exists can be in use");
                     let is_shell = self.options.agent.launcher.is_shell(); // it may have run more than the agent
                     if !request.wait {
-                        let busy = session_in_use(self.options.agent.backend, id, &run.stderr);
+                        let busy = session_in_use(self.options.agent.backend, request, id, &run.stderr);
                         return Err(if is_shell { busy.with_turn_started() } else { busy });
                     }
                     if !noted {
-                        self.ui.note(&format!("waiting for session {id}, which another program has open"));
+                        let session = request.session_label(id);
+                        self.ui.note(&format!("waiting for {session}, which another program has open"));
                         noted = true;
                     }
                     if let Err(end) = self.runner.pause(BETWEEN_TRIES) {
