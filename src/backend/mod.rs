@@ -10,6 +10,7 @@ pub(crate) mod echo;
 mod event;
 mod lines;
 mod output;
+mod session_files;
 mod spec;
 
 use std::ffi::{OsStr, OsString};

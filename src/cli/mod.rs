@@ -175,6 +175,7 @@ commands! {
             "invoke-persist list-sessions --format table",
             "invoke-persist --backend codex list-sessions",
             "invoke-persist list-sessions --all-workspaces --format table",
+            "invoke-persist list-sessions --format tsv | cut -f 1-3",
         ],
         hidden: false
     }
@@ -454,7 +455,9 @@ pub(crate) enum ListFormat {
     Json,
     /// A table that fits the terminal
     Table,
-    /// One name per line
+    /// Tab-separated values with a header line, for scripts
+    Tsv,
+    /// One name per line; after the workspace and the agent if several are listed
     Names,
 }
 

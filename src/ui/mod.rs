@@ -9,6 +9,7 @@ mod stderr;
 pub(crate) mod stdio;
 pub(crate) mod table;
 pub(crate) mod terminal;
+pub(crate) mod tsv;
 
 use std::fs::File;
 use std::io;

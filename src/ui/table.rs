@@ -15,8 +15,8 @@ const GAP: usize = 2;
 pub(crate) struct Column {
     title: &'static str,
     min_width: usize,
-    /// Whether the column is dropped if the table is still too wide.
-    optional: bool,
+    /// Its rank among the columns that are dropped if the table is still too wide. The lowest is dropped first.
+    dropped: Option<u8>,
     /// Whether cells are truncated at their beginning, as paths are.
     keeps_end: bool,
     cells: Vec<String>,
@@ -25,7 +25,7 @@ pub(crate) struct Column {
 impl Column {
     /// Returns a column that is never narrowed.
     pub(crate) fn new(title: &'static str) -> Self {
-        Self { title, min_width: usize::MAX, optional: false, keeps_end: false, cells: Vec::new() }
+        Self { title, min_width: usize::MAX, dropped: None, keeps_end: false, cells: Vec::new() }
     }
 
     /// Lets the column be narrowed to `min_width` if the table is too wide.
@@ -35,10 +35,10 @@ impl Column {
         self
     }
 
-    /// Lets the column be dropped if narrowing is not enough.
+    /// Lets the column be dropped if narrowing is not enough. The column of the lowest `rank` is dropped first.
     #[must_use]
-    pub(crate) fn optional(mut self) -> Self {
-        self.optional = true;
+    pub(crate) fn optional(mut self, rank: u8) -> Self {
+        self.dropped = Some(rank);
         self
     }
 
@@ -62,8 +62,8 @@ impl Column {
 
 /// Renders the columns side by side.
 ///
-/// To fit into `width`, narrows the widest columns first, then drops optional columns from the last one on, and then
-/// truncates lines.
+/// To fit into `width`, drops optional columns as long as narrowing is not enough, then narrows the widest columns
+/// first, and then truncates lines.
 pub(crate) fn render(mut columns: Vec<Column>, width: Option<usize>) -> String {
     let mut widths: Vec<usize> = columns.iter().map(Column::natural_width).collect();
     if let Some(width) = width {
@@ -72,10 +72,12 @@ pub(crate) fn render(mut columns: Vec<Column>, width: Option<usize>) -> String {
             cells.sum::<usize>().saturating_sub(GAP)
         };
         while min_total(&columns, &widths) > width
-            && let Some(last) = columns.iter().rposition(|column| column.optional)
+            && let Some(least) = (0..columns.len())
+                .filter(|&at| columns[at].dropped.is_some())
+                .min_by_key(|&at| columns[at].dropped)
         {
-            columns.remove(last);
-            widths.remove(last);
+            columns.remove(least);
+            widths.remove(least);
         }
         let total = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
         while total(&widths) > width {
@@ -124,7 +126,7 @@ mod tests {
     fn table(width: Option<usize>) -> String {
         let mut columns = vec![
             Column::new("A").with_min_width(4),
-            Column::new("WIDE").with_min_width(6).optional(),
+            Column::new("WIDE").with_min_width(6).optional(1),
             Column::new("B"),
         ];
         for row in [["one", "a long text", "1"], ["twelve", "", "22"]] {
