@@ -16,7 +16,7 @@ use crate::store::location::{MappingLocation, Root};
 use crate::store::{self, FoundMapping, Store};
 use crate::turn::start::iso_format;
 use crate::ui::json::JsonObject;
-use crate::ui::table::{self, Column};
+use crate::ui::table::Column;
 use crate::ui::tsv::Tsv;
 
 pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> {
@@ -218,7 +218,7 @@ fn print_table(context: &Context, rows: &[Row], all_workspaces: bool) -> Result<
         ];
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
     }
-    context.ui.print(&table::render(columns, context.ui.terminal_width()))
+    context.ui.print_table(columns)
 }
 
 /// Prints the sessions for a script. The columns are the same for every call. Those that always have a value come first.

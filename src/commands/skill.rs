@@ -19,7 +19,7 @@ use crate::skills::{self, Skill};
 use crate::sys;
 use crate::ui::Ui;
 use crate::ui::json::JsonObject;
-use crate::ui::table::{self, Column};
+use crate::ui::table::Column;
 use crate::ui::terminal::escape_control;
 
 pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
@@ -228,7 +228,7 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
         let cells = [Some(target.dir.skill.name()), host, scope, Some(target.state.name()), Some(&dir)];
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
     }
-    context.ui.print(&table::render(columns, context.ui.terminal_width()))?;
+    context.ui.print_table(columns)?;
     for duplicates in &duplicates {
         context.ui.warn(&duplicates.warning());
     }

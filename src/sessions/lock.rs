@@ -19,11 +19,7 @@ use crate::ui::Ui;
 
 /// Returns where `backend` keeps its sessions if it runs in `dir` with these variables. Without a home directory, the
 /// path is empty.
-pub(crate) fn agent_home(
-    backend: Backend,
-    variable: impl Fn(&str) -> Option<OsString>,
-    dir: Option<&Path>,
-) -> PathBuf {
+pub(crate) fn agent_home(backend: Backend, variable: impl Fn(&str) -> Option<OsString>, dir: Option<&Path>) -> PathBuf {
     let home = backend.spec().home.find(variable, env::account_home).unwrap_or_default();
     let home = dir.map_or(home.clone(), |dir| dir.join(home));
     paths::resolve(&home).unwrap_or(home)

@@ -174,6 +174,12 @@ impl<'a> TurnRunner<'a> {
             Passthrough::Off => None,
             Passthrough::Raw | Passthrough::Rendered => Some(self.ui.stdout().map_err(|error| stdout_error(&error))?),
         };
+        // events for a program come alone
+        let progress = if passing == Passthrough::Raw { None } else { Spinner::start(self.ui, backend.name()) };
+        let output = match &progress {
+            Some(progress) => output.map(|output| output.clearing(progress.handle())),
+            None => output,
+        };
         let command = process::Command {
             program: self.program.clone(),
             arguments: self.options.agent.launcher.arguments(arguments)?,
@@ -186,7 +192,6 @@ impl<'a> TurnRunner<'a> {
         };
         self.ui.log(|| describe_command(&command));
         let started = Instant::now();
-        let progress = if passing == Passthrough::Off { Spinner::start(self.ui, backend.name()) } else { None };
         let wants_events = progress.is_some() || self.options.render.is_some();
         let sink = TurnSink {
             parser: (backend.spec().parser)(request.mode, wants_events.then(|| self.dir())),

@@ -1,5 +1,6 @@
 //! What people and programs read of this program: standard output, notes and warnings, tables, progress, a log.
 
+pub(crate) mod color;
 pub(crate) mod json;
 mod log;
 pub(crate) mod output_file;
@@ -20,10 +21,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorFormat, ErrorKind, Result};
 use crate::late_signal;
+use color::Style;
 use json::JsonObject;
 use log::Log;
 use output_file::PendingFile;
+use spinner::SpinnerHandle;
 use stderr::Stderr;
+use table::Column;
 use terminal::escape_control;
 
 /// How long output may take after the deadline.
@@ -57,16 +61,29 @@ enum Output {
 /// Standard output, or the file in its place, without a buffer. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) enum OutputStream {
-    Stdout(Arc<File>),
+    /// Standard output, and the line that is cleared before the first byte.
+    Stdout(Arc<File>, Option<SpinnerHandle>),
     /// `--output-file`.
     File(Arc<PendingFile>),
 }
 
 impl OutputStream {
+    /// Clears the line of `spinner` before the first byte, unless no terminal shows this stream.
+    #[must_use]
+    pub(crate) fn clearing(self, spinner: SpinnerHandle) -> Self {
+        match self {
+            Self::Stdout(stdout, _) => Self::Stdout(stdout, Some(spinner)),
+            Self::File(file) => Self::File(file),
+        }
+    }
+
     /// Writes all of `bytes`, waiting while the reader is not ready.
     pub(crate) fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Stdout(stdout) => stdio::write_all(stdout, bytes),
+            Self::Stdout(stdout, spinner) => {
+                spinner.iter().for_each(SpinnerHandle::clear_before_text);
+                stdio::write_all(stdout, bytes)
+            }
             Self::File(file) => file.append(bytes),
         }
     }
@@ -162,7 +179,7 @@ impl Ui {
     /// What stands for standard output, for a stream that is passed on as it comes.
     pub(crate) fn stdout(&self) -> io::Result<OutputStream> {
         Ok(match &self.output {
-            Output::Stdout => OutputStream::Stdout(Arc::new(stdio::stdout()?)),
+            Output::Stdout => OutputStream::Stdout(Arc::new(stdio::stdout()?), None),
             Output::File(file) => OutputStream::File(Arc::clone(file)),
         })
     }
@@ -173,9 +190,18 @@ impl Ui {
         (self.is_stdout() && terminal.is_term()).then(|| usize::from(terminal.size().1))
     }
 
-    /// Returns whether standard output is a terminal that shows colors, and its user wants them (`NO_COLOR`).
+    /// Returns whether standard output is colored.
     pub(crate) fn shows_colors(&self) -> bool {
-        self.is_stdout() && console::Term::stdout().features().colors_supported()
+        self.is_stdout() && color::is_colored(&console::Term::stdout())
+    }
+
+    /// Prints columns side by side, so that they fit the terminal.
+    ///
+    /// # Errors
+    ///
+    /// See [`print_bytes`](Self::print_bytes).
+    pub(crate) fn print_table(&self, columns: Vec<Column>) -> Result<()> {
+        self.print(&table::render(columns, self.terminal_width(), self.shows_colors()))
     }
 
     fn is_stdout(&self) -> bool {
@@ -188,12 +214,12 @@ impl Ui {
 
     /// Prints a note, which is worth knowing and not a fault.
     pub(crate) fn note(&self, text: &str) {
-        self.message("note", text);
+        self.message("note:", Style::Green, text);
     }
 
     /// Prints a warning: something went wrong without failing the call.
     pub(crate) fn warn(&self, text: &str) {
-        self.message("warning", text);
+        self.message("warning:", Style::Yellow, text);
     }
 
     /// Prints a warning even if `--quiet` is given, because the caller would lose something without it.
@@ -201,9 +227,10 @@ impl Ui {
         self.with_quiet(false).warn(text);
     }
 
-    fn message(&self, label: &str, text: &str) {
+    fn message(&self, label: &str, style: Style, text: &str) {
         if !self.quiet {
-            self.stderr.write(&format!("{label}: {}\n", escape_control(text)));
+            let label = color::label(style, label, color::is_colored(&console::Term::stderr()));
+            self.stderr.write(&format!("{label} {}\n", escape_control(text)));
         }
     }
 
@@ -216,7 +243,7 @@ impl Ui {
 
     /// Prints `error` on standard error (contract section 7), before [`finish`](Self::finish).
     pub(crate) fn report(&self, error: &Error, format: ErrorFormat) {
-        self.stderr.write_last(&report::render(error, format));
+        self.stderr.write_last(&report::render(error, format, color::is_colored(&console::Term::stderr())));
     }
 
     /// Waits at the end of the program until standard error has taken everything: until the deadline, if there is one,

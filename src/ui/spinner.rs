@@ -1,7 +1,10 @@
 //! A line on the terminal while an agent works: for how long, and on what. Without a terminal there is none.
+//!
+//! It is on standard error. Standard output may be at the same terminal, so the line is cleared before the first text.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +18,11 @@ use crate::env;
 
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long the terminal may take to clear the line.
+const CLEAR_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The line, which is cleared when this is dropped.
-pub(crate) struct Spinner(ProgressBar);
+pub(crate) struct Spinner(SpinnerHandle);
 
 impl Spinner {
     /// Shows the line; `None` if standard error is not a terminal or is to be quiet.
@@ -25,31 +31,63 @@ impl Spinner {
         {
             return None;
         }
-        let target = ProgressDrawTarget::term_like_with_hz(
-            Box::new(Screen { frame: Mutex::default(), stderr: Arc::clone(&ui.stderr) }),
-            20,
-        );
+        let (cleared, stderr) = (Arc::<Cleared>::default(), Arc::clone(&ui.stderr));
+        let screen = Screen { frame: Mutex::default(), cleared: Arc::clone(&cleared), stderr };
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen), 20);
         let bar = ProgressBar::with_draw_target(None, target).with_prefix(prefix);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(TICK);
-        Some(Self(bar))
+        Some(Self(SpinnerHandle { bar, cleared, stderr: Arc::clone(&ui.stderr) }))
     }
 
-    /// Returns a handle that sets the text of the line from another thread.
+    /// Returns a handle that changes the line from another thread.
     pub(crate) fn handle(&self) -> SpinnerHandle {
-        SpinnerHandle(self.0.clone())
+        self.0.clone()
     }
 }
 
-/// Sets the text of a [`Spinner`].
-pub(crate) struct SpinnerHandle(ProgressBar);
+/// How far the line is cleared.
+#[derive(Debug, Default)]
+struct Cleared {
+    started: AtomicBool,
+    /// The next frame clears the line, and must not be dropped.
+    is_next: AtomicBool,
+}
+
+/// Changes the line of a [`Spinner`].
+#[derive(Clone, Debug)]
+pub(crate) struct SpinnerHandle {
+    bar: ProgressBar,
+    cleared: Arc<Cleared>,
+    stderr: Arc<Stderr>,
+}
 
 impl SpinnerHandle {
     /// Shows what the agent is doing.
     pub(crate) fn set(&self, text: &str) {
-        self.0.set_message(escape_control(text));
+        self.bar.set_message(escape_control(text));
+    }
+
+    /// Clears the line for good before a text on standard output. If that is a terminal too, a terminal that is stopped
+    /// is waited for as the text would wait for it.
+    pub(super) fn clear_before_text(&self) {
+        self.clear(if io::stdout().is_terminal() { Duration::MAX } else { CLEAR_TIMEOUT });
+    }
+
+    /// Clears the line for good, and waits until the terminal has done so. A line that the terminal has not taken by
+    /// then stays, because clearing it later could remove other text.
+    fn clear(&self, timeout: Duration) {
+        if self.cleared.started.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let is_drawn = self.stderr.finish(timeout);
+        self.cleared.is_next.store(is_drawn, Ordering::SeqCst);
+        self.bar.finish_and_clear();
+        if is_drawn {
+            self.stderr.finish(timeout);
+        }
     }
 }
 
@@ -59,6 +97,7 @@ impl SpinnerHandle {
 struct Screen {
     /// The frame so far.
     frame: Mutex<String>,
+    cleared: Arc<Cleared>,
     stderr: Arc<Stderr>,
 }
 
@@ -104,13 +143,17 @@ impl TermLike for Screen {
 
     fn flush(&self) -> io::Result<()> {
         let frame = std::mem::take(&mut *self.frame.lock().unwrap_or_else(PoisonError::into_inner));
-        self.stderr.draw(&frame);
+        if self.cleared.is_next.load(Ordering::SeqCst) {
+            self.stderr.write_last(&frame);
+        } else {
+            self.stderr.draw(&frame);
+        }
         Ok(())
     }
 }
 
 impl Drop for Spinner {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.0.clear(CLEAR_TIMEOUT);
     }
 }

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use console::{measure_text_width, pad_str, truncate_str};
 
-use crate::ui::terminal::escape_control;
+use super::color::{Style, paint};
+use super::terminal::escape_control;
 
 const GAP: usize = 2;
 
@@ -63,8 +64,8 @@ impl Column {
 /// Renders the columns side by side.
 ///
 /// To fit into `width`, drops optional columns as long as narrowing is not enough, then narrows the widest columns
-/// first, and then truncates lines.
-pub(crate) fn render(mut columns: Vec<Column>, width: Option<usize>) -> String {
+/// first, and then truncates lines. `colored`: titles are bold.
+pub(super) fn render(mut columns: Vec<Column>, width: Option<usize>, colored: bool) -> String {
     let mut widths: Vec<usize> = columns.iter().map(Column::natural_width).collect();
     if let Some(width) = width {
         let min_total = |columns: &[Column], widths: &[usize]| {
@@ -72,9 +73,8 @@ pub(crate) fn render(mut columns: Vec<Column>, width: Option<usize>) -> String {
             cells.sum::<usize>().saturating_sub(GAP)
         };
         while min_total(&columns, &widths) > width
-            && let Some(least) = (0..columns.len())
-                .filter(|&at| columns[at].dropped.is_some())
-                .min_by_key(|&at| columns[at].dropped)
+            && let Some(least) =
+                (0..columns.len()).filter(|&at| columns[at].dropped.is_some()).min_by_key(|&at| columns[at].dropped)
         {
             columns.remove(least);
             widths.remove(least);
@@ -87,9 +87,10 @@ pub(crate) fn render(mut columns: Vec<Column>, width: Option<usize>) -> String {
         }
     }
     let rows = columns.first().map_or(0, |column| column.cells.len());
-    let titles = std::iter::once(line(&columns, &widths, width, |column| column.title));
+    let titles = line(&columns, &widths, width, |column| column.title);
+    let titles = if colored { paint(Style::Bold, &titles) } else { titles };
     let cells = (0..rows).map(|row| line(&columns, &widths, width, move |column| &column.cells[row]));
-    titles.chain(cells).collect()
+    std::iter::once(titles).chain(cells).map(|line| line + "\n").collect()
 }
 
 fn line(columns: &[Column], widths: &[usize], width: Option<usize>, cell: impl Fn(&Column) -> &str) -> String {
@@ -100,7 +101,7 @@ fn line(columns: &[Column], widths: &[usize], width: Option<usize>, cell: impl F
     });
     let line: String = cells.collect();
     let line = width.map_or(line.as_str().into(), |width| truncate_str(&line, width, ""));
-    format!("{}\n", line.trim_end())
+    line.trim_end().to_owned()
 }
 
 /// Returns the end of `text` that fits into `width` columns.
@@ -132,7 +133,7 @@ mod tests {
         for row in [["one", "a long text", "1"], ["twelve", "", "22"]] {
             columns.iter_mut().zip(row).for_each(|(column, text)| column.push(Some(text)));
         }
-        render(columns, width)
+        render(columns, width, false)
     }
 
     #[test]
@@ -162,6 +163,6 @@ mod tests {
     fn terminal_controls_are_escaped() {
         let mut column = Column::new("A");
         column.push(Some("\u{1b}[2J\n"));
-        assert_eq!(render(vec![column], None), "A\n\\u{1b}[2J\\n\n");
+        assert_eq!(render(vec![column], None, false), "A\n\\u{1b}[2J\\n\n");
     }
 }

@@ -203,7 +203,9 @@ fn waits_for_or_reports_a_thread_that_another_program_has_open() {
     sandbox.save(Backend::Codex, "a", "i");
     let open = Turn::default().stderr("Error: thread i already has an active writer (code -32600)\n").exit(1);
     sandbox.agent([open.clone(), Backend::Codex.answers("i", "OK")]);
-    sandbox.succeeds(&resume(Backend::Codex)).stderr(starts_with("note: waiting for the session 'a' (i), which another program has open"));
+    sandbox
+        .succeeds(&resume(Backend::Codex))
+        .stderr(starts_with("note: waiting for the session 'a' (i), which another program has open"));
     assert_eq!(sandbox.calls().len(), 2);
     sandbox.agent(open);
     sandbox

@@ -167,11 +167,9 @@ tests          codex   01a1fbcf-26f1-7251-a3d0-b644aaf2dc59  gpt-5   -       9d 
 ";
     assert_eq!(table, want);
     let all = sandbox.succeeds(&["list-sessions", "--all-workspaces", "--format", "table"]).stdout_text();
-    assert!(
-        all.starts_with(
-            "NAME           AGENT   ID                                    MODEL   EFFORT  AGE  USED  BUSY  WORKSPACE\n"
-        )
-    );
+    assert!(all.starts_with(
+        "NAME           AGENT   ID                                    MODEL   EFFORT  AGE  USED  BUSY  WORKSPACE\n"
+    ));
     assert!(all.contains(&format!(
         "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   -     no    {}\n",
         sandbox.workspace().display()
@@ -225,7 +223,8 @@ fn write_session(sandbox: &Sandbox, backend: Backend, id: &str, age: Duration) -
     path
 }
 
-const HEADER: &str = "backend\tname\tsession_id\tmapping_file\tbusy\tworkspace_dir\tcreated_at\tlast_used_at\tmodel\teffort";
+const HEADER: &str =
+    "backend\tname\tsession_id\tmapping_file\tbusy\tworkspace_dir\tcreated_at\tlast_used_at\tmodel\teffort";
 
 /// Runs `list-sessions --format tsv` and returns each row as a map from column to field.
 #[track_caller]
@@ -326,7 +325,8 @@ fn printf_of_a_posix_shell_reverses_the_escapes() {
     let name = "tab\there \u{1b}[31m1 \u{9b}é C:\\new\\0101";
     sandbox.save(Backend::Claude, name, "i");
     let row = &rows(&sandbox, &["--backend", "claude"])[0];
-    let output = std::process::Command::new("sh").args(["-c", "printf %b \"$1\"", "sh", &row["name"]]).output().unwrap();
+    let output =
+        std::process::Command::new("sh").args(["-c", "printf %b \"$1\"", "sh", &row["name"]]).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), name);
 }
 

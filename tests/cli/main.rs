@@ -37,4 +37,6 @@ mod settings;
 mod signals;
 mod skills;
 mod support;
+#[cfg(target_os = "linux")] // other systems open the user side of a terminal in other ways
+mod terminals;
 mod verdicts;
