@@ -243,13 +243,14 @@ commands! {
     Skill {
         name: "skill",
         about: "Install, update and print the skills for agents",
-        details: "A skill teaches an agent to call this program.",
+        details: "A skill teaches an agent to call this program. 'skill list' also prints the directories of original \
+                  skills, for 'skill shim'.",
         examples: [
             "invoke-persist skill install",
             "invoke-persist skill list",
             "invoke-persist skill install --agent claude --scope project",
             "invoke-persist skill show claude-code-invoke-persist creation",
-            "invoke-persist skill shim ~/.claude/skills/codex-cli",
+            "invoke-persist skill shim DIR",
         ],
         hidden: false
     }

@@ -50,6 +50,10 @@ impl Column {
         self
     }
 
+    pub(crate) fn title(&self) -> &'static str {
+        self.title
+    }
+
     /// Adds a cell, which is a dash without text. Control characters are escaped.
     pub(crate) fn push(&mut self, text: Option<&str>) {
         let text = text.map(escape_control).filter(|text| !text.is_empty());
