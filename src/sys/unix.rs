@@ -206,11 +206,10 @@ pub(crate) fn is_locked(file: &File) -> io::Result<bool> {
     // SAFETY: a zeroed struct is a valid request for the whole file; fcntl writes only to it
     unsafe {
         let mut lock: libc::flock = std::mem::zeroed();
-        lock.l_type = libc::F_WRLCK as _;
-        lock.l_whence = libc::SEEK_SET as _;
+        lock.l_type = libc::F_WRLCK;
         if libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &raw mut lock) == -1 {
             return Err(io::Error::last_os_error());
         }
-        Ok(lock.l_type != libc::F_UNLCK as _)
+        Ok(lock.l_type != libc::F_UNLCK)
     }
 }
