@@ -175,7 +175,7 @@ commands! {
             "invoke-persist list-sessions --format table",
             "invoke-persist --backend codex list-sessions",
             "invoke-persist list-sessions --all-workspaces --format table",
-            "invoke-persist list-sessions --format tsv | cut -f 1-3",
+            "invoke-persist list-sessions --all-workspaces --format tsv",
         ],
         hidden: false
     }
