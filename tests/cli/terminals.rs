@@ -224,7 +224,8 @@ fn start_at_stopped_terminal(sandbox: &Sandbox, options: &[&str]) -> (Child, Ter
 
 #[test]
 fn stopped_terminal_does_not_delay_the_deadline_of_a_readable_turn() {
-    let (mut child, _terminal) = start_at_stopped_terminal(&slow(Backend::Claude), &["--deadline-seconds", "2"]);
+    let sandbox = slow(Backend::Claude);
+    let (mut child, _terminal) = start_at_stopped_terminal(&sandbox, &["--deadline-seconds", "2"]);
     wait_until(SOON, || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(124));
 }
