@@ -19,6 +19,7 @@ use std::path::Path;
 
 pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tokens, Tool};
 pub(crate) use self::output::{OutputParser, TurnReport};
+pub(crate) use self::session_files::WriteTimes;
 pub(crate) use self::spec::{
     Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, Setting, Spec, StderrLine, UserDir,
 };

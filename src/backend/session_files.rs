@@ -19,42 +19,32 @@ pub(crate) struct SessionFiles {
     pub id_in: for<'a> fn(name: &'a str) -> Option<&'a str>,
 }
 
+/// When each session was last written to, by ID in lower case. `None` if its file was not found.
+pub(crate) type WriteTimes = HashMap<String, Option<SystemTime>>;
+
 impl SessionFiles {
-    /// Returns when the files of these sessions in `home` were last written, by ID in lower case. Sessions whose file
-    /// was not found are missing.
-    pub(crate) fn last_written(&self, home: &Path, is_wanted: impl Fn(&str) -> bool) -> HashMap<String, SystemTime> {
-        let mut search = Search { files: self, is_wanted, names_left: MOST_NAMES, found: HashMap::new() };
-        search.dir(&home.join(self.dir), self.depth);
-        search.found
+    /// Sets when the files of the sessions in `times` were last written, for an agent whose home is `home`.
+    pub(crate) fn find(&self, home: &Path, times: &mut WriteTimes) {
+        self.search(&home.join(self.dir), self.depth, &mut { MOST_NAMES }, times);
     }
-}
 
-struct Search<'a, F> {
-    files: &'a SessionFiles,
-    is_wanted: F,
-    names_left: usize,
-    found: HashMap<String, SystemTime>,
-}
-
-impl<F: Fn(&str) -> bool> Search<'_, F> {
     /// Searches `dir`. Directories named by dates come newest first.
-    fn dir(&mut self, dir: &Path, depth: usize) {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten().take(self.names_left);
+    fn search(&self, dir: &Path, depth: usize, names_left: &mut usize, times: &mut WriteTimes) {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten().take(*names_left);
         let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
-        self.names_left -= names.len();
-        names.sort_unstable_by(|one, other| other.cmp(one));
-        for name in names {
+        *names_left -= names.len();
+        names.sort_unstable();
+        for name in names.iter().rev() {
             if depth > 0 {
-                self.dir(&dir.join(name), depth - 1);
+                self.search(&dir.join(name), depth - 1, names_left, times);
                 continue;
             }
-            let Some(id) = name.to_str().and_then(self.files.id_in).map(str::to_ascii_lowercase) else { continue };
-            if (self.is_wanted)(&id)
-                && let Ok(metadata) = fs::metadata(dir.join(&name))
+            let id = name.to_str().and_then(self.id_in).map(str::to_ascii_lowercase);
+            if let Some(latest) = id.and_then(|id| times.get_mut(&id))
+                && let Ok(metadata) = fs::metadata(dir.join(name))
                 && let (true, Ok(written)) = (metadata.is_file(), metadata.modified())
             {
-                let latest = self.found.entry(id).or_insert(written);
-                *latest = written.max(*latest);
+                *latest = (*latest).max(Some(written));
             }
         }
     }
@@ -78,9 +68,10 @@ mod tests {
     }
 
     fn find(backend: Backend, home: &Path) -> Vec<(String, u64)> {
-        let found = backend.spec().session_files.last_written(home, |id| id == ID);
+        let mut times = WriteTimes::from([(ID.to_owned(), None)]);
+        backend.spec().session_files.find(home, &mut times);
         let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        found.into_iter().map(|(id, time)| (id, seconds(time))).collect()
+        times.into_iter().filter_map(|(id, time)| Some((id, seconds(time?)))).collect()
     }
 
     #[test]

@@ -3,12 +3,11 @@
 //! The agent's own files have the time, so that it counts if the session was used without this program too. Nothing is
 //! written or locked.
 
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::lock::{agent_home, session_key};
-use crate::backend::Backend;
+use crate::backend::{Backend, WriteTimes};
 use crate::env;
 use crate::lock;
 use crate::session::AgentSessionId;
@@ -34,23 +33,28 @@ pub(crate) fn activities(subjects: &[Subject<'_>]) -> Vec<Activity> {
         .iter()
         .map(|subject| agent_home(subject.backend, env::var_os, subject.dir.filter(|dir| dir.is_absolute())))
         .collect();
-    let mut wanted: HashMap<(Backend, &Path), HashSet<String>> = HashMap::new();
+    let mut found: Vec<(Backend, &Path, WriteTimes)> = Vec::new();
+    let at = |found: &[(Backend, &Path, WriteTimes)], subject: &Subject<'_>, home: &Path| {
+        found.iter().position(|(backend, dir, _)| (*backend, *dir) == (subject.backend, home))
+    };
     for (subject, home) in subjects.iter().zip(&homes) {
-        wanted.entry((subject.backend, home)).or_default().insert(subject.id.as_str().to_ascii_lowercase());
+        let at = at(&found, subject, home).unwrap_or_else(|| {
+            found.push((subject.backend, home, WriteTimes::new()));
+            found.len() - 1
+        });
+        found[at].2.insert(key(subject), None);
     }
-    let found: HashMap<_, _> = wanted
-        .into_iter()
-        .map(|((backend, home), ids)| {
-            let times = backend.spec().session_files.last_written(home, |id| ids.contains(id));
-            ((backend, home), times)
-        })
-        .collect();
-    let activity = |(subject, home): (&Subject<'_>, &PathBuf)| {
-        let times = &found[&(subject.backend, home.as_path())];
-        Activity {
-            last_used: times.get(&subject.id.as_str().to_ascii_lowercase()).copied(),
-            is_busy: lock::is_held(&session_key(subject.backend, home, subject.id)),
-        }
+    for (backend, home, times) in &mut found {
+        backend.spec().session_files.find(home, times);
+    }
+    let activity = |(subject, home): (&Subject<'_>, &PathBuf)| Activity {
+        last_used: at(&found, subject, home).and_then(|at| found[at].2.get(&key(subject)).copied().flatten()),
+        is_busy: lock::is_held(&session_key(subject.backend, home, subject.id)),
     };
     subjects.iter().zip(&homes).map(activity).collect()
+}
+
+/// Returns the ID as its file is looked for.
+fn key(subject: &Subject<'_>) -> String {
+    subject.id.as_str().to_ascii_lowercase()
 }
