@@ -1,9 +1,10 @@
 //! Locks between processes of this program.
 //!
 //! Each lock is a locked file, so the system releases it when its holder ends for any reason. [`dirs`] chooses the
-//! directories of these files, and [`waits`] detects calls that wait for each other.
+//! directories of these files, [`waits`] detects calls that wait for each other, and [`probe`] reports which locks are held.
 
 mod dirs;
+mod probe;
 mod waits;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -18,6 +19,7 @@ use crate::late_signal;
 use crate::random;
 use dirs::{Dir, candidates};
 pub(crate) use dirs::{dir, make_shared};
+pub(crate) use probe::is_held;
 use waits::Waits;
 
 /// How long a wait continues after a signal.

@@ -10,6 +10,7 @@ pub(crate) mod echo;
 mod event;
 mod lines;
 mod output;
+mod session_files;
 mod spec;
 
 use std::ffi::{OsStr, OsString};
@@ -18,6 +19,7 @@ use std::path::Path;
 
 pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tokens, Tool};
 pub(crate) use self::output::{OutputParser, TurnReport};
+pub(crate) use self::session_files::WriteTimes;
 pub(crate) use self::spec::{
     Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, Setting, Spec, StderrLine, UserDir,
 };

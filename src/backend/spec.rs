@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::echo::EchoProtocol;
 use super::output::OutputParser;
+use super::session_files::SessionFiles;
 use super::{BackendArgs, Invocation, LaunchArgs, OutputMode};
 use crate::session::SessionName;
 
@@ -27,6 +28,8 @@ pub(crate) struct Spec {
     pub removed_env: &'static [&'static str],
     /// Where the agent keeps its sessions.
     pub home: Home,
+    /// The files of its sessions.
+    pub session_files: SessionFiles,
     pub capabilities: Capabilities,
     /// The skill that lets agents use sessions of this agent.
     pub skill: SkillTexts,

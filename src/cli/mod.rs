@@ -203,6 +203,7 @@ commands! {
             "invoke-persist list-sessions --format table",
             "invoke-persist --backend codex list-sessions",
             "invoke-persist list-sessions --all-workspaces --format table",
+            "invoke-persist list-sessions --all-workspaces --format tsv",
         ],
         hidden: false
     }
@@ -274,13 +275,14 @@ commands! {
     Skill {
         name: "skill",
         about: "Install, update and print the skills for agents",
-        details: "A skill teaches an agent to call this program.",
+        details: "A skill teaches an agent to call this program. 'skill list' also prints the directories of original \
+                  skills, for 'skill shim'.",
         examples: [
             "invoke-persist skill install",
             "invoke-persist skill list",
             "invoke-persist skill install --agent claude --scope project",
             "invoke-persist skill show claude-code-invoke-persist creation",
-            "invoke-persist skill shim ~/.claude/skills/codex-cli",
+            "invoke-persist skill shim DIR",
         ],
         hidden: false
     }
@@ -487,7 +489,9 @@ pub(crate) enum ListFormat {
     Json,
     /// A table that fits the terminal
     Table,
-    /// One name per line
+    /// Tab-separated values with a header line, for scripts
+    Tsv,
+    /// One name per line; after the workspace and the agent if several are listed
     Names,
 }
 

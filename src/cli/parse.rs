@@ -2,17 +2,21 @@
 
 use std::ffi::OsString;
 
-use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ColorChoice, FromArgMatches};
+use console::Term;
 
 use super::correction::{Correction, correct};
 use super::{Cli, NormalizedArgs};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::ui::color::is_colored;
 use crate::ui::{stdio, stdout_error};
 
-/// Parses the command line. Prints the help and returns `None` if that is requested.
-pub(crate) fn parse(mut line: clap::Command, program: &OsString, normalized: &NormalizedArgs) -> Result<Option<Cli>> {
+/// Parses the command line; `None` if it asked for help, which is printed.
+pub(crate) fn parse(line: clap::Command, program: &OsString, normalized: &NormalizedArgs) -> Result<Option<Cli>> {
+    let color = if is_colored(&Term::stdout()) { ColorChoice::Always } else { ColorChoice::Never };
+    let mut line = line.color(color); // clap's own rule differs in details
     let matches = line.try_get_matches_from_mut(std::iter::once(program).chain(&normalized.arguments));
     let error =
         match matches.and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut line))) {

@@ -9,12 +9,15 @@ use crate::cli::{self, ListFormat};
 use crate::context::{Context, Workspace};
 use crate::error::{self, Result};
 use crate::session::is_blank;
+use crate::sessions::activity::{Activity, Subject, activities};
 use crate::sessions::json::entries;
-use crate::store::format::Mapping;
-use crate::store::location::Root;
+use crate::store::format::{Entry, Mapping};
+use crate::store::location::{MappingLocation, Root};
 use crate::store::{self, FoundMapping, Store};
+use crate::turn::start::iso_format;
 use crate::ui::json::JsonObject;
-use crate::ui::table::{self, Column};
+use crate::ui::table::Column;
+use crate::ui::tsv::Tsv;
 
 pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> {
     let format = if options.print_aliases { ListFormat::Names } else { options.format };
@@ -48,12 +51,23 @@ pub(super) fn run(context: &Context, options: &cli::ListSessions) -> Result<()> 
             });
             context.ui.print(&lines.collect::<String>())
         }
-        ListFormat::Table => {
-            let mut table = Table::new(false);
-            for (store, _, mapping) in &lists {
-                table.add(store.backend, mapping.iter(), None);
-            }
-            table.print(context, "this")
+        ListFormat::Table | ListFormat::Tsv => {
+            let rows: Vec<Row> = lists
+                .iter()
+                .filter_map(|(store, workspace, mapping)| {
+                    let mapping = mapping.as_ref()?;
+                    let stored = mapping.workspace();
+                    // a file that the caller named may be for any workspace
+                    let workspace = match &store.location {
+                        MappingLocation::Default { .. } => workspace.text(),
+                        MappingLocation::Explicit { .. } => stored.as_str(),
+                    };
+                    let workspace = Some(workspace).filter(|workspace| !workspace.is_empty());
+                    Some(Row::all(store.backend, mapping, workspace, store.path()))
+                })
+                .flatten()
+                .collect();
+            if format == ListFormat::Tsv { print_tsv(context, &rows) } else { print_table(context, &rows, false) }
         }
     }
 }
@@ -80,7 +94,7 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
         let root = root.dir.display().to_string();
         return context.ui.print_json(&JsonObject::new().with("root", root).with_list("workspaces", workspaces));
     }
-    let mut table = Table::new(true);
+    let mut rows = Vec::new();
     let mut lines = String::new();
     for found in found {
         let workspace = workspace_of(&found);
@@ -91,13 +105,14 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
                 continue;
             }
         };
-        table.add(found.backend, [&mapping], workspace.as_deref());
+        rows.extend(Row::all(found.backend, &mapping, workspace.as_deref(), &found.file));
         let agent = if backends.len() > 1 { format!("{}\t", found.backend) } else { String::new() };
         let workspace = workspace.as_deref().unwrap_or("-");
         lines.extend(names([&mapping]).iter().map(|name| format!("{workspace}\t{agent}{name}\n")));
     }
     match format {
-        ListFormat::Table => table.print(context, "any"),
+        ListFormat::Table => print_table(context, &rows, true),
+        ListFormat::Tsv => print_tsv(context, &rows),
         ListFormat::Json | ListFormat::Names => context.ui.print(&lines),
     }
 }
@@ -128,57 +143,123 @@ fn names<'a>(mapping: impl IntoIterator<Item = &'a Mapping>) -> Vec<&'a str> {
     names
 }
 
-/// A table of the sessions of one or all workspaces.
-struct Table {
-    columns: Vec<Column>,
-    now: Timestamp,
-    rows: usize,
+/// A stored session.
+struct Row {
+    backend: Backend,
+    name: String,
+    entry: Entry,
+    /// The workspace; `None` if the mapping does not name it.
+    workspace: Option<String>,
+    mapping_file: String,
 }
 
-impl Table {
-    fn new(with_workspace: bool) -> Self {
-        let mut columns = vec![
-            Column::new("NAME").with_min_width(10),
-            Column::new("AGENT"),
-            Column::new("ID").with_min_width(8),
-            Column::new("MODEL").with_min_width(6).optional(),
-            Column::new("EFFORT").optional(),
-            Column::new("AGE"),
+impl Row {
+    /// Returns the sessions of a mapping by name.
+    fn all(backend: Backend, mapping: &Mapping, workspace: Option<&str>, file: &Path) -> Vec<Self> {
+        let row = |(name, entry): (&str, Entry)| Self {
+            backend,
+            name: name.to_owned(),
+            entry,
+            workspace: workspace.map(str::to_owned),
+            mapping_file: file.display().to_string(),
+        };
+        let mut rows: Vec<_> = mapping.entries().map(row).collect();
+        rows.sort_by(|one, other| one.name.cmp(&other.name));
+        rows
+    }
+}
+
+/// Returns what is known of each session beside its entry.
+fn activities_of(rows: &[Row]) -> Vec<Activity> {
+    let subjects = rows.iter().map(|Row { backend, entry, workspace, .. }| Subject {
+        backend: *backend,
+        dir: workspace.as_deref().map(Path::new),
+        id: &entry.id,
+    });
+    activities(&subjects.collect::<Vec<_>>())
+}
+
+/// Prints the sessions of one or all workspaces as a table that fits the terminal.
+fn print_table(context: &Context, rows: &[Row], all_workspaces: bool) -> Result<()> {
+    if rows.is_empty() {
+        let which = if all_workspaces { "any" } else { "this" };
+        context.ui.note(&format!("no sessions are saved in {which} workspace"));
+        return Ok(());
+    }
+    let mut columns = vec![
+        Column::new("NAME").with_min_width(10),
+        Column::new("AGENT"),
+        Column::new("ID").with_min_width(8).optional(4),
+        Column::new("MODEL").with_min_width(6).optional(3),
+        Column::new("EFFORT").optional(2),
+        Column::new("AGE").optional(1),
+        Column::new("USED"),
+        Column::new("BUSY").optional(5),
+    ];
+    if all_workspaces {
+        columns.push(Column::new("WORKSPACE").with_min_width(12).keeping_end());
+    }
+    let now = Timestamp::now();
+    for (row, Activity { last_used, is_busy }) in rows.iter().zip(activities_of(rows)) {
+        let Row { backend, name, entry, workspace, .. } = row;
+        let created = entry.created_at.as_deref().and_then(|created| created.parse().ok());
+        let created = created.map(|created| age(created, now));
+        let used = last_used.and_then(|used| used.try_into().ok()).map(|used| age(used, now));
+        let cells = [
+            Some(name.as_str()),
+            Some(backend.name()),
+            Some(entry.id.as_str()),
+            entry.model.as_deref(),
+            entry.effort.as_deref(),
+            created.as_deref(),
+            used.as_deref(),
+            is_busy.map(|is_busy| if is_busy { "yes" } else { "no" }),
+            workspace.as_deref(),
         ];
-        if with_workspace {
-            columns.push(Column::new("WORKSPACE").with_min_width(12).keeping_end());
-        }
-        Self { columns, now: Timestamp::now(), rows: 0 }
+        columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
     }
-
-    fn add<'a>(&mut self, backend: Backend, mapping: impl IntoIterator<Item = &'a Mapping>, workspace: Option<&str>) {
-        let mut sessions: Vec<_> = mapping.into_iter().flat_map(Mapping::entries).collect();
-        sessions.sort_by_key(|(name, _)| *name);
-        self.rows += sessions.len();
-        for (name, entry) in sessions {
-            let age = entry.created_at.as_deref().and_then(|created| age(created, self.now));
-            let (id, model, effort) = (Some(entry.id.as_str()), entry.model.as_deref(), entry.effort.as_deref());
-            let cells = [Some(name), Some(backend.name()), id, model, effort, age.as_deref(), workspace];
-            self.columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
-        }
-    }
-
-    fn print(self, context: &Context, which: &str) -> Result<()> {
-        if self.rows == 0 {
-            context.ui.note(&format!("no sessions are saved in {which} workspace"));
-            return Ok(());
-        }
-        context.ui.print(&table::render(self.columns, context.ui.terminal_width()))
-    }
+    context.ui.print_table(columns)
 }
 
-/// Returns the time since `created` in the largest full unit.
-fn age(created: &str, now: Timestamp) -> Option<String> {
+/// Prints the sessions for a script. The columns are the same for every call. Those that always have a value come first.
+fn print_tsv(context: &Context, rows: &[Row]) -> Result<()> {
+    let mut tsv = Tsv::new([
+        "backend",
+        "name",
+        "session_id",
+        "mapping_file",
+        "busy",
+        "workspace_dir",
+        "created_at",
+        "last_used_at",
+        "model",
+        "effort",
+    ]);
+    for (row, Activity { last_used, is_busy }) in rows.iter().zip(activities_of(rows)) {
+        let Row { backend, name, entry, workspace, mapping_file } = row;
+        let used = last_used.and_then(|used| used.try_into().ok()).map(iso_format);
+        tsv.push([
+            Some(backend.name()),
+            Some(name),
+            Some(entry.id.as_str()),
+            Some(mapping_file),
+            is_busy.map(|is_busy| if is_busy { "true" } else { "false" }),
+            workspace.as_deref(),
+            entry.created_at.as_deref(),
+            used.as_deref(),
+            entry.model.as_deref(),
+            entry.effort.as_deref(),
+        ]);
+    }
+    context.ui.print(&tsv.into_text())
+}
+
+/// Returns the time since `past` in the largest full unit.
+fn age(past: Timestamp, now: Timestamp) -> String {
     const UNITS: [(i64, &str); 4] = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-    let created: Timestamp = created.parse().ok()?;
-    let seconds = now.duration_since(created).as_secs().max(0); // the clock may have been set back
+    let seconds = now.duration_since(past).as_secs().max(0); // the clock may have been set back
     let (size, unit) = UNITS.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1, "s"));
-    Some(format!("{}{unit}", seconds / size))
+    format!("{}{unit}", seconds / size)
 }
 
 fn list(store: &Store, workspace: &Workspace, mapping: Option<&Mapping>) -> JsonObject {
@@ -201,17 +282,15 @@ mod tests {
     #[test]
     fn ages_are_in_their_largest_full_unit() {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        for (created, want) in [
-            ("2026-11-21T11:59:18.236249+00:00", Some("41s")),
-            ("2026-11-21T11:59:00+00:00", Some("1m")),
-            ("2026-11-21T13:00:00.5+02:00", Some("59m")),
-            ("2026-11-20T12:00:01+00:00", Some("23h")),
-            ("2025-11-21T12:00:00+00:00", Some("365d")),
-            ("2030-01-01T00:00:00+00:00", Some("0s")),
-            ("2026-11-21", None),
-            ("", None),
+        for (past, want) in [
+            ("2026-11-21T11:59:18.236249+00:00", "41s"),
+            ("2026-11-21T11:59:00+00:00", "1m"),
+            ("2026-11-21T13:00:00.5+02:00", "59m"),
+            ("2026-11-20T12:00:01+00:00", "23h"),
+            ("2025-11-21T12:00:00+00:00", "365d"),
+            ("2030-01-01T00:00:00+00:00", "0s"),
         ] {
-            assert_eq!(age(created, now).as_deref(), want, "{created}");
+            assert_eq!(age(past.parse().unwrap(), now), want, "{past}");
         }
     }
 }

@@ -14,5 +14,8 @@ pub(super) fn run(context: &Context, options: &cli::Resolve) -> Result<()> {
     if options.print_session_id {
         return context.ui.print(&format!("{}\n", resolved.id));
     }
+    if resolved.names().len() > 1 {
+        context.ui.note(&format!("several names are for {}", resolved.label()));
+    }
     context.ui.print_json(&resolved.describe(&store, resolved.model(), resolved.effort()))
 }

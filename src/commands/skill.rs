@@ -12,14 +12,14 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::Lock;
 use crate::paths;
-use crate::skills::dir::{SkillDir, State};
+use crate::skills::dir::{FOREIGN, SkillDir, State};
 use crate::skills::host::{self, Scope};
-use crate::skills::shim::SkillScript;
+use crate::skills::shim::{Original, SkillScript};
 use crate::skills::{self, Skill};
 use crate::sys;
 use crate::ui::Ui;
 use crate::ui::json::JsonObject;
-use crate::ui::table::{self, Column};
+use crate::ui::table::Column;
 use crate::ui::terminal::escape_control;
 
 pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
@@ -64,6 +64,8 @@ enum Action {
     /// Moves the user's changes to a backup.
     MoveAside,
     Nothing,
+    /// Could not perform another action.
+    Fail,
 }
 
 impl Action {
@@ -89,6 +91,7 @@ impl Action {
             Self::Replace => "replaced",
             Self::Remove | Self::MoveAside => "removed",
             Self::Nothing => "unchanged",
+            Self::Fail => "failed",
         }
     }
 
@@ -98,7 +101,7 @@ impl Action {
             Self::Install | Self::Update | Self::Replace => target.dir.install(&target.state),
             Self::Remove => target.dir.remove(false),
             Self::MoveAside => target.dir.remove(true),
-            Self::Nothing => Ok(None),
+            Self::Nothing | Self::Fail => Ok(None),
         }
     }
 }
@@ -112,26 +115,46 @@ fn change(context: &Context, options: &SkillChange, operation: Operation) -> Res
     if selection == Selection::Installed {
         targets.retain(|target| target.state != State::Missing);
     }
-    // before any change
-    for target in &targets {
-        if !options.force && matches!(Action::of(operation, &target.state), Action::Replace | Action::MoveAside) {
-            return Err(refused(target));
-        }
+    if !options.force {
+        refuse_losses(context, operation, &targets)?; // before any change
     }
     let mut report = Report { dry_run: options.dry_run, changes: Vec::new(), duplicates: Vec::new(), lookup: None };
+    let mut errors = Vec::new();
     for target in targets {
         let action = Action::of(operation, &target.state);
-        let backup = if options.dry_run { None } else { sys::with_callers_umask(|| action.perform(&target))? };
+        let done = if options.dry_run { Ok(None) } else { sys::with_callers_umask(|| action.perform(&target)) };
+        let (action, backup) = match done {
+            Ok(backup) => (action, backup),
+            Err(error) => {
+                errors.push(error);
+                (Action::Fail, None)
+            }
+        };
         report.changes.push(Change { target, action, backup });
     }
     drop(locks);
+    if let Some(error) = joined(errors, "change", report.changes.len()) {
+        report.show(context, options.places.json)?;
+        return Err(error);
+    }
     if operation != Operation::Uninstall {
         report.duplicates = Duplicates::find(report.changes.iter().map(|change| &change.target), &current_dir);
     }
     if operation == Operation::Install && !options.dry_run {
         report.lookup = Some(login_shell::lookup()?.describe());
     }
-    if options.places.json { context.ui.print_json(&report.to_json()) } else { report.print(context) }
+    report.show(context, options.places.json)
+}
+
+/// Returns the error for several of `all` places that an operation failed to `verb`.
+fn joined(mut errors: Vec<Error>, verb: &str, all: usize) -> Option<Error> {
+    if errors.len() < 2 {
+        return errors.pop();
+    }
+    let error = Error::new(ErrorKind::Io, format!("cannot {verb} {} of {all} places", errors.len()));
+    let hint = errors.iter_mut().find_map(|error| error.hint.take());
+    let error = errors.iter().fold(error, |error, cause| error.caused_by(cause.to_single_line()));
+    Some(if let Some(hint) = hint { error.with_hint(hint) } else { error })
 }
 
 /// A change of one target, or with `--dry-run` a planned change.
@@ -151,6 +174,10 @@ struct Report {
 }
 
 impl Report {
+    fn show(&self, context: &Context, json: bool) -> Result<()> {
+        if json { context.ui.print_json(&self.to_json()) } else { self.print(context) }
+    }
+
     fn to_json(&self) -> JsonObject {
         let skills = self.changes.iter().map(|Change { target, action, backup }| {
             let backup = backup.as_ref().map(|backup| backup.display().to_string());
@@ -169,7 +196,8 @@ impl Report {
     fn print(&self, context: &Context) -> Result<()> {
         let would = if self.dry_run { "would be " } else { "" };
         let mut lines: Vec<String> = Vec::new();
-        for Change { target, action, backup } in &self.changes {
+        // an error has the places that failed
+        for Change { target, action, backup } in self.changes.iter().filter(|change| change.action != Action::Fail) {
             let action = match action {
                 Action::Nothing => format!("{}, {}", action.name(), target.state.name()),
                 _ => format!("{would}{}", action.name()),
@@ -201,11 +229,39 @@ fn backup_text(backup: Option<&Path>) -> String {
     backup.map(|backup| format!(", the old one is {}", backup.display())).unwrap_or_default()
 }
 
-fn refused(target: &Target) -> Error {
-    let why = if let State::Foreign { why } = &target.state { why } else { "it was edited" };
-    Error::new(ErrorKind::Io, format!("cannot change '{}'", target.dir.path().display())).caused_by(why).with_hint(
-        "add --force to replace it and keep a backup; for an original skill, run 'invoke-persist skill shim' instead",
-    )
+/// Fails if the operation would lose files of the user. Reports all places first.
+fn refuse_losses(context: &Context, operation: Operation, targets: &[Target]) -> Result<()> {
+    let is_loss =
+        |target: &&Target| matches!(Action::of(operation, &target.state), Action::Replace | Action::MoveAside);
+    let (refused, others): (Vec<&Target>, Vec<&Target>) = targets.iter().partition(is_loss);
+    let why = |target: &Target| match &target.state {
+        State::Foreign { why } => why.clone(),
+        _ => "it was edited".to_owned(),
+    };
+    let shown = |target: &Target| format!("'{}'", target.dir.path().display());
+    let error = match refused[..] {
+        [] => return Ok(()),
+        [only] => Error::new(ErrorKind::Io, format!("cannot change {}", shown(only))).caused_by(why(only)),
+        _ => {
+            let message =
+                format!("cannot change {} of {} places, so nothing was changed", refused.len(), targets.len());
+            let error = Error::new(ErrorKind::Io, message);
+            refused.iter().fold(error, |error, target| error.caused_by(format!("{}: {}", shown(target), why(target))))
+        }
+    };
+    for target in others {
+        let action = Action::of(operation, &target.state);
+        if action != Action::Nothing {
+            context.ui.note(&format!("{} would be {}", shown(target), action.name()));
+        }
+    }
+    let original = refused.iter().find_map(|target| Original::in_dir(&target.dir.path()));
+    let instead = original.filter(|original| !original.is_shimmed).map(|original| {
+        let dir = original.dir.display().to_string();
+        format!("; to keep an original skill, run: invoke-persist skill shim {}", shell_words::quote(&dir))
+    });
+    let hint = "add --force to replace what is there and keep a backup";
+    Err(error.with_hint(format!("{hint}{}", instead.unwrap_or_default())))
 }
 
 fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
@@ -213,26 +269,100 @@ fn list(context: &Context, places: &SkillPlaces) -> Result<()> {
     let dirs = skills_dirs(places, &current_dir, &[Scope::User, Scope::Project], Selection::All)?;
     let targets = targets(places, dirs)?;
     let duplicates = Duplicates::find(targets.iter(), &current_dir);
+    let originals = originals(places, &current_dir)?;
     if places.json {
         let skills = targets.iter().map(Target::to_json).collect();
         let duplicates = duplicates.iter().map(Duplicates::to_json).collect();
-        return context
-            .ui
-            .print_json(&JsonObject::new().with_list("skills", skills).with_list("seen_twice", duplicates));
+        let originals = originals.iter().map(FoundOriginal::to_json).collect();
+        let object = JsonObject::new().with_list("skills", skills).with_list("seen_twice", duplicates);
+        return context.ui.print_json(&object.with_list("originals", originals));
     }
-    let mut columns: Vec<Column> = ["SKILL", "HOST", "SCOPE", "STATE"].map(Column::new).into();
-    columns.push(Column::new("FOLDER").with_min_width(20).keeping_end());
+    let mut columns = vec![
+        Column::new("SKILL").optional(1),
+        Column::new("HOST").optional(3),
+        Column::new("SCOPE").optional(2),
+        Column::new("STATE"),
+        Column::new("SCRIPT").optional(4),
+        Column::new("FOLDER").with_min_width(28).keeping_end(), // shows the name of a skill
+    ];
+    let mut add = |cells: [Option<&str>; 6]| {
+        columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+    };
     for target in &targets {
         let (host, scope) = target.names();
-        let dir = target.dir.path().display().to_string();
-        let cells = [Some(target.dir.skill.name()), host, scope, Some(target.state.name()), Some(&dir)];
-        columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        let path = target.dir.path();
+        let script = originals.iter().find(|found| found.original.dir == path).map(FoundOriginal::script);
+        let dir = path.display().to_string();
+        add([Some(target.dir.skill.name()), host, scope, Some(target.state.name()), script, Some(&dir)]);
     }
-    context.ui.print(&table::render(columns, context.ui.terminal_width()))?;
+    for found in &originals {
+        let dir = &found.original.dir;
+        if targets.iter().all(|target| target.dir.path() != *dir) {
+            let name = dir.file_name().map(|name| name.display().to_string());
+            let (host, scope) = (found.host.map(Backend::name), found.scope.map(Scope::name));
+            let dir = dir.display().to_string();
+            add([name.as_deref(), host, scope, Some(FOREIGN), Some(found.script()), Some(&dir)]);
+        }
+    }
+    if originals.is_empty() {
+        columns.retain(|column| column.title() != "SCRIPT");
+    }
+    context.ui.print_table(columns)?;
     for duplicates in &duplicates {
         context.ui.warn(&duplicates.warning());
     }
     Ok(())
+}
+
+/// An original skill, and the host that finds it.
+struct FoundOriginal {
+    original: Original,
+    host: Option<Backend>,
+    /// `None` if skills are not installed there.
+    scope: Option<Scope>,
+}
+
+impl FoundOriginal {
+    fn script(&self) -> &'static str {
+        if self.original.is_shimmed { "shim" } else { "original" }
+    }
+
+    fn to_json(&self) -> JsonObject {
+        JsonObject::new()
+            .with("folder", self.original.dir.display().to_string())
+            .with("backend", self.original.backend.map(Backend::name))
+            .with("host", self.host.map(Backend::name))
+            .with("scope", self.scope.map(Scope::name))
+            .with("shimmed", self.original.is_shimmed)
+    }
+}
+
+/// Returns the original skills in the selected directories, each once.
+fn originals(places: &SkillPlaces, current_dir: &Path) -> Result<Vec<FoundOriginal>> {
+    let selected = skills_dirs(places, current_dir, &[Scope::User, Scope::Project], Selection::All)?;
+    let mut dirs: Vec<(Option<Backend>, Option<Scope>, PathBuf)> = selected
+        .into_iter()
+        .map(|dir| (dir.host.map(|(host, _)| host), dir.host.map(|(_, scope)| scope), dir.path))
+        .collect();
+    if places.dir.is_none() && places.scope.is_none() && !places.global {
+        for host in hosts(places, current_dir, Selection::All)? {
+            dirs.extend(host::duplicates_dirs(host, current_dir).into_iter().map(|dir| (Some(host), None, dir)));
+        }
+    }
+    let is_selected = |original: &Original| {
+        let is_for = |skill: &Skill| original.backend.is_none_or(|backend| backend == skill.backend());
+        places.skill.is_empty() || places.skill.iter().any(is_for)
+    };
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for (host, scope, dir) in dirs {
+        for original in Original::find_in(&dir).into_iter().filter(is_selected) {
+            if seen.insert(paths::resolve(&original.dir).unwrap_or_else(|_| original.dir.clone())) {
+                found.push(FoundOriginal { original, host, scope });
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn export(context: &Context, skill: Skill, dir: &Path, force: bool) -> Result<()> {
@@ -342,15 +472,18 @@ fn distinct(mut dirs: Vec<SkillsDir>) -> Vec<SkillsDir> {
 /// Returns the selected skills in each directory.
 fn targets(options: &SkillPlaces, dirs: Vec<SkillsDir>) -> Result<Vec<Target>> {
     let is_selected = |skill: &Skill| options.skill.is_empty() || options.skill.contains(skill);
-    let mut targets = Vec::new();
+    let (mut targets, mut errors) = (Vec::new(), Vec::new());
     for SkillsDir { host, path } in dirs {
         for skill in Skill::all().filter(is_selected) {
             let dir = SkillDir { skill, skills: path.clone() };
-            let state = dir.state()?;
-            targets.push(Target { host, dir, state });
+            match dir.state() {
+                Ok(state) => targets.push(Target { host, dir, state }),
+                Err(error) => errors.push(error),
+            }
         }
     }
-    Ok(targets)
+    let all = targets.len() + errors.len();
+    joined(errors, "read", all).map_or(Ok(targets), Err)
 }
 
 impl Target {

@@ -59,6 +59,17 @@ impl Candidate {
         make_private(&path, parents)?;
         Ok(Some(Dir { path, shared: matches!(self, Self::Shared(_)) }))
     }
+
+    /// Returns the directory if it exists and locks can be in it. Creates nothing.
+    pub(super) fn existing(&self) -> Option<Dir> {
+        let path = match self {
+            Self::Temporary => temporary().ok()?,
+            Self::Home => home()?,
+            Self::Shared(path) => path.clone(),
+        };
+        check_private(&path).ok()?;
+        Some(Dir { path, shared: matches!(self, Self::Shared(_)) })
+    }
 }
 
 /// Creates `INVOKE_PERSIST_DIR` if it is set, so that locks can be taken in it. A command that only reads must not call
@@ -133,7 +144,7 @@ fn home() -> Option<PathBuf> {
 /// Creates a directory, and with `parents` those above it, if it is missing. Fails if it is not private to the user.
 #[cfg(unix)]
 fn make_private(path: &Path, parents: bool) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    use std::os::unix::fs::DirBuilderExt;
     match std::fs::DirBuilder::new().recursive(parents).mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             let message = format!("cannot create the directory '{}': {}", path.display(), io_message(&error));
@@ -141,6 +152,13 @@ fn make_private(path: &Path, parents: bool) -> io::Result<()> {
         }
         _ => {}
     }
+    check_private(path)
+}
+
+/// Fails if the directory is missing or not private to the user.
+#[cfg(unix)]
+fn check_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::symlink_metadata(path)?;
     let shown = path.display();
     let own_uid = rustix::process::geteuid().as_raw();
@@ -162,4 +180,10 @@ fn make_private(path: &Path, parents: bool) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Fails if the directory is missing. It is in a directory that is private to the user.
+#[cfg(windows)]
+fn check_private(path: &Path) -> io::Result<()> {
+    std::fs::symlink_metadata(path).map(drop)
 }

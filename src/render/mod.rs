@@ -7,12 +7,12 @@
 mod wrap;
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use console::{measure_text_width, truncate_str};
 
 use crate::backend::{AgentEvent, Outcome, Summary, TextKind, Tokens, Tool};
+use crate::ui::color::{Style, paint};
 use crate::ui::terminal::is_terminal_control;
 use wrap::Wrapper;
 
@@ -39,17 +39,6 @@ pub(crate) struct RenderOptions {
     pub color: bool,
     /// The columns of a line, or `None` if lines are not wrapped.
     pub width: Option<usize>,
-}
-
-/// The codes of "select graphic rendition".
-#[derive(Clone, Copy)]
-enum Style {
-    Bold = 1,
-    Dim = 2,
-    Red = 31,
-    Green = 32,
-    Yellow = 33,
-    Cyan = 36,
 }
 
 /// A group of lines. A blank line separates different blocks.
@@ -336,7 +325,7 @@ impl Renderer {
 
     fn push_styled(&mut self, style: Style, text: &str) {
         if self.options.color && !text.is_empty() {
-            let _ = write!(self.out, "\u{1b}[{}m{text}\u{1b}[0m", style as u8); // cannot fail
+            self.out.push_str(&paint(style, text));
         } else {
             self.out.push_str(text);
         }

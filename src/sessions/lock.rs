@@ -3,18 +3,36 @@
 //! A call that would wait for itself fails. Such a call runs inside the turn that holds the lock, or inside a turn that
 //! the holder waits for.
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::lookup::{StoredSession, find_session};
 use super::selector::SessionSelector;
+use crate::backend::Backend;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{self, Busy, Key, Lock};
+use crate::paths;
 use crate::session::{AgentSessionId, SessionName};
 use crate::store::Store;
 use crate::ui::Ui;
 
-/// Locks a name while its session is created, so that concurrent calls for the name start only one session.
+/// Returns where `backend` keeps its sessions if it runs in `dir` with these variables. Without a home directory, the
+/// path is empty.
+pub(crate) fn agent_home(backend: Backend, variable: impl Fn(&str) -> Option<OsString>, dir: Option<&Path>) -> PathBuf {
+    let home = backend.spec().home.find(variable, env::account_home).unwrap_or_default();
+    let home = dir.map_or(home.clone(), |dir| dir.join(home));
+    paths::resolve(&home).unwrap_or(home)
+}
+
+/// Returns the key of the lock for a session. The same ID in another home of the agent is another session.
+pub(crate) fn session_key(backend: Backend, agent_home: &Path, id: &AgentSessionId) -> Key {
+    let id = id.as_str().to_ascii_lowercase(); // a UUID in upper case is the same session
+    Key::new(&[b"session", backend.name().as_bytes(), agent_home.as_os_str().as_encoded_bytes(), id.as_bytes()])
+}
+
+/// Locks a name while it is created, so that several calls for it start one session.
 ///
 /// # Errors
 ///
@@ -44,8 +62,7 @@ pub(crate) fn lock_session(
     loop {
         let session = find_session(&quiet, selector)?;
         let key = session_key(&session.id);
-        let what = format!("the session {}", session.id);
-        let locked = lock_key(&key, &what, store.deadline, ui, wait);
+        let locked = lock_key(&key, &session.label(), store.deadline, ui, wait);
         let locked = locked.map_err(|error| error.with_session_id(Some(session.id.clone())))?;
         let again = find_session(&quiet, selector)?;
         if again.id == session.id {

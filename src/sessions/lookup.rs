@@ -32,6 +32,20 @@ impl StoredSession {
         self.mapping.as_ref().map(|mapping| mapping.names_of(&self.id)).unwrap_or_default()
     }
 
+    /// Returns the session as messages name it: by its names, first the one it was found by, and its ID.
+    pub(crate) fn label(&self) -> String {
+        /// Further names are counted only.
+        const MOST: usize = 3;
+        let Some((name, _)) = &self.saved else { return format!("the session {}", self.id) };
+        let others: Vec<String> = self.names().into_iter().filter(|other| other != name.as_str()).collect();
+        let mut shown: Vec<String> = others.iter().take(MOST).map(|other| format!("'{other}'")).collect();
+        if others.len() > MOST {
+            shown.push(format!("{} more", others.len() - MOST));
+        }
+        let also = if shown.is_empty() { String::new() } else { format!(", also named {}", shown.join(", ")) };
+        format!("the session '{name}'{also} ({})", self.id)
+    }
+
     /// Returns a session that was just started and saved.
     pub(crate) fn created(name: SessionName, entry: Entry, source: &str) -> Self {
         Self { id: entry.id.clone(), saved: Some((name, entry)), mapping: None, source: source.to_owned() }

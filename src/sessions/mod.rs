@@ -1,5 +1,6 @@
 //! From a name or an ID on the command line to one stored session, locked for one turn.
 
+pub(crate) mod activity;
 pub(crate) mod conflict;
 pub(crate) mod json;
 pub(crate) mod lock;

@@ -26,6 +26,9 @@ const BACKUPS_INSIDE: &str = ".replaced";
 /// The age at which a staging directory is stale, because its process was killed.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
 
+/// The name of [`State::Foreign`].
+pub(crate) const FOREIGN: &str = "foreign";
+
 /// The state of an installed skill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -51,7 +54,7 @@ impl State {
             Self::UpToDate => "up-to-date",
             Self::Outdated { .. } => "outdated",
             Self::Modified => "modified",
-            Self::Foreign { .. } => "foreign",
+            Self::Foreign { .. } => FOREIGN,
         }
     }
 

@@ -43,19 +43,26 @@ pub(crate) fn is_available(host: Backend, current_dir: &Path) -> bool {
         || agent_home(host).is_ok_and(|dir| dir.is_dir())
 }
 
+/// Returns all directories in which `host`, started in `current_dir`, looks for skills. Returns none for a host that
+/// accepts several skills of one name.
+pub(crate) fn duplicates_dirs(host: Backend, current_dir: &Path) -> Vec<PathBuf> {
+    let Some(dirs) = host.spec().skill_dirs.duplicates else { return Vec::new() };
+    let root = project_root(current_dir);
+    let up_to_root = current_dir.ancestors().take_while(|dir| dir.starts_with(root));
+    let mut skills_dirs: Vec<PathBuf> =
+        up_to_root.map(|dir| dir.join(with_native_separators(dirs.up_to_root))).collect();
+    skills_dirs.push(root.join(with_native_separators(dirs.root)));
+    skills_dirs.extend(dirs.user.iter().filter_map(|dir| user_dir(host, *dir).ok()));
+    skills_dirs
+}
+
 /// Returns all directories in which `host`, started in `current_dir`, finds a skill of this name.
 ///
 /// Returns none for a host that accepts several.
 pub(crate) fn duplicate_skill_dirs(host: Backend, skill: Skill, current_dir: &Path) -> Vec<PathBuf> {
-    let Some(dirs) = host.spec().skill_dirs.duplicates else { return Vec::new() };
-    let root = project_root(current_dir);
-    let up_to_root = current_dir.ancestors().take_while(|dir| dir.starts_with(root));
-    let mut skills_dirs: Vec<PathBuf> = up_to_root.map(|dir| dir.join(dirs.up_to_root)).collect();
-    skills_dirs.push(root.join(dirs.root));
-    skills_dirs.extend(dirs.user.iter().filter_map(|dir| user_dir(host, *dir).ok()));
     let mut seen = Vec::new();
     let mut found = Vec::new();
-    for skills_dir in skills_dirs {
+    for skills_dir in duplicates_dirs(host, current_dir) {
         let mut dirs: Vec<PathBuf> =
             std::fs::read_dir(skills_dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         dirs.sort_unstable();
@@ -74,7 +81,7 @@ pub(crate) fn duplicate_skill_dirs(host: Backend, skill: Skill, current_dir: &Pa
 /// Reads the beginning of a regular file, which contains the name and the description.
 ///
 /// A repository may come from someone else, so its files may be endless.
-fn read_beginning(path: &Path) -> Option<String> {
+pub(super) fn read_beginning(path: &Path) -> Option<String> {
     const ENOUGH: u64 = 64 << 10;
     if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
         return None;

@@ -102,7 +102,7 @@ impl Skill {
         self.0.spec().skill.name
     }
 
-    fn backend(self) -> Backend {
+    pub(crate) fn backend(self) -> Backend {
         self.0
     }
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::Skill;
 use super::dir::rename_new;
+use super::host::read_beginning;
+use super::{MAIN_FILE, Skill, Stamp};
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result, io_message};
 use crate::lock::Lock;
@@ -26,6 +27,67 @@ const SHIM_PREFIX: &[u8] = b"#!/usr/bin/env python3\n\"\"\"Runs invoke-persist f
 
 /// The limit on the size of a script.
 const MAX_SIZE: u64 = 4 << 20;
+
+/// An original skill, as it was found.
+#[derive(Debug)]
+pub(crate) struct Original {
+    pub(crate) dir: PathBuf,
+    /// The agent that its script is for, if that is known.
+    pub(crate) backend: Option<Backend>,
+    /// Whether a shim replaces its script.
+    pub(crate) is_shimmed: bool,
+}
+
+impl Original {
+    /// Returns the original skill in `dir`, if there is one.
+    pub(crate) fn in_dir(dir: &Path) -> Option<Self> {
+        // the skills of this program have a script of this name too
+        let main = read_beginning(&dir.join(MAIN_FILE)).unwrap_or_default();
+        if Stamp::of(main.as_bytes()).is_some() {
+            return None;
+        }
+        let script = dir.join(SCRIPT);
+        let metadata = fs::metadata(&script).ok()?;
+        let content =
+            if metadata.is_file() && metadata.len() <= MAX_SIZE { fs::read(&script).ok()? } else { return None };
+        let is_shimmed = content.starts_with(SHIM_PREFIX);
+        if is_shimmed {
+            let script = paths::resolve(&script).ok()?;
+            fs::symlink_metadata(backup_of(&script)).ok()?;
+        }
+        let named = |backend: &Backend| if is_shimmed { runs(&content, *backend) } else { names(&content, *backend) };
+        let backend = match Backend::ALL.into_iter().filter(named).collect::<Vec<_>>()[..] {
+            [] => return None,
+            [only] => Some(only),
+            _ => None,
+        };
+        Some(Self { dir: dir.to_owned(), backend, is_shimmed })
+    }
+
+    /// Returns the original skills in the directory `skills`, sorted by name.
+    pub(crate) fn find_in(skills: &Path) -> Vec<Self> {
+        let mut dirs: Vec<PathBuf> =
+            fs::read_dir(skills).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        dirs.sort_unstable();
+        dirs.iter().filter_map(|dir| Self::in_dir(dir)).collect()
+    }
+}
+
+/// Returns whether an original script is for `backend`: it names that mapping.
+fn names(script: &[u8], backend: Backend) -> bool {
+    memchr::memmem::find(script, backend.spec().mapping_file.as_bytes()).is_some()
+}
+
+/// Returns whether a shim is for `backend`.
+fn runs(shim: &[u8], backend: Backend) -> bool {
+    memchr::memmem::find(shim, format!("\"{backend}\"").as_bytes()).is_some()
+}
+
+fn backup_of(script: &Path) -> PathBuf {
+    let mut backup = script.to_owned().into_os_string();
+    backup.push(BACKUP_SUFFIX);
+    backup.into()
+}
 
 /// The script of an installed skill, locked against changes by other calls.
 pub(crate) struct SkillScript {
@@ -51,9 +113,7 @@ impl SkillScript {
         let path = paths::resolve(&script).map_err(|error| failed("find", &script, &error))?;
         let lock = super::lock(path.parent().unwrap_or(&path), ui)?;
         let content = fs::read(&path).map_err(|error| failed("read", &script, &error))?;
-        let mut backup = path.clone().into_os_string();
-        backup.push(BACKUP_SUFFIX);
-        Ok(Self { path, backup: backup.into(), content, _lock: lock })
+        Ok(Self { backup: backup_of(&path), path, content, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -67,8 +127,7 @@ impl SkillScript {
 
     /// Returns the agent whose mapping the script names. The scripts of both originals have the same name.
     pub(crate) fn backend(&self) -> Option<Backend> {
-        let names = |backend: &Backend| memchr::memmem::find(&self.content, backend.spec().mapping_file.as_bytes());
-        match Backend::ALL.into_iter().filter(|backend| names(backend).is_some()).collect::<Vec<_>>()[..] {
+        match Backend::ALL.into_iter().filter(|backend| names(&self.content, *backend)).collect::<Vec<_>>()[..] {
             [only] => Some(only),
             _ => None,
         }
@@ -84,8 +143,7 @@ impl SkillScript {
     pub(crate) fn replace(&self, backend: Option<Backend>) -> Result<bool> {
         let skill_of = |backend| Skill::all().find(|skill| skill.backend() == backend);
         if self.is_shim() {
-            let is_for = |backend| memchr::memmem::find(&self.content, format!("\"{backend}\"").as_bytes()).is_some();
-            if backend.is_none_or(is_for) {
+            if backend.is_none_or(|backend| runs(&self.content, backend)) {
                 return Ok(false);
             }
             return Err(Error::usage(format!("'{}' is a shim for the other agent", self.path.display()))

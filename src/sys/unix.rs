@@ -1,7 +1,7 @@
 //! Code that runs between fork and exec, and system calls that have no safe form.
 #![expect(
     unsafe_code,
-    reason = "pre_exec, sigaction, close_range, madvise, getpwuid and waitid's pid have no safe form"
+    reason = "pre_exec, sigaction, close_range, getpwuid, F_GETLK and waitid's pid have no safe form"
 )]
 
 use std::ffi::{CStr, OsStr};
@@ -216,4 +216,20 @@ pub(crate) fn without_blocking(options: &mut std::fs::OpenOptions) {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     options.custom_flags(flags.bits().cast_signed());
+}
+
+/// Returns whether another process has locked `file` with `flock`. The two kinds of lock exclude each other on these
+/// systems, so that asking for one kind finds the other.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_locked(file: &File) -> io::Result<bool> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a zeroed struct is a valid request for the whole file; fcntl writes only to it
+    unsafe {
+        let mut lock: libc::flock = std::mem::zeroed();
+        lock.l_type = libc::F_WRLCK;
+        if libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &raw mut lock) == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(lock.l_type != libc::F_UNLCK)
+    }
 }

@@ -9,12 +9,12 @@ use crate::agent::command::AgentCommand;
 use crate::backend::{Backend, BackendArgs, Model, OutputMode};
 use crate::cli;
 use crate::context::{Context, Workspace};
-use crate::env;
-use crate::error::{Error, Result, io_message};
+use crate::error::{Error, Result};
 use crate::lock::Key;
 use crate::paths;
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, trim};
+use crate::sessions::lock::{agent_home, session_key};
 use crate::sessions::lookup::StoredSession;
 use crate::store::Store;
 use crate::store::location::MappingLocation;
@@ -134,14 +134,10 @@ impl TurnOptions {
         }
     }
 
-    /// Returns the key of the lock for a session. The same ID in another home directory of the agent is another session.
+    /// Returns the key of the lock for a session.
     pub(crate) fn session_key(&self, id: &AgentSessionId) -> Key {
         let backend = self.agent.backend;
-        let home = backend.spec().home.find(|name| self.agent.variable(name), env::account_home).unwrap_or_default();
-        let home = self.dir.as_deref().map_or(home.clone(), |dir| dir.join(home));
-        let home = paths::resolve(&home).unwrap_or(home);
-        let id = id.as_str().to_ascii_lowercase(); // a UUID in upper case is the same session
-        Key::new(&[b"session", backend.name().as_bytes(), home.as_os_str().as_encoded_bytes(), id.as_bytes()])
+        session_key(backend, &agent_home(backend, |name| self.agent.variable(name), self.dir.as_deref()), id)
     }
 }
 

@@ -45,9 +45,9 @@ impl CompletedRun {
     }
 }
 
-/// Returns the error for a session that another program has open.
-pub(crate) fn session_in_use(backend: Backend, id: &AgentSessionId, stderr: &[u8]) -> Error {
-    Error::new(ErrorKind::SessionBusy, format!("another program has session {id} open"))
+/// The error for a session that another program has open.
+pub(crate) fn session_in_use(backend: Backend, request: &TurnRequest<'_>, id: &AgentSessionId, stderr: &[u8]) -> Error {
+    Error::new(ErrorKind::SessionBusy, format!("another program has {} open", request.session_label(id)))
         .caused_by(last_words(backend, stderr))
         .with_agent_exit_status(Some(1))
         .with_session_id(Some(id.clone()))

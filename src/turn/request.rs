@@ -36,7 +36,15 @@ impl TurnRequest<'_> {
         report.failure.is_none() && report.malformed.is_none() && is_in_session
     }
 
-    /// Returns the end of a hint after a stopped turn, which states whether the session can be resumed.
+    /// Returns the session `id` of this turn as messages name it.
+    pub(crate) fn session_label(&self, id: &AgentSessionId) -> String {
+        match self.name {
+            Some(name) => format!("the session '{name}' ({id})"),
+            None => format!("the session {id}"),
+        }
+    }
+
+    /// Returns what a hint adds if the session can be resumed after a turn that was stopped.
     pub(crate) fn resume_hint(&self) -> &'static str {
         if self.session.known().is_some() { "; the session can be resumed" } else { "" }
     }

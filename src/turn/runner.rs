@@ -111,11 +111,12 @@ impl<'a> TurnRunner<'a> {
                     let id = request.session.known().expect("only an existing session can be in use");
                     let is_shell = self.options.agent.launcher.is_shell(); // its initialization may have used the prompt
                     if !request.wait {
-                        let busy = session_in_use(self.options.agent.backend, id, &run.stderr);
+                        let busy = session_in_use(self.options.agent.backend, request, id, &run.stderr);
                         return Err(if is_shell { busy.with_turn_started() } else { busy });
                     }
                     if !noted {
-                        self.ui.note(&format!("waiting for session {id}, which another program has open"));
+                        let session = request.session_label(id);
+                        self.ui.note(&format!("waiting for {session}, which another program has open"));
                         noted = true;
                     }
                     if let Err(end) = self.runner.pause(RETRY_INTERVAL) {
@@ -173,6 +174,12 @@ impl<'a> TurnRunner<'a> {
             Passthrough::Off => None,
             Passthrough::Raw | Passthrough::Rendered => Some(self.ui.stdout().map_err(|error| stdout_error(&error))?),
         };
+        // events for a program come alone
+        let progress = if passing == Passthrough::Raw { None } else { Spinner::start(self.ui, backend.name()) };
+        let output = match &progress {
+            Some(progress) => output.map(|output| output.clearing(progress.handle())),
+            None => output,
+        };
         let command = process::Command {
             program: self.program.clone(),
             arguments: self.options.agent.launcher.arguments(arguments)?,
@@ -185,7 +192,6 @@ impl<'a> TurnRunner<'a> {
         };
         self.ui.log(|| describe_command(&command));
         let started = Instant::now();
-        let progress = if passing == Passthrough::Off { Spinner::start(self.ui, backend.name()) } else { None };
         let wants_events = progress.is_some() || self.options.render.is_some();
         let sink = TurnSink {
             parser: (backend.spec().parser)(request.mode, wants_events.then(|| self.dir())),

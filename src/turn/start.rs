@@ -141,5 +141,10 @@ pub(crate) fn save(mapping: &mut Mapping, name: &SessionName, entry: &Entry, wor
 
 /// Returns the current time in the format of Python's `datetime.now(timezone.utc).isoformat()`.
 pub(crate) fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
+    iso_format(jiff::Timestamp::now())
+}
+
+/// Returns `time` in the form of all times that this program stores and prints.
+pub(crate) fn iso_format(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }

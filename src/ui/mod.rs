@@ -1,5 +1,6 @@
 //! The output of this program: standard output, notes and warnings, tables, progress, and a log.
 
+pub(crate) mod color;
 pub(crate) mod json;
 mod log;
 pub(crate) mod output_file;
@@ -10,6 +11,7 @@ mod stderr;
 pub(crate) mod stdio;
 pub(crate) mod table;
 pub(crate) mod terminal;
+pub(crate) mod tsv;
 
 use std::fs::File;
 use std::io;
@@ -20,10 +22,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorFormat, ErrorKind, Result};
 use crate::late_signal;
+use color::Style;
 use json::JsonObject;
 use log::Log;
 use output_file::PendingFile;
+use spinner::SpinnerHandle;
 use stderr::Stderr;
+use table::Column;
 use terminal::escape_control;
 
 /// The time that output may take after the deadline.
@@ -57,16 +62,29 @@ enum Output {
 /// Standard output, or the file that replaces it, without a buffer. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) enum OutputStream {
-    Stdout(Arc<File>),
+    /// Standard output, and the line that is cleared before the first byte.
+    Stdout(Arc<File>, Option<SpinnerHandle>),
     /// `--output-file`.
     File(Arc<PendingFile>),
 }
 
 impl OutputStream {
+    /// Clears the line of `spinner` before the first byte, unless no terminal shows this stream.
+    #[must_use]
+    pub(crate) fn clearing(self, spinner: SpinnerHandle) -> Self {
+        match self {
+            Self::Stdout(stdout, _) => Self::Stdout(stdout, Some(spinner)),
+            Self::File(file) => Self::File(file),
+        }
+    }
+
     /// Writes all of `bytes`, waiting while the reader is not ready.
     pub(crate) fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Stdout(stdout) => stdio::write_all(stdout, bytes),
+            Self::Stdout(stdout, spinner) => {
+                spinner.iter().for_each(SpinnerHandle::clear_before_text);
+                stdio::write_all(stdout, bytes)
+            }
             Self::File(file) => file.append(bytes),
         }
     }
@@ -162,7 +180,7 @@ impl Ui {
     /// Returns standard output or the file that replaces it, for output that is passed through.
     pub(crate) fn stdout(&self) -> io::Result<OutputStream> {
         Ok(match &self.output {
-            Output::Stdout => OutputStream::Stdout(Arc::new(stdio::stdout()?)),
+            Output::Stdout => OutputStream::Stdout(Arc::new(stdio::stdout()?), None),
             Output::File(file) => OutputStream::File(Arc::clone(file)),
         })
     }
@@ -173,9 +191,18 @@ impl Ui {
         (self.is_stdout() && terminal.is_term()).then(|| usize::from(terminal.size().1))
     }
 
-    /// Returns whether standard output is a terminal with colors, and `NO_COLOR` does not disable them.
+    /// Returns whether standard output is colored.
     pub(crate) fn shows_colors(&self) -> bool {
-        self.is_stdout() && console::Term::stdout().features().colors_supported()
+        self.is_stdout() && color::is_colored(&console::Term::stdout())
+    }
+
+    /// Prints columns side by side, so that they fit the terminal.
+    ///
+    /// # Errors
+    ///
+    /// See [`print_bytes`](Self::print_bytes).
+    pub(crate) fn print_table(&self, columns: Vec<Column>) -> Result<()> {
+        self.print(&table::render(columns, self.terminal_width(), self.shows_colors()))
     }
 
     fn is_stdout(&self) -> bool {
@@ -188,12 +215,12 @@ impl Ui {
 
     /// Prints a note, which does not report a problem.
     pub(crate) fn note(&self, text: &str) {
-        self.message("note", text);
+        self.message("note:", Style::Green, text);
     }
 
     /// Prints a warning about a problem that does not fail the call.
     pub(crate) fn warn(&self, text: &str) {
-        self.message("warning", text);
+        self.message("warning:", Style::Yellow, text);
     }
 
     /// Prints a warning even with `--quiet`, because the caller would lose data without it.
@@ -201,9 +228,10 @@ impl Ui {
         self.with_quiet(false).warn(text);
     }
 
-    fn message(&self, label: &str, text: &str) {
+    fn message(&self, label: &str, style: Style, text: &str) {
         if !self.quiet {
-            self.stderr.write(&format!("{label}: {}\n", escape_control(text)));
+            let label = color::label(style, label, color::is_colored(&console::Term::stderr()));
+            self.stderr.write(&format!("{label} {}\n", escape_control(text)));
         }
     }
 
@@ -216,7 +244,7 @@ impl Ui {
 
     /// Prints `error` on standard error (contract section 7), before [`finish`](Self::finish).
     pub(crate) fn report(&self, error: &Error, format: ErrorFormat) {
-        self.stderr.write_last(&report::render(error, format));
+        self.stderr.write_last(&report::render(error, format, color::is_colored(&console::Term::stderr())));
     }
 
     /// Waits at the end of the program until everything is written to standard error. The wait ends at the deadline if

@@ -1,23 +1,25 @@
 //! Formats an error for standard error, as text or JSON (contract section 7).
 
+use super::color::{Style, label};
 use super::json::{JsonObject, to_line};
 use super::terminal::escape_control;
 use crate::error::{Error, ErrorFormat};
 use crate::session::AgentSessionId;
 
-/// Returns the text of `error`.
-pub(super) fn render(error: &Error, format: ErrorFormat) -> String {
+/// Returns the text of `error`. `colored` is for people only.
+pub(super) fn render(error: &Error, format: ErrorFormat, colored: bool) -> String {
     match format {
-        ErrorFormat::Text => to_text(error),
+        ErrorFormat::Text => to_text(error, colored),
         ErrorFormat::Json => to_json(error),
     }
 }
 
-fn to_text(error: &Error) -> String {
-    let line = |what: &str, text: &String| format!("{what}: {}\n", escape_control(text));
-    let causes = error.causes.iter().map(|cause| line("caused by", cause));
-    let hint = error.hint.iter().map(|hint| line("hint", hint));
-    std::iter::once(line("error", &error.message)).chain(causes).chain(hint).collect()
+fn to_text(error: &Error, colored: bool) -> String {
+    let line =
+        |what: &str, color: Style, text: &String| format!("{} {}\n", label(color, what, colored), escape_control(text));
+    let causes = error.causes.iter().map(|cause| line("caused by:", Style::Red, cause));
+    let hint = error.hint.iter().map(|hint| line("hint:", Style::Cyan, hint));
+    std::iter::once(line("error:", Style::Red, &error.message)).chain(causes).chain(hint).collect()
 }
 
 fn to_json(error: &Error) -> String {
@@ -41,7 +43,7 @@ mod tests {
     #[test]
     fn text_has_a_line_each_for_the_message_the_cause_and_the_hint() {
         let error = Error::usage("cannot read\nx").caused_by("gone").with_hint("look");
-        assert_eq!(to_text(&error), "error: cannot read\\nx\ncaused by: gone\nhint: look\n");
+        assert_eq!(to_text(&error, false), "error: cannot read\\nx\ncaused by: gone\nhint: look\n");
     }
 
     #[test]

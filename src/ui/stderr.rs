@@ -61,10 +61,11 @@ impl Stderr {
         }
     }
 
-    /// Waits until everything is written, for at most `timeout`.
-    pub(super) fn finish(&self, timeout: Duration) {
-        if let Some(Some(writer)) = self.0.get() {
-            writer.backlog.wait(timeout);
+    /// Waits until everything is written, for at most `timeout`. Returns whether it is.
+    pub(super) fn finish(&self, timeout: Duration) -> bool {
+        match self.0.get() {
+            Some(Some(writer)) => writer.backlog.wait(timeout),
+            _ => true,
         }
     }
 

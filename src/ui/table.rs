@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use console::{measure_text_width, pad_str, truncate_str};
 
-use crate::ui::terminal::escape_control;
+use super::color::{Style, paint};
+use super::terminal::escape_control;
 
 const GAP: usize = 2;
 
@@ -15,8 +16,8 @@ const GAP: usize = 2;
 pub(crate) struct Column {
     title: &'static str,
     min_width: usize,
-    /// Whether the column is dropped if the table is still too wide.
-    optional: bool,
+    /// Its rank among the columns that are dropped if the table is still too wide. The lowest is dropped first.
+    dropped: Option<u8>,
     /// Whether cells are truncated at their beginning, as paths are.
     keeps_end: bool,
     cells: Vec<String>,
@@ -25,7 +26,7 @@ pub(crate) struct Column {
 impl Column {
     /// Returns a column that is never narrowed.
     pub(crate) fn new(title: &'static str) -> Self {
-        Self { title, min_width: usize::MAX, optional: false, keeps_end: false, cells: Vec::new() }
+        Self { title, min_width: usize::MAX, dropped: None, keeps_end: false, cells: Vec::new() }
     }
 
     /// Lets the column be narrowed to `min_width` if the table is too wide.
@@ -35,10 +36,10 @@ impl Column {
         self
     }
 
-    /// Lets the column be dropped if narrowing is not enough.
+    /// Lets the column be dropped if narrowing is not enough. The column of the lowest `rank` is dropped first.
     #[must_use]
-    pub(crate) fn optional(mut self) -> Self {
-        self.optional = true;
+    pub(crate) fn optional(mut self, rank: u8) -> Self {
+        self.dropped = Some(rank);
         self
     }
 
@@ -49,7 +50,11 @@ impl Column {
         self
     }
 
-    /// Adds a cell. A missing text becomes a dash, and control characters are escaped.
+    pub(crate) fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// Adds a cell, which is a dash without text. Control characters are escaped.
     pub(crate) fn push(&mut self, text: Option<&str>) {
         let text = text.map(escape_control).filter(|text| !text.is_empty());
         self.cells.push(text.unwrap_or_else(|| "-".to_owned()));
@@ -62,9 +67,9 @@ impl Column {
 
 /// Renders the columns side by side.
 ///
-/// To fit into `width`, narrows the widest columns first, then drops optional columns from the last one on, and then
-/// truncates lines.
-pub(crate) fn render(mut columns: Vec<Column>, width: Option<usize>) -> String {
+/// To fit into `width`, drops optional columns as long as narrowing is not enough, then narrows the widest columns
+/// first, and then truncates lines. `colored`: titles are bold.
+pub(super) fn render(mut columns: Vec<Column>, width: Option<usize>, colored: bool) -> String {
     let mut widths: Vec<usize> = columns.iter().map(Column::natural_width).collect();
     if let Some(width) = width {
         let min_total = |columns: &[Column], widths: &[usize]| {
@@ -72,10 +77,11 @@ pub(crate) fn render(mut columns: Vec<Column>, width: Option<usize>) -> String {
             cells.sum::<usize>().saturating_sub(GAP)
         };
         while min_total(&columns, &widths) > width
-            && let Some(last) = columns.iter().rposition(|column| column.optional)
+            && let Some(least) =
+                (0..columns.len()).filter(|&at| columns[at].dropped.is_some()).min_by_key(|&at| columns[at].dropped)
         {
-            columns.remove(last);
-            widths.remove(last);
+            columns.remove(least);
+            widths.remove(least);
         }
         let total = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
         while total(&widths) > width {
@@ -85,9 +91,10 @@ pub(crate) fn render(mut columns: Vec<Column>, width: Option<usize>) -> String {
         }
     }
     let rows = columns.first().map_or(0, |column| column.cells.len());
-    let titles = std::iter::once(line(&columns, &widths, width, |column| column.title));
+    let titles = line(&columns, &widths, width, |column| column.title);
+    let titles = if colored { paint(Style::Bold, &titles) } else { titles };
     let cells = (0..rows).map(|row| line(&columns, &widths, width, move |column| &column.cells[row]));
-    titles.chain(cells).collect()
+    std::iter::once(titles).chain(cells).map(|line| line + "\n").collect()
 }
 
 fn line(columns: &[Column], widths: &[usize], width: Option<usize>, cell: impl Fn(&Column) -> &str) -> String {
@@ -98,7 +105,7 @@ fn line(columns: &[Column], widths: &[usize], width: Option<usize>, cell: impl F
     });
     let line: String = cells.collect();
     let line = width.map_or(line.as_str().into(), |width| truncate_str(&line, width, ""));
-    format!("{}\n", line.trim_end())
+    line.trim_end().to_owned()
 }
 
 /// Returns the end of `text` that fits into `width` columns.
@@ -124,13 +131,13 @@ mod tests {
     fn table(width: Option<usize>) -> String {
         let mut columns = vec![
             Column::new("A").with_min_width(4),
-            Column::new("WIDE").with_min_width(6).optional(),
+            Column::new("WIDE").with_min_width(6).optional(1),
             Column::new("B"),
         ];
         for row in [["one", "a long text", "1"], ["twelve", "", "22"]] {
             columns.iter_mut().zip(row).for_each(|(column, text)| column.push(Some(text)));
         }
-        render(columns, width)
+        render(columns, width, false)
     }
 
     #[test]
@@ -160,6 +167,6 @@ mod tests {
     fn terminal_controls_are_escaped() {
         let mut column = Column::new("A");
         column.push(Some("\u{1b}[2J\n"));
-        assert_eq!(render(vec![column], None), "A\n\\u{1b}[2J\\n\n");
+        assert_eq!(render(vec![column], None, false), "A\n\\u{1b}[2J\\n\n");
     }
 }

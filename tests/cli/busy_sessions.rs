@@ -23,22 +23,27 @@ fn second_turn_waits_for_the_first() {
         wait_until(SOON, || sandbox.has_reached("up"));
         let failure = sandbox
             .fails(&[&resume(backend)[..], &["--if-busy", "fail"]].concat(), 5, "session_busy")
-            .message(contains(format!("process {}", first.pid())));
+            .message(starts_with(format!("the session 'a' (i) is locked by process {}", first.pid())));
         assert_eq!((failure.turn_started, failure.session_id.as_deref()), (Some(false), Some("i")));
         // the same session by another name, and by its ID
         sandbox.save(backend, "b", "i");
         let by_name =
             ["--backend", backend.name(), "resume-json", "--session-name", "b", "--prompt", "p", "--if-busy", "fail"];
-        sandbox.fails(&by_name, 5, "session_busy");
-        let by_id =
-            ["--backend", backend.name(), "resume-json", "--session-id", "I", "--prompt", "p", "--if-busy", "fail"];
-        sandbox.fails(&by_id, 5, "session_busy");
+        sandbox
+            .fails(&by_name, 5, "session_busy")
+            .message(starts_with("the session 'b', also named 'a' (i) is locked by process"));
+        for (id, shown) in [("i", "the session 'a', also named 'b' (i)"), ("I", "the session I")] {
+            let by_id =
+                ["--backend", backend.name(), "resume-json", "--session-id", id, "--prompt", "p", "--if-busy", "fail"];
+            let failure = sandbox.fails(&by_id, 5, "session_busy");
+            failure.message(starts_with(format!("{shown} is locked by process")));
+        }
         sandbox
             .fails(&[&resume(backend)[..], &["--deadline-seconds", "0.2"]].concat(), 124, "deadline")
             .before_the_turn();
         let second = sandbox.start(&resume(backend));
-        wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
-        assert_eq!(sandbox.calls().len(), 1, "the second turn has not started");
+        wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session 'a'"));
+        assert_eq!(sandbox.calls().len(), 1, "the second one has not begun");
         sandbox.allow("go");
         first.wait(SOON).assert.success();
         second.wait(SOON).assert.success();
@@ -275,7 +280,7 @@ fn program_left_by_an_ended_turn_waits_for_later_turns() {
         let later = sandbox.start(&resume(backend));
         wait_until(SOON, || sandbox.has_reached("up"));
         let left = sandbox.cmd(&resume(backend)).env("INVOKE_PERSIST_HELD", held).start();
-        wait_until(SOON, || left.stderr_so_far().starts_with("note: waiting for the session i"));
+        wait_until(SOON, || left.stderr_so_far().starts_with("note: waiting for the session 'a'"));
         sandbox.allow("go");
         later.wait(SOON).assert.success();
         left.wait(SOON).assert.success();
@@ -295,7 +300,7 @@ fn name_deleted_while_a_call_waits_is_created_again() {
         let first = sandbox.start(&resume(backend));
         wait_until(SOON, || sandbox.has_reached("up"));
         let second = sandbox.start(&[&resume(backend)[..], &["--if-missing", "create"]].concat());
-        wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
+        wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session 'a'"));
         sandbox.succeeds(&["--backend", backend.name(), "delete-session", "--session-name", "a"]);
         sandbox.allow("go");
         first.wait(SOON).assert.success();
@@ -360,7 +365,9 @@ fn waits_for_or_reports_a_thread_that_another_program_has_open() {
     sandbox.save(Backend::Codex, "a", "i");
     let open = Turn::default().stderr("Error: thread i already has an active writer (code -32600)\n").exit(1);
     sandbox.agent([open.clone(), Backend::Codex.answers("i", "OK")]);
-    sandbox.succeeds(&resume(Backend::Codex)).stderr(starts_with("note: waiting for session i"));
+    sandbox
+        .succeeds(&resume(Backend::Codex))
+        .stderr(starts_with("note: waiting for the session 'a' (i), which another program has open"));
     assert_eq!(sandbox.calls().len(), 2);
     sandbox.agent(open);
     sandbox

@@ -1,4 +1,9 @@
-//! `list-sessions` with `--all-workspaces` and `--format table`.
+//! `list-sessions` beyond one workspace's JSON: every workspace of the user, a table for people, and TSV for scripts.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -7,7 +12,7 @@ use crate::support::*;
 /// Creates a mapping of `backend` for another workspace of the sandbox, with the program itself.
 fn save_elsewhere(sandbox: &Sandbox, dir: &str, backend: Backend, name: &str, id: &str) -> String {
     let workspace = sandbox.root().join(dir);
-    std::fs::create_dir_all(&workspace).unwrap();
+    fs::create_dir_all(&workspace).unwrap();
     let workspace = workspace.display().to_string();
     let (backend, adopt) = (backend.name(), ["--adopt", id, "--workspace-dir", &workspace]);
     let create = [&["--backend", backend, "create-session", "--session-name", name][..], &adopt].concat();
@@ -24,7 +29,7 @@ fn all_mappings_of_the_user_are_listed_with_their_workspace() {
     let sandbox = Sandbox::new();
     assert_eq!(all(&sandbox, &[]), json!({"root": sandbox.temp(), "workspaces": []}));
     let gone = save_elsewhere(&sandbox, "gone", Backend::Codex, "old", "t");
-    std::fs::remove_dir(&gone).unwrap();
+    fs::remove_dir(&gone).unwrap();
     save_elsewhere(&sandbox, "ws", Backend::Codex, "tests", "t2");
     sandbox.save(Backend::Claude, "review", "i");
     let listed = all(&sandbox, &[]);
@@ -63,7 +68,7 @@ fn unreadable_mapping_is_listed_among_the_others() {
     let file = sandbox.write(dir.join(Backend::Claude.mapping_file_name()), "{");
     // not mappings: a file, and a directory without one
     sandbox.write(sandbox.temp().join("agent-sessions/file"), "");
-    std::fs::create_dir(sandbox.temp().join("agent-sessions/empty")).unwrap();
+    fs::create_dir(sandbox.temp().join("agent-sessions/empty")).unwrap();
     let listed = all(&sandbox, &[]);
     let entries = listed["workspaces"].as_array().unwrap();
     assert_eq!(entries.len(), 2);
@@ -94,7 +99,7 @@ fn symlinks_in_the_shared_directory_are_reported_and_not_followed() {
     assert_eq!(listed["workspaces"][0]["alias_count"], 1);
     let error = listed["workspaces"][1]["error"].as_str().unwrap();
     assert!(error.ends_with("agent-sessions/link' is a symlink"), "{error}");
-    std::fs::rename(&shared, sandbox.temp().join("elsewhere")).unwrap();
+    fs::rename(&shared, sandbox.temp().join("elsewhere")).unwrap();
     symlink("elsewhere", &shared).unwrap();
     sandbox.fails(&["list-sessions", "--all-workspaces"], 6, "mapping_unsafe");
 }
@@ -134,7 +139,7 @@ fn names_of_all_workspaces_include_the_workspace() {
 /// A mapping whose entries have a known age, or none.
 fn write_aged(sandbox: &Sandbox) {
     let ago = |seconds: u64| {
-        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+        let time = SystemTime::now() - Duration::from_secs(seconds);
         jiff::Timestamp::try_from(time).unwrap().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
     };
     let id = "0f12c83d-d554-4369-b6d8-9fed035c432c";
@@ -154,25 +159,23 @@ fn piped_table_is_not_truncated() {
     write_aged(&sandbox);
     let table = sandbox.succeeds(&["list-sessions", "--format", "table"]).stdout_text();
     let want = "\
-NAME           AGENT   ID                                    MODEL   EFFORT  AGE
-bad\\u{1b}[31m  claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       1m
-review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h
-日本語の名前   claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       -
-tests          codex   01a1fbcf-26f1-7251-a3d0-b644aaf2dc59  gpt-5   -       9d
+NAME           AGENT   ID                                    MODEL   EFFORT  AGE  USED  BUSY
+bad\\u{1b}[31m  claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       1m   -     no
+review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   -     no
+日本語の名前   claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       -    -     no
+tests          codex   01a1fbcf-26f1-7251-a3d0-b644aaf2dc59  gpt-5   -       9d   -     no
 ";
     assert_eq!(table, want);
     let all = sandbox.succeeds(&["list-sessions", "--all-workspaces", "--format", "table"]).stdout_text();
-    assert!(
-        all.starts_with(
-            "NAME           AGENT   ID                                    MODEL   EFFORT  AGE  WORKSPACE\n"
-        )
-    );
+    assert!(all.starts_with(
+        "NAME           AGENT   ID                                    MODEL   EFFORT  AGE  USED  BUSY  WORKSPACE\n"
+    ));
     assert!(all.contains(&format!(
-        "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   {}\n",
+        "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   -     no    {}\n",
         sandbox.workspace().display()
     )));
     // codex's file does not name its workspace
-    assert!(all.ends_with("gpt-5   -       9d   -\n"), "{all}");
+    assert!(all.ends_with("gpt-5   -       9d   -     no    -\n"), "{all}");
 }
 
 #[test]
@@ -196,9 +199,10 @@ fn table_fits_the_terminal() {
     let sandbox = Sandbox::new();
     write_aged(&sandbox);
     for (width, want) in [
-        (100, "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h"),
-        (60, "review-src     claude  0f12c83d-d554-4…  sonnet  low     3h"),
-        (40, "review-src     claude  0f12c83d-d5…  3h"),
+        (120, "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   -     no"),
+        (80, "review-src     claude  0f12c83d-d554-4369-b6d8…  sonnet  low     3h   -     no"),
+        (60, "review-src   claude  0f12c83d-d…  sonnet  low     -     no"),
+        (40, "review-src  claude  0f12c83…  -     no"),
         (8, "review-s"),
     ] {
         let shown = Terminal::of_width(width).shows(sandbox.cmd(&["list-sessions", "--format", "table"]));
@@ -206,4 +210,191 @@ fn table_fits_the_terminal() {
         let widest = shown.lines().map(console::measure_text_width).max();
         assert!(widest <= Some(usize::from(width)), "{shown}");
     }
+}
+
+/// Creates the file in which an agent keeps a session, written to so long ago.
+fn write_session(sandbox: &Sandbox, backend: Backend, id: &str, age: Duration) -> PathBuf {
+    let path = sandbox.home().join(match backend {
+        Backend::Claude => format!(".claude/projects/-home-me-project/{id}.jsonl"),
+        Backend::Codex => format!(".codex/sessions/2026/11/21/rollout-2026-11-21T10-55-33-{id}.jsonl"),
+    });
+    let file = sandbox.write(&path, "{}\n");
+    fs::File::options().append(true).open(file).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    path
+}
+
+const HEADER: &str =
+    "backend\tname\tsession_id\tmapping_file\tbusy\tworkspace_dir\tcreated_at\tlast_used_at\tmodel\teffort";
+
+/// Runs `list-sessions --format tsv` and returns each row as a map from column to field.
+#[track_caller]
+fn rows(sandbox: &Sandbox, options: &[&str]) -> Vec<BTreeMap<String, String>> {
+    let text = sandbox.succeeds(&[&["list-sessions", "--format", "tsv"][..], options].concat()).stdout_text();
+    let (header, rows) = text.split_once('\n').unwrap();
+    assert_eq!(header, HEADER);
+    let columns: Vec<&str> = header.split('\t').collect();
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        assert_eq!(fields.len(), columns.len(), "{line}");
+        columns.iter().zip(fields).map(|(column, field)| ((*column).to_owned(), field.to_owned())).collect()
+    };
+    rows.lines().map(row).collect()
+}
+
+#[test]
+fn tsv_has_the_same_columns_whatever_the_options() {
+    let sandbox = Sandbox::new();
+    assert!(rows(&sandbox, &[]).is_empty());
+    write_aged(&sandbox);
+    let id = "0f12c83d-d554-4369-b6d8-9fed035c432c";
+    write_session(&sandbox, Backend::Claude, id, Duration::from_secs(60));
+    let all = rows(&sandbox, &[]);
+    let names: Vec<&str> = all.iter().map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, ["bad\\0033[31m", "review-src", "日本語の名前", "tests"]);
+    let review = &all[1];
+    let workspace = sandbox.workspace().to_str().unwrap().replace('\\', "\\\\");
+    let file = sandbox.mapping_path(Backend::Claude).to_str().unwrap().replace('\\', "\\\\");
+    for (column, want) in [
+        ("backend", "claude"),
+        ("session_id", id),
+        ("model", "sonnet"),
+        ("effort", "low"),
+        ("busy", "false"),
+        ("workspace_dir", &workspace),
+        ("mapping_file", &file),
+    ] {
+        assert_eq!(review[column], want, "{column}");
+    }
+    let time = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    let age = jiff::Timestamp::now().duration_since(time(&review["last_used_at"]));
+    assert!((60..3600).contains(&age.as_secs()), "{age:?}");
+    assert_eq!(review["last_used_at"].len(), review["created_at"].len());
+    assert!(time(&review["created_at"]) < time(&review["last_used_at"]));
+    let tests = &all[3];
+    assert_eq!((&*tests["backend"], &*tests["effort"], &*tests["last_used_at"]), ("codex", "", ""));
+    assert_eq!(rows(&sandbox, &["--backend", "claude"]), all[..3]);
+    assert_eq!(rows(&sandbox, &["--backend", "codex"]), all[3..]);
+    let everywhere = rows(&sandbox, &["--all-workspaces"]);
+    assert_eq!(everywhere[..3], all[..3]);
+    assert_eq!(everywhere[3]["workspace_dir"], "", "codex's file does not name its workspace");
+    let file = sandbox.mapping_path(Backend::Codex);
+    let explicit = rows(&sandbox, &["--backend", "codex", "--mapping-file", file.to_str().unwrap()]);
+    assert_eq!(explicit, everywhere[3..]);
+}
+
+#[test]
+fn tsv_fields_are_escaped_reversibly() {
+    let sandbox = Sandbox::new();
+    let names = ["a\tb", "a\\tb", "line\nline\r", "\u{1b}[2J1", "\u{9b}é\u{202e}", "\\", "c:\\new\\0101"];
+    let aliases: serde_json::Map<String, Value> =
+        names.iter().map(|name| ((*name).to_owned(), json!({"session_id": "i", "last_model": name}))).collect();
+    sandbox.write_mapping(Backend::Claude, json!({"aliases": aliases, "workspace_dir": "/w"}).to_string());
+    let rows = rows(&sandbox, &["--backend", "claude"]);
+    assert_eq!(rows.len(), names.len());
+    for row in &rows {
+        assert!(!row["name"].chars().any(char::is_control), "{row:?}");
+        let name = unescape(&row["name"]);
+        assert!(names.contains(&name.as_str()) && unescape(&row["model"]) == name, "{row:?}");
+    }
+}
+
+/// Reverses the escapes as the contract specifies them.
+fn unescape(field: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = field.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        (bytes, rest) = match (byte, tail) {
+            (b'\\', [b'0', octal @ ..]) => {
+                let value = u8::from_str_radix(str::from_utf8(&octal[..3]).unwrap(), 8).unwrap();
+                ([&bytes[..], &[value]].concat(), &octal[3..])
+            }
+            (b'\\', [escaped, tail @ ..]) => {
+                let at = b"tnr\\".iter().position(|known| known == escaped).unwrap();
+                ([&bytes[..], &b"\t\n\r\\"[at..=at]].concat(), tail)
+            }
+            (byte, tail) => ([&bytes[..], &[*byte]].concat(), tail),
+        };
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn printf_of_a_posix_shell_reverses_the_escapes() {
+    let sandbox = Sandbox::new();
+    let name = "tab\there \u{1b}[31m1 \u{9b}é C:\\new\\0101";
+    sandbox.save(Backend::Claude, name, "i");
+    let row = &rows(&sandbox, &["--backend", "claude"])[0];
+    let output =
+        std::process::Command::new("sh").args(["-c", "printf %b \"$1\"", "sh", &row["name"]]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), name);
+}
+
+#[test]
+fn last_use_is_that_of_the_agents_own_session_file() {
+    let mut sandbox = Sandbox::new();
+    let id = "0f12c83d-d554-4369-b6d8-9fed035c432c";
+    for backend in Backend::BOTH {
+        sandbox.save(backend, "a", &id.to_uppercase());
+        sandbox.save(backend, "outside", "../../../secret");
+        write_session(&sandbox, backend, id, Duration::from_secs(2 * 3600 + 60));
+    }
+    sandbox.write(sandbox.home().join("secret.jsonl"), "");
+    let used = |sandbox: &Sandbox| -> Vec<String> {
+        let table = sandbox.succeeds(&["list-sessions", "--format", "table"]).stdout_text();
+        table.lines().map(|line| line.split_whitespace().nth(6).unwrap().to_owned()).collect()
+    };
+    assert_eq!(used(&sandbox), ["USED", "2h", "-", "2h", "-"]);
+    // in another home of the agent
+    let elsewhere = sandbox.root().to_owned();
+    sandbox.env("CLAUDE_CONFIG_DIR", elsewhere);
+    assert_eq!(used(&sandbox), ["USED", "-", "-", "2h", "-"]);
+}
+
+#[test]
+fn busy_session_is_listed_as_busy_without_a_lock() {
+    for backend in Backend::BOTH {
+        let mut sandbox = Sandbox::new();
+        let own = sandbox.root().join("own");
+        sandbox.env("INVOKE_PERSIST_DIR", &own);
+        sandbox.save(backend, "a", "i");
+        sandbox.save(backend, "b", "other");
+        let locks = sandbox.root().join("own/locks");
+        let names = || fs::read_dir(&locks).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        let busy = || {
+            let rows = rows(&sandbox, &["--all-workspaces"]);
+            rows.iter().map(|row| row["busy"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(busy(), ["false", "false"]);
+        assert!(names().is_empty());
+        sandbox.agent(backend.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+        let turn = sandbox.start(&["--backend", backend.name(), "resume-json", "--session-name", "a", "--prompt", "p"]);
+        wait_until(Duration::from_secs(60), || sandbox.has_reached("up"));
+        let before = names();
+        assert_eq!(busy(), ["true", "false"]);
+        let table = sandbox.succeeds(&["list-sessions", "--format", "table"]).stdout_text();
+        let ends: Vec<&str> = table.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+        assert_eq!(ends, ["BUSY", "yes", "no"]);
+        assert_eq!(names(), before);
+        sandbox.allow("go");
+        turn.wait(Duration::from_secs(60)).assert.success();
+        assert_eq!(busy(), ["false", "false"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn listing_works_in_directories_that_cannot_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut sandbox = Sandbox::new();
+    let own = sandbox.root().join("own");
+    sandbox.env("INVOKE_PERSIST_DIR", &own);
+    sandbox.save(Backend::Claude, "a", "i");
+    fs::remove_dir_all(own.join("locks")).unwrap();
+    let set = |mode| fs::set_permissions(&own, fs::Permissions::from_mode(mode)).unwrap();
+    set(0o500);
+    let listed = rows(&sandbox, &["--all-workspaces"]);
+    set(0o700);
+    assert_eq!(listed[0]["busy"], "false");
+    assert!(!own.join("locks").exists());
 }

@@ -117,13 +117,13 @@ fn call_that_closes_a_cycle_is_refused() {
         askers.asks("b", "a", through);
         let turns = ["a", "b"].map(|id| askers.start(id));
         askers.allow("a");
-        wait_until(SOON, || askers.output("err", "a").contains("note: waiting for the session b"));
+        wait_until(SOON, || askers.output("err", "a").contains("note: waiting for the session 'b' (b)"));
         askers.allow("b");
         succeed(turns);
         assert_eq!((askers.code("a"), askers.code("b")), (0, 5));
         let err = askers.output("err", "b");
         assert!(
-            err.contains("error: the session a is locked by process") && err.contains("waits for the call"),
+            err.contains("error: the session 'a' (a) is locked by process") && err.contains("waits for the call"),
             "{err}"
         );
     }
@@ -139,7 +139,7 @@ fn call_inside_a_turn_waits_for_turns_that_do_not_wait_for_it() {
     let turns = ["a", "b", "c"].map(|id| askers.start(id));
     for (id, other) in [("b", "c"), ("a", "b")] {
         askers.allow(id);
-        let note = format!("note: waiting for the session {other}");
+        let note = format!("note: waiting for the session '{other}' ({other})");
         wait_until(SOON, || askers.output("err", id).contains(&note));
     }
     // the recorded wait of a killed call no longer counts

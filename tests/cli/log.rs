@@ -16,7 +16,9 @@ fn log_has_the_command_the_lock_and_the_end_but_no_values_of_variables() {
     let call = ["resume-json", "--session-name", "a", "--prompt", &prompt, "--env-file", "vars"];
     sandbox.succeeds(&call).stderr("");
     let text = std::fs::read_to_string(&log).unwrap();
-    for part in ["locked the session i after", "starting ", "\"--resume\" \"i\"", "set: TOKEN", "claude ended after"] {
+    for part in
+        ["locked the session 'a' (i) after", "starting ", "\"--resume\" \"i\"", "set: TOKEN", "claude ended after"]
+    {
         assert!(text.contains(part), "{part}:\n{text}");
     }
     assert!(!text.contains("secret") && !text.contains(&prompt), "{text}");

@@ -37,5 +37,6 @@ mod settings;
 mod signals;
 mod skills;
 mod support;
-mod text_format;
+#[cfg(target_os = "linux")] // other systems open the user side of a terminal in other ways
+mod terminals;
 mod verdicts;

@@ -353,3 +353,23 @@ fn name_that_another_call_takes_during_a_first_turn_is_not_replaced() {
         }
     }
 }
+
+#[test]
+fn resolve_reports_the_other_names_of_a_session() {
+    let sandbox = Sandbox::new();
+    for name in ["b", "a", "c", "d", "e"] {
+        sandbox.save(Backend::Claude, name, "i");
+    }
+    sandbox.save(Backend::Claude, "only", "other");
+    let resolve = |selector: [&str; 2], options: &[&str]| {
+        sandbox.run(&[&["--backend", "claude", "resolve"], &selector[..], options].concat()).success()
+    };
+    let by_name = resolve(["--session-name", "b"], &[]);
+    by_name.stderr("note: several names are for the session 'b', also named 'a', 'c', 'd', 1 more (i)\n");
+    let by_id = resolve(["--session-id", "i"], &[]);
+    by_id.stderr("note: several names are for the session 'a', also named 'b', 'c', 'd', 1 more (i)\n");
+    resolve(["--session-name", "b"], &["--print-session-id"]).stdout("i\n").stderr("");
+    resolve(["--session-name", "b"], &["--quiet"]).stderr("");
+    resolve(["--session-name", "only"], &[]).stderr("");
+    resolve(["--session-id", "unknown"], &[]).stderr("");
+}

@@ -480,8 +480,134 @@ fn list_shows_every_location() {
     assert_eq!(lines[2][..4], [CODEX, "claude", "user", "missing"]);
     let listed = sandbox.succeeds(&["skill", "list", "--agent", "claude", "-g", "--skill", CODEX, "--json"]).json();
     let want = serde_json::json!({"skills": [{"skill": CODEX, "host": "claude", "scope": "user",
-        "folder": place.with_file_name(CODEX), "state": "missing", "version": null}], "seen_twice": []});
+        "folder": place.with_file_name(CODEX), "state": "missing", "version": null}], "seen_twice": [], "originals": []});
     assert_eq!(listed, want);
+}
+
+/// Writes the skill of an original script.
+fn write_original(sandbox: &Sandbox, dir: &Path, mapping: &str) {
+    sandbox.write(dir.join("SKILL.md"), "---\nname: some-name\n---\n");
+    sandbox.write(dir.join("scripts/invoke_persist.py"), format!("#!/usr/bin/env python3\nNAME = '{mapping}'\n"));
+}
+
+#[test]
+fn list_shows_which_originals_are_shimmed() {
+    let sandbox = repository();
+    let [claude, _] = user_dirs(&sandbox);
+    let same_name = claude.join(CLAUDE);
+    let own_name = claude.join("codex-cli");
+    // where codex looks too, but nothing is installed
+    let elsewhere = sandbox.home().join(".codex").join("skills").join("an-original");
+    let in_project = sandbox.workspace().join(".claude").join("skills").join("claude-code");
+    write_original(&sandbox, &same_name, "claude-code-alias-mapping.json");
+    write_original(&sandbox, &own_name, "codex-cli-alias-mapping.json");
+    write_original(&sandbox, &elsewhere, "codex-cli-alias-mapping.json");
+    write_original(&sandbox, &in_project, "claude-code-alias-mapping.json");
+    // neither are originals: another script, and a copy of a skill of this program
+    sandbox.write(claude.join("other/scripts/invoke_persist.py"), "print()");
+    sandbox.succeeds(&["skill", "export", CODEX, claude.join("copy").to_str().unwrap()]);
+    for dir in [&own_name, &same_name] {
+        sandbox.succeeds(&["skill", "shim", dir.to_str().unwrap()]);
+    }
+    let originals = |options: &[&str]| {
+        let listed = sandbox.succeeds(&[&["skill", "list", "--json"], options].concat()).json();
+        let originals = listed["originals"].as_array().unwrap().iter();
+        let key = |original: &Value, key: &str| original[key].clone();
+        let keys = ["folder", "backend", "host", "scope", "shimmed"];
+        originals.map(|original| keys.map(|name| key(original, name))).collect::<Vec<_>>()
+    };
+    let original = |dir: &Path, backend: &str, host: &str, scope: Option<&str>, shimmed: bool| -> [Value; 5] {
+        [dir.to_str().into(), backend.into(), host.into(), scope.into(), shimmed.into()]
+    };
+    let want = [
+        original(&same_name, "claude", "claude", Some("user"), true),
+        original(&own_name, "codex", "claude", Some("user"), true),
+        original(&in_project, "claude", "claude", Some("project"), false),
+        original(&elsewhere, "codex", "codex", None, false),
+    ];
+    assert_eq!(originals(&[]), want);
+    assert_eq!(originals(&["-g", "--agent", "claude"]), want[..2]);
+    assert_eq!(originals(&["--skill", CODEX, "-g", "--agent", "claude"]), want[1..2]);
+    let dir = claude.to_str().unwrap();
+    assert_eq!(originals(&["--dir", dir]).len(), 2);
+    let table = sandbox.succeeds(&["skill", "list"]).stdout_text();
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["SKILL", "HOST", "SCOPE", "STATE", "SCRIPT", "FOLDER"]);
+    assert_eq!(rows[1], [CLAUDE, "claude", "user", "foreign", "shim", same_name.to_str().unwrap()]);
+    assert_eq!(rows[2][..5], [CODEX, "claude", "user", "missing", "-"]);
+    assert_eq!(rows[9], ["codex-cli", "claude", "user", "foreign", "shim", own_name.to_str().unwrap()]);
+    assert_eq!(rows[10][..5], ["claude-code", "claude", "project", "foreign", "original"]);
+    assert_eq!(rows[11], ["an-original", "codex", "-", "foreign", "original", elsewhere.to_str().unwrap()]);
+    assert_eq!(rows.len(), 12, "{table}");
+    // a restored one is an original again
+    sandbox.succeeds(&["skill", "shim", own_name.to_str().unwrap(), "--undo"]);
+    assert_eq!(originals(&["-g", "--agent", "claude"])[1][4], Value::Bool(false));
+    // the hint of a refused installation names the directory
+    sandbox.succeeds(&["skill", "shim", same_name.to_str().unwrap(), "--undo"]);
+    sandbox
+        .fails(&["skill", "install", "--agent", "claude"], 1, "io")
+        .hint(contains(format!("invoke-persist skill shim {}", same_name.display())));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn list_fits_the_terminal() {
+    let sandbox = repository();
+    write_original(&sandbox, &user_dirs(&sandbox)[0].join("日本語の名前\u{1b}[31m"), "codex-cli-alias-mapping.json");
+    for width in [80, 40] {
+        let shown = Terminal::of_width(width).shows(sandbox.cmd(&["skill", "list"]));
+        let widest = shown.lines().map(console::measure_text_width).max();
+        assert!(widest <= Some(usize::from(width)), "{shown}");
+        assert!(shown.lines().skip(1).all(|line| line.contains("…")), "{shown}");
+        assert!(shown.contains("missing") && shown.contains(&format!("/{CLAUDE}\n")), "{shown}");
+    }
+}
+
+#[test]
+fn install_reports_all_places_before_it_stops() {
+    let sandbox = repository();
+    let [claude, codex] = user_dirs(&sandbox);
+    sandbox.succeeds(&["skill", "install"]);
+    let edited = [claude.join(CODEX), codex.join(CLAUDE)];
+    for place in &edited {
+        sandbox.write(place.join("references/creation.md"), "mine");
+    }
+    fs::remove_dir_all(claude.join(CLAUDE)).unwrap();
+    let before = tree(&sandbox.home());
+    let stderr = sandbox.run(&["skill", "install"]).code(1).stdout("").stderr_text();
+    let want = format!(
+        "note: '{}' would be installed\n\
+         error: cannot change 2 of 4 places, so nothing was changed\n\
+         caused by: '{}': it was edited\n\
+         caused by: '{}': it was edited\n\
+         hint: add --force to replace what is there and keep a backup\n",
+        claude.join(CLAUDE).display(),
+        edited[0].display(),
+        edited[1].display(),
+    );
+    assert_eq!(stderr, want);
+    assert_eq!(tree(&sandbox.home()), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn install_reports_what_it_changed_before_a_place_failed() {
+    let sandbox = repository();
+    // the first host's directory cannot be created
+    fs::create_dir(sandbox.home().join(".claude")).unwrap();
+    std::os::unix::fs::symlink("missing/dir", sandbox.home().join(".claude").join("skills")).unwrap();
+    let codex = &user_dirs(&sandbox)[1];
+    let failure = sandbox.run(&["skill", "install"]).code(1);
+    let installed = |skill: &str| format!("installed: {}\n", codex.join(skill).display());
+    assert_eq!(failure.stdout_text(), installed(CLAUDE) + &installed(CODEX));
+    let stderr = failure.stderr_text();
+    assert!(stderr.starts_with("error: cannot change 2 of 4 places\ncaused by: cannot write the skill '"), "{stderr}");
+    assert_eq!(stderr.matches("caused by: ").count(), 2, "{stderr}");
+    let failure = sandbox.run(&["skill", "install", "--json", "--skill", CODEX]).code(1);
+    assert!(failure.stderr_text().starts_with("error: cannot write the skill '"), "{failure}");
+    let report: Value = serde_json::from_str(&failure.stdout_text()).unwrap();
+    let actions: Vec<_> = report["skills"].as_array().unwrap().iter().map(|skill| &skill["action"]).collect();
+    assert_eq!(actions, ["failed", "unchanged"]);
 }
 
 #[test]

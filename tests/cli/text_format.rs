@@ -88,14 +88,25 @@ fn recorded_turns_render_unchanged_in_a_pipe() {
     }
 }
 
+/// Returns what a turn prints with its standard output at a terminal of this width, and then its errors. Without a
+/// terminal on standard error there is no progress.
+#[cfg(target_os = "linux")]
+fn shown_at_terminal(sandbox: &Sandbox, width: u16, options: &[&str]) -> String {
+    let mut command = sandbox.cmd(&[&TEXT[..], options].concat());
+    let errors = sandbox.root().join("errors");
+    command.stderr(std::fs::File::create(&errors).unwrap());
+    let shown = Terminal::of_width(width).shows_stdout(command);
+    shown + &std::fs::read_to_string(errors).unwrap()
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn recorded_turns_render_unchanged_at_a_terminal() {
     for (name, backend, exit) in STREAMS {
         for width in [80, 40] {
             for (ending, colours) in [("color.txt", "auto"), ("txt", "never")] {
-                let sandbox = replaying(name, backend, exit);
-                let shown = Terminal::of_width(width).shows(sandbox.cmd(&[&TEXT[..], &["--color", colours]].concat()));
+                let sandbox = playing(name, backend, exit);
+                let shown = shown_at_terminal(&sandbox, width, &["--color", colours]);
                 compare(&format!("{name}.{width}.{ending}"), &without_time(backend, &shown));
                 let ours = shown.lines().take_while(|line| !line.starts_with("error: "));
                 let widest = ours.map(console::measure_text_width).max();
@@ -169,7 +180,7 @@ fn output_is_colored_at_a_terminal_or_on_request() {
         compare(&format!("{name}.txt"), &without_time(backend, &plain));
         #[cfg(target_os = "linux")]
         {
-            let shown = Terminal::of_width(80).shows(sandbox.cmd(&TEXT));
+            let shown = shown_at_terminal(&sandbox, 80, &[]);
             compare(&format!("{name}.80.txt"), &without_time(backend, &shown));
         }
     }
@@ -331,7 +342,7 @@ fn failure_reason_is_wrapped_at_a_narrow_terminal() {
     exit 2 · no rule to make
     it
 ";
-    assert_eq!(Terminal::of_width(30).shows(sandbox.cmd(&[&TEXT[..], &["--color", "never"]].concat())), want);
+    assert_eq!(shown_at_terminal(&sandbox, 30, &["--color", "never"]), want);
 }
 
 #[test]

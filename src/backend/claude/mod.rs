@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 pub(crate) use self::args::ClaudeLaunchArgs;
+use super::session_files::SessionFiles;
 use super::spec::{
     Capabilities, HelpPage, Home, JsonOutput, OnNewId, Retry, SkillDirs, SkillTexts, Spec, StderrLine, UserDir,
 };
@@ -27,6 +28,8 @@ pub(super) static SPEC: Spec = Spec {
     // some releases do not run if this is set, and Claude Code sets it in every shell that it starts
     removed_env: &["CLAUDECODE"],
     home: Home { variable: "CLAUDE_CONFIG_DIR", default_dir: ".claude" },
+    // projects/-home-me-project/ID.jsonl
+    session_files: SessionFiles { dir: "projects", depth: 1, id_in: |name| name.strip_suffix(".jsonl") },
     capabilities: Capabilities {
         effort: true,
         system_prompt: true,

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 pub(crate) use self::args::{CodexArgs, CodexLaunchArgs};
+use super::session_files::SessionFiles;
 use super::spec::{
     Capabilities, DuplicateDirs, HelpPage, Home, JsonOutput, OnNewId, SkillDirs, SkillTexts, Spec, UserDir,
 };
@@ -29,6 +30,7 @@ pub(super) static SPEC: Spec = Spec {
     launch_variables: args::LAUNCH_VARIABLES,
     removed_env: &[],
     home: Home { variable: "CODEX_HOME", default_dir: ".codex" },
+    session_files: SessionFiles { dir: "sessions", depth: 3, id_in: thread_in_file_name },
     capabilities: Capabilities {
         effort: false,
         system_prompt: false,
@@ -116,6 +118,13 @@ fn is_reserved_arg(previous: Option<&str>, argument: &str) -> bool {
         return LONG.contains(&argument.split('=').next().unwrap_or(argument));
     }
     argument.strip_prefix('-').and_then(|rest| rest.chars().next()).is_some_and(|c| "ohV".contains(c))
+}
+
+/// Returns the thread ID in a name such as `rollout-2026-11-21T10-55-33-ID.jsonl`, below directories for year, month and
+/// day.
+fn thread_in_file_name(name: &str) -> Option<&str> {
+    const TIME: &str = "2026-11-21T10-55-33-";
+    name.strip_prefix("rollout-")?.strip_suffix(".jsonl")?.get(TIME.len()..)
 }
 
 fn default_prompt(name: &SessionName) -> String {

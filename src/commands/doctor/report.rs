@@ -1,9 +1,8 @@
 //! The results of the checks, printed as lines or as JSON.
 
-use console::style;
-
 use crate::error::{Error, ErrorKind, Result};
 use crate::ui::Ui;
+use crate::ui::color::{Style, paint};
 use crate::ui::json::JsonObject;
 use crate::ui::terminal::escape_control;
 
@@ -22,6 +21,14 @@ impl State {
             Self::Ok => "ok",
             Self::Warning => "warning",
             Self::Error => "error",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Ok => Style::Green,
+            Self::Warning => Style::Yellow,
+            Self::Error => Style::Red,
         }
     }
 }
@@ -68,7 +75,7 @@ impl Report {
             });
             ui.print_json(&JsonObject::new().with("ok", errors == 0).with_list("checks", checks.collect()))?;
         } else {
-            ui.print(&self.to_text())?;
+            ui.print(&self.to_text(ui.shows_colors()))?;
         }
         match errors {
             0 => Ok(()),
@@ -79,15 +86,11 @@ impl Report {
         }
     }
 
-    fn to_text(&self) -> String {
+    fn to_text(&self, colored: bool) -> String {
         let widest = self.0.iter().map(|check| check.name.len()).max().unwrap_or_default();
         let lines = self.0.iter().flat_map(|Check { name, state, message, hint }| {
-            let label = style(format!("{:<7}", state.name()));
-            let label = match state {
-                State::Ok => label.green(),
-                State::Warning => label.yellow(),
-                State::Error => label.red(),
-            };
+            let label = format!("{:<7}", state.name());
+            let label = if colored { paint(state.style(), &label) } else { label };
             let line = format!("{label}  {:<widest$}  {}\n", name.replace(['.', '_'], " "), escape_control(message));
             let hint = hint.as_deref().map(|hint| format!("{:9}{:widest$}  hint: {}\n", "", "", escape_control(hint)));
             [Some(line), hint]

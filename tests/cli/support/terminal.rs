@@ -47,7 +47,16 @@ impl Terminal {
 
     /// Runs a program with both outputs at this terminal. Returns its output.
     pub(crate) fn shows(self, mut command: Command) -> String {
-        command.env("TERM", "xterm").stdin(Stdio::null()).stdout(self.user_side()).stderr(self.user_side());
+        command.stderr(self.user_side());
+        self.shows_stdout(command)
+    }
+
+    /// Runs a program with its standard output at this terminal. Returns its output.
+    pub(crate) fn shows_stdout(self, mut command: Command) -> String {
+        if command.get_envs().all(|(name, _)| name != "TERM") {
+            command.env("TERM", "xterm");
+        }
+        command.stdin(Stdio::null()).stdout(self.user_side());
         let mut child = command.spawn().expect("the program can be started");
         drop(command); // it also holds the user side
         let mut controller = self.into_controller();

@@ -8,8 +8,9 @@ use crate::{
 real_agent_tests! { both:
     every_resume_command_continues_the_conversation,
     resolve_and_list_print_the_agents_id,
-    concurrent_turns_are_all_in_the_history,
-    fork_has_the_history_and_does_not_change_its_original,
+    last_use_is_known_from_the_agents_own_files,
+    concurrent_turns_are_all_remembered,
+    fork_remembers_and_leaves_the_session_alone,
 }
 
 fn every_resume_command_continues_the_conversation(world: &World) {
@@ -46,6 +47,31 @@ fn streamed_answer(outcome: &Outcome) -> String {
         .and_then(|answer| answer.as_str())
         .unwrap_or_else(|| panic!("a stream without an answer\n{outcome}"))
         .to_owned()
+}
+
+fn last_use_is_known_from_the_agents_own_files(world: &World) {
+    let last_use = || {
+        let list = world.call("list-sessions", &["--format", "tsv"]).run().success();
+        let text = &list.stdout;
+        let columns = text.lines().map(|line| line.split('\t').collect::<Vec<_>>()).collect::<Vec<_>>();
+        let at = columns[0].iter().position(|column| *column == "last_used_at").expect("the column exists");
+        columns[1][at].parse::<jiff::Timestamp>().unwrap_or_else(|error| panic!("{error}\n{list}"))
+    };
+    let before = jiff::Timestamp::now();
+    world.create(&["--init-prompt", "first"]);
+    let first = last_use();
+    assert!(first >= before, "{first} {before}");
+
+    let before = jiff::Timestamp::now();
+    world.resume("second", &[]).run().success();
+    let second = last_use();
+    assert!(second >= before && second > first, "{second} {before}");
+
+    // a fork is another session
+    let fork = ["--session-name", SESSION, "--to", "aside", "--prompt", "third"];
+    world.call("fork-session", &fork).run().success();
+    world.call("delete-session", &["--session-name", "aside"]).run().success();
+    assert_eq!(last_use(), second);
 }
 
 fn resolve_and_list_print_the_agents_id(world: &World) {
