@@ -1,7 +1,7 @@
 //! Code that runs between fork and exec, and system calls that have no safe form.
 #![expect(
     unsafe_code,
-    reason = "pre_exec, sigaction, close_range, getpwuid, F_GETLK and waitid's pid have no safe form"
+    reason = "pre_exec, sigaction, close_range, madvise, getpwuid, F_GETLK and waitid's pid have no safe form"
 )]
 
 use std::ffi::{CStr, OsStr};

@@ -9,7 +9,7 @@ use crate::agent::command::AgentCommand;
 use crate::backend::{Backend, BackendArgs, Model, OutputMode};
 use crate::cli;
 use crate::context::{Context, Workspace};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_message};
 use crate::lock::Key;
 use crate::paths;
 use crate::render::RenderOptions;

@@ -1,11 +1,11 @@
-//! A line on the terminal while an agent works: for how long, and on what. Without a terminal there is none.
+//! A line on the terminal that shows what the agent is doing, and for how long.
 //!
 //! It is on standard error. Standard output may be at the same terminal, so the line is cleared before the first text.
 
 use std::io::{self, IsTerminal};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use console::{Term, truncate_str};
 
@@ -16,11 +16,17 @@ use crate::env;
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long the terminal may take to clear the line.
+/// One turn of the wheel at the beginning of the line.
+const FRAMES: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
+
+/// The time that the terminal may take to clear the line.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// EL of ECMA-48, which erases the line from the cursor on.
+const ERASE: &str = "\x1b[K";
+
 /// The line, which is cleared when this is dropped.
-pub(crate) struct Spinner(SpinnerHandle);
+pub(crate) struct Spinner(Arc<Line>);
 
 impl Spinner {
     /// Shows the line. Returns `None` with `--quiet`, or if standard error is not a terminal.
@@ -29,129 +35,115 @@ impl Spinner {
         {
             return None;
         }
-        let (cleared, stderr) = (Arc::<Cleared>::default(), Arc::clone(&ui.stderr));
-        let screen = Screen { frame: Mutex::default(), cleared: Arc::clone(&cleared), stderr };
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen), 20);
-        let bar = ProgressBar::with_draw_target(None, target).with_prefix(prefix);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(TICK);
-        Some(Self(SpinnerHandle { bar, cleared, stderr: Arc::clone(&ui.stderr) }))
+        let line = Arc::new(Line {
+            prefix,
+            started: Instant::now(),
+            stderr: Arc::clone(&ui.stderr),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let drawn = Arc::clone(&line);
+        thread::Builder::new().spawn(move || drawn.draw_until_cleared()).ok()?;
+        Some(Self(line))
     }
 
     /// Returns a handle that changes the line from another thread.
     pub(crate) fn handle(&self) -> SpinnerHandle {
-        self.0.clone()
-    }
-}
-
-/// How far the line is cleared.
-#[derive(Debug, Default)]
-struct Cleared {
-    started: AtomicBool,
-    /// The next frame clears the line, and must not be dropped.
-    is_next: AtomicBool,
-}
-
-/// Changes the line of a [`Spinner`].
-#[derive(Clone, Debug)]
-pub(crate) struct SpinnerHandle {
-    bar: ProgressBar,
-    cleared: Arc<Cleared>,
-    stderr: Arc<Stderr>,
-}
-
-impl SpinnerHandle {
-    /// Shows what the agent is doing.
-    pub(crate) fn set(&self, text: &str) {
-        self.bar.set_message(escape_control(text));
-    }
-
-    /// Clears the line for good before a text on standard output. If that is a terminal too, a terminal that is stopped
-    /// is waited for as the text would wait for it.
-    pub(super) fn clear_before_text(&self) {
-        self.clear(if io::stdout().is_terminal() { Duration::MAX } else { CLEAR_TIMEOUT });
-    }
-
-    /// Clears the line for good, and waits until the terminal has done so. A line that the terminal has not taken by
-    /// then stays, because clearing it later could remove other text.
-    fn clear(&self, timeout: Duration) {
-        if self.cleared.started.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let is_drawn = self.stderr.finish(timeout);
-        self.cleared.is_next.store(is_drawn, Ordering::SeqCst);
-        self.bar.finish_and_clear();
-        if is_drawn {
-            self.stderr.finish(timeout);
-        }
-    }
-}
-
-/// The terminal on standard error, drawn frame by frame ([`Stderr::draw`]). A terminal that is stopped (Ctrl-S) must not
-/// hold up the call, and indicatif's target would wait for it.
-#[derive(Debug)]
-struct Screen {
-    /// The frame so far.
-    frame: Mutex<String>,
-    cleared: Arc<Cleared>,
-    stderr: Arc<Stderr>,
-}
-
-impl Screen {
-    fn put(&self, part: std::fmt::Arguments<'_>) -> io::Result<()> {
-        self.frame.lock().unwrap_or_else(PoisonError::into_inner).write_fmt(part).map_err(io::Error::other)
-    }
-}
-
-/// The sequences are those of ECMA-48: CUU, CUD, CUF, CUB and EL.
-impl TermLike for Screen {
-    fn width(&self) -> u16 {
-        Term::stderr().size().1
-    }
-
-    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        if n > 0 { self.put(format_args!("\x1b[{n}A")) } else { Ok(()) }
-    }
-
-    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        if n > 0 { self.put(format_args!("\x1b[{n}B")) } else { Ok(()) }
-    }
-
-    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        if n > 0 { self.put(format_args!("\x1b[{n}C")) } else { Ok(()) }
-    }
-
-    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        if n > 0 { self.put(format_args!("\x1b[{n}D")) } else { Ok(()) }
-    }
-
-    fn write_line(&self, text: &str) -> io::Result<()> {
-        self.put(format_args!("{text}\n"))
-    }
-
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        self.put(format_args!("{text}"))
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        self.put(format_args!("\r\x1b[2K"))
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        let frame = std::mem::take(&mut *self.frame.lock().unwrap_or_else(PoisonError::into_inner));
-        if self.cleared.is_next.load(Ordering::SeqCst) {
-            self.stderr.write_last(&frame);
-        } else {
-            self.stderr.draw(&frame);
-        }
-        Ok(())
+        SpinnerHandle(Arc::clone(&self.0))
     }
 }
 
 impl Drop for Spinner {
     fn drop(&mut self) {
         self.0.clear(CLEAR_TIMEOUT);
+    }
+}
+
+/// Changes the line of a [`Spinner`].
+#[derive(Clone, Debug)]
+pub(crate) struct SpinnerHandle(Arc<Line>);
+
+impl SpinnerHandle {
+    /// Shows what the agent is doing.
+    pub(crate) fn set(&self, text: &str) {
+        self.0.lock().text = escape_control(text);
+    }
+
+    /// Clears the line for good before a text on standard output. If that is at a terminal too and the terminal is
+    /// stopped, this waits for it, as the text would.
+    pub(super) fn clear_before_text(&self) {
+        self.0.clear(if io::stdout().is_terminal() { Duration::MAX } else { CLEAR_TIMEOUT });
+    }
+}
+
+/// The line. A terminal that is stopped (Ctrl-S) drops frames and does not hold up the call ([`Stderr::draw`]).
+#[derive(Debug)]
+struct Line {
+    prefix: &'static str,
+    started: Instant,
+    stderr: Arc<Stderr>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    text: String,
+    is_drawn: bool,
+    is_cleared: bool,
+}
+
+impl Line {
+    fn draw_until_cleared(&self) {
+        let mut state = self.lock();
+        for frame in FRAMES.iter().cycle() {
+            if state.is_cleared {
+                return;
+            }
+            let width = usize::from(Term::stderr().size().1).saturating_sub(1); // a full line would wrap
+            let line = format!("{frame} {} {} {}", self.prefix, clock(self.started.elapsed()), state.text);
+            // with the lock, so that no frame follows the clearing
+            self.stderr.draw(&format!("\r{}{ERASE}", truncate_str(&line, width, "")));
+            state.is_drawn = true;
+            let waited = self.changed.wait_timeout_while(state, TICK, |state| !state.is_cleared);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Clears the line for good, and waits until the terminal has done so. If the terminal has not taken the line by
+    /// then, the line stays, because a later clearing could remove other text.
+    fn clear(&self, timeout: Duration) {
+        let mut state = self.lock();
+        if std::mem::replace(&mut state.is_cleared, true) {
+            return;
+        }
+        let is_drawn = state.is_drawn;
+        drop(state);
+        self.changed.notify_all();
+        if is_drawn && self.stderr.finish(timeout) {
+            self.stderr.write_last(&format!("\r{ERASE}"));
+            self.stderr.finish(timeout);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Formats a duration as `HH:MM:SS`.
+fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_counts_hours() {
+        assert_eq!(clock(Duration::from_millis(59_999)), "00:00:59");
+        assert_eq!(clock(Duration::from_secs(100 * 3600 + 61)), "100:01:01");
     }
 }

@@ -39,4 +39,5 @@ mod skills;
 mod support;
 #[cfg(target_os = "linux")] // other systems open the user side of a terminal in other ways
 mod terminals;
+mod text_format;
 mod verdicts;

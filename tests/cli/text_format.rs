@@ -105,7 +105,7 @@ fn recorded_turns_render_unchanged_at_a_terminal() {
     for (name, backend, exit) in STREAMS {
         for width in [80, 40] {
             for (ending, colours) in [("color.txt", "auto"), ("txt", "never")] {
-                let sandbox = playing(name, backend, exit);
+                let sandbox = replaying(name, backend, exit);
                 let shown = shown_at_terminal(&sandbox, width, &["--color", colours]);
                 compare(&format!("{name}.{width}.{ending}"), &without_time(backend, &shown));
                 let ours = shown.lines().take_while(|line| !line.starts_with("error: "));

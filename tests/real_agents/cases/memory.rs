@@ -9,8 +9,8 @@ real_agent_tests! { both:
     every_resume_command_continues_the_conversation,
     resolve_and_list_print_the_agents_id,
     last_use_is_known_from_the_agents_own_files,
-    concurrent_turns_are_all_remembered,
-    fork_remembers_and_leaves_the_session_alone,
+    concurrent_turns_are_all_in_the_history,
+    fork_has_the_history_and_does_not_change_its_original,
 }
 
 fn every_resume_command_continues_the_conversation(world: &World) {
