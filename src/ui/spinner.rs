@@ -101,7 +101,7 @@ impl Line {
                 return;
             }
             let width = usize::from(Term::stderr().size().1).saturating_sub(1); // a full line would wrap
-            let line = format!("{frame} {} {} {}", self.prefix, clock(self.started.elapsed()), state.text);
+            let line = format!("{frame} {} {} {}", self.prefix, elapsed(self.started.elapsed()), state.text);
             // with the lock, so that no frame follows the clearing
             self.stderr.draw(&format!("\r{}{ERASE}", truncate_str(&line, width, "")));
             state.is_drawn = true;
@@ -131,10 +131,14 @@ impl Line {
     }
 }
 
-/// Formats a duration as `HH:MM:SS`.
-fn clock(duration: Duration) -> String {
+/// Formats a duration as `7s`, `1m 07s` or `2h 01m`.
+fn elapsed(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds}s"),
+        (0, minutes) => format!("{minutes}m {:02}s", seconds % 60),
+        (hours, minutes) => format!("{hours}h {minutes:02}m"),
+    }
 }
 
 #[cfg(test)]
@@ -142,8 +146,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_counts_hours() {
-        assert_eq!(clock(Duration::from_millis(59_999)), "00:00:59");
-        assert_eq!(clock(Duration::from_secs(100 * 3600 + 61)), "100:01:01");
+    fn elapsed_time_has_two_units() {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (67, "1m 07s"), (3599, "59m 59s"), (100 * 3600 + 61, "100h 01m")]
+        {
+            assert_eq!(elapsed(Duration::from_millis(seconds * 1000 + 999)), text);
+        }
     }
 }

@@ -203,7 +203,7 @@ fn missing_image_is_a_warning_before_a_call_waits() {
     wait_until(SOON, || sandbox.has_reached("up"));
     let images = ["--image", "there.png", "--image", "nowhere.png"];
     let second = sandbox.start(&[&resume(Backend::Codex)[..], &images].concat());
-    wait_until(SOON, || second.stderr_so_far().contains("note: waiting for the session i"));
+    wait_until(SOON, || second.stderr_so_far().contains("note: waiting for the session 'a'"));
     let stderr = second.stderr_so_far();
     assert!(stderr.starts_with("warning: cannot read --image nowhere.png: "), "{stderr}");
     assert!(!stderr.contains("there.png:"), "{stderr}");

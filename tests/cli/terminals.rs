@@ -149,7 +149,7 @@ fn readable_stream_shows_its_progress_until_the_first_text() {
         // the time that it takes is on the line
         let waits = |shown: &str| shown.contains(&format!(" {} 1s", backend.name()));
         let shown = watch(&sandbox, sandbox.cmd(&stream(backend)), None, waits);
-        let (_, text) = shown.rsplit_once("\u{1b}[2K").expect("the line is cleared");
+        let (_, text) = shown.rsplit_once("\u{1b}[K").expect("the line is cleared");
         assert!(text.starts_with("Done.\r\n"), "{text:?}");
         let lines = on_screen(&shown);
         assert_eq!(lines[0], "Done.", "{lines:?}");
@@ -206,7 +206,7 @@ fn error_follows_a_cleared_progress_line() {
     };
     let shown = Terminal::of_width(80).shows(command);
     allow.join().unwrap();
-    let (_, text) = shown.rsplit_once("\u{1b}[2K").expect("the line is cleared");
+    let (_, text) = shown.rsplit_once("\u{1b}[K").expect("the line is cleared");
     assert!(text.starts_with(&format!("{RED}error:{END} claude exited with status 1\n")), "{text:?}");
 }
 
