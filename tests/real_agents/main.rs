@@ -22,6 +22,10 @@ mod world;
 mod shared {
     pub(crate) mod outcome;
     pub(crate) mod running;
+    #[cfg(target_os = "linux")]
+    pub(crate) mod screen;
+    #[cfg(target_os = "linux")]
+    pub(crate) mod terminal;
     pub(crate) mod wait;
 }
 
@@ -57,6 +61,8 @@ mod cases {
     mod inputs;
     mod memory;
     mod nesting;
+    #[cfg(target_os = "linux")] // the terminal
+    mod picture;
     mod settings;
     mod skills;
     mod streams;
