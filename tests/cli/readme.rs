@@ -182,7 +182,8 @@ fn mentioned_commands_exist() {
         let spans = page.split('`').flat_map(|span| span.split(['(', ')']));
         let spans = spans.filter(|span| span.starts_with("invoke-persist ") && !span.contains('\n'));
         let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-        let lines = blocks.flat_map(str::lines).filter(|line| line.starts_with("invoke-persist "));
+        let blocks: Vec<_> = blocks.map(|block| block.replace("\\\n", "")).collect();
+        let lines = blocks.iter().flat_map(|block| block.lines()).filter(|line| line.starts_with("invoke-persist "));
         let is_placeholder = |command: &&str| command.contains("COMMAND") || command.contains("TOPIC");
         for command in spans.chain(lines).filter(|command| !is_placeholder(command)) {
             let command = command.split(" #").next().unwrap(); // not a comment
@@ -429,6 +430,17 @@ mod ci {
     #[test]
     fn job_with_codex_resumes_its_session_after_failed_runs() {
         job_resumes_its_session_after_failed_runs(Backend::Codex);
+    }
+
+    #[test]
+    fn job_installs_the_tested_release_of_the_agent() {
+        let tested = include_str!("../real_agents/install.sh");
+        for (backend, package) in [(Backend::Claude, "@anthropic-ai/claude-code"), (Backend::Codex, "@openai/codex")] {
+            let variable = format!("\n{}_version=", backend.name());
+            let version = tested.split(&variable).nth(1).and_then(|rest| rest.lines().next()).unwrap();
+            let script = Ci::of(backend).script("Install");
+            assert!(script.contains(&format!("npm install --global {package}@{version}\n")), "{script}");
+        }
     }
 
     #[test]
