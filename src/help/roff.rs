@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 /// Returns the page `name` with this title. `markdown` begins with the title.
 pub(super) fn page(name: &str, title: &str, markdown: &str) -> String {
     let mut page = format!(
-        ".TH {name} 1 \"\" \"invoke-persist {}\" invoke-persist\n.SH NAME\n{} \\- {}\n.SH DESCRIPTION\n",
+        ".TH {name} 1 \"\" \"invoke-persist {}\"\n.SH NAME\n{} \\- {}\n.SH DESCRIPTION\n",
         env!("CARGO_PKG_VERSION"),
         escaped(name),
         escaped(title),
@@ -38,11 +38,12 @@ pub(super) fn page(name: &str, title: &str, markdown: &str) -> String {
             }
             page.push_str(".EE\n.RE\n");
         } else if line.starts_with('|') {
-            let cells = cells(line);
+            let is_header = lines.peek().is_some_and(|line| is_table_rule(line));
+            let style = |cell: &String| if is_header { format!("\\fI{}\\fR", inline(cell)) } else { inline(cell) };
+            let cells: Vec<_> = cells(line).iter().map(style).collect();
             let (first, others) = cells.split_first().expect("a row has a cell");
-            let _ = writeln!(page, ".TP\n{}", inline(first));
-            let others: Vec<_> = others.iter().map(|cell| inline(cell)).filter(|cell| !cell.is_empty()).collect();
-            let _ = writeln!(page, "{}", others.join("\n.br\n"));
+            let others: Vec<_> = others.iter().filter(|cell| !cell.is_empty()).map(String::as_str).collect();
+            let _ = writeln!(page, ".TP\n{first}\n{}", others.join("\n.br\n"));
         } else {
             let (start, text) = match list_item(line) {
                 Some((mark, text)) => (format!(".IP {mark} 4\n"), text),
@@ -146,7 +147,7 @@ mod tests {
         assert_eq!(
             body,
             "One \\fBa\\-b\\fR two \\fBstrong\\fR.\n.SH \"H q\"\n.IP \\(bu 4\nx y\n.IP \\(bu 4\nz\n.IP 1. 4\nn\n.SS \"S\"\n\
-             .RS 2\n.EX\n\\&.a \\(aqb\\(aq \\e # | \\(gac\\(ga\n\n\\- d\n.EE\n.RE\n.TP\na\nb\n.TP\n\\fBc | d\\fR\ne\n.PP\n\
+             .RS 2\n.EX\n\\&.a \\(aqb\\(aq \\e # | \\(gac\\(ga\n\n\\- d\n.EE\n.RE\n.TP\n\\fIa\\fR\n\\fIb\\fR\n.TP\n\\fBc | d\\fR\ne\n.PP\n\
              \\&.dot\n.SH SEE ALSO\ninvoke\\-persist(1)\n"
         );
     }

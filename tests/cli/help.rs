@@ -71,6 +71,8 @@ fn topic_has_a_title_of_one_line_and_no_name_of_a_command() {
         let title = text.lines().next().and_then(|line| line.strip_prefix("# ")).expect("a page begins with its title");
         assert!(title.len() <= 58 && help.contains(&format!(" {title}\n")), "{name}: {title}");
         assert_eq!(text.matches("\n# ").filter(|_| !text.contains("```")).count(), 0, "{name} has one title");
+        let after_title = text.lines().nth(2).unwrap();
+        assert!(after_title.starts_with(char::is_alphabetic) || after_title.starts_with('`'), "{name}: {after_title}");
         assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{name}");
     }
 }

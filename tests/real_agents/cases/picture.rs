@@ -45,14 +45,14 @@ fn turn_looks_as_in_the_picture(world: &World) {
     let call = |name: &'static str, input: Value| Block::Call { name, input };
     let text = |text: &str| Block::Text(text.to_owned());
     let parse = work.join("parse.js");
-    let test = || call("Bash", json!({"command": "node test.js", "description": "Run the tests"}));
+    let checks = || call("Bash", json!({"command": "node test.js", "description": "Run the tests"}));
     let edit =
         json!({"file_path": parse, "old_string": "text.split(',')[0]", "new_string": "text.replaceAll(',', '')"});
     world.api.play([
-        vec![Block::Thinking(THOUGHT.to_owned()), text("I'll run the tests first."), test()],
+        vec![Block::Thinking(THOUGHT.to_owned()), text("I'll run the tests first."), checks()],
         vec![call("Read", json!({"file_path": parse}))],
         vec![call("Edit", edit)],
-        vec![test()],
+        vec![checks()],
         vec![text(ANSWER)],
     ]);
     let arguments = ["--session-name", "review-src", "--prompt", "Fix the failing test", "--format", "text"];
