@@ -140,7 +140,8 @@ fn without_markup(markdown: &str) -> String {
             Event::Start(Tag::List(start)) => number = start,
             Event::Start(Tag::Item) => match &mut number {
                 Some(number) => {
-                    text.push_str(&format!("{number}."));
+                    text.push_str(&number.to_string());
+                    text.push('.');
                     *number += 1;
                 }
                 None => text.push('\u{2022}'),

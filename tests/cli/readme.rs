@@ -1,5 +1,5 @@
 //! Checks the README and the help topics: runs every command in their `console` blocks with the echo agent, and compares
-//! the output with the page. The commands of a page run in order, in a workspace of their own.
+//! the output with the page. The commands of a page run in order, in one new workspace.
 #![cfg(unix)] // the pages use a shell's quotes and pipes
 
 use std::fs;
@@ -74,7 +74,7 @@ fn run(sandbox: &Sandbox, name: &str, page: &str) -> usize {
     let examples = examples(page);
     for Example { command, shown } in &examples {
         let output = bash(sandbox, &format!("{exported}{command}"));
-        // each command runs in a shell of its own
+        // each command runs in a separate shell
         for part in command.split("; ").filter(|part| part.starts_with("export ") || part.starts_with("unset ")) {
             exported.push_str(part);
             exported.push('\n');
@@ -138,10 +138,10 @@ fn commands_of_the_readme_print_what_it_shows() {
 #[test]
 fn quick_starts_work_with_one_agent_and_without() {
     let (quick_starts, _) = README.split_once("## Installing").unwrap();
-    assert_eq!(run(&with_echo_agents(&[Backend::Claude]), "README", quick_starts), 8);
+    assert_eq!(run(&with_echo_agents(&[Backend::Claude]), "README", quick_starts), 7);
     let of_codex = quick_starts.replace("--backend claude", "--backend codex").replace("CLAUDE_CMD", "CODEX_CMD");
     let of_codex = of_codex.replace("echo-agent claude", "echo-agent codex");
-    assert_eq!(run(&with_echo_agents(&[Backend::Codex]), "README", &of_codex), 8);
+    assert_eq!(run(&with_echo_agents(&[Backend::Codex]), "README", &of_codex), 7);
     let (without_agent, _) = README.split_once("## Quick start with an agent").unwrap();
     assert_eq!(run(&with_echo_agents(&[]), "README", without_agent), 4);
     // the first command on the page

@@ -34,6 +34,7 @@ impl Call {
     }
 
     /// Returns the call as a command, to run it at a terminal.
+    #[cfg(target_os = "linux")]
     pub(crate) fn into_command(self) -> Command {
         self.command
     }

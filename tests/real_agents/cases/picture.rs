@@ -78,7 +78,7 @@ fn without_numbers(picture: &str) -> String {
     picture.replace(|c: char| c.is_ascii_digit(), "")
 }
 
-/// Draws the screen as a window with selectable text. Its background is its own, so it is readable on any page.
+/// Draws the screen as a window with selectable text. It has a background, so it is readable on any page.
 fn svg(screen: &Screen) -> String {
     const CELL: (f64, f64) = (8.4, 19.0);
     const MARGIN: f64 = 16.0;
