@@ -63,6 +63,7 @@ mod cases {
     mod nesting;
     #[cfg(target_os = "linux")] // the terminal
     mod picture;
+    mod quick_start;
     mod settings;
     mod skills;
     mod streams;
