@@ -1,4 +1,4 @@
-//! What every command gets: the global options, where to print, and the mapping that the options name.
+//! The context of every command: the global options, the output, and the mapping that the options select.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,26 +12,26 @@ use crate::store::Store;
 use crate::store::location::MappingLocation;
 use crate::ui::Ui;
 
-/// What every command gets.
+/// The context of a command.
 pub(crate) struct Context {
-    /// When this program started, from which deadlines count.
+    /// The time at which this program started. Deadlines begin then.
     pub(crate) started: Instant,
     pub(crate) global: Global,
-    /// Where everything is printed.
+    /// The output.
     pub(crate) ui: Ui,
-    /// The command line, with every option spelled out.
+    /// The command line with unabbreviated options.
     pub(crate) normalized: NormalizedArgs,
-    /// The name under which this program was started.
+    /// The name that this program was started with.
     pub(crate) program: OsString,
 }
 
-/// A workspace, as the caller named it and as it is.
+/// A workspace, with its path as passed and as resolved.
 pub(crate) struct Workspace {
-    /// As given, or the current directory.
+    /// The path that the caller passed, or the current directory.
     pub(crate) shown: String,
-    /// Absolute, without symlinks.
+    /// The absolute path without symlinks.
     pub(crate) resolved: PathBuf,
-    /// Whether an option named it, so that the agent has to run there.
+    /// Whether an option selected it. The agent then runs there.
     pub(crate) given: bool,
 }
 
@@ -47,7 +47,7 @@ impl Workspace {
             None => (paths::current_dir()?, String::new()),
         };
         if given.is_some() && shown.trim().is_empty() {
-            return Err(Error::usage("--workspace-dir is blank").with_hint("name a directory, or remove the option"));
+            return Err(Error::usage("--workspace-dir is blank").with_hint("pass a directory, or remove the option"));
         }
         let resolved = paths::resolve(&path).map_err(|error| {
             Error::usage(format!("cannot resolve the workspace {}", path.display())).with_io_cause(&error)
@@ -58,7 +58,7 @@ impl Workspace {
 }
 
 impl Context {
-    /// Returns the mapping of `backend` that `place` names, and the workspace.
+    /// Returns the mapping of `backend` that `place` selects, and the workspace.
     pub(crate) fn store(&self, backend: Backend, place: &cli::LocationArgs) -> Result<(Store, Workspace)> {
         let workspace = Workspace::of(place.workspace_dir.as_deref())?;
         let place = match &place.mapping_file {

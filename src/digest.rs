@@ -1,5 +1,4 @@
-//! MD5 digests for the names of directories and locks. The original scripts use MD5, and none of the names is a
-//! secret.
+//! MD5 digests for the names of directories and locks. The original scripts use MD5, and the names are not secret.
 
 use md5::{Digest, Md5};
 

@@ -2,24 +2,25 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::session::trim;
 
 /// The backend, if no option selects one.
 pub(crate) const BACKEND: &str = "INVOKE_PERSIST_BACKEND";
-/// The file for a log, for a bug report; `-` is standard error.
+/// The file for the log. `-` means standard error.
 pub(crate) const LOG: &str = "INVOKE_PERSIST_LOG";
 /// The directory for mappings, instead of the system's temp directory.
 pub(crate) const DIR: &str = "INVOKE_PERSIST_DIR";
 /// The locks that outer calls hold ([`crate::lock::Key::handed_down`]), separated by commas. Set for agents.
 ///
-/// A call for the session it runs in is refused because of it, instead of waiting for itself.
+/// With it, a call for the session that it runs in fails instead of waiting for itself.
 pub(crate) const HELD_LOCKS: &str = "INVOKE_PERSIST_HELD";
 /// The shell that completes a word. Set by the scripts in [`crate::completion`].
 ///
-/// Not `COMPLETE`, which other programs use: if that were in the environment, every call would print completions.
+/// The name is not `COMPLETE`, because other programs use that. If it were in the environment, every call would print
+/// completions.
 pub(crate) const COMPLETE: &str = "INVOKE_PERSIST_COMPLETE";
 /// The directory for the sessions of the built-in echo agent.
 pub(crate) const ECHO_DIR: &str = "INVOKE_PERSIST_ECHO_DIR";
@@ -58,6 +59,17 @@ pub(crate) fn temp_dir_candidates() -> Vec<PathBuf> {
 pub(crate) fn temp_dirs() -> Vec<PathBuf> {
     let named = TEMP_VARIABLES.iter().filter_map(|name| var_os(name)).map(PathBuf::from);
     named.chain(TEMP_DIRS.iter().filter_map(|dir| expand(dir))).collect()
+}
+
+/// Returns the variable that selects `dir` as the temp directory, if one does.
+pub(crate) fn variable_of_temp_dir(dir: &Path) -> Option<&'static str> {
+    TEMP_VARIABLES.into_iter().find(|name| var_os(name).is_some_and(|value| dir == Path::new(&value)))
+}
+
+/// Returns the home directory: that of the environment, else that of the account.
+pub(crate) fn home() -> Option<PathBuf> {
+    let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+    var_os(variable).map(PathBuf::from).or_else(account_home)
 }
 
 /// Returns the home directory in the user database, which no variable changes.

@@ -19,7 +19,7 @@ pub(crate) enum ErrorFormat {
 /// The kinds of failure of contract section 7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
-    /// The agent's exit status or result says that the turn failed.
+    /// The agent's exit status or result shows that the turn failed.
     AgentFailed,
     /// codex answered in another session than the requested one.
     SessionLost,

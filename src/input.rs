@@ -14,7 +14,7 @@ use crate::ui::stdio;
 /// The largest accepted input. Without a limit, reading a device might never end.
 const LARGEST: u64 = 256 << 20;
 
-/// How long a named pipe may be without a writer.
+/// The time after which a named pipe without a writer is an error.
 #[cfg(unix)]
 const PIPE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
 

@@ -76,7 +76,7 @@ pub(crate) fn whole_characters(json: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
-/// Repairs an agent's JSON, so that a result is not missed because of a fault elsewhere in it.
+/// Repairs an agent's JSON, so that a fault in one place does not hide the result.
 ///
 /// Replaces bytes that are not UTF-8 and lone surrogates, escapes control characters in strings, and removes a byte order
 /// mark.

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// The signal that is kept. [`NONE`] means that none has arrived, [`USUAL`] that signals are not kept.
+/// The signal that is kept. [`NONE`] means that none has arrived. [`USUAL`] means that signals are not kept.
 static KEPT: AtomicI32 = AtomicI32::new(USUAL);
 
 const NONE: i32 = 0;

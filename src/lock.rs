@@ -22,11 +22,11 @@ use waits::Waits;
 
 /// How long a wait continues after a signal.
 const SIGNAL_WAIT: Duration = Duration::from_secs(1);
-/// How long a call waits before it reports the wait.
+/// The time after which a call reports that it waits.
 const QUIET_WAIT: Duration = Duration::from_secs(1);
 /// One process in 16 removes the files that killed processes left.
 const SWEEP_EVERY: u32 = 16;
-/// A lock file older than this was left by a killed process. If not, its next holder simply creates it again.
+/// The age at which a lock file counts as left by a killed process. If it was not, its next holder creates it again.
 const LEFTOVER_AFTER: Duration = Duration::from_secs(3600);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -166,7 +166,7 @@ impl Lock {
     }
 }
 
-/// Tries to take a lock until `limit`, or for a second after a signal that came since the turn ended.
+/// Tries to take a lock until `limit`, or for a second after a signal that arrived since the turn ended.
 ///
 /// `deadlock` gets the holder and whether this is the last try.
 fn poll(
@@ -291,7 +291,7 @@ pub(crate) fn waiting_for(what: &str, holder: &Holder) -> String {
 }
 
 fn read_holder(file: &mut File) -> Holder {
-    /// More than [`LockFile::write_holder`] writes.
+    /// The limit on the bytes that are read. [`LockFile::write_holder`] writes fewer.
     const LONGEST: u64 = 1000;
     let mut text = String::new();
     if file.take(LONGEST).read_to_string(&mut text).is_err() {
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_held_until_it_is_dropped() {
+    fn lock_is_held_until_it_is_dropped() {
         let key = Key::new(&[b"test", format!("{:?}", Instant::now()).as_bytes()]);
         let first = Lock::try_take(&key).unwrap().unwrap();
         let holder = Lock::try_take(&key).unwrap().unwrap_err();
@@ -348,7 +348,7 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         let limit = Some(Instant::now() + Duration::from_secs(30));
-        drop(Lock::wait(&key, limit, |_| panic!("it is free")).unwrap().unwrap());
+        drop(Lock::wait(&key, limit, |_| panic!("the lock is not held")).unwrap().unwrap());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Keeps names for the sessions of coding agents, and runs their turns so that none hangs, leaves orphans or is lost.
+//! Runs sessions of coding agents by name. No turn hangs, leaves orphans or is lost.
 
 mod agent;
 mod backend;

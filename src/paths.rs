@@ -146,8 +146,8 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
 
 /// Resolves `path` as [`resolve`] does, but refuses symlinks that another user may have planted.
 ///
-/// Such a symlink is in a sticky directory that everyone may write to, and belongs neither to this user nor to the
-/// directory's owner. This is the rule of Linux's `fs.protected_symlinks`, which the kernel does not apply to symlinks
+/// Such a symlink is in a sticky directory that everyone may write to. It belongs neither to this user nor to the owner
+/// of the directory. This is the rule of Linux's `fs.protected_symlinks`, which the kernel does not apply to symlinks
 /// that a program reads itself.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Random numbers, from the keys that the system gives the standard library's hash maps. Not for secrets.
+//! Random numbers, from the random keys of the standard library's hash maps. They must not be used for secrets.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The name that a caller gives a session: any text that is not blank, without white space at its ends.
+/// The name of a session: a text that is not blank, without white space at its ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionName(String);
 

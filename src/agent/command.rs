@@ -1,4 +1,4 @@
-//! The agent that options or environment variables select: its command, its shell, and its environment.
+//! The command, the shell and the environment of the agent, from options and environment variables.
 
 use std::env;
 use std::ffi::OsString;
@@ -57,7 +57,8 @@ impl AgentCommand {
     }
 }
 
-/// Returns the value of a setting, and the name of the option or variable that it is from. A blank value is absent.
+/// Returns the value of a setting, and the name of the option or variable that provides it. A blank value counts as
+/// missing.
 fn value_of(setting: Setting<'_>) -> Result<Option<(String, &'static str)>> {
     if let Some(value) = setting.value.filter(|value| !is_blank(value)) {
         return Ok(Some((value.to_owned(), setting.option)));

@@ -84,8 +84,8 @@ impl Launcher {
         !matches!(self, Self::Program { .. })
     }
 
-    /// Returns whether `stderr` says that the shell could not run the agent's command. An exit status of 126 or 127 alone
-    /// does not: it may come from something that ran after the agent.
+    /// Returns whether `stderr` shows that the shell could not run the agent's command. The exit statuses 126 and 127 do not
+    /// show that, because a command that ran after the agent may have caused them.
     pub(crate) fn could_not_run_command(&self, stderr: &str) -> bool {
         let is_in_name = |c: char| c.is_alphanumeric() || "-_./\\".contains(c);
         let words = |command: &str| -> Vec<String> {
@@ -106,9 +106,10 @@ impl Launcher {
         }
     }
 
-    /// Returns the length of the argument with `text`. In PowerShell, one script has all arguments, with doubled quotes.
+    /// Returns the length of the argument that contains `text`. For PowerShell, one script contains all arguments, and
+    /// quotes are doubled.
     pub(crate) fn length_of(&self, text: &str) -> usize {
-        /// More than the length of the agent's other arguments.
+        /// An upper limit for the length of the agent's other arguments.
         const OTHER_ARGUMENTS: usize = 2 << 10;
         match self {
             Self::Program { .. } | Self::Posix { .. } => text.len(),
@@ -141,7 +142,7 @@ impl Launcher {
 
 /// Returns a script in which each argument is a literal, so that none is run as code.
 ///
-/// The last line passes the exit status on. Without it, PowerShell exits with 0 or 1.
+/// The last line exits with the agent's status. Without it, PowerShell exits with 0 or 1.
 fn powershell_script(init: Option<&str>, command: &str, arguments: &[OsString]) -> Result<String> {
     let mut script = init.map(|init| format!("{init}\n")).unwrap_or_default();
     script.push_str(command);
@@ -178,8 +179,8 @@ fn is_powershell_quote(c: char) -> bool {
 
 /// Returns whether `text` can be an argument of `program`.
 ///
-/// Windows runs batch files, such as npm's launchers, with its command interpreter. That has no arguments with line
-/// breaks, and interprets some characters even if they are quoted.
+/// Windows runs batch files, such as npm's launchers, with its command interpreter. That interpreter does not support
+/// line breaks in arguments, and interprets some characters even in quotes.
 pub(crate) fn accepts_argument(program: &Path, text: &str) -> bool {
     let extension = program.extension().unwrap_or_default();
     let is_batch = cfg!(windows) && ["cmd", "bat"].iter().any(|batch| extension.eq_ignore_ascii_case(batch));

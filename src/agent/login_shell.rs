@@ -1,4 +1,4 @@
-//! The program that a login shell finds under this program's name. codex runs its commands in login shells.
+//! Looks this program up in a login shell, because codex runs its commands in login shells.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub(crate) enum LookupResult {
 }
 
 impl LookupResult {
-    /// Returns a predicate for "a login shell", and a hint if this program was not found.
+    /// Describes the result in words that follow "a login shell". Also returns a hint if this program was not found.
     pub(crate) fn describe(&self) -> (String, Option<&'static str>) {
         match self {
             Self::ThisProgram(path) => (format!("finds {PROGRAM}: {}", path.display()), None),

@@ -1,4 +1,4 @@
-//! Short runs of other programs, with a timeout: for their version, or for the program that a login shell finds.
+//! Runs other programs briefly, with a timeout: for their version, or to look up a program in a login shell.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -16,7 +16,7 @@ const MAX_OUTPUT: usize = 1 << 20;
 /// The name of this program.
 pub(crate) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
-/// The exit and the output of a program.
+/// The exit status and the output of a program.
 pub(crate) struct Response {
     pub(crate) end: End,
     pub(crate) stdout: String,
@@ -58,7 +58,7 @@ impl OutputSink for Collector {
 ///
 /// # Errors
 ///
-/// If the program cannot be started, or a signal to this process arrives.
+/// Fails if the program cannot be started, or if this process receives a signal.
 pub(crate) fn run(
     program: &Path,
     arguments: Vec<OsString>,

@@ -3,7 +3,8 @@
 /// Splits a command into words by the rule of Python's `shlex.split`, which the original used.
 ///
 /// There are no comments, and within double quotes a backslash escapes only the quote and itself. The crates `shlex` and
-/// `shell-words` follow the shell in both points. On Windows, a backslash is an ordinary character, for paths.
+/// `shell-words` differ in both points, because they follow the shell. On Windows a backslash is an ordinary
+/// character, so that paths work.
 pub(crate) fn split(command: &str) -> Result<Vec<String>, &'static str> {
     const ESCAPES: bool = cfg!(not(windows));
     let mut words = Vec::new();

@@ -1,19 +1,19 @@
-//! One JSON value of any length, made short enough to keep: long texts are cut, and what is nested deeply is left out. A
-//! verdict can still be read from it, however long the answer beside it is.
+//! Condenses a JSON value of any size: long texts are truncated, and deeply nested content is omitted. The verdict
+//! remains readable, however long the answer in the same value is.
 
 use memchr::memchr2;
 
-/// As many bytes of each text are kept.
+/// The limit on the bytes that are kept of each text.
 const LONGEST_TEXT: usize = 64 << 10;
 
-/// The content of this many brackets within each other is kept. Verdicts and their reasons are not nested deeper.
+/// The limit on nested brackets whose content is kept. Verdicts and their reasons are not nested deeper.
 const DEEPEST: usize = 2;
 
-/// More bytes than this are not kept in all.
+/// The limit on all bytes that are kept.
 const LONGEST: usize = 16 << 20;
 
-/// Takes the bytes of a JSON value as they come. What is kept of good JSON is good JSON. Bytes that are not UTF-8 are kept
-/// as they are.
+/// Condenses a JSON value that arrives in chunks. The result is valid if the value is. Bytes that are not UTF-8 are kept
+/// unchanged.
 #[derive(Default)]
 pub(super) struct Condensed {
     kept: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Condensed {
     text: Option<Text>,
 }
 
-/// How far a text has come.
+/// The state of an unfinished text.
 #[derive(Default)]
 struct Text {
     length: usize,
@@ -36,7 +36,7 @@ enum Escape {
     None,
     /// After the backslash.
     Begun,
-    /// As many digits of a `\u` are still to come.
+    /// This many digits of a `\u` are still missing.
     Digits(u8),
 }
 
@@ -54,17 +54,17 @@ impl Condensed {
         }
     }
 
-    /// Returns what was kept; `None` if that was too much.
+    /// Returns the condensed value, or `None` if it is too large.
     pub(super) fn finish(self) -> Option<Vec<u8>> {
         (!self.too_long).then_some(self.kept)
     }
 
-    /// Takes a byte that is not in a text.
+    /// Adds a byte that is not in a text.
     fn structure(&mut self, byte: u8) {
         if matches!(byte, b'}' | b']') {
             self.depth = self.depth.saturating_sub(1);
         }
-        self.keep(&[byte]); // brackets count as what is around them
+        self.keep(&[byte]); // brackets belong to the level around them
         match byte {
             b'{' | b'[' => self.depth += 1,
             b'"' => self.text = Some(Text { cut: !self.keeps(), ..Text::default() }),
@@ -72,7 +72,7 @@ impl Condensed {
         }
     }
 
-    /// Takes a byte of a text. Returns the text unless this is its end.
+    /// Adds a byte of a text. Returns the text, or `None` at its end.
     fn text(&mut self, mut text: Text, byte: u8) -> Option<Text> {
         if text.escape == Escape::None && byte == b'"' {
             self.keep(b"\"");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn short_json_stays_as_it_is_down_to_two_levels() {
+    fn short_json_is_unchanged_down_to_two_levels() {
         for (json, kept) in [
             (r#"{"a": "\"}\\", "b": [1.5e3, "\u00e9"], "c": {"d": null}}"#, None),
             (r#"{"a": [[1, "]"], {"x": {"y": "\"}"}}], "b": true}"#, Some(r#"{"a": [[], {}], "b": true}"#)),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_two_characters() {
+    fn long_text_is_truncated_between_characters() {
         for piece in ["x", "é", "😀", "\\\"", "\\u00e9", "\\\\"] {
             for before in ["", "a", "ab", "abc", "abcd", "abcde"] {
                 let long = piece.repeat(LONGEST_TEXT + 1);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_made_short_is_given_up() {
+    fn value_that_stays_too_large_is_discarded() {
         assert_eq!(condensed(&vec![b'['; LONGEST + 1]).as_deref(), Some("[[["));
         assert_eq!(condensed(&vec![b'1'; LONGEST + 1]), None);
     }

@@ -1,15 +1,15 @@
-//! What the echo agent needs to play an agent: how to read its arguments, and what to write.
+//! What the echo agent needs to imitate an agent: a parser of its arguments, and the format of its output.
 
 use std::path::PathBuf;
 
 use crate::ui::json::JsonObject;
 
-/// What the arguments ask for, read as the real program reads them.
+/// The arguments, parsed like the real program parses them.
 #[derive(Debug, Default)]
 pub(crate) struct EchoCall {
     pub session: Option<String>,
     pub fork: bool,
-    /// `None`: the prompt comes on standard input.
+    /// `None` if the prompt is on standard input.
     pub prompt: Option<String>,
     pub model: Option<String>,
     pub effort: Option<String>,
@@ -18,20 +18,20 @@ pub(crate) struct EchoCall {
     pub stream: bool,
 }
 
-/// One turn that was played.
+/// A completed turn of the echo agent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EchoTurn<'a> {
     pub id: &'a str,
-    /// How many turns the session has had, with this one.
+    /// The number of turns in the session, including this one.
     pub number: usize,
     pub answer: &'a str,
 }
 
-/// How the echo agent plays one agent.
+/// How the echo agent imitates one agent.
 pub(crate) struct EchoProtocol {
-    /// Reads the arguments.
+    /// Parses the arguments.
     pub parse: fn(arguments: &[String]) -> EchoCall,
-    /// Returns what is written for one turn, an object a line.
+    /// Returns the output of one turn, which has one object on each line.
     pub events: fn(call: &EchoCall, turn: EchoTurn<'_>) -> Vec<JsonObject>,
     /// Returns the error for a session that does not exist.
     pub unknown_session: fn(id: &str) -> String,

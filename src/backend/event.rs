@@ -1,5 +1,5 @@
-//! What an agent reports of a turn while it runs, in terms that mean the same for every agent, and helpers for the readers
-//! of its events. Rendering is in [`crate::render`].
+//! The events of a turn in a form that is the same for every agent, and helpers for parsers. [`crate::render`] prints
+//! them.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 
 use crate::json::{self, Members};
 
-/// Something that an agent reported. Texts are the agent's, unescaped.
+/// Something that an agent reported. Texts are unescaped.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum AgentEvent {
-    /// A piece of a text. Pieces without another event between them belong together, up to one that is `last`.
+    /// A piece of a text. A text ends with a piece that is `last`, or with any other event.
     Text {
         kind: TextKind,
         piece: String,
@@ -18,33 +18,33 @@ pub(crate) enum AgentEvent {
     },
     ToolStarted(Tool),
     ToolEnded(Outcome),
-    /// Something went wrong, and the turn continues.
+    /// A problem that does not end the turn.
     Warning(String),
     TurnEnded(Summary),
     /// A line that is not an event.
     Noise(String),
 }
 
-/// What a text is.
+/// The kind of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextKind {
     Answer,
     Reasoning,
 }
 
-/// A call of a tool.
+/// A tool call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tool {
     /// The same as in its [`Outcome`].
     pub id: String,
     pub name: String,
-    /// What it is called with: a command, a file.
+    /// A description of its input, such as a command or a path.
     pub about: String,
     /// Whether a subagent calls it.
     pub inner: bool,
 }
 
-/// How a call of a tool ended.
+/// The outcome of a tool call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub id: String,
@@ -53,7 +53,7 @@ pub(crate) struct Outcome {
     pub details: Vec<String>,
 }
 
-/// The end of a turn, as far as the agent reports it.
+/// What the agent reports at the end of a turn.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Summary {
     pub failed: bool,
@@ -65,31 +65,31 @@ pub(crate) struct Summary {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tokens {
-    /// Everything the model was given.
+    /// All tokens that the model received.
     pub input: u64,
-    /// The part of it that came from a cache.
+    /// The part of them that came from a cache.
     pub cached: u64,
     pub output: u64,
-    /// Whether they are those of the session so far, not of the turn.
+    /// Whether the counts are those of the whole session, not of the turn.
     pub of_session: bool,
 }
 
-/// Returns the object in `raw`.
+/// Returns the object in `raw`, or `None` if it is not an object.
 pub(super) fn object(raw: &RawValue) -> Option<Members<'_>> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// Returns the elements of the list in `raw`; none if it is something else.
+/// Returns the elements of the array in `raw`, or nothing if it is not an array.
 pub(super) fn list(raw: &RawValue) -> Vec<&RawValue> {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
-/// Returns the member `name` as a number; `None` if it is missing or something else.
+/// Returns the member `name` as a number, or `None` if it is missing or not a number.
 pub(super) fn number<'a, N: serde::Deserialize<'a>>(members: &Members<'a>, name: &str) -> Option<N> {
     serde_json::from_str(members.get(name)?.get()).ok()
 }
 
-/// Returns the member `name` as a text, or as it is written if it is something else; nothing if it is null or empty.
+/// Returns the member `name` as a text. A member of another type is returned as JSON, and null as an empty string.
 pub(super) fn words(members: &Members<'_>, name: &str) -> String {
     let Some(raw) = members.get(name).filter(|raw| !["null", "{}", "[]"].contains(&raw.get())) else {
         return String::new();
@@ -97,7 +97,7 @@ pub(super) fn words(members: &Members<'_>, name: &str) -> String {
     json::text(raw).unwrap_or_else(|| raw.get().to_owned())
 }
 
-/// Describes how much a tool printed.
+/// Describes the number of lines that a tool printed.
 pub(super) fn lines_of(output: &str) -> String {
     match output.trim_end().lines().count() {
         0 => "no output".to_owned(),
@@ -111,14 +111,14 @@ pub(super) fn first_line(output: &str) -> Option<String> {
     output.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
-/// Describes a to-do list as `done of all`, and its next item. Each item has a text, and whether it is done.
+/// Describes a to-do list: the completed items, all items, and the next one. Each item has a text and a state.
 pub(super) fn progress(steps: &[(String, bool)]) -> String {
     let done = steps.iter().filter(|(_, done)| *done).count();
     let next = steps.iter().find(|(_, done)| !done).map(|(what, _)| format!(" · next: {what}"));
     format!("{done} of {} done{}", steps.len(), next.unwrap_or_default())
 }
 
-/// Returns `path` relative to `dir`, if it is below it.
+/// Returns `path` relative to `dir` if it is below `dir`.
 pub(super) fn seen_from(dir: &str, path: &str) -> String {
     let inside = path.strip_prefix(dir).and_then(|rest| rest.strip_prefix(['/', '\\']));
     inside.filter(|rest| !rest.is_empty()).unwrap_or(path).to_owned()

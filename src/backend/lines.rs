@@ -1,21 +1,21 @@
-//! Lines out of chunks, with a bound on what is kept.
+//! Splits chunks into lines, with a limit on the memory for a line.
 
 use memchr::memchr;
 
 use super::condensed::Condensed;
 
-/// A line longer than this is not kept whole. The longest line known to matter is claude's `result` with an answer in it.
+/// A longer line is condensed. The longest relevant line is claude's `result`, which contains the answer.
 const LONGEST_KEPT: usize = 64 << 20;
 
 /// One line, without its newline.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     pub(super) bytes: &'a [u8],
-    /// Whether these are all its bytes. Otherwise it was JSON that was too long, and these are what [`Condensed`] keeps.
+    /// Whether the line is complete. If not, it was JSON that was too long, and [`Condensed`] shortened it.
     pub(super) whole: bool,
 }
 
-/// Cuts a stream of bytes into lines. Nothing is kept but the beginning of an unfinished line.
+/// Splits a stream of bytes into lines. Only the beginning of an unfinished line is kept.
 #[derive(Default)]
 pub(super) struct Lines {
     unfinished: Vec<u8>,
@@ -25,7 +25,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Calls `each` with every line that `chunk` finishes. A line that is too long and not JSON is only counted.
+    /// Calls `each` with every line that `chunk` completes. A line that is too long and not JSON is only counted.
     pub(super) fn feed(&mut self, mut chunk: &[u8], mut each: impl FnMut(Line<'_>)) {
         while let Some(end) = memchr(b'\n', chunk) {
             if self.is_empty() {
@@ -40,7 +40,7 @@ impl Lines {
         self.keep(chunk);
     }
 
-    /// Calls `each` with a last line that had no newline.
+    /// Calls `each` with the last line if it has no newline.
     pub(super) fn end(&mut self, mut each: impl FnMut(Line<'_>)) {
         if !self.is_empty() {
             self.finish(&mut each);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_however_they_are_cut() {
+    fn lines_do_not_depend_on_chunks() {
         let want = (vec!["ab".to_owned(), String::new(), "c".to_owned()], 3);
         assert_eq!(cut(&[b"ab\n\nc"]), want);
         assert_eq!(cut(&[b"a", b"b", b"\n", b"\nc"]), want);
@@ -99,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_over_the_bound_is_counted_and_the_next_one_is_seen() {
+    fn line_over_the_limit_is_counted_and_the_next_line_is_read() {
         let half = vec![b'x'; LONGEST_KEPT / 2 + 1];
         assert_eq!(cut(&[&half, &half, b"\nnext\n"]), (vec!["next".to_owned()], 2));
     }
 
     #[test]
-    fn a_line_over_the_bound_keeps_what_is_beside_a_long_text() {
+    fn line_over_the_limit_keeps_its_short_members() {
         let half = vec![b'x'; LONGEST_KEPT / 2 + 1];
         let (mut lines, mut seen) = (Lines::default(), Vec::new());
         for chunk in [&b"{\"long\": \""[..], &half, &half, b"\", \"a\": 1}\n{}\n"] {

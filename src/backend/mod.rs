@@ -1,7 +1,7 @@
-//! The agents this program can call: one directory for each, with everything that is known of it, and their list.
+//! The supported agents. Each has a directory with all code that is specific to it.
 //!
-//! Outside of those directories no code asks which agent it is: [`Spec`] has the answer as data. A third agent is one
-//! directory, one variant and one arm below, and a line for its options.
+//! Code outside of these directories does not ask which agent it runs, because [`Spec`] describes an agent as data. A
+//! third agent needs a directory, a variant, a match arm and a field for its options.
 
 mod claude;
 mod codex;
@@ -23,7 +23,7 @@ pub(crate) use self::spec::{
 };
 use crate::session::AgentSessionId;
 
-/// The options for how an agent is started.
+/// The options for starting an agent.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct LaunchArgs {
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub(crate) struct LaunchArgs {
     pub codex: codex::CodexLaunchArgs,
 }
 
-/// The options of a turn that not every agent has.
+/// The options of a turn that only some agents have.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct BackendArgs {
     #[command(flatten)]
@@ -49,7 +49,12 @@ pub(crate) enum Backend {
 }
 
 impl BackendArgs {
-    /// Makes relative paths in the options absolute, for an agent that does not run in `dir`, which they begin in.
+    /// Returns the files that the agent will read, each with its option.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        self.codex.image.iter().map(|image| ("--image", image.as_path()))
+    }
+
+    /// Makes paths that are relative to `dir` absolute, for an agent that runs in another directory.
     pub(crate) fn make_absolute(&mut self, dir: &Path) {
         for image in &mut self.codex.image {
             *image = dir.join(&image);
@@ -62,7 +67,7 @@ impl BackendArgs {
 pub(crate) enum OutputMode {
     /// One answer at the end.
     Json,
-    /// A line for every event; `partials`: pieces of an answer too (claude).
+    /// One line for each event. `partials` adds the pieces of an answer (claude).
     Stream { partials: bool },
 }
 
@@ -80,7 +85,7 @@ pub(crate) enum Role<'a> {
     File(&'a Path),
 }
 
-/// The model of a turn, and whether it was remembered: codex takes a remembered one in another place.
+/// The model of a turn. For codex, the position of a remembered model among the arguments differs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Model<'a> {
     pub name: &'a str,
@@ -104,7 +109,7 @@ impl<'a> SessionMode<'a> {
         if let Self::Resume(id) = self { Some(id) } else { None }
     }
 
-    /// Returns the session whose history the agent begins with.
+    /// Returns the session whose history the agent continues.
     fn history(self) -> Option<&'a str> {
         match self {
             Self::New => None,
@@ -113,7 +118,7 @@ impl<'a> SessionMode<'a> {
     }
 }
 
-/// One turn, as the agent's command line describes it.
+/// Everything that the arguments for one turn depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocation<'a> {
     pub session: SessionMode<'a>,
@@ -123,7 +128,7 @@ pub(crate) struct Invocation<'a> {
     pub model: Option<Model<'a>>,
     pub effort: Option<&'a str>,
     pub args: &'a BackendArgs,
-    /// Whether the agent refused these arguments once and may be asked in another way ([`Retry::WithFallback`]).
+    /// Whether to use other arguments, because the agent refused the usual ones ([`Retry::WithFallback`]).
     pub fallback: bool,
     /// The file to which the agent writes its last message, if it can.
     pub answer_file: Option<&'a Path>,
@@ -133,7 +138,7 @@ pub(crate) struct Invocation<'a> {
 
 #[cfg(test)]
 impl<'a> Invocation<'a> {
-    /// A turn that starts a session and asks for nothing else.
+    /// Returns a turn that starts a session, without any options.
     fn plain(args: &'a BackendArgs, prompt: PromptChannel<'a>) -> Self {
         let (mode, extra) = (OutputMode::Json, &[][..]);
         Self {
@@ -152,7 +157,7 @@ impl<'a> Invocation<'a> {
 }
 
 impl Invocation<'_> {
-    /// Returns whether the prompt must follow `--`: it would be read as an option, or it follows arguments of the caller.
+    /// Returns whether the prompt must follow `--`, because it begins with a dash or follows the caller's arguments.
     fn needs_double_dash(&self) -> bool {
         !self.extra.is_empty() || matches!(self.prompt, PromptChannel::Argument(text) if text.starts_with('-'))
     }
@@ -161,7 +166,7 @@ impl Invocation<'_> {
 impl Backend {
     pub(crate) const ALL: [Self; 2] = [Self::Claude, Self::Codex];
 
-    /// Everything about the agent.
+    /// Returns the specification of the agent.
     pub(crate) fn spec(self) -> &'static Spec {
         match self {
             Self::Claude => &claude::SPEC,
@@ -185,14 +190,14 @@ impl Backend {
         Self::ALL.into_iter().find(|backend| backend.name() == name)
     }
 
-    /// The names of all agents, as a sentence lists them.
+    /// Returns the names of all agents, for a message.
     pub(crate) fn names() -> String {
         Self::ALL.map(Self::name).join(" or ")
     }
 
     /// Returns whether the caller may not pass `argument`, which follows `previous`, to the agent.
     pub(crate) fn is_reserved_arg(self, previous: Option<&str>, argument: &str) -> bool {
-        // '--' would end the options before those of this program
+        // options of this program may follow, and '--' would turn them into arguments
         argument == "--" || (self.spec().is_reserved_arg)(previous, argument)
     }
 }
@@ -210,6 +215,11 @@ struct Arguments(Vec<OsString>);
 impl Arguments {
     fn push(&mut self, argument: impl AsRef<OsStr>) -> &mut Self {
         self.0.push(argument.as_ref().to_owned());
+        self
+    }
+
+    fn all(&mut self, arguments: &[impl AsRef<OsStr>]) -> &mut Self {
+        self.0.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 

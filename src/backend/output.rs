@@ -1,4 +1,4 @@
-//! What an agent writes in one turn: parsed as it comes, and summed up at the end.
+//! Parses the output of one turn as it arrives, and reports the result at the end.
 
 use serde_json::value::RawValue;
 
@@ -6,39 +6,39 @@ use super::AgentEvent;
 use super::lines::{Line, Lines};
 use crate::json::{self, Members};
 
-/// As much is reported of a line that is not an event.
+/// The limit on the bytes that are reported of a line that is not an event.
 const LONGEST_NOISE: usize = 4 << 10;
 
 /// Parses an agent's standard output.
 pub(crate) trait OutputParser: Send {
-    /// Takes the next bytes, and calls `emit` with every event that they complete.
+    /// Parses the next bytes, and calls `emit` with every event that they complete.
     fn feed(&mut self, chunk: &[u8], emit: &mut dyn FnMut(AgentEvent));
 
-    /// Takes a last line that had no newline. Further calls do nothing.
+    /// Parses the last line if it has no newline. Further calls do nothing.
     fn end(&mut self, emit: &mut dyn FnMut(AgentEvent));
 
-    /// Sums up the turn.
+    /// Returns the result of the turn.
     fn into_report(self: Box<Self>) -> TurnReport;
 }
 
-/// How a turn went, in the agent's words.
+/// The result of a turn, as the agent reported it.
 #[derive(Debug, Default)]
 pub(crate) struct TurnReport {
-    /// The session ID that the agent reported, whatever it is.
+    /// The session ID that the agent reported. It is not validated.
     pub reported_id: Option<String>,
     /// Set if the agent reports that the turn failed.
     pub failure: Option<Failure>,
-    /// Words that explain a bad exit status without a verdict.
+    /// A text that explains a bad exit status without a verdict.
     pub last_words: Option<String>,
-    /// The agent's last verdict as it wrote it.
+    /// The JSON of the agent's last verdict.
     pub verdict: Option<Box<RawValue>>,
-    /// What is wrong with output that is not of the promised form.
+    /// What is wrong with the output, if it does not have the expected form.
     pub malformed: Option<String>,
     /// The answer's text.
     pub answer: Option<String>,
-    /// How many lines there were.
+    /// The number of lines.
     pub lines: u64,
-    /// Everything, if it is to be printed unchanged ([`super::JsonOutput::PassThrough`]).
+    /// The complete output, if it is printed unchanged ([`super::JsonOutput::PassThrough`]).
     pub whole: Vec<u8>,
 }
 
@@ -48,19 +48,19 @@ pub(crate) struct Failure {
     pub reason: Option<String>,
 }
 
-/// Finds the verdict in an agent's lines.
+/// Finds the verdict in the lines of an agent.
 pub(super) trait LineParser: Send {
     fn line(&mut self, line: Line<'_>);
 
     fn into_report(self) -> TurnReport;
 }
 
-/// Makes events of an agent's lines.
+/// Converts an agent's events to [`AgentEvent`]s.
 pub(super) trait EventReader: Send {
     fn event(&mut self, event: &Members<'_>, raw: &RawValue, emit: &mut dyn FnMut(AgentEvent));
 }
 
-/// An agent that writes one JSON event a line.
+/// The parser for an agent that writes one JSON event on each line.
 pub(super) struct LineOutput<P, E> {
     parser: P,
     events: Option<E>,
@@ -100,7 +100,7 @@ impl<P: LineParser, E: EventReader> OutputParser for LineOutput<P, E> {
     }
 }
 
-/// Hands a line to `reader`. A line that is not an event is passed on as it is.
+/// Passes a line to `reader`. Emits a line that is not JSON unchanged, up to [`LONGEST_NOISE`].
 fn read_event(reader: &mut impl EventReader, line: &[u8], emit: &mut dyn FnMut(AgentEvent)) {
     let text = json::readable(line);
     let event = serde_json::from_str::<&RawValue>(&text).ok();

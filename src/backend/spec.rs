@@ -1,4 +1,4 @@
-//! What the rest of the program knows of an agent: names, options, abilities and rules as data, and a few functions.
+//! The description of an agent for the rest of the program: names, options, capabilities, rules and a few functions.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -11,52 +11,55 @@ use crate::session::SessionName;
 
 /// Everything about one agent that other layers use.
 pub(crate) struct Spec {
-    /// The name of the agent, of its program, and of the value of `--backend`.
+    /// The name of the agent and of its program, and the value of `--backend`.
     pub name: &'static str,
-    /// The file name of its mapping, as the original has it.
+    /// The file name of its mapping, which is the same as in the original.
     pub mapping_file: &'static str,
-    /// The key under which an entry of the mapping, and every JSON that is printed, holds the session ID.
+    /// The key of the session ID, in entries of the mapping and in printed JSON.
     pub id_key: &'static str,
-    /// The variable that may name another command than the agent's program.
+    /// The variable that replaces the agent's program by another command.
     pub command_variable: &'static str,
-    /// What to do if the agent's program is missing.
+    /// The hint if the agent's program is missing.
     pub missing_hint: &'static str,
-    /// Variables that change how the agent is called, beside [`command_variable`](Self::command_variable).
+    /// Further variables that change how the agent is started.
     pub launch_variables: &'static [&'static str],
     /// Variables that the agent must not inherit.
     pub removed_env: &'static [&'static str],
     /// Where the agent keeps its sessions.
     pub home: Home,
     pub capabilities: Capabilities,
-    /// The skill by which agents use sessions of this one.
+    /// The skill that lets agents use sessions of this agent.
     pub skill: SkillTexts,
-    /// Where this agent looks for skills.
+    /// The directories in which this agent finds skills.
     pub skill_dirs: SkillDirs,
-    /// How the echo agent plays this agent.
+    /// How the echo agent imitates this agent.
     pub echo: EchoProtocol,
-    /// The pages of its help that name the options this program uses.
+    /// The help pages that list the options which this program uses.
     pub help_pages: &'static [HelpPage],
-    /// Options of this program that only this agent has, on the commands that have them.
+    /// Returns whether only this agent has the option, on this command.
     pub owns_option: fn(command: &str, option: &str) -> bool,
-    /// The options of the original script for this agent that may be shortened, by command.
+    /// Returns the options of a command in the original script for this agent. Those may be abbreviated.
     pub original_options: fn(command: &str) -> Vec<&'static str>,
-    /// Returns whether the caller may not pass `argument`, which follows `previous`, to the agent: it would change which
-    /// session answers or the form of the output.
+    /// Options of the agent that callers give to this program by mistake, and whether each takes a value. They belong
+    /// after `--`.
+    pub passed_options: &'static [(&'static str, bool)],
+    /// Returns whether the caller may not pass `argument`, which follows `previous`, to the agent. Such an argument would
+    /// change the session or the form of the output.
     pub is_reserved_arg: fn(previous: Option<&str>, argument: &str) -> bool,
     /// Returns the prompt that starts a session if the caller gives none.
     pub default_prompt: fn(name: &SessionName) -> String,
-    /// Returns the prompt with a role before it, for an agent without a system prompt.
+    /// Returns the prompt with the role before it, for an agent without a system prompt.
     pub prompt_with_role: for<'a> fn(role: Option<&str>, prompt: &'a [u8]) -> Cow<'a, [u8]>,
     /// Returns the answer as `--print-result` prints it.
     pub printed_answer: fn(answer: &str) -> String,
-    /// Returns how the options start the agent.
+    /// Returns the settings for starting the agent.
     pub launch: for<'a> fn(&'a LaunchArgs) -> Launch<'a>,
     /// Returns the arguments for one turn.
     pub arguments: fn(&Invocation<'_>) -> Vec<OsString>,
-    /// Returns the parser of the agent's standard output. `events_from`: the directory in which the agent runs, if its
-    /// events are wanted.
+    /// Returns the parser of the agent's standard output. If its events are needed, `events_from` is the directory that
+    /// the agent runs in.
     pub parser: fn(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser>,
-    /// Returns whether a run that failed is worth another try.
+    /// Returns whether to retry a failed run.
     pub retry: fn(&BackendArgs, &FailedRun<'_>) -> Retry,
     /// Returns how much a line of standard error explains a failure.
     pub stderr_line: fn(line: &str) -> StderrLine,
@@ -72,8 +75,8 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Returns where the agent keeps its sessions: what its own variable names, else its directory in the user's home.
-    /// `account_home` is the home directory for a caller whose variables name none.
+    /// Returns the directory that the agent's variable names. Without it, returns the directory in the user's home.
+    /// `account_home` returns the home directory if no variable names it.
     pub(crate) fn find(
         self,
         variable: impl Fn(&str) -> Option<OsString>,
@@ -87,32 +90,32 @@ impl Home {
     }
 }
 
-/// The texts of a skill that are about one agent.
+/// The texts of a skill that are specific to one agent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SkillTexts {
-    /// The skill's name, which is also its directory's.
+    /// The name of the skill and of its directory.
     pub name: &'static str,
     /// The agent's name in prose.
     pub agent: &'static str,
-    /// The option of this program that takes a session ID, in the agent's words.
+    /// The option of this program for a session ID, in the agent's terms.
     pub id_option: &'static str,
     pub main: &'static str,
     pub creation: &'static str,
     pub invocation: &'static str,
 }
 
-/// Where an agent looks for skills.
+/// The directories in which an agent finds skills.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SkillDirs {
     /// The user's skills.
     pub user: UserDir,
     /// The skills of a project, below its root.
     pub project: &'static str,
-    /// Further directories in which the agent looks, if it takes none of two skills that have one name.
+    /// Further directories, for an agent that ignores both of two skills with the same name.
     pub duplicates: Option<DuplicateDirs>,
 }
 
-/// A directory of the user's.
+/// A directory of the user.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum UserDir {
     /// In the agent's [`Home`].
@@ -121,7 +124,7 @@ pub(crate) enum UserDir {
     Home(&'static str),
 }
 
-/// Directories besides the usual ones in which an agent finds skills, beginning with those of the project.
+/// The directories besides the usual ones in which an agent finds skills.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DuplicateDirs {
     /// Below every directory from the current one up to the project's root.
@@ -135,17 +138,17 @@ pub(crate) struct DuplicateDirs {
 /// What an agent can do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Capabilities {
-    /// A reasoning effort is remembered beside the model.
+    /// The reasoning effort is remembered like the model.
     pub effort: bool,
-    /// A role goes beside the prompt ([`Invocation::role`]) instead of into it.
+    /// The role is an argument ([`Invocation::role`]) instead of a part of the prompt.
     pub system_prompt: bool,
-    /// The agent reports events while it works on an answer in [`OutputMode::Json`].
+    /// The agent reports events during a turn in [`OutputMode::Json`].
     pub events_in_json_mode: bool,
     /// The agent can write its last message to a file ([`Invocation::answer_file`]).
     pub answer_file: bool,
     pub json_output: JsonOutput,
     pub on_new_id: OnNewId,
-    /// The original's delete commands took the options of a call and ignored them.
+    /// The original's delete commands accepted the options of a turn and ignored them.
     pub delete_ignores_call_options: bool,
 }
 
@@ -154,29 +157,29 @@ pub(crate) struct Capabilities {
 pub(crate) enum JsonOutput {
     /// The agent's own JSON, unchanged.
     PassThrough,
-    /// An object made by this program.
+    /// An object that this program creates.
     Report,
 }
 
-/// What an answer from another session than the one that was resumed means.
+/// What it means if the answer is from another session than the resumed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnNewId {
-    /// The agent gave the session a new ID, which replaces the old one.
+    /// The session has a new ID, which replaces the old one.
     Follow,
-    /// The agent did not know the session and started a new one.
+    /// The agent could not find the session and started a new one.
     Lost,
 }
 
-/// A page of an agent's help.
+/// A help page of an agent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HelpPage {
     /// The arguments that print it.
     pub arguments: &'static [&'static str],
-    /// The options this program uses that it should name.
+    /// The options that it must list, because this program uses them.
     pub options: &'static [&'static str],
 }
 
-/// An option of this program and the variable that stands for it.
+/// An option of this program, and the variable that replaces it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting<'a> {
     pub option: &'static str,
@@ -185,54 +188,54 @@ pub(crate) struct Setting<'a> {
     pub value: Option<&'a str>,
 }
 
-/// How an agent is to be started.
+/// How an agent is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Launch<'a> {
     pub command: Setting<'a>,
-    /// The shell that runs the command, for an agent that may have one.
+    /// The shell that runs the command, for an agent that supports shells.
     pub shell: Option<ShellLaunch<'a>>,
 }
 
 /// The settings of a shell that starts an agent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShellLaunch<'a> {
-    /// Which kind of shell; without it there is none.
+    /// The kind of shell. Without it, no shell is used.
     pub kind: Setting<'a>,
     /// The shell with its options.
     pub command: Setting<'a>,
-    /// What the shell runs first.
+    /// The commands that the shell runs first.
     pub init: Setting<'a>,
 }
 
-/// The end of a run, as far as another try depends on it.
+/// The facts about a failed run that a retry depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FailedRun<'a> {
     pub exit_status: i32,
     pub stderr: &'a [u8],
-    /// How many lines came on standard output.
+    /// The number of lines on standard output.
     pub lines: u64,
-    /// Whether the turn was to be in a session that exists.
+    /// Whether the turn resumed an existing session.
     pub resumes: bool,
     /// See [`Invocation::fallback`].
     pub fallback: bool,
 }
 
-/// Whether a run that failed is worth another try.
+/// Whether to retry a failed run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     No,
-    /// Once more with [`Invocation::fallback`], after this note.
+    /// Retry once with [`Invocation::fallback`], and print this note.
     WithFallback(&'static str),
-    /// Another program has the session open; nothing was sent.
+    /// Another program has the session open. The prompt was not sent.
     SessionInUse,
 }
 
 /// How much a line of an agent's standard error explains a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StderrLine {
-    /// Nothing.
+    /// It explains nothing.
     Noise,
-    /// Less than what is not a log line.
+    /// It explains less than a message.
     Log,
     Message,
 }

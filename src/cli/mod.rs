@@ -1,9 +1,11 @@
 //! The types of the command line. The doc comments of options are the text of `--help`.
 #![allow(clippy::doc_markdown, reason = "help would show the backticks")]
 
+mod correction;
 mod normalize;
 pub(crate) mod parse;
 mod skill;
+mod synonyms;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -26,13 +28,18 @@ pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces}
 /// unless --workspace-dir is given.
 #[derive(Debug, Parser)]
 #[command(name = "invoke-persist", version, args_override_self = true, disable_help_subcommand = true)]
-#[command(after_long_help = more_help())]
+#[command(after_help = format!("{FIRST_STEPS}\n{HELP_STEP}"), after_long_help = more_help())]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
 }
+
+const FIRST_STEPS: &str = "Run 'invoke-persist demo' to try it without an agent or an account.\n\
+    Run 'invoke-persist COMMAND --help' for details and examples.";
+
+const HELP_STEP: &str = "Run 'invoke-persist help' for the exit statuses and the help topics.";
 
 /// Exit statuses and their meanings, for the help and the manual page.
 pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
@@ -52,7 +59,7 @@ pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
 
 /// Returns the end of the program's help: the exit statuses, and the topics.
 fn more_help() -> String {
-    let mut help = "Exit status:".to_owned();
+    let mut help = format!("{FIRST_STEPS}\n\nExit status:");
     // writing to memory cannot fail
     for (status, meaning) in EXIT_STATUSES {
         let _ = write!(help, "\n  {status:<5}  {meaning}");
@@ -109,6 +116,10 @@ macro_rules! commands {
                             let command = $variant::augment_args(command)
                                 .about($about)
                                 .long_about(concat!($about, "\n\n", $details));
+                            let command = match usage($name) {
+                                Some(usage) => command.override_usage(usage),
+                                None => command,
+                            };
                             match examples($name) {
                                 [] => command,
                                 examples => command.after_long_help(format!("Examples:\n  {}", examples.join("\n  "))),
@@ -150,6 +161,23 @@ macro_rules! commands {
     };
 }
 
+/// The usage of commands that need options. clap would show these options as optional, because their absence is
+/// reported later, with a better error.
+const USAGES: &[(&str, &str)] = &[
+    ("create-session", "--session-name <NAME>\n           [OPTIONS] [-- <ARG>...]"),
+    ("resolve", "<--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
+    ("rename-session", "--session-name <NAME> --to <NEW> [OPTIONS]"),
+    ("delete-session", "<--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
+    ("resume-json", "--session-name <NAME> --prompt <TEXT>\n           [OPTIONS] [-- <ARG>...]"),
+    ("resume-stream", "--session-name <NAME> --prompt <TEXT>\n           [OPTIONS] [-- <ARG>...]"),
+    ("fork-session", "--session-name <NAME> --to <NEW>\n           --prompt <TEXT> [OPTIONS] [-- <ARG>...]"),
+];
+
+fn usage(name: &str) -> Option<String> {
+    let (_, options) = USAGES.iter().find(|(command, _)| *command == name)?;
+    Some(format!("invoke-persist {name} {options}"))
+}
+
 /// Returns the examples of the command `name`.
 pub(crate) fn examples(name: &str) -> &'static [&'static str] {
     EXAMPLES.iter().find(|(command, _)| *command == name).map_or(&[], |(_, examples)| examples)
@@ -159,7 +187,9 @@ commands! {
     CreateSession {
         name: "create-session",
         about: "Start a session and save it under a name",
-        details: "The first turn sends an initial prompt, unless --adopt saves an existing session. \
+        details: "Starting a session costs one model turn: it sends --init-prompt, or a short prompt that asks for an OK. \
+                  --adopt saves an existing session and costs none. To save the extra turn, start the session with the \
+                  first real prompt: resume-json --if-missing create.\n\n\
                   A name that is taken is moved to the new session, unless --if-exists decides otherwise.",
         examples: [
             "invoke-persist create-session --session-name review-src",
@@ -192,7 +222,7 @@ commands! {
     RenameSession {
         name: "rename-session",
         about: "Rename a session",
-        details: "No agent is called.",
+        details: "No agent is called. The session keeps its ID.",
         examples: [
             "invoke-persist rename-session --session-name review-src --to review",
         ],
@@ -211,7 +241,8 @@ commands! {
     DeleteAllSessions {
         name: "delete-all-sessions",
         about: "Remove all names of a workspace",
-        details: "No agent is called. The agent keeps the conversations.",
+        details: "No agent is called. The agent keeps the conversations. Without a backend, the names of both agents are \
+                  removed.",
         examples: [
             "invoke-persist delete-all-sessions",
             "invoke-persist --backend codex delete-all-sessions --workspace-dir ../other",
@@ -221,7 +252,9 @@ commands! {
     ResumeJson {
         name: "resume-json",
         about: "Resume a session for one turn; print the answer as JSON",
-        details: "The last model and effort are reused. If another call uses the session, this call waits.",
+        details: "With --if-missing create, the first call starts the session with this prompt, without the extra turn of \
+                  create-session. The last model and effort are reused. If another call uses the session, this call \
+                  waits.",
         examples: [
             "invoke-persist resume-json --session-name a --prompt 'Continue' --print-result",
             "invoke-persist resume-json --session-name a --prompt - --deadline-seconds 600",
@@ -233,7 +266,8 @@ commands! {
     ResumeStream {
         name: "resume-stream",
         about: "Resume a session for one turn; stream the agent's events",
-        details: "The last model and effort are reused. If another call uses the session, this call waits.",
+        details: "With --if-missing create, the first call starts the session with this prompt. The last model and effort \
+                  are reused. If another call uses the session, this call waits.",
         examples: [
             "invoke-persist resume-stream --session-name a --prompt 'Fix the failing tests'",
             "invoke-persist resume-stream --session-name a --prompt 'Fix it' --format text",
@@ -244,7 +278,7 @@ commands! {
     ForkSession {
         name: "fork-session",
         about: "Start a session from the history of another",
-        details: "The original session is unchanged.",
+        details: "Forking sends the prompt and costs one model turn. The original session is unchanged.",
         examples: [
             "invoke-persist fork-session --session-name a --to b --prompt 'What if?'",
         ],
@@ -297,7 +331,8 @@ commands! {
     Completions {
         name: "completions",
         about: "Print a shell completion script",
-        details: "Source the script in the startup file of the shell.",
+        details: "Load the script in the startup file of the shell. In ~/.bashrc: \
+                  source <(invoke-persist completions bash)",
         examples: [
             "invoke-persist completions bash",
         ],
@@ -376,11 +411,11 @@ pub(crate) struct CallArgs {
     // each heading is repeated, because the flattened options above change the next one
     #[arg(long, help_heading = AGENT, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Stop the call and everything it started after N seconds
-    #[arg(long, help_heading = AGENT, value_name = "N")]
+    /// Stop the call and everything it started after DURATION: seconds, or 90s, 5m, 1h30m
+    #[arg(long, help_heading = AGENT, value_name = "DURATION")]
     pub deadline_seconds: Option<String>,
-    /// Stop the turn if the agent prints nothing for N seconds (for claude: with resume-stream only)
-    #[arg(long, help_heading = AGENT, value_name = "N")]
+    /// Stop the turn if the agent prints nothing for DURATION (for claude: with resume-stream only)
+    #[arg(long, help_heading = AGENT, value_name = "DURATION")]
     pub stall_seconds: Option<String>,
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
@@ -390,7 +425,7 @@ pub(crate) struct CallArgs {
     pub reasoning_effort: Option<String>,
     #[command(flatten)]
     pub backend: BackendArgs,
-    /// Arguments to pass to the agent unchanged
+    /// Arguments after '--', passed to the agent unchanged
     #[arg(last = true, value_name = "ARG", help_heading = AGENT)]
     pub extra: Vec<OsString>,
 }
@@ -401,7 +436,7 @@ pub(crate) enum IfExists {
     /// Start a new session under the name
     #[default]
     Overwrite,
-    /// Keep the existing session, without a call
+    /// Keep the existing session, without a turn
     Reuse,
     /// Fail with status 4
     Fail,
@@ -413,7 +448,7 @@ pub(crate) enum IfMissing {
     /// Fail with status 3
     #[default]
     Fail,
-    /// Start a session with this prompt and save it under the name
+    /// Start a session with this prompt, and save it under the name
     Create,
 }
 
@@ -437,10 +472,10 @@ pub(crate) struct CreateSession {
     /// Markdown file with a role for the session
     #[arg(long, value_name = "FILE.md")]
     pub role_definition_md: Option<PathBuf>,
-    /// First prompt [default: ask for an OK]
+    /// First prompt, which costs a model turn [default: ask for an OK]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub init_prompt: Option<String>,
-    /// Save an existing session ID under the name, without a call
+    /// Save an existing session ID under the name, without a turn
     #[arg(long, value_name = "ID", aliases = ["fake-session-id", "fake-thread-id"])]
     pub adopt: Option<String>,
     /// What to do if the name is taken
@@ -549,7 +584,7 @@ pub(crate) struct Ignored {
 /// Options for the prompt.
 #[derive(Debug, Args)]
 pub(crate) struct PromptArgs {
-    /// Prompt; '-' reads stdin
+    /// Prompt of the turn; '-' reads stdin
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
     /// Read the prompt from FILE; '-' reads stdin
@@ -599,7 +634,7 @@ pub(crate) struct ForkSession {
     #[command(flatten)]
     pub selector: SessionArgs,
     /// Name of the new session
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NEW")]
     pub to: Option<String>,
     /// Take the new name even if another session has it
     #[arg(long)]
@@ -713,7 +748,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         super::Cli::command().debug_assert();
     }
 }

@@ -1,5 +1,5 @@
-//! Rewrites spellings that only the original accepted as plain `--option=value`: shortened options, and values that begin
-//! with a dash.
+//! Rewrites the original's spellings as `--option=value`. These are abbreviated options, and values that begin with a
+//! dash.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -55,7 +55,7 @@ fn original_options(backend: Backend, command: &str) -> Vec<&'static str> {
 
 /// Normalizes `arguments`, which do not include the program's name.
 ///
-/// `backend` is the choice of the environment or the program's name; `--backend` overrides it. `cli` is the clap command
+/// `backend` is the choice of the environment or the program's name. `--backend` overrides it. `cli` is the clap command
 /// of [`super::Cli`]. The error format is returned even if the arguments are invalid, because their error needs it.
 pub(crate) fn normalize(
     cli: &clap::Command,
@@ -90,7 +90,7 @@ struct Normalizer<'a> {
 impl<'a> Normalizer<'a> {
     fn new(cli: &'a clap::Command, arguments: &[OsString]) -> Self {
         let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
-        // the first word that is a command; a value of a global option is never one
+        // the first word that is a command, because no value of a global option is a command
         let command = arguments.iter().filter_map(|argument| argument.to_str()).find(|word| names.contains(word));
         Self { command: command.map(str::to_owned), cli, own: command.and_then(super::options_of) }
     }
@@ -197,7 +197,7 @@ impl<'a> Normalizer<'a> {
         let meanings: BTreeSet<_> =
             candidates.iter().filter_map(|option| Some(self.argument(option)?.get_id())).collect();
         if meanings.len() <= 1 {
-            // while the backend is undecided, prefer a spelling that does not choose it
+            // until the backend is selected, prefer a spelling that does not select it
             let common =
                 |option: &&&str| Backend::ALL.into_iter().all(|backend| !(backend.spec().owns_option)("", option));
             return Ok(candidates.iter().find(common).or_else(|| candidates.first()).copied());
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn options_can_be_shortened_as_in_the_original() {
+    fn options_can_be_abbreviated_as_in_the_original() {
         let claude = Some(Backend::Claude);
         assert_eq!(normalized(&["list-sessions", "--print-al"]), ["list-sessions", "--print-aliases"]);
         assert_eq!(
@@ -277,13 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn a_shortened_option_of_both_agents_does_not_choose_one() {
+    fn abbreviated_option_of_both_agents_does_not_select_one() {
         assert_eq!(normalized(&["create-session", "--fake", "i"]), ["create-session", "--fake-session-id=i"]);
         assert_eq!(normalized(&["create-session", "--fake-t", "i"]), ["create-session", "--fake-thread-id=i"]);
     }
 
     #[test]
-    fn an_ambiguous_prefix_is_an_error() {
+    fn ambiguous_prefix_is_an_error() {
         for name in ["--print", "--m", "--session"] {
             assert!(normalized_for(&["resume-json", name, "x"], Some(Backend::Claude)).is_err(), "{name}");
         }
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_begin_with_a_dash() {
+    fn value_may_begin_with_a_dash() {
         assert_eq!(normalized(&["resume-json", "--prompt", "--help"]), ["resume-json", "--prompt=--help"]);
         assert_eq!(normalized(&["resume-json", "--prompt", "-"]), ["resume-json", "--prompt=-"]);
         assert_eq!(normalized(&["resolve", "--session-name", "- x"]), ["resolve", "--session-name=- x"]);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_format_is_known_even_if_the_arguments_are_invalid() {
+    fn error_format_is_parsed_even_if_the_arguments_are_invalid() {
         let arguments: Vec<OsString> = ["x", "--error-format", "json", "--oops"].iter().map(OsString::from).collect();
         assert_eq!(normalize(&Cli::command(), &arguments, None).1, ErrorFormat::Json);
     }

@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::correction::{Correction, correct};
 use super::{Cli, NormalizedArgs};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::ui::{stdio, stdout_error};
 
-/// Parses the command line; `None` if it asked for help, which is printed.
+/// Parses the command line. Prints the help and returns `None` if that is requested.
 pub(crate) fn parse(mut line: clap::Command, program: &OsString, normalized: &NormalizedArgs) -> Result<Option<Cli>> {
     let matches = line.try_get_matches_from_mut(std::iter::once(program).chain(&normalized.arguments));
     let error =
@@ -70,30 +71,11 @@ fn usage_error(error: &clap::Error, normalized: &NormalizedArgs) -> Error {
     };
     let valid = list(ContextKind::ValidValue);
     let message = if valid.is_empty() { message } else { format!("{message} [possible values: {valid}]") };
-    Error::usage(message).with_hint(match suggestion(error) {
-        Some(suggestion) => format!("{suggestion}; see {help}"),
+    Error::usage(message).with_hint(match correct(error, &normalized.arguments) {
+        Some(Correction { advice, line: Some(line) }) => format!("{advice}: {line}"),
+        Some(Correction { advice, line: None }) => format!("{advice}; see {help}"),
         None => format!("see {help}"),
     })
-}
-
-/// Returns the argument, value or command that was probably meant.
-fn suggestion(error: &clap::Error) -> Option<String> {
-    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
-    let similar = kinds.into_iter().find_map(|kind| match error.get(kind)? {
-        ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(list) => list.last().cloned(), // in ascending order of similarity
-        _ => None,
-    });
-    if let Some(similar) = similar {
-        return Some(format!("use '{similar}'"));
-    }
-    // This suggests another command that has the option. The others suggest '--', after which arguments go to the agent.
-    match error.get(ContextKind::Suggested)? {
-        ContextValue::StyledStrs(suggestions) => {
-            suggestions.iter().map(ToString::to_string).find(|suggestion| suggestion.ends_with("exists"))
-        }
-        _ => None,
-    }
 }
 
 /// Returns the error for an argument that is not UTF-8. clap does not name the argument.
@@ -104,14 +86,14 @@ fn not_utf8(arguments: &[OsString]) -> Error {
     Error::usage(format!("{option} is not UTF-8")).caused_by(format!("it is '{value}'"))
 }
 
-/// Returns the option of `argument` (`--option <VALUE>`) if it was given an empty value. clap reports that as no value.
+/// Returns the option of `argument` (`--option <VALUE>`) if its value is empty. clap reports an empty value as missing.
 fn blank_option<'a>(argument: &'a str, arguments: &[OsString]) -> Option<&'a str> {
     let option = argument.split(' ').next()?;
     let blank = format!("{option}=");
     arguments.iter().any(|argument| *argument == *blank).then_some(option)
 }
 
-/// Refuses options of a call for backends that do not ignore them on the delete commands, as the original did for claude.
+/// Refuses options of a turn on the delete commands, except for a backend whose original ignored them.
 pub(crate) fn refuse_call_options(backend: Backend, ignored: &super::Ignored) -> Result<()> {
     let given = [
         ("--env-file", ignored.env_file.is_some()),
@@ -157,6 +139,19 @@ pub(crate) mod tests {
                 assert!(example.len() <= 78, "it would wrap at 80 columns: {example}");
                 assert_parses(command);
             }
+        }
+    }
+
+    #[test]
+    fn every_usage_parses() {
+        for (command, options) in super::super::USAGES {
+            let usage = options.replace("[OPTIONS]", "").replace("[-- <ARG>...]", "-- x");
+            // of two that exclude each other, the first
+            let (first, rest) = usage.split_once('|').map_or((usage.as_str(), ""), |(first, rest)| {
+                (first.trim_start_matches('<'), rest.split_once(">>").map_or("", |(_, rest)| rest))
+            });
+            let line = format!("{first}{rest}").replace(['<', '>'], "");
+            assert_parses(&format!("invoke-persist {command} {line}"));
         }
     }
 }

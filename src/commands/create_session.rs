@@ -20,7 +20,7 @@ use crate::ui::json::JsonObject;
 pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()> {
     let name = required_name(&options.name)?;
     let subject = SessionSelector { name: Some(name.clone()), id: None };
-    let backend = context.backend(&options.place, Some(&subject))?;
+    let backend = context.backend_to_create(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
@@ -51,7 +51,7 @@ struct Creation<'a> {
 }
 
 impl Creation<'_> {
-    /// Saves an existing ID. There was no turn, so a mapping that cannot be written is an error.
+    /// Saves an existing ID. There was no turn to lose, so an unwritable mapping is an error.
     fn adopt(&self, id: AgentSessionId) -> Result<()> {
         prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?; // only to report an unreadable file
         let entry = self.entry(id);
@@ -72,15 +72,14 @@ impl Creation<'_> {
 
     fn start(&self) -> Result<()> {
         let role = prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?;
+        if self.existing()?.is_none() {
+            self.call.check_agent(&self.context.ui)?;
+            self.store.prepare()?; // before a wait, and again after it
+        }
         let _name = lock_name(&self.store, &self.name, true)?;
         self.store.prepare()?;
-        let mapping =
-            if self.options.if_exists == IfExists::Overwrite { None } else { self.store.read().ok().flatten() };
-        if let Some(mapping) = mapping.filter(|mapping| mapping.contains(&self.name)) {
-            return match mapping.get(&self.name) {
-                Some(old) if self.options.if_exists == IfExists::Reuse => self.print(&old, false),
-                old => Err(self.name_taken(old.as_ref())),
-            };
+        if let Some(old) = self.existing()? {
+            return self.print(&old, false);
         }
         let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
         let prompt = Prompt::text(
@@ -99,6 +98,22 @@ impl Creation<'_> {
         let created = start_session(caller, &self.store, &beginning)?;
         created.note_replaced(&self.context.ui, &self.name);
         finish_call(self.print(&created.entry, created.written), &created.entry.id)
+    }
+
+    /// Returns the session of that name if it is to be kept.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::SessionExists`](crate::error::ErrorKind) if the name is taken and may not be replaced.
+    fn existing(&self) -> Result<Option<Entry>> {
+        let if_exists = self.options.if_exists;
+        // an unreadable mapping counts as empty; writing to it reports the error
+        let mapping = if if_exists == IfExists::Overwrite { None } else { self.store.read().ok().flatten() };
+        let Some(mapping) = mapping.filter(|mapping| mapping.contains(&self.name)) else { return Ok(None) };
+        match mapping.get(&self.name) {
+            Some(old) if if_exists == IfExists::Reuse => Ok(Some(old)),
+            old => Err(self.name_taken(old.as_ref())),
+        }
     }
 
     fn entry(&self, id: AgentSessionId) -> Entry {

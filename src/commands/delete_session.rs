@@ -6,16 +6,24 @@ use crate::error::Result;
 use crate::session::{AgentSessionId, SessionName};
 use crate::sessions::json::entries;
 use crate::sessions::selector::SessionSelector;
+use crate::sessions::suggest::found_above;
 use crate::store::Store;
 use crate::store::format::Mapping;
 use crate::ui::json::JsonObject;
 
 pub(super) fn run(context: &Context, options: &cli::DeleteSession) -> Result<()> {
     let subject = SessionSelector::of(&options.selector)?.required()?;
-    let backend = context.backend(&options.place, Some(&subject))?;
+    // unlike elsewhere, a name wins over an ID
+    let id = subject.id.clone().filter(|_| subject.name.is_none());
+    let backend = context.backend(&options.place, &SessionSelector { name: subject.name.clone(), id })?;
     cli::parse::refuse_call_options(backend, &options.ignored)?;
     let (store, workspace) = context.store(backend, &options.place)?;
     let done = delete(&store, &workspace, &subject)?;
+    if let (Some(name), [], None) = (&subject.name, done.removed.as_slice(), &options.place.mapping_file)
+        && let Some(hint) = found_above(&[backend], &workspace.resolved, name, &context.ui)
+    {
+        context.ui.note(&format!("no {backend} session was named '{name}'; {hint}"));
+    }
     let left = options.print_mapping_json.then(|| {
         JsonObject::new()
             .with("workspace_dir", done.left.workspace())

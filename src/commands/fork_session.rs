@@ -20,21 +20,23 @@ use crate::turn::start::{NewSession, start_session};
 pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let subject = SessionSelector::of(&options.selector)?.required()?;
     let to = options.to.as_deref().and_then(SessionName::new);
-    let to = to.ok_or_else(|| Error::usage("the new session's name is missing").with_hint("add --to NAME"))?;
+    let to = to.ok_or_else(|| Error::usage("the new session's name is missing").with_hint("add --to NEW"))?;
     if subject.name.as_ref() == Some(&to) {
         return Err(Error::usage(format!("'{to}' is the name of the session to fork"))
             .with_hint("choose another name for --to"));
     }
-    let backend = context.backend(&options.place, Some(&subject))?;
+    let backend = context.backend(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
     let source = PromptSource::of(&options.prompt, options.call.stdin)?;
     find_session(&store, &subject)?; // report a missing session before reading the prompt
     refuse_taken(&store, &to, options.force)?;
+    call.check_agent(&context.ui)?;
     let prompt = source.read(call.deadline)?;
     let prompt = if call.stdin { prompt.with_stdin(call.deadline)? } else { prompt };
 
+    store.prepare()?; // before a wait, and again after it
     let wait = options.if_busy == IfBusy::Wait;
     let _name = lock_name(&store, &to, wait)?;
     // a running turn would be half in the fork
@@ -57,7 +59,7 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     finish_call(printed, &done.session.id)
 }
 
-/// Fails if the name is taken. An unreadable mapping counts as empty here; writing to it reports the error.
+/// Fails if the name is taken. An unreadable mapping counts as empty here, because a later write reports the error.
 fn refuse_taken(store: &Store, name: &SessionName, force: bool) -> Result<()> {
     let Some(mapping) = store.read().ok().flatten().filter(|mapping| !force && mapping.contains(name)) else {
         return Ok(());

@@ -70,7 +70,7 @@ fn in_current_dir_if_blank(place: &cli::LocationArgs) -> cli::LocationArgs {
 fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -> Result<()> {
     let root = Root::from_env()?;
     let mut found = store::all(&root, backends)?;
-    // by workspace; mappings without one come last
+    // sorted by workspace, with mappings without one at the end
     found.sort_by_key(|found| {
         let workspace = workspace_of(found);
         (workspace.is_none(), workspace)

@@ -1,4 +1,4 @@
-//! The commands, one per file. No command imports another; shared code is in the layers below.
+//! The commands, one per file. No command imports another. Shared code is in the layers below.
 
 mod completions;
 mod create_session;

@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, options: &cli::RenameSession) -> Result<()>
         return Err(Error::usage(format!("the session is already named '{from}'")));
     }
     let subject = SessionSelector { name: Some(from.clone()), id: None };
-    let backend = context.backend(&options.place, Some(&subject))?;
+    let backend = context.backend(&options.place, &subject)?;
     let (store, workspace) = context.store(backend, &options.place)?;
     if store.read()?.is_none_or(|mapping| mapping.get(&from).is_none()) {
         return Err(not_found(&store, &from, None));

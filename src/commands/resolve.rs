@@ -8,7 +8,7 @@ use crate::sessions::selector::SessionSelector;
 
 pub(super) fn run(context: &Context, options: &cli::Resolve) -> Result<()> {
     let subject = SessionSelector::of(&options.selector)?.required()?;
-    let backend = context.backend(&options.place, Some(&subject))?;
+    let backend = context.backend(&options.place, &subject)?;
     let (store, _) = context.store(backend, &options.place)?;
     let resolved = find_session(&store, &subject)?;
     if options.print_session_id {

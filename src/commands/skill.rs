@@ -25,7 +25,7 @@ use crate::ui::terminal::escape_control;
 pub(super) fn run(context: &Context, action: &SkillAction) -> Result<()> {
     if context.global.backend.is_some() && !matches!(action, SkillAction::Shim { .. }) {
         return Err(Error::usage("--backend cannot be used with skill")
-            .with_hint("use --skill to select a skill, and --agent to select the program that finds it"));
+            .with_hint("select a skill with --skill, and the program that reads it with --agent"));
     }
     match action {
         SkillAction::Install(options) => change(context, options, Operation::Install),
@@ -47,7 +47,7 @@ enum Operation {
 
 /// The location of a skill, and its state.
 struct Target {
-    /// The host that finds it; `None` if the caller passed the directory.
+    /// The host that finds it, or `None` if the caller passed the directory.
     host: Option<(Backend, Scope)>,
     dir: SkillDir,
     state: State,
@@ -275,7 +275,7 @@ enum Selection {
 
 /// A directory for skills.
 struct SkillsDir {
-    /// The host that reads it; `None` if the caller passed the directory.
+    /// The host that reads it, or `None` if the caller passed the directory.
     host: Option<(Backend, Scope)>,
     path: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! The line at the cursor in bash.
+//! Parses the line at the cursor in bash.
 //!
 //! bash passes the line as it was typed, with quotes. A completion replaces only readline's word, which begins after an
 //! unclosed quote, a `=` or a `:`.

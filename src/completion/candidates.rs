@@ -1,7 +1,7 @@
 //! The completions of a word on a command line (see [`crate::completion`]).
 //!
-//! Shells request them with an environment variable, not with a command. Reads mappings, writes nothing, and takes no
-//! lock. An unreadable mapping or an invalid line gives no completions and no error, which would disturb the line.
+//! Shells request them with an environment variable, not with a command. Completion reads mappings, writes nothing, and
+//! takes no lock. An unreadable mapping or an invalid line gives no completions. An error would disturb the line.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -1,7 +1,7 @@
 //! The shells' side of completion: their scripts, requests and responses. Independent of commands, options and sessions.
 //!
-//! Not the scripts of `clap_complete`, because those do not quote names with spaces in bash and PowerShell, let bash
-//! expand a `*` in a name, and let PowerShell run code on the line.
+//! The scripts of `clap_complete` are not used, because they do not quote names with spaces in bash and PowerShell. They
+//! also let bash expand a `*` in a name, and let PowerShell run code on the line.
 
 mod bash;
 pub(crate) mod candidates;

@@ -1,7 +1,7 @@
 //! `echo-agent claude|codex …`: an agent that repeats the prompt and counts the turns of its sessions.
 //!
-//! It implements the headless protocol of both real agents, so that a job can be tested without an account:
-//! `--claude-cmd "invoke-persist echo-agent claude"`. It does not model anything else.
+//! It implements the headless protocol of both real agents and nothing else. With it, a job can be tested without an
+//! account: `--claude-cmd "invoke-persist echo-agent claude"`.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -41,7 +41,7 @@ pub(super) fn candidates() -> impl Iterator<Item = Candidate> {
 }
 
 impl Candidate {
-    /// Opens the directory and creates it if necessary. Returns `None` if it is not in use. `needed` says that no
+    /// Opens the directory and creates it if necessary. Returns `None` if it is not in use. `needed` means that no
     /// earlier candidate was usable.
     ///
     /// # Errors
@@ -61,8 +61,8 @@ impl Candidate {
     }
 }
 
-/// Creates `INVOKE_PERSIST_DIR` if it is set, so that locks can be taken in it. Only for commands that write there
-/// later: a command that only reads must not create it.
+/// Creates `INVOKE_PERSIST_DIR` if it is set, so that locks can be taken in it. A command that only reads must not call
+/// this, because it must not create the directory.
 pub(crate) fn make_shared() {
     if let Some(dir) = env::var_os(env::DIR) {
         let _ = make_private(Path::new(&dir), true); // an error is reported when the directory is used

@@ -21,13 +21,13 @@ use crate::random;
 
 /// The interval between checks of the other waits.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a deadlock must be observed. This excludes locks that are just being taken, signed or released.
+/// The time for which a deadlock must be observed. It excludes locks whose holder is just changing.
 const CONFIRM_AFTER: Duration = Duration::from_millis(100);
 /// The youngest wait of a cycle fails first. If it cannot see the cycle, the others fail after this long.
 const CYCLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The suffix of a record's name.
 const SUFFIX: &str = ".waits";
-/// The most that is read of a record.
+/// The limit on the bytes that are read of a record.
 const LARGEST: u64 = 64 << 10;
 
 /// The wait for one lock, and the calls that are relevant to it.
@@ -150,7 +150,7 @@ struct Record {
 }
 
 impl Record {
-    /// Writes a record. Returns `None` if that fails; then other calls cannot see this wait.
+    /// Writes a record. Returns `None` if that fails. Then other calls cannot detect this wait.
     fn write(dir: &Dir, name: &str, started: &Started, inside: &HashSet<String>) -> Option<Self> {
         let unique = random::digits();
         let (temporary, path) = (dir.path.join(&unique), dir.path.join(unique + SUFFIX));

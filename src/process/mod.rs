@@ -1,10 +1,10 @@
 //! Runs one agent process and everything it starts: spawn, streams, deadline, signals, end. It depends neither on the
 //! store nor on a particular agent.
 //!
-//! Who receives which signal (Unix): the agent leads its own session and process group, so Ctrl-C at the terminal
-//! reaches only this process. It forwards the signals it receives to the whole group: INT, TERM, HUP and QUIT as they
-//! are, all others as TERM. It kills the group after five seconds or at the second signal. If this process is killed,
-//! the sentry does the same. A deadline or a failed turn starts the same sequence with TERM.
+//! Signals on Unix: the agent leads its own session and process group, so Ctrl-C at the terminal reaches only this
+//! process. It forwards INT, TERM, HUP and QUIT to the whole group, and sends TERM for all other signals. It kills the
+//! group after five seconds or at the second signal. If this process is killed, the sentry does the same. A deadline or
+//! a failed turn starts the same sequence with TERM.
 //!
 //! A run returns when only zombies are left of the group and, on Linux, of processes that left the group. A successful
 //! turn is not stopped: the processes that it leaves running, such as a server, are meant to run.
@@ -38,7 +38,7 @@ use crate::ui::OutputStream;
 
 pub(crate) use platform::prepare_signals;
 
-/// The time from the first signal to the kill.
+/// The time between the first signal and the kill.
 const TERM_GRACE: Duration = Duration::from_secs(5);
 /// How long processes that inherited the agent's pipes may still write after its end, and how long killed processes
 /// may take to vanish.
@@ -55,7 +55,7 @@ fn handle_late_signal(signal: i32) {
     }
 }
 
-/// What to start.
+/// The program to start.
 #[derive(Debug)]
 pub(crate) struct Command {
     pub program: PathBuf,
@@ -66,9 +66,9 @@ pub(crate) struct Command {
     pub dir: Option<PathBuf>,
     /// What the agent reads on its standard input. `None` means an empty one.
     pub stdin: Option<Vec<u8>>,
-    /// Where its standard output is passed through to, as [`Passthrough`] selects. `None` means nowhere.
+    /// The stream that its standard output is passed through to, as [`Passthrough`] selects. `None` means none.
     pub output: Option<OutputStream>,
-    /// How long the agent may print no line on its standard output.
+    /// The longest time between two lines on the agent's standard output.
     pub stall: Option<Duration>,
 }
 
@@ -113,7 +113,7 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Run {
     pub end: End,
-    /// Whether an agent was started. The deadline or a signal may have come first.
+    /// Whether an agent was started. The deadline may have passed before, or a signal may have arrived.
     pub started: bool,
     /// The processes that had to end and still run, or an empty list if the system does not report them. `None` means
     /// that no process is left.
@@ -158,7 +158,7 @@ impl Runner {
         late_signal::hold();
     }
 
-    /// Waits for `pause` unless a signal or the deadline comes first.
+    /// Waits for `pause`, or until a signal arrives or the deadline passes.
     pub(crate) fn pause(&self, pause: Duration) -> Result<(), End> {
         let until = Instant::now() + pause;
         loop {

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::Pid;
 
-/// Reads the number of the group, then waits for the end of standard input, which comes when no process holds the
-/// other end. CONT is sent because a stopped process does not act on TERM. The group's number cannot be reused while
-/// any process of the group exists.
+/// Reads the number of the group, then waits until no process holds the other end of standard input. CONT is sent
+/// because a stopped process does not act on TERM. The group's number cannot be reused while any process of the group
+/// exists.
 const SCRIPT: &str = r#"
 read -r group || exit
 read -r line

@@ -60,8 +60,7 @@ struct Shared<S> {
 }
 
 impl<S: OutputSink> Stream<S> {
-    /// Prepares to read a pipe to its end, for `sink` and, if `passthrough` selects it, for
-    /// `output`. Calls `ended` at
+    /// Prepares to read a pipe to its end, for `sink` and, if `passthrough` selects it, for `output`. Calls `ended` at
     /// the end.
     pub(super) fn prepare(
         sink: S,

@@ -16,7 +16,7 @@ const NO_LIMIT: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) deadline: Option<Instant>,
-    /// How long the agent may print no line.
+    /// The longest time between two lines.
     pub(super) stall: Option<Duration>,
 }
 
@@ -273,7 +273,7 @@ impl Supervisor {
     /// Returns whether all of the agent's output is processed.
     ///
     /// A process that inherited the agent's pipes keeps them open. Then [`DRAIN_TIMEOUT`] must have passed, and all
-    /// bytes that can come from the agent must be processed. A blocked stdout cuts off nothing.
+    /// bytes that can come from the agent must be processed. So no output is lost if stdout is blocked.
     fn is_drained(&mut self, exit: Exit, now: Instant, seen: &Observation) -> bool {
         let streams = seen.streams();
         if streams.iter().all(|stream| stream.ended) {
@@ -322,7 +322,7 @@ mod tests {
         supervisor: Supervisor,
         start: Instant,
         seen: Observation,
-        /// `None`: the question fails the test.
+        /// With `None`, asking for it fails the test.
         group_is_gone: Option<bool>,
     }
 
@@ -385,7 +385,7 @@ mod tests {
         assert_eq!(run.at(3020, TICK), poll(None));
         assert_eq!(run.at(7999, TICK), poll(None));
         assert_eq!(run.at(8000, TICK), poll(Some(Action::Kill)));
-        assert_eq!(run.at(8020, TICK), poll(Some(Action::Kill))); // again: a process that forks can escape once
+        assert_eq!(run.at(8020, TICK), poll(Some(Action::Kill))); // repeated, because a process that forks can escape once
         run.group_is_gone = Some(false);
         assert_eq!(run.at(8040, Input::Exited(End::Killed(9))), poll(Some(Action::Kill)));
         run.group_is_gone = Some(true);
@@ -494,7 +494,7 @@ mod tests {
         assert_eq!(run.at(1000, EXIT_0), poll(None));
         assert_eq!(run.at(1999, TICK), poll(None));
         assert_eq!(run.at(2000, TICK), finished(SUCCESS));
-        assert!(!run.has_survivors()); // it is meant to run on
+        assert!(!run.has_survivors()); // the remaining process is meant to continue
     }
 
     #[test]

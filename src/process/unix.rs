@@ -35,8 +35,8 @@ const FORWARDED_UNCHANGED: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
 /// Returns the signals that end a program without a handler.
 ///
-/// Those that report a fault of the program itself are left out (SEGV, BUS, ILL, FPE, TRAP, SYS), because nothing is
-/// reliable after one of them. Rust's runtime ignores PIPE.
+/// Signals that report a fault of the program itself are omitted (SEGV, BUS, ILL, FPE, TRAP, SYS). Nothing is reliable
+/// after one of them. Rust's runtime ignores PIPE.
 fn terminating_signals() -> impl Iterator<Item = i32> {
     let others = [SIGABRT, SIGALRM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGPROF, SIGXCPU];
     let all = FORWARDED_UNCHANGED.into_iter().chain(others);
@@ -119,8 +119,8 @@ pub(super) fn raise_default(signal: i32) {
 ///
 /// The group is stopped with STOP. It is orphaned, because its leader's parent is in another session, and an orphaned
 /// group ignores TSTP (POSIX, "Signal Generation and Delivery"). This process is not stopped if its own group is
-/// orphaned too, or if it is the first process of a container, because nothing could continue it. Then the agent
-/// continues immediately.
+/// orphaned too, or if it is the first process of a container. Nothing could continue it there, so the agent continues
+/// immediately.
 pub(super) fn job_control(signal: i32, agent: Option<&AgentProcess>) {
     let forward = |signal| {
         if let Some(agent) = agent {
@@ -224,8 +224,8 @@ impl AgentProcess {
 
     /// Kills the children of this process repeatedly for a moment.
     ///
-    /// Processes that fork and exit faster than the process list can be read become children of this process, and the
-    /// list of children is short.
+    /// This finds processes that fork and exit faster than the process list can be read. They become children of this
+    /// process, and the list of children is short.
     #[cfg(target_os = "linux")]
     fn kill_children(&mut self) {
         const ROUNDS: usize = 100;

@@ -18,7 +18,7 @@ use super::streams::lock;
 use super::{End, Event, Pipes};
 use crate::sys;
 
-/// The number that Ctrl-C, Ctrl-Break and a closed console count as. It is SIGINT's, as in shells on Windows.
+/// The signal number for Ctrl-C, Ctrl-Break and a closed console. It is that of SIGINT, as in shells on Windows.
 const INTERRUPT: i32 = 2;
 
 /// The interval between checks whether the agent has ended.
@@ -87,7 +87,7 @@ impl AgentProcess {
         let watched = Arc::clone(&job);
         thread::Builder::new().spawn(move || {
             let end = loop {
-                // of the agent itself: the job lasts until its last process ends
+                // checks the agent itself, because the job lasts until its last process ends
                 match lock(&watched).inner_mut().try_wait() {
                     Ok(Some(status)) => break End::Exited(status.code().unwrap_or(1)),
                     Ok(None) => {}
@@ -122,7 +122,7 @@ impl AgentProcess {
     }
 
     /// Does nothing, because the console delivers Ctrl-C to the agent too.
-    #[expect(clippy::unused_self, reason = "the Unix twin needs it")]
+    #[expect(clippy::unused_self, reason = "the Unix version needs it")]
     pub(super) fn forward(&self, _signal: i32) {}
 
     /// Returns whether the job was killed. Otherwise it may still contain processes that the agent started.
@@ -131,11 +131,11 @@ impl AgentProcess {
     }
 
     /// Returns nothing: the system does not report which processes survive.
-    #[expect(clippy::unused_self, reason = "the Unix twin needs it")]
+    #[expect(clippy::unused_self, reason = "the Unix version needs it")]
     pub(super) fn processes(&self) -> Vec<i32> {
         Vec::new()
     }
 
-    #[expect(clippy::unused_self, reason = "the Unix twin needs it")]
+    #[expect(clippy::unused_self, reason = "the Unix version needs it")]
     pub(super) fn reap(self) {}
 }

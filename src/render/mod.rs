@@ -1,8 +1,8 @@
 //! A turn as readable text while it runs: the answer, a line for each tool call, failures, and a summary.
 //!
-//! Independent of the agents, because it renders [`AgentEvent`]s. No line is changed after it is printed, so a pipe gets
-//! the same text as a terminal except for colors and width. Each event resets the colors it sets, so that a turn may end
-//! anywhere.
+//! Rendering is independent of the agents, because its input is [`AgentEvent`]s. No line changes after it is printed, so
+//! a pipe receives the same text as a terminal except for colors and width. Each event resets the colors that it sets, so
+//! that a turn may end anywhere.
 
 mod wrap;
 
@@ -37,7 +37,7 @@ const OUTCOME_INDENT: &str = "  ";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RenderOptions {
     pub color: bool,
-    /// The columns of a line; `None` if lines are not wrapped.
+    /// The columns of a line, or `None` if lines are not wrapped.
     pub width: Option<usize>,
 }
 

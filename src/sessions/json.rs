@@ -1,10 +1,10 @@
-//! Stored sessions as the JSON that `list-sessions` and `delete-session` print.
+//! The JSON for stored sessions, which `list-sessions` and `delete-session` print.
 
 use crate::backend::Backend;
 use crate::store::format::{Entry, Mapping};
 use crate::ui::json::JsonObject;
 
-/// Returns all usable entries as they are printed, in the order of the file.
+/// Returns the JSON for all usable entries, in the order of the file.
 pub(crate) fn entries(backend: Backend, mapping: &Mapping) -> JsonObject {
     mapping
         .entries()

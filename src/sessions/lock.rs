@@ -1,6 +1,7 @@
 //! Locks a session for one turn, and a name while it is created.
 //!
-//! A call that would wait for itself is refused: one from inside the turn, or from inside a turn that waits for it.
+//! A call that would wait for itself fails. Such a call runs inside the turn that holds the lock, or inside a turn that
+//! the holder waits for.
 
 use std::time::Instant;
 
@@ -13,19 +14,20 @@ use crate::session::{AgentSessionId, SessionName};
 use crate::store::Store;
 use crate::ui::Ui;
 
-/// Locks a name while it is created, so that several calls for it start one session.
+/// Locks a name while its session is created, so that concurrent calls for the name start only one session.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::SessionBusy`] if it is locked and `wait` is false, or if waiting would never end; [`ErrorKind::Deadline`].
+/// [`ErrorKind::SessionBusy`] if it is locked and `wait` is false, or if the wait would never end.
+/// [`ErrorKind::Deadline`] if the deadline passes during the wait.
 pub(crate) fn lock_name(store: &Store, name: &SessionName, wait: bool) -> Result<Lock> {
     let key = store.name_key(name);
     let what = format!("the name '{name}'");
     lock_key(&key, &what, store.deadline, &store.ui, wait)
 }
 
-/// Finds and locks the session that `selector` refers to. The name may come to refer to another session while this call
-/// waits; then that one is locked.
+/// Finds and locks the session that `selector` refers to. If the name refers to another session after the wait, that
+/// session is locked instead.
 ///
 /// # Errors
 ///
@@ -37,7 +39,7 @@ pub(crate) fn lock_session(
     ui: &Ui,
     wait: bool,
 ) -> Result<(StoredSession, Lock)> {
-    // warnings about the mapping were printed when it was first read
+    // warnings about the mapping were already printed at the first read
     let quiet = store.silenced();
     loop {
         let session = find_session(&quiet, selector)?;
@@ -52,7 +54,7 @@ pub(crate) fn lock_session(
     }
 }
 
-/// Takes a lock, waiting for it unless `wait` is false or waiting would never end.
+/// Takes a lock. Waits for it unless `wait` is false or the wait would never end.
 fn lock_key(key: &Key, what: &str, deadline: Option<Instant>, ui: &Ui, wait: bool) -> Result<Lock> {
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Io, format!("cannot lock {what}"))

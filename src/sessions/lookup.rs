@@ -8,12 +8,12 @@ use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
 use crate::ui::json::JsonObject;
 
-/// A session as it was found.
+/// A session that was found, or just created.
 pub(crate) struct StoredSession {
     pub(crate) id: AgentSessionId,
-    /// Its name and entry; `None` if the mapping does not have it.
+    /// Its name and entry, or `None` if it is not in the mapping.
     pub(crate) saved: Option<(SessionName, Entry)>,
-    /// The mapping as it was then.
+    /// The mapping at the time of the lookup.
     mapping: Option<Mapping>,
     source: String,
 }
@@ -27,7 +27,7 @@ impl StoredSession {
         self.saved.as_ref()?.1.effort.as_deref()
     }
 
-    /// Returns all names that the session had when it was found.
+    /// Returns all names that the session had at the time of the lookup.
     pub(crate) fn names(&self) -> Vec<String> {
         self.mapping.as_ref().map(|mapping| mapping.names_of(&self.id)).unwrap_or_default()
     }
@@ -37,12 +37,12 @@ impl StoredSession {
         Self { id: entry.id.clone(), saved: Some((name, entry)), mapping: None, source: source.to_owned() }
     }
 
-    /// Returns the same session under the ID that its agent reported for the turn, if it reported one.
+    /// Returns the same session with the ID that the agent reported for the turn, if there is one.
     pub(crate) fn answered_as(self, id: Option<AgentSessionId>) -> Self {
         Self { id: id.unwrap_or(self.id), ..self }
     }
 
-    /// Returns the JSON that `resolve` prints, and that [`crate::backend::JsonOutput::Report`] begins with.
+    /// Returns the JSON that `resolve` prints. [`crate::backend::JsonOutput::Report`] begins with it too.
     pub(crate) fn describe(&self, store: &Store, model: Option<&str>, effort: Option<&str>) -> JsonObject {
         let name = self.saved.as_ref().map(|(name, _)| name.as_str());
         let file = name.is_some().then(|| store.path().display().to_string());
@@ -57,14 +57,14 @@ impl StoredSession {
     }
 }
 
-/// Why a name was not found: its entry has an ID that cannot be used, or there is no entry (`None`).
+/// Why a name was not found: the ID in its entry is unusable, or there is no entry (`None`).
 type Unusable = Option<crate::session::UnusableId>;
 
-/// Finds the session that `selector` refers to. An ID wins over a name and needs no mapping.
+/// Finds the session that `selector` refers to. An ID takes precedence over a name and needs no mapping.
 ///
 /// # Errors
 ///
-/// `SessionNotFound` for a name that is not in the mapping; those of reading the mapping, for a name.
+/// `SessionNotFound` for a name that is not in the mapping. For a name, also the errors of reading the mapping.
 pub(crate) fn find_session(store: &Store, selector: &SessionSelector) -> Result<StoredSession> {
     let Some(id) = &selector.id else {
         let name = selector.name.as_ref().expect("a selector has a name or an ID");
@@ -74,7 +74,7 @@ pub(crate) fn find_session(store: &Store, selector: &SessionSelector) -> Result<
         Ok(mapping) => mapping,
         Err(error) => {
             let error = Error::from(error).to_single_line();
-            store.ui.warn(&format!("{error}; the ID is used as it is, without a remembered model"));
+            store.ui.warn(&format!("{error}; the ID is used without a remembered model"));
             None
         }
     };
@@ -84,7 +84,7 @@ pub(crate) fn find_session(store: &Store, selector: &SessionSelector) -> Result<
     Ok(StoredSession { id: id.clone(), saved, mapping, source })
 }
 
-/// Finds `name`. The inner error means that it is not in the mapping, or that its entry cannot be used.
+/// Finds `name`. The inner error means that it is not in the mapping, or that its entry is unusable.
 pub(crate) fn find_by_name(store: &Store, name: &SessionName) -> Result<std::result::Result<StoredSession, Unusable>> {
     let Some(mapping) = store.read()? else {
         return Ok(Err(None));

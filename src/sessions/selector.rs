@@ -4,7 +4,7 @@ use crate::cli;
 use crate::error::{Error, Result};
 use crate::session::{AgentSessionId, SessionName};
 
-/// The session that a command line refers to: by a name, an ID, or both.
+/// The name and the ID that select a session. Either may be missing.
 pub(crate) struct SessionSelector {
     pub(crate) name: Option<SessionName>,
     pub(crate) id: Option<AgentSessionId>,

@@ -1,9 +1,17 @@
-//! Errors for names that are not in the mapping, and the names that may have been meant.
+//! Errors for names that are not in the mapping, with suggestions of similar names.
 
+use std::path::Path;
+
+use super::selector::SessionSelector;
+use crate::backend::Backend;
+use crate::env;
 use crate::error::{Error, ErrorKind};
+use crate::paths;
 use crate::session::SessionName;
 use crate::store::Store;
 use crate::store::format::Mapping;
+use crate::store::location::MappingLocation;
+use crate::ui::Ui;
 
 /// Returns the error for a name that is not in the mapping, with similar names.
 pub(crate) fn not_found(store: &Store, name: &SessionName, unusable: Option<crate::session::UnusableId>) -> Error {
@@ -13,11 +21,85 @@ pub(crate) fn not_found(store: &Store, name: &SessionName, unusable: Option<crat
         Some(why) => error.caused_by(format!("its entry in '{}' has an ID that {why}", store.path().display())),
         None => error.caused_by(format!("it is not in '{}'", store.path().display())),
     };
+    if let MappingLocation::Default { .. } = store.location
+        && let Some(hint) = found_above(&[backend], Path::new(&store.workspace), name, &store.ui)
+    {
+        return error.with_hint(hint);
+    }
     let similar = store.read().ok().flatten().map(|mapping| similar_names(&mapping, name)).unwrap_or_default();
     let meant = did_you_mean(&similar);
     error.with_hint(format!(
         "{meant}names are per workspace; list them with invoke-persist --backend {backend} list-sessions"
     ))
+}
+
+/// Returns the error for a session that none of `stores` has, one for each backend, with similar names.
+///
+/// `above` is the hint of [`found_above`].
+pub(crate) fn not_found_in_any(stores: &[Store], subject: &SessionSelector, above: Option<String>) -> Error {
+    let backends = Backend::names();
+    let mut files: Vec<String> = stores.iter().map(|store| format!("'{}'", store.path().display())).collect();
+    files.dedup(); // --mapping-file
+    let message = match (&subject.id, &subject.name) {
+        (Some(id), _) => format!("no {backends} session has the ID '{id}'"),
+        (None, Some(name)) => format!("no {backends} session is named '{name}'"),
+        (None, None) => format!("no {backends} session was found"),
+    };
+    let hint = if subject.id.is_some() {
+        let options = Backend::ALL.map(|backend| format!("--backend {backend}")).join(" or ");
+        format!("add {options} to use an ID without a name, or list the names with invoke-persist list-sessions")
+    } else if let Some(above) = above {
+        above
+    } else {
+        let meant = subject.name.as_ref().map(|name| did_you_mean(&similar_in_any(stores, name))).unwrap_or_default();
+        format!("{meant}names are per workspace; list them with invoke-persist list-sessions")
+    };
+    let unusable = stores.iter().find_map(|store| {
+        let name = subject.name.as_ref().filter(|_| subject.id.is_none())?;
+        let why = store.read().ok()??.why_unusable(name)?;
+        Some(format!("its entry in '{}' has an ID that {why}", store.path().display()))
+    });
+    let cause = unusable.unwrap_or_else(|| format!("it is not in {}", files.join(" or ")));
+    Error::new(ErrorKind::SessionNotFound, message).caused_by(cause).with_hint(hint)
+}
+
+/// Returns the names in `stores` that are similar to `name`, each with its backend.
+pub(crate) fn similar_in_any(stores: &[Store], name: &SessionName) -> Vec<String> {
+    let similar = stores.iter().filter_map(|store| {
+        let mapping = store.read().ok()??;
+        let similar = similar_names(&mapping, name).into_iter();
+        Some(similar.map(move |name| format!("{name} ({})", store.backend)))
+    });
+    similar.flatten().collect()
+}
+
+/// Returns a hint that names the nearest directory above the current one in which `name` is a session of one of
+/// `backends`; `None` if `workspace` is not the current directory.
+///
+/// Only reads mappings, up to the home directory or the root. A mapping that cannot be used has no names here.
+pub(crate) fn found_above(backends: &[Backend], workspace: &Path, name: &SessionName, ui: &Ui) -> Option<String> {
+    let current = paths::resolve(&paths::current_dir().ok()?).ok()?;
+    if current != workspace {
+        return None; // the caller chose another workspace
+    }
+    let home = env::home().and_then(|home| paths::resolve(&home).ok());
+    let holders = |dir: &Path| -> Vec<&str> {
+        let holds = |backend: &&Backend| {
+            let location = MappingLocation::of_workspace(**backend, dir).ok();
+            let workspace = String::new(); // for new mappings only
+            let store = location.map(|location| {
+                Store { backend: **backend, location, workspace, ui: ui.clone(), deadline: None }.silenced()
+            });
+            let mapping = store.and_then(|store| store.read().ok().flatten());
+            mapping.is_some_and(|mapping| mapping.get(name).is_some())
+        };
+        backends.iter().filter(holds).map(|backend| backend.name()).collect()
+    };
+    let is_beyond = |dir: &Path| home.as_deref().is_some_and(|home| home.starts_with(dir) && home != dir);
+    let above = current.ancestors().skip(1).take_while(|dir| !is_beyond(dir));
+    let (dir, holders) = above.map(|dir| (dir, holders(dir))).find(|(_, holders)| !holders.is_empty())?;
+    let dir = shell_words::quote(paths::to_text(dir).ok()?).into_owned();
+    Some(format!("add --workspace-dir {dir}, where a {} session has that name", holders.join(" and a ")))
 }
 
 /// Returns a question followed by a space; an empty text without names.
@@ -26,7 +108,7 @@ pub(crate) fn did_you_mean(names: &[String]) -> String {
 }
 
 /// Returns the names that are similar to `name`, quoted, the most similar first.
-pub(crate) fn similar_names(mapping: &Mapping, name: &SessionName) -> Vec<String> {
+fn similar_names(mapping: &Mapping, name: &SessionName) -> Vec<String> {
     similar(mapping.entries().map(|(other, _)| other), name.as_str())
 }
 

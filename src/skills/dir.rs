@@ -91,7 +91,7 @@ impl SkillDir {
         match read(&dir, "", &mut files) {
             Ok(true) => {}
             Ok(false) => return foreign("it contains files that a skill does not have"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.state(), // changed meanwhile
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.state(), // changed by another process
             Err(error) => return Err(fail(error)),
         }
         let Some(stamp) = files.get(MAIN_FILE).and_then(|main| Stamp::of(main)) else {
@@ -128,7 +128,7 @@ impl SkillDir {
         })
     }
 
-    /// Removes the existing directory. With `keep`, moves it to a backup instead, and returns its path.
+    /// Removes the existing directory. With `keep`, moves it to a backup instead, and returns the path of the backup.
     pub(crate) fn remove(&self, keep: bool) -> Result<Option<PathBuf>> {
         let dir = self.path();
         self.change("remove", |area| {
@@ -257,7 +257,7 @@ fn swap(new: &Path, existing: &Path) -> io::Result<()> {
     rename_new(old, new)
 }
 
-/// Returns whether this is a later release than the running one, and a version at all.
+/// Returns whether `version` is a version that is later than the one of this program.
 fn is_newer(version: &str) -> bool {
     let numbers = |version: &str| version.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
     numbers(version).is_some_and(|version| Some(version) > numbers(env!("CARGO_PKG_VERSION")))

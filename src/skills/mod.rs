@@ -1,8 +1,8 @@
 //! The two skills through which agents use this program: their texts, and how they are installed for a host.
 //!
-//! A skill is a directory with a `SKILL.md` (agentskills.io/specification). This module has its content. [`dir`] checks
-//! and replaces an installed skill, [`host`] knows the directories of the hosts, and [`shim`] replaces the script of an
-//! original skill. Nothing here runs an agent.
+//! A skill is a directory with a `SKILL.md` (agentskills.io/specification). This module provides its content. [`dir`]
+//! checks and replaces an installed skill, [`host`] lists the directories of the hosts, and [`shim`] replaces the script
+//! of an original skill. Nothing here runs an agent.
 
 pub(crate) mod dir;
 pub(crate) mod host;
@@ -22,7 +22,7 @@ use crate::lock::{self, Key, Lock};
 use crate::paths;
 use crate::ui::Ui;
 
-/// A skill, by the agent whose sessions it manages. Every host can have all of them.
+/// A skill, identified by the agent whose sessions it manages. Any host can use all skills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Skill(Backend);
 
@@ -228,9 +228,12 @@ mod tests {
                 assert!(known.contains(key) || added.contains(key), "{key}");
                 assert!(!value.starts_with('{') && !value.starts_with('['), "no flow maps: {value}");
             }
-            assert_eq!(value("disable-model-invocation"), "true", "claude leaves it to the user");
+            assert_eq!(value("disable-model-invocation"), "true", "in claude, only the user invokes the skill");
             let policy = skill.files()["agents/openai.yaml"].clone();
-            assert_eq!(policy, b"policy:\n  allow_implicit_invocation: false\n", "so does codex");
+            assert_eq!(
+                policy, b"policy:\n  allow_implicit_invocation: false\n",
+                "in codex, only the user invokes the skill"
+            );
             assert!(main.lines().count() < 150);
         }
     }

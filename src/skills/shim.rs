@@ -92,7 +92,7 @@ impl SkillScript {
                 .with_hint("restore the original first, with --undo"));
         }
         let skill = backend.or_else(|| self.backend()).and_then(skill_of).ok_or_else(|| {
-            Error::usage(format!("cannot tell which agent '{}' is for", self.path.display()))
+            Error::usage(format!("cannot detect which agent '{}' is for", self.path.display()))
                 .with_hint("add --backend claude or --backend codex")
         })?;
         let replace = || {

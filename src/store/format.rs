@@ -42,11 +42,11 @@ pub(crate) struct Mapping {
 struct Contents {
     workspace: Option<Slice>,
     entries: Vec<(Slice, Slice)>,
-    /// Keys beside `aliases` and `workspace_dir`.
+    /// The keys other than `aliases` and `workspace_dir`.
     unknown_keys: Vec<(Slice, Slice)>,
 }
 
-/// A name, or the JSON of a value. Small, because there may be many, and memory is slow when it is first touched.
+/// A name, or the JSON of a value. It is small, because there may be many and the first access to memory is slow.
 #[derive(Clone, Debug)]
 enum Slice {
     /// A part of the file's text.
@@ -133,7 +133,7 @@ impl Mapping {
 
     /// Returns the entries with this session ID, sorted by name.
     fn entries_with(&self, id: &AgentSessionId) -> Vec<(&str, Entry)> {
-        // skips most entries without parsing them; an entry with escapes may spell the ID differently
+        // skips most entries without parsing them, except those with escapes, which may spell the ID differently
         let finder = memchr::memmem::Finder::new(id.as_str()).into_owned();
         let mut entries: Vec<_> = self
             .raw_entries()
@@ -156,13 +156,13 @@ impl Mapping {
         self.raw(name).is_some()
     }
 
-    /// Returns why the entry of this name is not usable; `None` if it is usable or missing.
+    /// Returns why the entry of this name is unusable, or `None` if it is usable or missing.
     pub(crate) fn why_unusable(&self, name: &SessionName) -> Option<UnusableId> {
         parse_entry(self.backend, self.raw(name)?).err()
     }
 
     /// Returns the session ID in the entry of this name, if it is an ID of `backend`. The mapping may be another
-    /// backend's. An entry that is just an ID does not say which backend it belongs to.
+    /// backend's. An entry that is just an ID does not identify its backend.
     pub(crate) fn id_of(&self, name: &SessionName, backend: Backend) -> Option<AgentSessionId> {
         id_field(backend, &serde_json::from_str(self.raw(name)?).ok()?).ok()
     }
@@ -228,7 +228,7 @@ impl Mapping {
     }
 
     fn write_entry(&self, writer: &mut Writer, json: &str) {
-        // an ID alone becomes an entry like the others
+        // an entry that is just an ID becomes an object
         let id = if json.starts_with('"') { parse_entry(self.backend, json).ok() } else { None };
         let entry =
             id.map_or(Cow::Borrowed(json), |entry| Cow::Owned(entry_text(self.backend, Members::default(), &entry)));

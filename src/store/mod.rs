@@ -94,6 +94,15 @@ pub(crate) struct Store {
     pub deadline: Option<Instant>,
 }
 
+/// What was removed with a mapping.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Removed {
+    /// Whether there was a file.
+    pub file: bool,
+    /// Whether its directory was empty then.
+    pub dir: bool,
+}
+
 /// The result of [`Store::update`].
 #[derive(Debug)]
 pub(crate) struct Updated<T> {
@@ -203,15 +212,15 @@ impl Store {
         Ok(Updated { value, written, replaced_invalid: was_replaced })
     }
 
-    /// Removes the file, and its directory if that is then empty. Returns whether each was removed.
-    pub(crate) fn remove(&self) -> Result<(bool, bool), Error> {
+    /// Removes the file, and its directory if that is then empty.
+    pub(crate) fn remove(&self) -> Result<Removed, Error> {
         let _lock = self.lock()?;
         if let Some(removed) = Dir::remove_link(&self.location)? {
             return Ok(removed);
         }
         match Dir::open(&self.location)? {
             Some(dir) => dir.remove(),
-            None => Ok((false, false)),
+            None => Ok(Removed::default()),
         }
     }
 
@@ -245,6 +254,31 @@ impl Store {
     pub(crate) fn name_key(&self, name: &SessionName) -> Key {
         key(b"name", &self.location.resolved_file(), Some(name))
     }
+}
+
+/// Removes the files of `stores`, which are in one directory, and the directory if it is then empty.
+///
+/// Removes all or none: a file that cannot be removed leaves the others in place.
+pub(crate) fn remove_all(stores: &[Store]) -> Result<Vec<Removed>, Error> {
+    let _lock = stores.first().map(Store::lock).transpose()?;
+    let dirs = stores.iter().map(|store| Dir::open(&store.location)).collect::<Result<Vec<_>, _>>()?;
+    let mut removed = vec![Removed::default(); stores.len()];
+    let mut moved: Vec<(usize, &Dir, String)> = Vec::new();
+    for (at, dir) in dirs.iter().enumerate().filter_map(|(at, dir)| Some((at, dir.as_ref()?))) {
+        match dir.move_aside() {
+            Ok(Some(name)) => moved.push((at, dir, name)),
+            Ok(None) => {}
+            Err(error) => {
+                moved.iter().try_for_each(|(_, dir, name)| dir.move_back(name))?;
+                return Err(error);
+            }
+        }
+    }
+    for (at, dir, name) in &moved {
+        dir.remove_moved(name)?;
+        removed[*at] = Removed { file: true, dir: dir.remove_if_empty() };
+    }
+    Ok(removed)
 }
 
 /// Returns the key of a lock for `path`. Processes that share the directory for mappings may have it at another path.

@@ -67,8 +67,8 @@ pub(crate) fn start_new_session(command: &mut Command, sentry: Option<File>) {
 
 /// Closes all descriptors except the three standard streams in programs that are executed from now on.
 ///
-/// Descriptors that this program opens are marked anyway, but those inherited from its caller are not: a server that a
-/// turn leaves running would hold the caller's locks and pipes.
+/// Descriptors that this program opens are marked anyway, but those inherited from its caller are not. Without the
+/// mark, a server that a turn leaves running would hold the caller's locks and pipes.
 pub(crate) fn close_descriptors_on_exec() {
     const FIRST: i32 = 3;
     /// The most that are marked if the system does not list them.
@@ -142,8 +142,8 @@ pub(crate) fn home_of(user: Uid) -> Option<PathBuf> {
     let mut buffer: Vec<libc::c_char> = vec![0; 1 << 12];
     let home = loop {
         let mut found = std::ptr::null_mut();
-        // SAFETY: getpwuid_r writes only to the zeroed struct and to the buffer, whose length it gets; after a success
-        // the pointers in the struct point into the buffer, which is still alive when they are read
+        // SAFETY: getpwuid_r writes only to the zeroed struct and to the buffer, whose length it receives. After a
+        // success, the pointers in the struct point into the buffer. The buffer is still alive when they are read.
         let status = unsafe {
             let mut entry: libc::passwd = std::mem::zeroed();
             let status =
@@ -166,8 +166,9 @@ pub(crate) fn exit_status_of(child: Pid) -> Option<ExitStatus> {
     wait(libc::P_PID, child.as_raw_nonzero().get().cast_unsigned(), libc::WNOHANG).ok().map(|(_, status)| status)
 }
 
-/// Waits until any child has ended and returns its process ID and exit status, without reaping it. rustix can wait for
-/// any child, but does not return which one ended.
+/// Waits until any child has ended. Returns its process ID and exit status, without reaping it.
+///
+/// rustix can wait for any child, but does not return which one ended.
 pub(crate) fn wait_for_any_child() -> io::Result<(Pid, ExitStatus)> {
     wait(libc::P_ALL, 0, 0)
 }

@@ -17,8 +17,8 @@ pub(crate) fn with_callers_umask<T>(work: impl FnOnce() -> T) -> T {
 /// Makes the standard handles of this process uninheritable.
 ///
 /// A new process inherits every inheritable handle, and these were inherited too. A server that a turn leaves running
-/// would keep the output open, and a reader that waits for its end would wait for the server. The agent's own pipes
-/// are not affected.
+/// would keep the output open. A reader that waits for the end of the output would then wait for the server. The
+/// agent's own pipes are not affected.
 pub(crate) fn disinherit_standard_handles() {
     let handles: [RawHandle; 3] =
         [io::stdin().as_raw_handle(), io::stdout().as_raw_handle(), io::stderr().as_raw_handle()];

@@ -1,15 +1,16 @@
-//! The options of a turn, checked before anything is done: a mistake in them costs no turn.
+//! The options of a turn. They are checked first, so that a mistake in them does not cost a turn.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::duration::duration;
 use crate::agent::command::AgentCommand;
 use crate::backend::{Backend, BackendArgs, Model, OutputMode};
 use crate::cli;
 use crate::context::{Context, Workspace};
 use crate::env;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_message};
 use crate::lock::Key;
 use crate::paths;
 use crate::render::RenderOptions;
@@ -17,8 +18,9 @@ use crate::session::{AgentSessionId, trim};
 use crate::sessions::lookup::StoredSession;
 use crate::store::Store;
 use crate::store::location::MappingLocation;
+use crate::ui::Ui;
 
-/// How an agent is called for a turn.
+/// The checked options of a turn.
 pub(crate) struct TurnOptions {
     pub(crate) agent: AgentCommand,
     pub(crate) model: Option<String>,
@@ -26,15 +28,15 @@ pub(crate) struct TurnOptions {
     pub(crate) args: BackendArgs,
     pub(crate) extra: Vec<OsString>,
     pub(crate) deadline: Option<Instant>,
-    /// How long the agent may print nothing.
+    /// The stall timeout.
     pub(crate) stall: Option<Duration>,
     /// Whether standard input is added to the prompt.
     pub(crate) stdin: bool,
-    /// The directory in which the agent runs; `None`: the current one.
+    /// The directory that the agent runs in. `None` means the current directory.
     pub(crate) dir: Option<PathBuf>,
-    /// The options that name the mapping from any directory, for hints.
+    /// The options that select the mapping from any directory, for hints.
     pub(crate) location_args: Vec<String>,
-    /// How the turn is rendered while it runs; `None`: it is not.
+    /// How the turn is rendered while it runs. `None` means that it is not rendered.
     pub(crate) render: Option<RenderOptions>,
 }
 
@@ -67,15 +69,15 @@ impl TurnOptions {
     ) -> Result<Self> {
         let backend = store.backend;
         let deadline =
-            options.deadline_seconds.as_deref().map(|text| seconds("--deadline-seconds", text)).transpose()?;
-        let stall = options.stall_seconds.as_deref().map(|text| seconds("--stall-seconds", text)).transpose()?;
+            options.deadline_seconds.as_deref().map(|text| duration("--deadline-seconds", text)).transpose()?;
+        let stall = options.stall_seconds.as_deref().map(|text| duration("--stall-seconds", text)).transpose()?;
         if stall.is_some() && mode == OutputMode::Json && !backend.capabilities().events_in_json_mode {
             return Err(Error::usage(format!(
                 "--stall-seconds cannot be used here: {backend} prints nothing before its answer"
             ))
             .with_hint("use resume-stream, or --deadline-seconds"));
         }
-        let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // one that is too far off never comes
+        let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // ignored if it overflows the clock
         if let Some(deadline) = deadline {
             context.ui.set_deadline(deadline);
         }
@@ -87,7 +89,7 @@ impl TurnOptions {
         }
         let mut args = options.backend.clone();
         if workspace.given {
-            args.make_absolute(&paths::current_dir()?); // the caller's paths, while the agent runs elsewhere
+            args.make_absolute(&paths::current_dir()?); // because the agent runs in another directory
         }
         Ok(Self {
             agent: AgentCommand::new(backend, &options.agent, deadline)?,
@@ -104,6 +106,24 @@ impl TurnOptions {
         })
     }
 
+    /// Makes every check of the agent that needs no lock, so that a call does not wait in vain.
+    ///
+    /// # Errors
+    ///
+    /// Those of finding the program; a usage error for arguments that a shell cannot pass.
+    pub(crate) fn check_agent(&self, ui: &Ui) -> Result<()> {
+        self.agent.program(self.dir.as_deref())?;
+        self.agent.launcher.arguments(self.extra.clone())?;
+        for (option, file) in self.args.files() {
+            // only a warning, because the agent may run where other files are
+            if let Err(error) = std::fs::metadata(file) {
+                let why = io_message(&error);
+                ui.warn(&format!("cannot read {option} {}: {why}; the agent may answer without it", file.display()));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the model and effort of a turn in `stored`: those of the options, else those used last.
     pub(crate) fn settings<'a>(&'a self, stored: Option<&'a StoredSession>) -> Settings<'a> {
         let remembered = stored.and_then(StoredSession::model).filter(|_| self.model.is_none());
@@ -114,7 +134,7 @@ impl TurnOptions {
         }
     }
 
-    /// Returns the key of the lock for a session. The same ID in another home of the agent is another session.
+    /// Returns the key of the lock for a session. The same ID in another home directory of the agent is another session.
     pub(crate) fn session_key(&self, id: &AgentSessionId) -> Key {
         let backend = self.agent.backend;
         let home = backend.spec().home.find(|name| self.agent.variable(name), env::account_home).unwrap_or_default();
@@ -125,7 +145,7 @@ impl TurnOptions {
     }
 }
 
-/// Returns the options that name the mapping from any directory.
+/// Returns the options that select the mapping from any directory.
 fn location_args(store: &Store, workspace: &Workspace) -> Vec<String> {
     let file = match &store.location {
         MappingLocation::Explicit { resolved, .. } => Some(format!("--mapping-file={}", resolved.display())),
@@ -135,25 +155,10 @@ fn location_args(store: &Store, workspace: &Workspace) -> Vec<String> {
     file.into_iter().chain(dir).collect()
 }
 
-/// Parses seconds as the original did: anything that Python's `float` reads, finite and above 0.
-fn seconds(option: &str, text: &str) -> Result<Duration> {
-    // Python takes single underscores between digits
-    let digits = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
-    let separates = |at: usize| at > 0 && digits(at - 1) && digits(at + 1);
-    let plain: String = text.char_indices().filter(|&(at, c)| c != '_' || !separates(at)).map(|(_, c)| c).collect();
-    let number: Option<f64> = trim(&plain).parse().ok();
-    match number {
-        Some(seconds) if seconds.is_finite() && seconds > 0.0 => {
-            Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
-        }
-        _ => Err(Error::usage(format!("{option} {text} is not a number of seconds above 0"))),
-    }
-}
-
 /// Returns the trimmed value of an option that must not be blank.
 fn not_blank(option: &str, value: Option<&str>) -> Result<Option<String>> {
     match value.map(trim) {
-        Some("") => Err(Error::usage(format!("{option} is blank")).with_hint("give a value, or leave the option out")),
+        Some("") => Err(Error::usage(format!("{option} is blank")).with_hint("pass a value, or remove the option")),
         value => Ok(value.map(str::to_owned)),
     }
 }
@@ -170,20 +175,5 @@ fn refuse_arguments(backend: Backend, extra: &[OsString]) -> Result<()> {
             .caused_by("it would change the session or the output format")
             .with_hint("remove it; this program passes it when it is needed")),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seconds_are_finite_and_above_zero() {
-        assert_eq!(seconds("--x", " 1.5 ").unwrap(), Duration::from_millis(1500));
-        assert_eq!(seconds("--x", "1_0.5").unwrap(), Duration::from_millis(10_500));
-        assert_eq!(seconds("--x", "1e300").unwrap(), Duration::MAX);
-        for bad in ["0", "-1", "nan", "inf", "x", "", "-0", "_1", "1__0", "1_"] {
-            assert!(seconds("--x", bad).is_err(), "{bad}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Decides whether a run of the agent was a successful turn; if not, why, in the agent's words.
+//! Decides whether a run of the agent was a successful turn. If it was not, reports the agent's reason.
 
 use std::io;
 
@@ -14,13 +14,13 @@ use crate::session::AgentSessionId;
 /// The system's error for a file that is not a program: `ENOEXEC`, on Windows `ERROR_BAD_EXE_FORMAT`.
 const EXEC_FORMAT: i32 = if cfg!(windows) { 193 } else { 8 };
 
-/// How many bytes of an agent's standard error an error contains.
+/// The limit on the bytes of an agent's standard error in an error.
 const MOST_WORDS: usize = 2000;
 
 /// A successful turn.
 pub(crate) struct TurnOutput {
     pub(crate) report: TurnReport,
-    /// Whether a stream could be passed on. The turn is complete either way.
+    /// Whether the stream could be written to stdout. The turn is complete either way.
     pub(crate) copied: io::Result<()>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct CompletedRun {
 }
 
 impl CompletedRun {
-    /// Describes what became of an agent that had to be stopped.
+    /// Describes the state of an agent that had to be stopped.
     fn fate(&self) -> String {
         match &self.survivors {
             None => "was stopped".to_owned(),
@@ -45,7 +45,7 @@ impl CompletedRun {
     }
 }
 
-/// The error for a session that another program has open.
+/// Returns the error for a session that another program has open.
 pub(crate) fn session_in_use(backend: Backend, id: &AgentSessionId, stderr: &[u8]) -> Error {
     Error::new(ErrorKind::SessionBusy, format!("another program has session {id} open"))
         .caused_by(last_words(backend, stderr))
@@ -54,12 +54,12 @@ pub(crate) fn session_in_use(backend: Backend, id: &AgentSessionId, stderr: &[u8
         .with_hint("try again later, or wait for it with --if-busy wait")
 }
 
-/// Describes what became of the agent, after what ended the turn.
+/// Describes the state of the agent, for the end of a message about a stopped turn.
 fn stopped(backend: Backend, run: &CompletedRun) -> String {
     if run.started { format!("; {backend} {}", run.fate()) } else { format!(" before {backend} was started") }
 }
 
-/// Describes processes of an agent that are still running; none if the system does not report which.
+/// Describes processes of an agent that are still running. `pids` is empty if the system does not report them.
 pub(crate) fn still_running(pids: &[i32]) -> String {
     const MOST: usize = 5;
     let named: Vec<String> = pids.iter().take(MOST).map(i32::to_string).collect();
@@ -83,7 +83,7 @@ fn last_words(backend: Backend, stderr: &[u8]) -> String {
     shorten(&lines[from..].join("\n"))
 }
 
-/// Returns `words`, or their end if they are long.
+/// Returns `words`, or only their end if they are too long.
 fn shorten(words: &str) -> String {
     let words = words.trim();
     if words.len() <= MOST_WORDS {
@@ -97,7 +97,7 @@ fn shorten(words: &str) -> String {
 }
 
 impl TurnRunner<'_> {
-    /// Returns the output of a successful turn, else the error.
+    /// Returns the output of a successful turn, or the error.
     pub(super) fn classify(&self, request: &TurnRequest<'_>, run: CompletedRun) -> Result<TurnOutput> {
         let backend = self.options.agent.backend;
         let failed = match run.end {
@@ -120,7 +120,7 @@ impl TurnRunner<'_> {
                     _ => Error::new(ErrorKind::AgentNotFound, format!("{shell} cannot find the agent's command"))
                         .with_hint("define it with --codex-shell-init, or in a file that the shell reads"),
                 };
-                // a shell ran, and what its initialization did with the prompt cannot be known
+                // the shell ran, and its initialization may have used the prompt
                 let error = error
                     .caused_by(last_words(backend, &run.stderr))
                     .with_agent_exit_status(Some(status))
@@ -146,11 +146,11 @@ impl TurnRunner<'_> {
         Err(self.with_agent_details(request, run, failed))
     }
 
-    /// Adds what the agent reported to an error: its reason, its verdict, its session.
+    /// Adds the agent's reason, verdict and session to an error.
     fn with_agent_details(&self, request: &TurnRequest<'_>, run: CompletedRun, error: Error) -> Error {
         let backend = self.options.agent.backend;
         let report = run.report;
-        // an agent that is stopped reports that as its reason, which explains nothing
+        // the reason of a stopped agent is only that it was stopped
         let stopped = matches!(run.end, End::Deadline | End::Stalled | End::Interrupted(_));
         let reason = report.failure.and_then(|failure| failure.reason).or(report.last_words);
         let reason = reason.unwrap_or_else(|| last_words(backend, &run.stderr));
@@ -161,11 +161,11 @@ impl TurnRunner<'_> {
             _ => error,
         };
         let reported = report.reported_id.and_then(|id| AgentSessionId::new(&id).ok());
-        // a fork that failed may report the session that it was to be forked from
+        // a failed fork may report the original session
         let reported = reported.filter(
             |reported| !matches!(request.session, SessionMode::Fork(id) if id.is_reported_as(reported.as_str())),
         );
-        // what the turn did is in the session that the agent reported, which need not be the one asked for
+        // the turn is in the session that the agent reported, which may differ from the requested one
         let known = request.session.known();
         let new = reported.filter(|reported| !known.is_some_and(|known| known.is_reported_as(reported.as_str())));
         if let Some(id) = &new {
@@ -184,7 +184,7 @@ impl TurnRunner<'_> {
     /// Returns the error for an agent that could not be started.
     pub(super) fn not_started(&self, error: &io::Error) -> Error {
         let program = self.program.display();
-        // the file's own faults, and everything else: no memory, no processes, no descriptors left
+        // other errors, such as a lack of memory, are not a fault of the file
         let kind = match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::ExecutableFileBusy => {
                 ErrorKind::AgentNotExecutable
@@ -196,7 +196,7 @@ impl TurnRunner<'_> {
         match error.kind() {
             io::ErrorKind::NotFound => cannot.caused_by("the interpreter that its first line names does not exist"),
             io::ErrorKind::ArgumentListTooLong => {
-                cannot.with_io_cause(error).with_hint("the arguments and variables are too large together")
+                cannot.with_io_cause(error).with_hint("shorten the arguments or the variables of the agent")
             }
             io::ErrorKind::InvalidInput => {
                 cannot.with_io_cause(error).with_hint("an argument contains a byte that no program can receive")
@@ -206,7 +206,8 @@ impl TurnRunner<'_> {
     }
 }
 
-/// Ends a call whose turn in session `id` is complete: with the result of printing, unless a signal came meanwhile.
+/// Returns the result of a call after a complete turn in session `id`. A signal that arrived since the turn ended is an
+/// error. Otherwise this is the result of printing.
 pub(crate) fn finish_call(printed: Result<()>, id: &AgentSessionId) -> Result<()> {
     let Some(signal) = late_signal::get() else { return printed.map_err(|error| error.after_turn(id)) };
     let answer = if printed.is_ok() { "the answer is printed" } else { "the answer was not read" };

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::input;
 use crate::session::is_blank;
 
-/// Where a prompt comes from.
+/// The source of a prompt.
 pub(crate) enum PromptSource<'a> {
     Text(&'a str),
     File(&'a Path),
@@ -16,7 +16,7 @@ pub(crate) enum PromptSource<'a> {
 }
 
 impl<'a> PromptSource<'a> {
-    /// Returns the source that the options name. `stdin`: whether standard input is to be added to the prompt.
+    /// Returns the source that the options select. `stdin` means that standard input is appended to the prompt.
     ///
     /// # Errors
     ///
@@ -24,9 +24,7 @@ impl<'a> PromptSource<'a> {
     pub(crate) fn of(options: &'a cli::PromptArgs, stdin: bool) -> Result<Self> {
         let source = match (options.prompt.as_deref(), options.prompt_file.as_deref()) {
             (Some(_), Some(_)) => {
-                return Err(
-                    Error::usage("--prompt and --prompt-file are both given").with_hint("leave one of them out")
-                );
+                return Err(Error::usage("--prompt and --prompt-file are both given").with_hint("remove one of them"));
             }
             (None, None) => {
                 return Err(Error::usage("the prompt is missing")
@@ -39,14 +37,12 @@ impl<'a> PromptSource<'a> {
             (None, Some(path)) => Self::File(path),
         };
         if stdin && matches!(source, Self::StandardInput) {
-            return Err(
-                Error::usage("the prompt and --stdin both read standard input").with_hint("leave one of them out")
-            );
+            return Err(Error::usage("the prompt and --stdin both read standard input").with_hint("remove one of them"));
         }
         Ok(source)
     }
 
-    /// Reads the prompt, until `deadline`.
+    /// Reads the prompt. The wait for it ends at `deadline`.
     pub(crate) fn read(self, deadline: Option<Instant>) -> Result<Prompt> {
         let bytes = match self {
             Self::Text(text) => return Ok(Prompt::text(text)),
@@ -68,8 +64,8 @@ fn empty_prompt() -> Error {
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt {
     pub(crate) bytes: Vec<u8>,
-    /// Whether it came from a file or standard input, and goes to the agent in the same way. It may hold any bytes and be
-    /// of any size.
+    /// Whether it was read from a file or standard input. The agent then receives it on standard input, so it may have
+    /// any bytes and any size.
     pub(crate) by_stdin: bool,
 }
 
@@ -99,5 +95,5 @@ pub(crate) fn read_role(path: Option<&Path>, deadline: Option<Instant>) -> Resul
         return Err(Error::usage(format!("--role-definition-md {} is not a .md file", path.display())));
     }
     let text = input::text_file(path, "--role-definition-md", deadline)?;
-    Ok(Some(text.replace("\r\n", "\n").replace('\r', "\n"))) // as Python reads text
+    Ok(Some(text.replace("\r\n", "\n").replace('\r', "\n"))) // like Python's text mode
 }

@@ -1,11 +1,11 @@
-//! One turn, as it is asked of the agent.
+//! The request for one turn.
 
 use super::options::Settings;
 use super::prompt::Prompt;
 use crate::backend::{Backend, OnNewId, OutputMode, SessionMode, TurnReport};
 use crate::session::{AgentSessionId, SessionName};
 
-/// One turn, as it is asked of the agent.
+/// The request for one turn.
 pub(crate) struct TurnRequest<'a> {
     pub(crate) session: SessionMode<'a>,
     /// The name that the session has or will have, for hints.
@@ -14,14 +14,14 @@ pub(crate) struct TurnRequest<'a> {
     pub(crate) prompt: &'a Prompt,
     pub(crate) role: Option<&'a str>,
     pub(crate) settings: Settings<'a>,
-    /// The locks that this turn holds, as they are handed down to the agent.
+    /// The locks that this turn holds, in the form in which the agent inherits them.
     pub(crate) locks: &'a [String],
     /// Whether to wait for a session that another program has open.
     pub(crate) wait: bool,
 }
 
 impl TurnRequest<'_> {
-    /// Returns whether `report` is that of a successful turn in the session that was asked for.
+    /// Returns whether `report` describes a successful turn in the requested session.
     pub(crate) fn is_answered_by(&self, backend: Backend, report: &TurnReport) -> bool {
         let reported = report.reported_id.as_deref();
         let new = reported.and_then(|reported| AgentSessionId::new(reported).ok());
@@ -36,7 +36,7 @@ impl TurnRequest<'_> {
         report.failure.is_none() && report.malformed.is_none() && is_in_session
     }
 
-    /// Returns what a hint adds if the session can be resumed after a turn that was stopped.
+    /// Returns the end of a hint after a stopped turn, which states whether the session can be resumed.
     pub(crate) fn resume_hint(&self) -> &'static str {
         if self.session.known().is_some() { "; the session can be resumed" } else { "" }
     }

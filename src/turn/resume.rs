@@ -1,4 +1,4 @@
-//! One more turn in a session, and what the mapping keeps of it.
+//! A turn that resumes a session, and the update of the mapping after it.
 
 use std::path::{Path, PathBuf};
 
@@ -22,15 +22,17 @@ use crate::session::{AgentSessionId, SessionName, is_blank};
 use crate::sessions::lock::{lock_name, lock_session};
 use crate::sessions::lookup::{StoredSession, find_by_name, find_session};
 use crate::sessions::selector::SessionSelector;
+use crate::sessions::suggest::found_above;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
 use crate::ui::Ui;
+use crate::ui::output_file::partial_path;
 
-/// A turn that completed, in the session that answered.
+/// A completed turn, and the session that answered.
 pub(crate) struct CompletedTurn {
     pub(crate) session: StoredSession,
     pub(crate) output: TurnOutput,
-    /// The settings in force.
+    /// The model and effort of the turn.
     pub(crate) model: Option<String>,
     pub(crate) effort: Option<String>,
     /// Set if the agent answered from another session ([`OnNewId::Lost`]).
@@ -46,7 +48,7 @@ impl CompletedTurn {
         Self { session, output, model, effort, lost: None }
     }
 
-    /// Prints the answer: as the agent gave it, or only its text or the session ID.
+    /// Prints the complete answer, only its text, or only the session ID.
     pub(crate) fn print(&self, ui: &Ui, store: &Store, result: bool, session_id: bool) -> Result<()> {
         let Self { session, output: TurnOutput { report, .. }, model, effort, .. } = self;
         let answer = report.answer.as_deref().unwrap_or_default();
@@ -74,7 +76,7 @@ pub(crate) struct ResumeCall {
     create_missing: bool,
     wait: bool,
     ui: Ui,
-    /// Whether standard output has the ID of the session that answered.
+    /// Whether standard output contains the ID of the session that answered.
     prints_id: bool,
 }
 
@@ -83,7 +85,7 @@ impl ResumeCall {
     ///
     /// # Errors
     ///
-    /// A usage error for the options; [`ErrorKind::SessionNotFound`] for a missing name, before the prompt is read.
+    /// A usage error for the options. [`ErrorKind::SessionNotFound`] for a missing name, before the prompt is read.
     pub(crate) fn new(
         context: &Context,
         ui: &Ui,
@@ -93,23 +95,30 @@ impl ResumeCall {
         prints_id: bool,
     ) -> Result<Self> {
         let selector = SessionSelector::of(&args.selector)?.required()?;
-        let backend = context.backend(&args.place, Some(&selector))?;
+        let create_missing = args.if_missing == IfMissing::Create;
+        if create_missing && selector.name.is_none() {
+            return Err(Error::usage("--if-missing create needs a name").with_hint("add --session-name NAME"));
+        }
+        let creates = create_missing && selector.id.is_none();
+        let backend = if creates {
+            context.backend_to_create(&args.place, &selector)?
+        } else {
+            context.backend(&args.place, &selector)?
+        };
         let (mut store, workspace) = context.store(backend, &args.place)?;
         let options = TurnOptions { render, ..TurnOptions::new(context, &store, &workspace, &args.call, mode)? };
         let deadline = options.deadline;
         store.deadline = deadline;
         if let Some(file) = args.output_file.as_deref().filter(|file| *file != Path::new("-")) {
             refuse_file_in_use(file, args, &store)?;
+            refuse_file_in_use(&partial_path(file), args, &store)?;
         }
         let source = PromptSource::of(&args.prompt, options.stdin)?;
-        let create_missing = args.if_missing == IfMissing::Create;
-        if create_missing && selector.name.is_none() {
-            return Err(Error::usage("--if-missing create needs a name").with_hint("add --session-name NAME"));
-        }
-        if !(create_missing && selector.id.is_none()) {
+        if !creates {
             find_session(&store, &selector)?;
         }
         let role = read_role(args.role_definition_md.as_deref(), deadline)?;
+        options.check_agent(ui)?;
         let prompt = source.read(deadline)?;
         let prompt = if options.stdin { prompt.with_stdin(deadline)? } else { prompt };
         let (wait, ui) = (args.if_busy == IfBusy::Wait, ui.clone());
@@ -145,7 +154,7 @@ impl ResumeCall {
         })?;
         let (model, effort) = settings.to_owned();
         let reported = output.report.reported_id.as_deref().filter(|reported| !is_blank(reported));
-        // printed even if only its spelling differs
+        // printed even if it differs only in case
         let printed_id = reported.and_then(|reported| AgentSessionId::new(reported).ok());
         let other = reported.filter(|reported| !session.id.is_reported_as(reported));
         let lost = other.filter(|_| self.options.agent.backend.capabilities().on_new_id == OnNewId::Lost);
@@ -158,18 +167,25 @@ impl ResumeCall {
         Ok(CompletedTurn { session: session.answered_as(printed_id), output, model, effort, lost })
     }
 
-    /// Starts the session if none has the name. Of several calls at the same time one starts it; the others wait here and
-    /// then find it.
+    /// Starts the session if none has the name. One of several concurrent calls starts it. The others wait here, and then
+    /// find it.
     fn create_if_missing(&self, name: &SessionName) -> Result<Option<CompletedTurn>> {
         if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }
+        self.store.prepare()?; // before a wait, and again after it
         let _lock = lock_name(&self.store, name, self.wait)?;
         if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }
         self.store.prepare()?;
         let runner = TurnRunner::new(&self.options, &self.ui)?;
+        // a caller that expected the session may have another workspace or TMPDIR
+        let (backend, file) = (self.store.backend, self.store.path().display());
+        self.ui.note(&format!("no {backend} session is named '{name}' in {file}; starting a new session"));
+        if let Some(above) = found_above(&[backend], Path::new(&self.store.workspace), name, &self.ui) {
+            self.ui.note(&format!("to resume an existing session instead, {above}"));
+        }
         let (prompt, role) = (&self.prompt, self.role.as_deref());
         let new = NewSession { name, mode: self.mode, prompt, role, history: None, overwrites: false };
         let started = start_session(runner, &self.store, &new)?;
@@ -206,7 +222,7 @@ impl ResumeCall {
             .ok()
     }
 
-    /// Saves what a successful turn changed. Nothing here fails the call, because the turn is complete.
+    /// Saves the changes of a successful turn. An error here does not fail the call, because the turn is complete.
     fn save(&self, update: &MappingUpdate<'_>) {
         if update.session.saved.is_none() {
             if let Some(id) = &update.new_id {
@@ -239,8 +255,8 @@ impl ResumeCall {
         }
     }
 
-    /// Prints a note on the session that answered. `--quiet` does not suppress it if the new ID would be found nowhere
-    /// else. `saved`: whether the mapping has that ID.
+    /// Prints a note about the session that answered. `saved` means that the mapping contains its ID. `--quiet` does not
+    /// suppress the note if the new ID is neither saved nor printed.
     fn note(&self, update: &MappingUpdate<'_>, saved: bool, note: &str) {
         if update.new_id.is_some() && !saved && !self.prints_id {
             self.ui.warn_always(note);
@@ -272,13 +288,13 @@ fn refuse_file_in_use(file: &Path, args: &cli::ResumeArgs, store: &Store) -> Res
         return Ok(());
     };
     Err(Error::usage(format!("--output-file {} is {used_as}", file.display()))
-        .with_hint("name another file, such as --output-file answer.txt"))
+        .with_hint("choose another file, such as --output-file answer.txt"))
 }
 
-/// What a successful turn changes in the mapping.
+/// The changes of the mapping after a successful turn.
 struct MappingUpdate<'a> {
     options: &'a TurnOptions,
-    /// The session as it was found.
+    /// The session before the turn.
     session: &'a StoredSession,
     new_id: Option<AgentSessionId>,
     model: Option<&'a str>,
@@ -286,10 +302,10 @@ struct MappingUpdate<'a> {
 }
 
 impl MappingUpdate<'_> {
-    /// Changes `mapping`. Returns notes for people, and whether anything changed. The entry may have been renamed, given
-    /// to another session or deleted while the turn ran.
+    /// Changes `mapping`. Returns notes for the user, and whether anything changed. During the turn, the entry may have
+    /// been renamed, given to another session, or deleted.
     fn apply(&self, mapping: &mut Mapping, workspace: &str) -> (Vec<String>, bool) {
-        let Some((name, began_with)) = &self.session.saved else {
+        let Some((name, original)) = &self.session.saved else {
             return (Vec::new(), false);
         };
         let (old, new) = (&self.session.id, self.new_id.as_ref().unwrap_or(&self.session.id));
@@ -320,7 +336,7 @@ impl MappingUpdate<'_> {
             }
         }
         if let Some(name) = target {
-            let entry = mapping.get(&SessionName::verbatim(&name)).unwrap_or_else(|| began_with.clone());
+            let entry = mapping.get(&SessionName::verbatim(&name)).unwrap_or_else(|| original.clone());
             let model = self.model.map(str::to_owned).or(entry.model.clone());
             let effort = self.effort.map(str::to_owned).or(entry.effort.clone());
             mapping.amend(&name, &Entry { id: new.clone(), model, effort, ..entry });
@@ -331,11 +347,11 @@ impl MappingUpdate<'_> {
         (notes, changed)
     }
 
-    /// Returns the entry for a mapping that was lost during the turn.
+    /// Returns the entry for a mapping file that was lost during the turn.
     fn entry(&self) -> Option<(&SessionName, Entry)> {
-        let (name, began_with) = self.session.saved.as_ref()?;
+        let (name, original) = self.session.saved.as_ref()?;
         let id = self.new_id.as_ref().unwrap_or(&self.session.id).clone();
         let (model, effort) = (self.model.map(str::to_owned), self.effort.map(str::to_owned));
-        Some((name, Entry { id, model, effort, ..began_with.clone() }))
+        Some((name, Entry { id, model, effort, ..original.clone() }))
     }
 }

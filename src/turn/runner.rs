@@ -1,4 +1,4 @@
-//! Runs the agent for one turn: composes and delivers the prompt, starts the agent, and tries again if that helps.
+//! Runs the agent for one turn: composes and delivers the prompt, starts the agent, and retries if that helps.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,12 @@ use crate::render::Renderer;
 use crate::ui::spinner::{Spinner, SpinnerHandle};
 use crate::ui::{Ui, stdout_error};
 
-/// A prompt or role that is longer, in bytes, does not go into the arguments. Linux allows 128 KiB for one argument, Windows
-/// 32 KiB for all of them, and 8 KiB if a batch file is started.
+/// The limit on the bytes of a prompt or role in an argument. Linux allows 128 KiB for one argument. Windows allows
+/// 32 KiB for all of them, and 8 KiB for a batch file.
 const LONGEST_ARGUMENT: usize = if cfg!(windows) { 8 << 10 } else { 100 << 10 };
 
-/// Between two tries in a session that another program has open.
-const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+/// The interval between retries in a session that another program has open.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs agents for turns.
 pub(crate) struct TurnRunner<'a> {
@@ -44,7 +44,7 @@ struct TurnSink {
 }
 
 impl TurnSink {
-    /// What is done with each event.
+    /// Returns a function that shows an event.
     fn show<'a>(
         mut renderer: Option<&'a mut Renderer>,
         progress: Option<&'a SpinnerHandle>,
@@ -76,7 +76,7 @@ impl process::OutputSink for TurnSink {
 }
 
 impl<'a> TurnRunner<'a> {
-    /// Finds the agent's program. From here on signals are forwarded to the agent.
+    /// Finds the agent's program. From now on, signals are forwarded to the agent.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl<'a> TurnRunner<'a> {
     ///
     /// # Errors
     ///
-    /// Every turn that did not succeed is an error, with the reason in the agent's words.
+    /// An error for every turn that did not succeed, with the agent's reason.
     pub(crate) fn run(&self, request: &TurnRequest<'_>) -> Result<TurnOutput> {
         let mut fallback = false;
         let mut noted = false;
@@ -108,8 +108,8 @@ impl<'a> TurnRunner<'a> {
                     fallback = true;
                 }
                 Retry::SessionInUse => {
-                    let id = request.session.known().expect("only a session that exists can be in use");
-                    let is_shell = self.options.agent.launcher.is_shell(); // it may have run more than the agent
+                    let id = request.session.known().expect("only an existing session can be in use");
+                    let is_shell = self.options.agent.launcher.is_shell(); // its initialization may have used the prompt
                     if !request.wait {
                         let busy = session_in_use(self.options.agent.backend, id, &run.stderr);
                         return Err(if is_shell { busy.with_turn_started() } else { busy });
@@ -118,7 +118,7 @@ impl<'a> TurnRunner<'a> {
                         self.ui.note(&format!("waiting for session {id}, which another program has open"));
                         noted = true;
                     }
-                    if let Err(end) = self.runner.pause(BETWEEN_TRIES) {
+                    if let Err(end) = self.runner.pause(RETRY_INTERVAL) {
                         return self.classify(request, CompletedRun { end, started: is_shell, ..run });
                     }
                 }
@@ -126,7 +126,7 @@ impl<'a> TurnRunner<'a> {
         }
     }
 
-    /// Returns whether another try helps.
+    /// Returns whether to retry.
     fn retry(&self, request: &TurnRequest<'_>, run: &CompletedRun, fallback: bool) -> Retry {
         let End::Exited(exit_status) = run.end else { return Retry::No };
         let (lines, resumes) = (run.report.lines, request.session.known().is_some());
@@ -197,7 +197,7 @@ impl<'a> TurnRunner<'a> {
         let run = self.runner.run(command, sink, passing, succeeded).map_err(|error| self.not_started(&error))?;
         self.ui.log(|| format!("{backend} ended after {:.3} s: {:?}", started.elapsed().as_secs_f64(), run.end));
         let report = report.unwrap_or_else(|| TurnReport {
-            malformed: Some("its output could not be read in time".to_owned()),
+            malformed: Some("its output was not read in time".to_owned()),
             ..TurnReport::default()
         });
         if let (End::Exited(_) | End::Killed(_), Some(pids)) = (run.end, &run.survivors) {
@@ -215,8 +215,8 @@ impl<'a> TurnRunner<'a> {
         })
     }
 
-    /// Returns what the agent wrote to `path`, if it wrote something there that can be read. `in_events`: whether its
-    /// events have the answer too.
+    /// Returns the content of the agent's answer file, or `None` if it is missing or unreadable. `in_events` means that
+    /// the agent's events contain the answer too.
     fn written_answer(&self, path: &Path, in_events: bool) -> Option<Vec<u8>> {
         let error = match input::regular_file(path) {
             Ok(bytes) => return Some(bytes),
@@ -226,21 +226,21 @@ impl<'a> TurnRunner<'a> {
         let backend = self.options.agent.backend;
         let warning = format!("cannot read the file for {backend}'s answer: {error}");
         if in_events {
-            self.ui.warn(&format!("{warning}; the answer is the last one in {backend}'s events"));
+            self.ui.warn(&format!("{warning}; using the last answer in {backend}'s events"));
         } else {
-            self.ui.warn_always(&format!("{warning}; {backend}'s events have no answer either"));
+            self.ui.warn_always(&format!("{warning}; {backend}'s events do not contain an answer either"));
         }
         None
     }
 
-    /// Returns whether `text` can be an argument: it is short enough, also as PowerShell quotes it, and the program can
-    /// receive it.
+    /// Returns whether `text` can be an argument. It must be short enough with PowerShell's quotes, and the program must
+    /// accept it.
     fn fits(&self, text: &str) -> bool {
         self.options.agent.launcher.length_of(text) <= LONGEST_ARGUMENT
             && launcher::accepts_argument(&self.program, text)
     }
 
-    /// Returns the directory in which the agent runs.
+    /// Returns the directory that the agent runs in.
     fn dir(&self) -> String {
         let dir = self.options.dir.clone().or_else(|| paths::current_dir().ok());
         dir.map(|dir| dir.display().to_string()).unwrap_or_default()
@@ -264,9 +264,9 @@ impl<'a> TurnRunner<'a> {
     }
 }
 
-/// What a bug report needs to know of a command: variables by their names only, since values may be secret.
+/// Describes a command for the log. Values of variables are omitted, because they may be secret.
 fn describe_command(command: &process::Command) -> String {
-    /// More of an argument, which may be a prompt, is left out.
+    /// The limit on the length of an argument, which may be a prompt.
     const LONGEST: usize = 200;
     let shorten = |text: String| match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),

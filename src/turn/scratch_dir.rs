@@ -13,19 +13,19 @@ use crate::paths;
 
 const PREFIX: &str = "invoke-persist-turn-";
 
-/// Locked as long as the directory is in use.
+/// A file that is locked while the directory is in use.
 const LOCK: &str = "lock";
 
-/// Younger directories are left alone: their calls may not have locked them yet.
-const OLD: Duration = Duration::from_secs(3600);
+/// The age at which a directory may be stale. A younger one may not be locked yet.
+const STALE_AFTER: Duration = Duration::from_secs(3600);
 
-/// A directory that only this user can enter, created when first needed and removed at the end.
+/// A directory that only this user can access. It is created on first use, and removed on drop.
 #[derive(Default)]
 pub(crate) struct ScratchDir(OnceCell<Open>);
 
 struct Open {
-    /// The lock, which is dropped before the directory is removed because Windows does not remove open files. `None` if
-    /// the file system has no locks: then no call takes one to remove the directory either.
+    /// The lock. It is dropped before the directory is removed, because Windows does not remove open files. `None` if
+    /// the file system does not support locks. Then no other call can take the lock and remove the directory.
     _lock: Option<File>,
     dir: TempDir,
 }
@@ -34,7 +34,7 @@ impl ScratchDir {
     /// Returns an unused path in the directory.
     pub(crate) fn path(&self, name: &str) -> Result<PathBuf> {
         if self.0.get().is_none() {
-            // the original used the temporary directory of the mapping for this, too
+            // like the original, use the temporary directory of mappings
             let place = paths::temp_dir()?;
             remove_leftovers(&place);
             let dir = Open::make(&place).map_err(|error| {
@@ -42,7 +42,7 @@ impl ScratchDir {
             })?;
             let _ = self.0.set(dir);
         }
-        Ok(self.0.get().expect("just made").dir.path().join(name))
+        Ok(self.0.get().expect("it was just created").dir.path().join(name))
     }
 
     /// Writes a file in the directory and returns its path.
@@ -64,11 +64,11 @@ impl Open {
     }
 }
 
-/// Removes the directories that killed calls left in `place`. Failures are left to a later call.
+/// Removes the directories that killed calls left in `place`. Errors are ignored, because a later call tries again.
 fn remove_leftovers(place: &Path) {
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     let named = |entry: &DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-    for dir in entries.filter(named).filter(is_old_and_ours).map(|entry| entry.path()) {
+    for dir in entries.filter(named).filter(may_be_stale).map(|entry| entry.path()) {
         let free = match File::open(dir.join(LOCK)) {
             Ok(lock) => lock.try_lock().is_ok(),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
@@ -79,22 +79,22 @@ fn remove_leftovers(place: &Path) {
     }
 }
 
-/// Returns whether it is a directory, not a symlink, that this user created long ago.
-fn is_old_and_ours(entry: &DirEntry) -> bool {
+/// Returns whether this is an old directory of this user, and not a symlink.
+fn may_be_stale(entry: &DirEntry) -> bool {
     let is = |metadata: Metadata| {
-        let age = metadata.modified().ok().and_then(|made| made.elapsed().ok());
-        metadata.is_dir() && is_ours(&metadata) && age.is_some_and(|age| age >= OLD)
+        let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
+        metadata.is_dir() && is_own(&metadata) && age.is_some_and(|age| age >= STALE_AFTER)
     };
     entry.metadata().is_ok_and(is)
 }
 
 #[cfg(unix)]
-fn is_ours(metadata: &Metadata) -> bool {
+fn is_own(metadata: &Metadata) -> bool {
     std::os::unix::fs::MetadataExt::uid(metadata) == rustix::process::geteuid().as_raw()
 }
 
-/// The temporary directory is private to the user.
+/// Always true, because the temporary directory is private to the user on Windows.
 #[cfg(windows)]
-fn is_ours(_metadata: &Metadata) -> bool {
+fn is_own(_metadata: &Metadata) -> bool {
     true
 }

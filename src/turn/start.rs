@@ -1,4 +1,5 @@
-//! The first turn of a session, whose name is then saved: for `create-session`, `fork-session` and `--if-missing create`.
+//! Starts a session with its first turn and saves its name, for `create-session`, `fork-session` and
+//! `--if-missing create`.
 
 use super::options::TurnOptions;
 use super::outcome::TurnOutput;
@@ -14,16 +15,16 @@ use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
 use crate::ui::Ui;
 
-/// A session that is to be started.
+/// The request for a new session.
 pub(crate) struct NewSession<'a> {
     pub(crate) name: &'a SessionName,
     pub(crate) mode: OutputMode,
     /// The prompt of its first turn.
     pub(crate) prompt: &'a Prompt,
     pub(crate) role: Option<&'a str>,
-    /// The session whose history it begins with.
+    /// The session to fork.
     pub(crate) history: Option<&'a StoredSession>,
-    /// Whether it may replace another session of that name.
+    /// Whether it may replace another session with that name.
     pub(crate) overwrites: bool,
 }
 
@@ -51,12 +52,15 @@ pub(crate) fn note_replaced(ui: &Ui, name: &SessionName, replaced: Option<&str>)
     }
 }
 
-/// Starts a session and saves its name. If the name cannot be saved, or if another call took it during the turn, a
-/// warning gives the command that saves it.
+/// Starts a session and saves its name.
+///
+/// Prints a warning if the name cannot be saved, or if another call took it during the turn. The warning contains the
+/// command that saves the session.
 ///
 /// # Errors
 ///
-/// Those of the turn; [`ErrorKind::AgentOutputInvalid`] if the agent reports no usable ID, or that of the session to fork.
+/// The errors of the turn. [`ErrorKind::AgentOutputInvalid`] if the agent reports no usable ID, or the ID of the session
+/// to fork.
 pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSession<'_>) -> Result<StartedSession> {
     let (options, ui) = (runner.options, runner.ui);
     let &NewSession { name, history, .. } = new;
@@ -100,7 +104,7 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
     Ok(StartedSession { entry, replaced, written, output })
 }
 
-/// Returns the ID of the session that the agent has started.
+/// Returns the ID of the new session.
 fn new_id(options: &TurnOptions, history: Option<&StoredSession>, output: &TurnOutput) -> Result<AgentSessionId> {
     let backend = options.agent.backend;
     let invalid = |message: String| {
@@ -125,7 +129,7 @@ fn new_id(options: &TurnOptions, history: Option<&StoredSession>, output: &TurnO
     }
 }
 
-/// Saves an entry. Returns the ID that the name referred to before, of whichever agent.
+/// Adds an entry. Returns the ID of either agent that the name referred to before.
 pub(crate) fn save(mapping: &mut Mapping, name: &SessionName, entry: &Entry, workspace: &str) -> Option<String> {
     let others =
         Backend::ALL.into_iter().find_map(|backend| Some(format!("{} ({backend})", mapping.id_of(name, backend)?)));
@@ -135,7 +139,7 @@ pub(crate) fn save(mapping: &mut Mapping, name: &SessionName, entry: &Entry, wor
     old.filter(|old| old != entry.id.as_str())
 }
 
-/// Returns the time as Python's `datetime.now(timezone.utc).isoformat()` writes it.
+/// Returns the current time in the format of Python's `datetime.now(timezone.utc).isoformat()`.
 pub(crate) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }

@@ -1,4 +1,4 @@
-//! `INVOKE_PERSIST_LOG`: what a bug report needs, line by line.
+//! `INVOKE_PERSIST_LOG`: a log for bug reports.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -13,27 +13,27 @@ use crate::error::{Error, Result};
 use crate::paths;
 use crate::sys;
 
-/// What stands for standard error in the place of a file.
+/// The value that selects standard error instead of a file.
 const STANDARD_ERROR: &str = "-";
 
-/// How each line starts.
+/// The beginning of each line.
 const LINE_START: &str = "invoke-persist[";
 
-/// Where log lines go.
+/// The destination of log lines.
 #[derive(Debug)]
 pub(super) struct Log {
     started: Instant,
-    /// `None`: standard error.
+    /// The file, or `None` for standard error.
     file: Option<Mutex<File>>,
 }
 
 impl Log {
-    /// Opens what `INVOKE_PERSIST_LOG` names, a file to append to or `-`. Returns `None` if it is unset.
+    /// Opens the log that `INVOKE_PERSIST_LOG` selects: a file to append to, or `-`. Returns `None` if it is unset.
     ///
     /// # Errors
     ///
-    /// A usage error if the file cannot be opened, or if it has anything other than a log: a log that is missing is
-    /// noticed only when it is needed.
+    /// A usage error if the file cannot be opened or is not a log. Without the error, the user would notice only later
+    /// that the log is missing.
     pub(super) fn open(started: Instant) -> Result<Option<Self>> {
         let Some(path) = env::var_os(env::LOG) else { return Ok(None) };
         if path == STANDARD_ERROR {
@@ -61,8 +61,8 @@ impl Log {
     }
 }
 
-/// Opens a file to append to. A pipe or a device could block the call; a file that is not a log, such as a mapping or a
-/// prompt, would be damaged.
+/// Opens a file to append to. Refuses pipes and devices, which could block the call. Also refuses files that are not
+/// logs, such as a mapping or a prompt, because log lines would damage them.
 fn open_file(path: &Path) -> io::Result<File> {
     let refused = |why: &str| Err(io::Error::other(why));
     let path = paths::resolve_unplanted(path)?;

@@ -1,9 +1,10 @@
-//! What people and programs read of this program: standard output, notes and warnings, tables, progress, a log.
+//! The output of this program: standard output, notes and warnings, tables, progress, and a log.
 
 pub(crate) mod json;
 mod log;
 pub(crate) mod output_file;
 mod report;
+pub(crate) mod shell;
 pub(crate) mod spinner;
 mod stderr;
 pub(crate) mod stdio;
@@ -25,27 +26,27 @@ use output_file::PendingFile;
 use stderr::Stderr;
 use terminal::escape_control;
 
-/// How long output may take after the deadline.
+/// The time that output may take after the deadline.
 const FINAL_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the reader of standard error may take at the end of a call without a deadline.
+/// The time that the reader of standard error may take at the end of a call without a deadline.
 const FINAL_STDERR_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a slow write to standard output checks whether a signal has come.
+/// The interval at which a slow write to standard output checks for a signal.
 const SIGNAL_POLL: Duration = Duration::from_millis(20);
 
-/// What a call prints with. Clones share the streams.
+/// The output streams of a call. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Ui {
     quiet: bool,
     output: Output,
     stderr: Arc<Stderr>,
-    /// When writing has to be over.
+    /// The time at which writing has to end.
     deadline: Arc<OnceLock<Instant>>,
     log: Option<Arc<Log>>,
 }
 
-/// Where standard output goes.
+/// The destination of standard output.
 #[derive(Clone, Debug)]
 enum Output {
     Stdout,
@@ -53,7 +54,7 @@ enum Output {
     File(Arc<PendingFile>),
 }
 
-/// Standard output, or the file in its place, without a buffer. Clones share it.
+/// Standard output, or the file that replaces it, without a buffer. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) enum OutputStream {
     Stdout(Arc<File>),
@@ -72,19 +73,19 @@ impl OutputStream {
 }
 
 impl Ui {
-    /// Prints everything to the standard streams of this program.
+    /// Creates an output to the standard streams of this program.
     pub(crate) fn new() -> Self {
         let (stderr, deadline) = (Arc::new(Stderr::default()), Arc::new(OnceLock::new()));
         Self { quiet: false, output: Output::Stdout, stderr, deadline, log: None }
     }
 
-    /// The same, without notes and warnings if `quiet`.
+    /// Returns the same output. With `quiet`, it omits notes and warnings.
     #[must_use]
     pub(crate) fn with_quiet(&self, quiet: bool) -> Self {
         Self { quiet, ..self.clone() }
     }
 
-    /// The same, with the log that the environment asks for.
+    /// Returns the same output, with the log that the environment selects.
     ///
     /// # Errors
     ///
@@ -93,12 +94,12 @@ impl Ui {
         Ok(Self { log: Log::open(started)?.map(Arc::new), ..self })
     }
 
-    /// The same, with `file` in the place of standard output.
+    /// Returns the same output, with `file` instead of standard output.
     fn with_output(&self, file: Arc<PendingFile>) -> Self {
         Self { output: Output::File(file), ..self.clone() }
     }
 
-    /// Bounds everything that is printed: a reader that does not read is waited for until `deadline`.
+    /// Limits the wait for readers to `deadline`.
     pub(crate) fn set_deadline(&self, deadline: Instant) {
         let _ = self.deadline.set(deadline);
     }
@@ -121,12 +122,12 @@ impl Ui {
         self.print(&(object.to_line() + "\n"))
     }
 
-    /// Prints `bytes` on standard output. A reader that went away is not an error: it took what it wanted.
+    /// Prints `bytes` on standard output. A reader that closed the pipe is not an error, because it needs no more.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Deadline`] if the reader has not taken everything by the deadline, or a second after a signal that
-    /// came since the turn ended; [`ErrorKind::Io`] if standard output cannot be written.
+    /// [`ErrorKind::Deadline`] if the reader has not read everything at the deadline, or a second after a signal that
+    /// arrived since the turn ended. [`ErrorKind::Io`] if standard output cannot be written.
     pub(crate) fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
         self.write_stdout(bytes).map_err(|error| stdout_error(&error))
     }
@@ -158,7 +159,7 @@ impl Ui {
         }
     }
 
-    /// What stands for standard output, for a stream that is passed on as it comes.
+    /// Returns standard output or the file that replaces it, for output that is passed through.
     pub(crate) fn stdout(&self) -> io::Result<OutputStream> {
         Ok(match &self.output {
             Output::Stdout => OutputStream::Stdout(Arc::new(stdio::stdout()?)),
@@ -166,13 +167,13 @@ impl Ui {
         })
     }
 
-    /// Returns the width of the terminal on standard output in columns; `None` if it is not a terminal.
+    /// Returns the width of the terminal on standard output in columns, or `None` if it is not a terminal.
     pub(crate) fn terminal_width(&self) -> Option<usize> {
         let terminal = console::Term::stdout();
         (self.is_stdout() && terminal.is_term()).then(|| usize::from(terminal.size().1))
     }
 
-    /// Returns whether standard output is a terminal that shows colors, and its user wants them (`NO_COLOR`).
+    /// Returns whether standard output is a terminal with colors, and `NO_COLOR` does not disable them.
     pub(crate) fn shows_colors(&self) -> bool {
         self.is_stdout() && console::Term::stdout().features().colors_supported()
     }
@@ -185,17 +186,17 @@ impl Ui {
         self.quiet
     }
 
-    /// Prints a note, which is worth knowing and not a fault.
+    /// Prints a note, which does not report a problem.
     pub(crate) fn note(&self, text: &str) {
         self.message("note", text);
     }
 
-    /// Prints a warning: something went wrong without failing the call.
+    /// Prints a warning about a problem that does not fail the call.
     pub(crate) fn warn(&self, text: &str) {
         self.message("warning", text);
     }
 
-    /// Prints a warning even if `--quiet` is given, because the caller would lose something without it.
+    /// Prints a warning even with `--quiet`, because the caller would lose data without it.
     pub(crate) fn warn_always(&self, text: &str) {
         self.with_quiet(false).warn(text);
     }
@@ -218,8 +219,8 @@ impl Ui {
         self.stderr.write_last(&report::render(error, format));
     }
 
-    /// Waits at the end of the program until standard error has taken everything: until the deadline, if there is one,
-    /// and for a second after it. A call that was `interrupted` waits for that second only.
+    /// Waits at the end of the program until everything is written to standard error. The wait ends at the deadline if
+    /// there is one, but not before a second has passed. If the call was `interrupted`, it ends after a second.
     pub(crate) fn finish(&self, interrupted: bool) {
         self.stderr.finish(match self.deadline.get() {
             _ if interrupted => FINAL_WRITE_TIMEOUT,
@@ -236,7 +237,7 @@ fn ignore_broken_pipe(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The error of a call that could not write its standard output.
+/// Returns the error for standard output that cannot be written.
 pub(crate) fn stdout_error(error: &io::Error) -> Error {
     if error.kind() == io::ErrorKind::TimedOut {
         return Error::new(

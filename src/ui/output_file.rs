@@ -1,6 +1,7 @@
-//! `--output-file`: a file in the place of standard output, for callers whose shell cannot redirect.
+//! `--output-file`: a file that replaces standard output, for callers that cannot redirect it.
 //!
-//! The file is replaced atomically, at the end, and only its owner can read it.
+//! The file is replaced atomically, at the end, and only its owner can read it. The output of a failed call goes to a
+//! second file, so that the first is always the output of a complete call.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read, Seek};
@@ -13,44 +14,55 @@ use super::{Ui, stdio};
 use crate::error::{Error, ErrorKind, Result};
 use crate::paths;
 
-/// Stands for standard output in the place of a path.
+/// The value that selects standard output instead of a file.
 const STANDARD_OUTPUT: &str = "-";
 
-/// Runs `call` with a [`Ui`] whose standard output becomes the content of `path`, if that is given.
+/// Runs `call` with a [`Ui`] that writes standard output to `path`, if there is one.
 ///
-/// The output of a failed call is kept too: a stream up to where it ended, or an answer from another session. A call that
-/// failed and printed nothing leaves the existing file alone.
+/// The output of a failed call goes to [`partial_path`]: a stream up to where it ended, or an answer from another session.
+/// Missing directories are created with the file.
 ///
 /// # Errors
 ///
-/// Those of `call`; a usage error if `path` cannot be replaced, before `call` runs.
+/// A usage error if `path` cannot be replaced, before `call` runs. Otherwise the errors of `call`.
 pub(crate) fn with_output_file(ui: &Ui, path: Option<&Path>, call: impl FnOnce(&Ui) -> Result<()>) -> Result<()> {
     let Some(path) = path.filter(|path| *path != Path::new(STANDARD_OUTPUT)) else { return call(ui) };
     let output = OutputFile::open(path)?;
     let outcome = call(&ui.with_output(Arc::clone(&output.file)));
-    let placed = if outcome.is_ok() || output.has_content() { output.put_in_place(ui) } else { Ok(()) };
-    match (outcome, placed) {
-        (Ok(()), placed) => placed,
-        (Err(error), Ok(())) => Err(error),
-        (Err(error), Err(lost)) => Err(error.caused_by(lost.to_single_line())),
+    match outcome {
+        Ok(()) => output.put_in_place(ui, &output.file.target),
+        Err(error) if output.has_content() => {
+            let Err(lost) = output.put_partial_in_place(ui) else { return Err(error) };
+            Err(error.caused_by(lost.to_single_line()))
+        }
+        Err(error) => Err(error),
     }
 }
 
-/// The file that a caller named.
+/// Returns the path of the output of a failed call: `path` with `.partial` appended.
+pub(crate) fn partial_path(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    partial.into()
+}
+
+/// The file that the caller passed.
 struct OutputFile {
-    /// As the caller named it.
+    /// The path that the caller passed.
     shown: String,
     file: Arc<PendingFile>,
 }
 
-/// The content of the file until it is complete, under a temporary name. Created with the first write.
+/// The temporary file that contains the output until it is complete. It is created at the first write.
 #[derive(Debug)]
 pub(crate) struct PendingFile {
-    /// The path in the end, without symlinks.
+    /// The final path, without symlinks.
     target: PathBuf,
     dir: PathBuf,
+    /// Whether `dir` was missing when the call began.
+    creates_dir: bool,
     temp: OnceLock<NamedTempFile>,
-    /// Why it cannot be written. Everything goes to standard output instead.
+    /// The error of a write. After an error, everything is written to standard output instead.
     failure: OnceLock<io::Error>,
 }
 
@@ -59,17 +71,17 @@ impl OutputFile {
         let shown = path.display().to_string();
         let refused = |why: &str| Err(Error::usage(format!("--output-file {shown} {why}")));
         let failed = |error: io::Error| failed(&shown, &error);
-        // these lead to files that are open; a rename would replace them without a sign to those who opened them
+        // these paths refer to open files, and a rename would not affect the processes that have opened them
         if ["/dev", "/proc"].iter().any(|system| path.starts_with(system)) {
             return refused("is not a regular file");
         }
-        // resolved, `new/` and `new/.` would be a file `new`
+        // without this check, `new/` and `new/.` would resolve to a file `new`
         if matches!(shown.rsplit(std::path::is_separator).next(), Some("" | "." | "..")) {
             return refused("names a directory");
         }
         let target = paths::resolve_unplanted(path).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                failed(error).with_hint("name a file in a directory that only you can write to")
+                failed(error).with_hint("choose a file in a directory that only you can write to")
             }
             _ => failed(error),
         })?;
@@ -82,19 +94,31 @@ impl OutputFile {
             Err(error) => return Err(failed(error)),
         }
         let Some(dir) = target.parent().map(Path::to_owned) else { return refused("does not name a file") };
-        let file = Arc::new(PendingFile { target, dir, temp: OnceLock::new(), failure: OnceLock::new() });
-        drop(file.create().map_err(failed)?); // whether it can be created is known before the turn
+        let existing = dir.ancestors().find(|dir| fs::symlink_metadata(dir).is_ok()).unwrap_or(&dir);
+        drop(create_temp(existing).map_err(failed)?); // an error is reported before the turn
+        let creates_dir = existing != dir;
+        let file = Arc::new(PendingFile { target, dir, creates_dir, temp: OnceLock::new(), failure: OnceLock::new() });
         Ok(Self { shown, file })
     }
 
-    /// Returns whether something was printed.
+    /// Returns whether anything was printed.
     fn has_content(&self) -> bool {
         self.file.failure.get().is_some() || self.file.length() > 0
     }
 
-    /// Replaces the file. If that fails, its content goes to standard output, because the turn is complete.
-    fn put_in_place(self, ui: &Ui) -> Result<()> {
-        let file = self.file;
+    /// Puts the output of a failed call beside the file, with a warning.
+    fn put_partial_in_place(&self, ui: &Ui) -> Result<()> {
+        self.put_in_place(ui, &partial_path(&self.file.target))?;
+        let (shown, partial) = (&self.shown, partial_path(Path::new(&self.shown)));
+        let state = if self.file.target.exists() { "is unchanged" } else { "was not created" };
+        let partial = partial.display();
+        ui.warn(&format!("the output of this call is in {partial}, because the call failed; {shown} {state}"));
+        Ok(())
+    }
+
+    /// Renames the output to `target`. If that fails, it goes to standard output, because the turn cannot be repeated.
+    fn put_in_place(&self, ui: &Ui, target: &Path) -> Result<()> {
+        let file = &self.file;
         let cannot_write = |error: &io::Error| failed(&self.shown, error).with_turn_started();
         let on_stdout = "read the answer on standard output";
         if let Some(error) = file.failure.get() {
@@ -102,7 +126,7 @@ impl OutputFile {
         }
         let placed = file.temp().and_then(|temp| {
             temp.as_file().sync_all()?;
-            fs::rename(temp.path(), &file.target)
+            fs::rename(temp.path(), target)
         });
         placed.map_err(|error| {
             let printed = file.content(file.length()).map(|bytes| ui.print_bytes(&bytes));
@@ -112,13 +136,24 @@ impl OutputFile {
     }
 }
 
+/// Removes the temporary file. A blocked thread may hold it until the program exits, so it is not removed by its drop.
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if let Some(temp) = self.file.temp.get() {
+            let _ = fs::remove_file(temp.path());
+        }
+    }
+}
+
 impl PendingFile {
     fn create(&self) -> io::Result<NamedTempFile> {
-        // without the file's name, which may be as long as names can be
-        tempfile::Builder::new().prefix(".invoke-persist-").tempfile_in(&self.dir)
+        if self.creates_dir {
+            fs::create_dir_all(&self.dir)?;
+        }
+        create_temp(&self.dir)
     }
 
-    /// Returns the temporary file. Creates it with the first call.
+    /// Returns the temporary file, and creates it at the first call.
     fn temp(&self) -> io::Result<&NamedTempFile> {
         if self.temp.get().is_none() {
             let _ = self.temp.set(self.create()?);
@@ -143,11 +178,11 @@ impl PendingFile {
         Ok(bytes)
     }
 
-    /// Appends `bytes`. If that fails, the content so far, `bytes` and everything after them go to standard output.
+    /// Appends `bytes`. If that fails, prints the content so far and `bytes` on standard output, and all later output too.
     ///
     /// # Errors
     ///
-    /// Those of standard output.
+    /// The errors of standard output.
     pub(super) fn append(&self, bytes: &[u8]) -> io::Result<()> {
         let stdout = if self.failure.get().is_some() {
             stdio::stdout()?
@@ -162,6 +197,11 @@ impl PendingFile {
         };
         stdio::write_all(&stdout, bytes)
     }
+}
+
+/// Creates a temporary file in `dir`. Its name does not contain the file's, which may be as long as names can be.
+fn create_temp(dir: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(".invoke-persist-").tempfile_in(dir)
 }
 
 /// Fails for a file that its owner has protected. Replacing it would not need write permission for the file itself.

@@ -1,4 +1,4 @@
-//! An error as people and programs read it on standard error (contract section 7).
+//! Formats an error for standard error, as text or JSON (contract section 7).
 
 use super::json::{JsonObject, to_line};
 use super::terminal::escape_control;
@@ -39,7 +39,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn text_names_the_thing_the_cause_and_the_way_out() {
+    fn text_has_a_line_each_for_the_message_the_cause_and_the_hint() {
         let error = Error::usage("cannot read\nx").caused_by("gone").with_hint("look");
         assert_eq!(to_text(&error), "error: cannot read\\nx\ncaused by: gone\nhint: look\n");
     }

@@ -1,4 +1,4 @@
-//! A line on the terminal while an agent works: for how long, and on what. Without a terminal there is none.
+//! A line on the terminal that shows what the agent is doing, and for how long.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
@@ -15,11 +15,11 @@ use crate::env;
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// The line, which is cleared when this is dropped.
+/// The line, which is cleared on drop.
 pub(crate) struct Spinner(ProgressBar);
 
 impl Spinner {
-    /// Shows the line; `None` if standard error is not a terminal or is to be quiet.
+    /// Shows the line. Returns `None` with `--quiet`, or if standard error is not a terminal.
     pub(crate) fn start(ui: &Ui, prefix: &'static str) -> Option<Self> {
         if ui.is_quiet() || !io::stderr().is_terminal() || env::var_os("TERM").is_none_or(|terminal| terminal == "dumb")
         {
@@ -53,11 +53,11 @@ impl SpinnerHandle {
     }
 }
 
-/// The terminal on standard error, drawn frame by frame ([`Stderr::draw`]). A terminal that is stopped (Ctrl-S) must not
-/// hold up the call, and indicatif's target would wait for it.
+/// The terminal on standard error, drawn frame by frame ([`Stderr::draw`]). Unlike indicatif's own target, this does not
+/// wait for a terminal that is stopped (Ctrl-S).
 #[derive(Debug)]
 struct Screen {
-    /// The frame so far.
+    /// The unfinished frame.
     frame: Mutex<String>,
     stderr: Arc<Stderr>,
 }

@@ -1,4 +1,4 @@
-//! Standard error, written by a thread: a reader that has stopped reading holds up that thread alone.
+//! Standard error, written by a thread, so that a blocked reader blocks only that thread.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,32 +8,32 @@ use std::time::Duration;
 
 use super::stdio;
 
-/// How long one text may take before the call continues without it.
+/// The time that one text may take before the call continues.
 const TEXT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Writes to standard error. The thread starts with the first text.
+/// Writes to standard error. The thread starts at the first text.
 #[derive(Default)]
 pub(super) struct Stderr(OnceLock<Option<Writer>>);
 
-/// The thread, and how far it is.
+/// The thread's queue, and the texts that it has not written.
 struct Writer {
     queue: mpsc::Sender<Vec<u8>>,
     backlog: Arc<Backlog>,
 }
 
-/// The texts that are not written yet.
+/// The state of the texts that are not written yet.
 #[derive(Default)]
 struct Backlog {
-    /// How many they are.
+    /// Their number.
     pending: Mutex<usize>,
     written: Condvar,
-    /// A text took too long, so that the next ones are not waited for.
+    /// Whether a text took too long. Then the call does not wait for the next ones.
     stalled: AtomicBool,
 }
 
 impl Stderr {
-    /// Writes `text`, waiting for the reader for at most a second. The reader gets the rest as soon as it reads again, if
-    /// this program still runs then.
+    /// Writes `text`, and waits for the reader for at most a second. A reader that continues later still receives the
+    /// text if this program is still running.
     pub(super) fn write(&self, text: &str) {
         self.write_last(text);
         let Some(Writer { backlog, .. }) = self.writer() else { return };
@@ -48,13 +48,13 @@ impl Stderr {
             Some(writer) => writer.send(text),
             None => {
                 if let Ok(stderr) = stdio::stderr() {
-                    let _ = stdio::write_all(&stderr, text.as_bytes()); // there is nowhere to report a failure to
+                    let _ = stdio::write_all(&stderr, text.as_bytes()); // an error cannot be reported anywhere
                 }
             }
         }
     }
 
-    /// Draws a frame on the terminal that standard error is. Drops it if the terminal has not taken what came before.
+    /// Draws a frame on the terminal, unless earlier texts are still pending.
     pub(super) fn draw(&self, frame: &str) {
         if let Some(writer) = self.writer().filter(|writer| *writer.backlog.lock() == 0) {
             writer.send(frame);
@@ -68,7 +68,7 @@ impl Stderr {
         }
     }
 
-    /// The thread; `None` if standard error is closed or the system has no thread to give.
+    /// Returns the thread, or `None` if standard error is closed or the thread cannot be started.
     fn writer(&self) -> Option<&Writer> {
         self.0.get_or_init(Writer::start).as_ref()
     }
@@ -88,7 +88,7 @@ impl Writer {
         let shared = Arc::clone(&backlog);
         let thread = thread::Builder::new().spawn(move || {
             for text in texts {
-                let _ = stdio::write_all(&stderr, &text); // there is nowhere to report a failure to
+                let _ = stdio::write_all(&stderr, &text); // an error cannot be reported anywhere
                 *shared.lock() -= 1;
                 shared.stalled.store(false, Ordering::SeqCst);
                 shared.written.notify_all();

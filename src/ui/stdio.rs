@@ -1,7 +1,7 @@
 //! The standard streams of this program, without buffers.
 //!
-//! A parent may have made them non-blocking, as node and asyncio do; the setting belongs to both ends. Reads and writes
-//! then wait until the stream is ready, instead of failing.
+//! Some parents, such as node and asyncio, make them non-blocking. That setting is shared with this program. Reads and
+//! writes then wait until the stream is ready, instead of failing.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -21,20 +21,20 @@ pub(crate) fn is_standard_stream(metadata: &std::fs::Metadata) -> bool {
     same(handles::of(&io::stdin())) || same(handles::of(&io::stdout())) || same(stderr())
 }
 
-/// On Windows no path leads to a stream.
+/// Always false, because paths do not refer to streams on Windows.
 #[cfg(windows)]
 pub(crate) fn is_standard_stream(_metadata: &std::fs::Metadata) -> bool {
     false
 }
 
-/// Returns whether a write failed because the reader went away.
+/// Returns whether a write failed because the reader closed the pipe.
 pub(crate) fn is_reader_gone(error: &io::Error) -> bool {
-    /// `ERROR_PIPE_NOT_CONNECTED`, which the standard library has no name for.
+    /// `ERROR_PIPE_NOT_CONNECTED`, for which the standard library has no name.
     const NOT_CONNECTED: i32 = 233;
     error.kind() == io::ErrorKind::BrokenPipe || (cfg!(windows) && error.raw_os_error() == Some(NOT_CONNECTED))
 }
 
-/// Writes all of `bytes`, waiting while the other end is not ready.
+/// Writes all of `bytes`, and waits while the other end is not ready.
 pub(crate) fn write_all(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
@@ -48,7 +48,7 @@ pub(crate) fn write_all(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A reader that waits while nothing has come yet.
+/// A reader that waits for data.
 pub(crate) struct BlockingReader(pub(crate) File);
 
 impl Read for BlockingReader {
@@ -83,7 +83,7 @@ fn wait_until_ready(file: &File, direction: Direction) -> io::Result<()> {
     }
 }
 
-/// Windows has no such streams. Should one report that it is not ready, the operation is tried again after a moment.
+/// Pauses before a retry. Streams on Windows are not expected to need this.
 #[cfg(windows)]
 #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
 fn wait_until_ready(_file: &File, _direction: Direction) -> io::Result<()> {

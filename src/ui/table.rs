@@ -49,7 +49,7 @@ impl Column {
         self
     }
 
-    /// Adds a cell, which is a dash without text. Control characters are escaped.
+    /// Adds a cell. A missing text becomes a dash, and control characters are escaped.
     pub(crate) fn push(&mut self, text: Option<&str>) {
         let text = text.map(escape_control).filter(|text| !text.is_empty());
         self.cells.push(text.unwrap_or_else(|| "-".to_owned()));

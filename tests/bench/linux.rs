@@ -1,4 +1,4 @@
-//! The measurements, and the programs they run: an empty program, and agents with a lot of output.
+//! The measurements, and the programs that they run: an empty program, and agents with much output.
 
 use std::cell::Cell;
 use std::env;
@@ -58,17 +58,17 @@ pub(super) fn main() -> ExitCode {
 /// Measures everything. Fails if a result is over its limit.
 fn measure() -> ExitCode {
     let bench = Bench::new();
-    println!("{:<58} {:>8} {:>8}", "", "got", "at most");
+    println!("{:<58} {:>8} {:>8}", "", "measured", "limit");
     bench.start();
     bench.stream();
     bench.delay();
     bench.events();
     bench.many_names();
-    bench.account();
+    bench.text();
     match bench.exceeded.get() {
         0 => ExitCode::SUCCESS,
         exceeded => {
-            eprintln!("error: figures over their limits: {exceeded}");
+            eprintln!("error: {exceeded} results are over their limits");
             ExitCode::FAILURE
         }
     }
@@ -113,7 +113,7 @@ impl Bench {
         command
     }
 
-    /// Returns the command line of an agent that this program plays.
+    /// Returns the command line of an agent that is a part of this program.
     fn agent(&self, part: &str) -> String {
         format!("'{}' {part}", self.this_program.display())
     }
@@ -183,12 +183,12 @@ impl Bench {
         );
     }
 
-    /// (f) The account of the same events.
-    fn account(&self) {
+    /// (f) The same events as text.
+    fn text(&self) {
         let agent = self.agent("flood");
         let text = ["--backend", "codex", "resume-stream", "--format", "text", "--session-name", "a", "--prompt", "p"];
         let mut command = self.program(&[&text[..], &["--codex-cmd", &agent]].concat());
-        self.report("(f) an account of 300 MB of events, resident", peak(command.stdout(Stdio::null()), 1), 8.0, "MiB");
+        self.report("(f) 300 MB of events as text, resident", peak(command.stdout(Stdio::null()), 1), 8.0, "MiB");
     }
 }
 
@@ -239,7 +239,7 @@ impl Bench {
                 (0..9).fold((f64::MAX, f64::MAX), |(a, b), _| (a.min(seconds(&mut ours())), b.min(python(script))));
             self.report(&format!("(e) {what} in 100,000 names against Python"), measured / with_python, limit, "times");
             println!(
-                "    {:.0} ms with all of our start, Python {:.0} ms without its",
+                "    {:.0} ms including the start of the program, Python {:.0} ms without the start of the interpreter",
                 measured * 1e3,
                 with_python * 1e3
             );
@@ -266,8 +266,8 @@ fn seconds(command: &mut Command) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-/// Returns the peak memory of the program in MiB. It is read while the program runs, so a short run may end before its
-/// peak is read; the result is the highest of `runs` runs.
+/// Returns the peak memory of the program in MiB, which is the highest of `runs` runs. It is read while the program
+/// runs, so a short run may end before its peak is read.
 fn peak(command: &mut Command, runs: usize) -> f64 {
     let mut peak = 0.0_f64;
     for _ in 0..runs {
@@ -277,7 +277,7 @@ fn peak(command: &mut Command, runs: usize) -> f64 {
             thread::sleep(Duration::from_micros(50));
         }
     }
-    assert!(peak > 0.0, "the program is always over before it can be asked");
+    assert!(peak > 0.0, "the program ended before its memory could be read");
     peak
 }
 
@@ -291,7 +291,7 @@ fn peak_now(child: &Child) -> Option<f64> {
     is_program.then_some(kib / MIB)
 }
 
-/// Plays an agent that writes as fast as its output is read.
+/// Acts as an agent that writes as fast as its output is read.
 fn flood() {
     let line = format!(
         "{{\"type\":\"item.completed\",\"item\":{{\"type\":\"command_execution\",\"output\":\"{}\"}}}}\n",
@@ -308,7 +308,7 @@ fn flood() {
     }
 }
 
-/// Plays an agent that prints the time a thousand times.
+/// Acts as an agent that prints the time a thousand times.
 fn tick() {
     for _ in 0..1000 {
         let mut out = std::io::stdout().lock();

@@ -15,5 +15,5 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    eprintln!("the benchmark reads /proc, which is Linux's");
+    eprintln!("the benchmark needs /proc, which only Linux has");
 }

@@ -1,4 +1,4 @@
-//! Invalid input: the error names the fault, the exit status is right, nothing is lost, and no agent is called.
+//! Invalid input: the error names the fault and has the right exit status, nothing is lost, and no agent is called.
 
 use crate::support::*;
 
@@ -216,4 +216,70 @@ fn help_and_version_are_printed_to_stdout() {
         assert_eq!(own.lines().next(), Some(about.trim()), "{name}");
     }
     assert!(help.contains("Exit status:") && !help.contains("echo-agent"), "{help}");
+}
+
+#[test]
+fn durations_may_have_units() {
+    let sandbox = Sandbox::new();
+    sandbox.agent(Backend::Codex.answers("i", "x"));
+    let call = ["--backend", "codex", "resume-json", "--session-id", "i", "--prompt", "p"];
+    for option in ["--deadline-seconds", "--stall-seconds"] {
+        for duration in ["5m", "90s", "1h30m", "2h", "60000ms", "1h 30m", "60"] {
+            sandbox.succeeds(&[&call[..], &[option, duration]].concat());
+        }
+        for duration in ["5M", "1d", "-5m", "0s", "m"] {
+            let inline = format!("{option}={duration}");
+            let failure = sandbox.fails(&[&call[..], &[&inline]].concat(), 2, "usage").before_the_turn();
+            failure.message(contains(option)).hint(contains("5m, 1h30m"));
+        }
+    }
+    // the unit counts: 300 seconds would be too long for this test
+    sandbox.agent(Turn::default().after([Step::WaitFor("never".to_owned())]));
+    sandbox.fails(&[&call[..], &["--deadline-seconds", "300ms"]].concat(), 124, "deadline");
+}
+
+#[test]
+fn help_names_the_price_of_a_new_session() {
+    let sandbox = Sandbox::new();
+    let help = |args: &[&str]| {
+        let help = sandbox.succeeds(args).stdout_text();
+        help.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let create = help(&["create-session", "--help"]);
+    for sentence in [
+        "Starting a session costs one model turn",
+        "--adopt saves an existing session and costs none",
+        "resume-json --if-missing create",
+    ] {
+        assert!(create.contains(sentence), "{sentence}\n{create}");
+    }
+    assert!(help(&["create-session", "-h"]).contains("costs a model turn"));
+    assert!(help(&["resume-json", "--help"]).contains("without the extra turn of create-session"));
+    assert!(help(&["fork-session", "--help"]).contains("costs one model turn"));
+}
+
+#[test]
+fn help_shows_what_a_command_needs() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("COLUMNS", "80");
+    for (command, needs) in [
+        ("create-session", "--session-name <NAME>"),
+        ("resolve", "<--session-name <NAME>|--session-id <ID>>"),
+        ("delete-session", "<--session-name <NAME>|--session-id <ID>>"),
+        ("rename-session", "--session-name <NAME> --to <NEW>"),
+        ("resume-json", "--session-name <NAME> --prompt <TEXT>"),
+        ("resume-stream", "--session-name <NAME> --prompt <TEXT>"),
+        ("fork-session", "--session-name <NAME> --to <NEW>"),
+    ] {
+        for flag in ["-h", "--help"] {
+            let help = sandbox.succeeds(&[command, flag]).stdout_text();
+            let usage = help.lines().find(|line| line.starts_with("Usage: ")).unwrap();
+            assert!(usage.contains(&format!("{command} {needs}")), "{usage}");
+            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        }
+    }
+    let short = sandbox.succeeds(&["-h"]).stdout_text();
+    for words in ["invoke-persist demo", "invoke-persist COMMAND --help"] {
+        assert!(short.contains(words), "{short}");
+    }
 }

@@ -15,7 +15,7 @@ use crate::support::*;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// A pipe that accepts no more bytes until it is read.
+/// A full pipe, which accepts no bytes until it is read.
 struct FullPipe {
     ours: File,
     theirs: OwnedFd,
@@ -40,7 +40,7 @@ impl FullPipe {
         self.theirs.try_clone().unwrap()
     }
 
-    /// Waits until every program has closed the pipe. Returns the bytes written since it was full.
+    /// Reads the pipe until every program has closed it. Returns the bytes that were written after it was full.
     fn read(mut self) -> String {
         drop(self.theirs);
         let mut text = String::new();
@@ -75,7 +75,7 @@ fn start(mut command: Command, pipe: &FullPipe, both: bool) -> Child {
 }
 
 #[test]
-fn deadline_holds_if_neither_output_is_read() {
+fn deadline_applies_if_neither_output_is_read() {
     let sandbox = with_turn(Turn::doing([Step::flood_stdout(1 << 20), Step::wait_for("never")]));
     let pipe = FullPipe::new();
     let stream = ["--backend", "claude", "resume-stream", "--session-name", "a", "--prompt", "p"];
@@ -84,7 +84,7 @@ fn deadline_holds_if_neither_output_is_read() {
 }
 
 #[test]
-fn deadline_holds_while_a_note_about_waiting_is_not_read() {
+fn deadline_applies_while_a_note_about_waiting_is_not_read() {
     let sandbox = with_turn(Backend::Claude.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
     let first = sandbox.start(&resume(&[]));
     wait_until(SOON, || sandbox.has_reached("up"));
@@ -96,7 +96,7 @@ fn deadline_holds_while_a_note_about_waiting_is_not_read() {
 }
 
 #[test]
-fn session_is_free_again_although_a_note_is_not_read() {
+fn session_is_unlocked_although_a_note_is_not_read() {
     // claude's new ID is printed as a note while the session is still locked
     let sandbox = with_turn(Backend::Claude.answers("another", "OK"));
     let pipe = FullPipe::new();
@@ -110,7 +110,7 @@ fn session_is_free_again_although_a_note_is_not_read() {
 }
 
 #[test]
-fn notes_that_were_not_read_in_time_are_written_when_there_is_room() {
+fn late_reader_of_stderr_receives_everything() {
     let sandbox = with_turn(Backend::Claude.fails("i", "no credit"));
     let pipe = FullPipe::new();
     let mut child = start(sandbox.cmd(&resume(&[])), &pipe, false);
@@ -154,8 +154,8 @@ fn stopped_terminal_does_not_delay_a_signal() {
 }
 
 #[test]
-fn answer_is_printed_whole_if_a_signal_comes_while_it_is_being_read() {
-    // A busy machine may finish printing before the signal arrives, so there are more attempts.
+fn signal_while_the_answer_is_read_does_not_truncate_it() {
+    // A busy machine may finish printing before the signal arrives, so the test makes several attempts.
     let is_interrupted = (0..5).any(|attempt| {
         let sandbox = with_turn(Backend::Claude.answers_at_length("i", 3_000_000));
         let mut command = sandbox.cmd(&resume(&["--model", "kept", "--print-result"]));
@@ -203,7 +203,7 @@ fn second_signal_ends_a_call_whose_answer_is_not_read() {
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace"]
-fn answer_is_printed_if_a_signal_comes_before_it_is() {
+fn signal_before_the_answer_is_printed_does_not_suppress_it() {
     for verb in ["resume-json", "create-session"] {
         let sandbox = with_turn(Backend::Claude.answers("i", "OK"));
         let trace = sandbox.root().join("trace");

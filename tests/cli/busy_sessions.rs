@@ -38,12 +38,174 @@ fn second_turn_waits_for_the_first() {
             .before_the_turn();
         let second = sandbox.start(&resume(backend));
         wait_until(SOON, || second.stderr_so_far().starts_with("note: waiting for the session i"));
-        assert_eq!(sandbox.calls().len(), 1, "the second one has not begun");
+        assert_eq!(sandbox.calls().len(), 1, "the second turn has not started");
         sandbox.allow("go");
         first.wait(SOON).assert.success();
         second.wait(SOON).assert.success();
         assert_eq!(sandbox.calls().len(), 2);
     }
+}
+
+/// Returns options that are in vain, with the exit status and the kind of their error.
+fn bad_options(backend: Backend) -> Vec<(Vec<&'static str>, i32, &'static str)> {
+    let command = if backend == Backend::Claude { "--claude-cmd" } else { "--codex-cmd" };
+    let mut bad = vec![
+        (vec![command, "nowhere"], 127, "agent_not_found"),
+        (vec!["--env-file", "nowhere"], 2, "usage"),
+        (vec!["--workspace-dir", "text"], 2, "usage"),
+    ];
+    if cfg!(unix) {
+        bad.push((vec![command, "./text"], 126, "agent_not_executable"));
+    }
+    bad
+}
+
+/// Runs `call` with the option, which must fail although another call has what it would wait for.
+#[track_caller]
+fn fails_without_waiting(sandbox: &Sandbox, call: &[&str], exit_code: i32, kind: &str) {
+    let call = [call, &["--deadline-seconds", "20"]].concat();
+    let failure = sandbox.fails(&call, exit_code, kind);
+    assert_eq!(failure.turn_started, Some(false), "{call:?}");
+}
+
+#[test]
+fn faults_of_a_call_are_reported_before_it_waits_for_a_session() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.write("text", "");
+        sandbox.save(backend, "a", "i");
+        sandbox.agent(backend.answers("i", "OK").after([Step::create("up"), Step::wait_for("go")]));
+        let first = sandbox.start(&resume(backend));
+        wait_until(SOON, || sandbox.has_reached("up"));
+        let file = sandbox.workspace().join("m.json");
+        std::fs::copy(sandbox.mapping_path(backend), &file).unwrap();
+        let session = ["--session-name", "a", "--mapping-file", file.to_str().unwrap()];
+        let name = ["--backend", backend.name()];
+        for verb in [&["resume-json"][..], &["resume-stream"], &["fork-session", "--to", "b"]] {
+            let call = [&name[..], verb, &session].concat();
+            for (options, exit_code, kind) in bad_options(backend) {
+                fails_without_waiting(&sandbox, &[&call[..], &["--prompt", "p"], &options].concat(), exit_code, kind);
+            }
+            fails_without_waiting(&sandbox, &[&call[..], &["--prompt-file", "nowhere"]].concat(), 2, "usage");
+            let call = [&call[..], &["--prompt", "p"]].concat();
+            if verb[0] != "fork-session" {
+                fails_without_waiting(&sandbox, &[&call[..], &["--output-file", "."]].concat(), 2, "usage");
+                if backend == Backend::Codex {
+                    let role = ["--role-definition-md", "nowhere.md"];
+                    fails_without_waiting(&sandbox, &[&call[..], &role].concat(), 2, "usage");
+                }
+            }
+            // nothing else would have kept the calls from waiting
+            fails_without_waiting(&sandbox, &[&call[..], &["--if-busy", "fail"]].concat(), 5, "session_busy");
+        }
+        sandbox.allow("go");
+        first.wait(SOON).assert.success();
+        assert_eq!(sandbox.calls().len(), 1);
+    }
+}
+
+#[test]
+fn faults_of_a_call_are_reported_before_it_waits_for_a_name() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.write("text", "");
+        sandbox.save(backend, "origin", "i");
+        sandbox.agent(backend.answers("new", "OK").after([Step::create("up"), Step::wait_for("go")]));
+        let file = sandbox.workspace().join("m.json");
+        std::fs::copy(sandbox.mapping_path(backend), &file).unwrap();
+        let place = ["--mapping-file", file.to_str().unwrap()];
+        let name = ["--backend", backend.name()];
+        let create = ["--session-name", "a", "--if-missing", "create", "--prompt", "p"];
+        let first = sandbox.start(&[&name[..], &["resume-json"], &create, &place].concat());
+        wait_until(SOON, || sandbox.has_reached("up"));
+        for call in [
+            &[&["resume-json"], &create[..]].concat()[..],
+            &[&["resume-stream"], &create[..]].concat(),
+            &["create-session", "--session-name", "a"],
+            &["create-session", "--session-name", "a", "--if-exists", "reuse"],
+            &["fork-session", "--session-name", "origin", "--to", "a", "--prompt", "p"],
+        ] {
+            let call = [&name[..], call, &place].concat();
+            for (options, exit_code, kind) in bad_options(backend) {
+                fails_without_waiting(&sandbox, &[&call[..], &options].concat(), exit_code, kind);
+            }
+            if call.contains(&"create-session") {
+                let role = ["--role-definition-md", "nowhere.md"];
+                fails_without_waiting(&sandbox, &[&call[..], &role].concat(), 2, "usage");
+            }
+            // nothing else would have kept the calls from waiting
+            sandbox.fails(&[&call[..], &["--deadline-seconds", "0.3"]].concat(), 124, "deadline").before_the_turn();
+        }
+        sandbox.allow("go");
+        first.wait(SOON).assert.success();
+        // the agent is not needed for a session that is there
+        let reuse = ["create-session", "--session-name", "a", "--if-exists", "reuse"];
+        let command = if backend == Backend::Claude { "--claude-cmd" } else { "--codex-cmd" };
+        sandbox.succeeds(&[&name[..], &reuse, &place, &[command, "nowhere"]].concat()).stdout("new\n");
+        assert_eq!(sandbox.calls().len(), 1);
+    }
+}
+
+#[test]
+fn taken_name_is_reported_before_a_call_waits_for_it() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    sandbox.agent(Backend::Claude.answers("new", "OK").after([Step::create("up"), Step::wait_for("go")]));
+    let create = ["--backend", "claude", "create-session", "--session-name", "a"];
+    let first = sandbox.start(&create);
+    wait_until(SOON, || sandbox.has_reached("up"));
+    fails_without_waiting(&sandbox, &[&create[..], &["--if-exists", "fail"]].concat(), 4, "session_exists");
+    sandbox.allow("go");
+    first.wait(SOON).assert.success();
+}
+
+#[test]
+#[cfg(unix)] // permission bits
+fn mapping_that_cannot_be_written_is_reported_before_a_call_waits_for_a_name() {
+    use std::os::unix::fs::PermissionsExt as _;
+    bound_by_permissions(|| {
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "origin", "i");
+        sandbox.agent(Backend::Claude.answers("new", "OK").after([Step::create("up"), Step::wait_for("go")]));
+        let create = ["--backend", "claude", "create-session", "--session-name", "a"];
+        let first = sandbox.start(&create);
+        wait_until(SOON, || sandbox.has_reached("up"));
+        let path = sandbox.mapping_path(Backend::Claude);
+        let set_mode =
+            |mode| std::fs::set_permissions(path.parent().unwrap(), std::fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(0o500);
+        let resume = ["--backend", "claude", "resume-json", "--session-name", "a", "--if-missing", "create"];
+        let fork = ["--backend", "claude", "fork-session", "--session-name", "origin", "--to", "a"];
+        for call in
+            [&create[..], &[&resume[..], &["--prompt", "p"]].concat(), &[&fork[..], &["--prompt", "p"]].concat()]
+        {
+            fails_without_waiting(&sandbox, call, 6, "mapping_unwritable");
+        }
+        set_mode(0o700);
+        sandbox.allow("go");
+        first.wait(SOON).assert.success();
+    });
+}
+
+#[test]
+fn missing_image_is_a_warning_before_a_call_waits() {
+    let sandbox = Sandbox::new();
+    sandbox.write("there.png", "");
+    sandbox.save(Backend::Codex, "a", "i");
+    let answer = Backend::Codex.answers("i", "OK");
+    sandbox.agent([answer.clone().after([Step::create("up"), Step::wait_for("go")]), answer]);
+    let first = sandbox.start(&resume(Backend::Codex));
+    wait_until(SOON, || sandbox.has_reached("up"));
+    let images = ["--image", "there.png", "--image", "nowhere.png"];
+    let second = sandbox.start(&[&resume(Backend::Codex)[..], &images].concat());
+    wait_until(SOON, || second.stderr_so_far().contains("note: waiting for the session i"));
+    let stderr = second.stderr_so_far();
+    assert!(stderr.starts_with("warning: cannot read --image nowhere.png: "), "{stderr}");
+    assert!(!stderr.contains("there.png:"), "{stderr}");
+    sandbox.allow("go");
+    first.wait(SOON).assert.success();
+    second.wait(SOON).assert.success();
+    assert_eq!(sandbox.last_call().value_of("--image"), Some("there.png"));
 }
 
 #[test]
@@ -81,7 +243,7 @@ fn default_home_of_an_agent_is_the_same_with_and_without_its_variable() {
 
 #[test]
 #[cfg(unix)] // on Windows the home directory is only in a variable
-fn agent_without_a_home_variable_keeps_its_sessions_in_one_place() {
+fn agent_without_a_home_variable_uses_the_home_directory_of_the_account() {
     let sandbox = Sandbox::new();
     let file = sandbox.workspace().join("m.json");
     let file = ["--mapping-file", file.to_str().unwrap()];
@@ -100,7 +262,7 @@ fn agent_without_a_home_variable_keeps_its_sessions_in_one_place() {
 }
 
 #[test]
-#[cfg(unix)] // on Windows a locked file cannot be read, so the variable alone decides
+#[cfg(unix)] // on Windows a locked file cannot be read, so only the variable decides
 fn program_left_by_an_ended_turn_waits_for_later_turns() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
@@ -179,7 +341,7 @@ fn call_from_inside_its_own_session_is_refused() {
         wait_until(SOON, || sandbox.has_reached("up"));
         let held =
             sandbox.only_call().env["INVOKE_PERSIST_HELD"].clone().expect("the agent gets the list of locked sessions");
-        // the call of a shell inside the agent, even if there are other sessions in between
+        // a call from a shell inside the agent, even with other sessions in between
         sandbox.env("INVOKE_PERSIST_HELD", format!("0123,{held}"));
         sandbox.fails(&resume(backend), 5, "session_busy").message(contains("inside"));
         sandbox.allow("go");
@@ -188,7 +350,7 @@ fn call_from_inside_its_own_session_is_refused() {
         sandbox.agent(backend.answers("i", "OK").watching(&["INVOKE_PERSIST_HELD"]));
         sandbox.succeeds(&resume(backend));
         let down = sandbox.last_call().env["INVOKE_PERSIST_HELD"].clone().unwrap();
-        assert!(down.starts_with("0123,"), "what is held above is handed down: {down}");
+        assert!(down.starts_with("0123,"), "the locks of outer calls are passed on: {down}");
     }
 }
 
@@ -210,7 +372,7 @@ fn waits_for_or_reports_a_thread_that_another_program_has_open() {
 }
 
 #[test]
-fn name_changes_during_a_turn_are_respected() {
+fn name_changes_during_a_turn_are_kept() {
     for backend in Backend::BOTH {
         let turn = |change: &dyn Fn(&Sandbox)| {
             let sandbox = Sandbox::new();

@@ -1,4 +1,4 @@
-//! codex in a login shell: the state of a turn if the shell fails.
+//! codex in a shell: the state of a turn if the shell fails.
 #![cfg(unix)] // Windows may not have bash
 
 use crate::support::*;
@@ -20,7 +20,7 @@ fn fails(sandbox: &Sandbox, shell: &str, init: &str, command: &str, exit_code: i
 }
 
 #[test]
-fn turn_counts_as_started_once_a_shell_was_started() {
+fn turn_counts_as_started_once_its_shell_is_started() {
     for shell in ["bash -c", "bash -lc", "sh -c"] {
         let sandbox = with_session();
         let failure = fails(&sandbox, shell, "", "no-such-codex", 127, "agent_not_found");
@@ -34,7 +34,7 @@ fn turn_counts_as_started_once_a_shell_was_started() {
 }
 
 #[test]
-fn agent_that_ran_before_its_shell_failed_was_found() {
+fn agent_that_ran_before_its_shell_failed_is_not_reported_as_missing() {
     for (init, status) in [
         ("work() { codex \"$@\" >/dev/null; no-such-notifier; }", 127),
         ("work() { codex \"$@\" >/dev/null; ./plain; }", 126),
@@ -52,7 +52,7 @@ fn agent_that_ran_before_its_shell_failed_was_found() {
 
 #[test]
 #[ignore = "needs zsh"]
-fn agent_that_ran_before_its_zsh_failed_was_found() {
+fn agent_that_ran_before_its_zsh_failed_is_not_reported_as_missing() {
     let sandbox = with_session();
     let init = "work() { codex \"$@\" >/dev/null; no-such-notifier; }"; // zsh puts the function's name first
     let failure = fails(&sandbox, "zsh -c", init, "work", 1, "agent_failed");
@@ -62,7 +62,7 @@ fn agent_that_ran_before_its_zsh_failed_was_found() {
 }
 
 #[test]
-fn agent_of_a_missing_shell_was_not_started() {
+fn missing_shell_starts_no_turn() {
     let sandbox = with_session();
     let failure = fails(&sandbox, "no-such-shell -c", "", "codex", 127, "agent_not_found");
     assert_eq!(failure.turn_started, Some(false));

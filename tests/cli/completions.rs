@@ -1,4 +1,4 @@
-//! Shell completion: first with the requests of the completion scripts, then in real shells in a terminal.
+//! Shell completion: the requests of the completion scripts, and real shells in a terminal.
 
 use crate::support::*;
 
@@ -7,7 +7,7 @@ const SHELLS: [&str; 5] = ["bash", "zsh", "fish", "powershell", "elvish"];
 const VARIABLE: &str = "INVOKE_PERSIST_COMPLETE";
 
 /// Returns the arguments that the script of `shell` passes to the program. For bash they include the typed line.
-fn question(shell: &str, words: &[&str]) -> Vec<String> {
+fn request(shell: &str, words: &[&str]) -> Vec<String> {
     let (last, before) = words.split_last().unwrap();
     match shell {
         "bash" => vec![words.join(" "), last.rsplit(['=', ':']).next().unwrap().to_owned()],
@@ -23,7 +23,7 @@ fn question(shell: &str, words: &[&str]) -> Vec<String> {
 #[track_caller]
 fn answer(sandbox: &Sandbox, shell: &str, words: &[&str]) -> (String, Vec<String>) {
     let mut command = sandbox.cmd(&[]);
-    command.env(VARIABLE, shell).args(question(shell, &[&["invoke-persist"], words].concat()));
+    command.env(VARIABLE, shell).args(request(shell, &[&["invoke-persist"], words].concat()));
     let output = command.run().success().stderr("");
     let stdout = output.stdout_text();
     let mut lines = stdout.lines().map(|line| line.split('\t').next().unwrap().to_owned());
@@ -49,7 +49,7 @@ fn with_sessions() -> Sandbox {
 }
 
 #[test]
-fn every_shell_is_offered_the_names_of_the_workspace() {
+fn names_of_the_workspace_are_offered_in_every_shell() {
     let sandbox = with_sessions();
     for shell in SHELLS {
         for command in ["resume-json", "resume-stream", "resolve", "rename-session", "delete-session"] {
@@ -63,14 +63,14 @@ fn every_shell_is_offered_the_names_of_the_workspace() {
         let begun = answer(&sandbox, shell, &["resolve", "--session-name", "rev"]).1;
         assert_eq!(begun, ["review-src"], "{shell}");
         let values = answer(&sandbox, shell, &["resolve", "--session-name=rev"]).1;
-        // bash treats the part after = as the word
+        // bash treats only the part after = as the word
         let want = if shell == "bash" { "review-src" } else { "--session-name=review-src" };
         assert_eq!(values, [want], "{shell}");
     }
 }
 
 #[test]
-fn every_shell_is_offered_commands_options_and_values() {
+fn commands_options_and_values_are_offered_in_every_shell() {
     let sandbox = Sandbox::new();
     for shell in SHELLS {
         assert_eq!(answer(&sandbox, shell, &["rena"]).1, ["rename-session"], "{shell}");
@@ -98,7 +98,7 @@ fn every_shell_is_offered_commands_options_and_values() {
 }
 
 #[test]
-fn only_names_of_the_chosen_backend_are_offered() {
+fn only_names_of_the_selected_backend_are_offered() {
     let mut sandbox = with_sessions();
     let codex = ["docs", "tests"];
     for words in [
@@ -109,7 +109,7 @@ fn only_names_of_the_chosen_backend_are_offered() {
     ] {
         assert_eq!(offered(&sandbox, words), codex, "{words:?}");
     }
-    // the name in the line counts, not the program that completes it
+    // the name of the command on the line counts, not the name of the program that completes it
     let mut command = sandbox.cmd(&["/usr/bin/codex-sessions", "resolve", "--session-name", "t"]);
     command.env(VARIABLE, "fish").run().stdout("words\ntests\tcodex\n");
     sandbox.env("INVOKE_PERSIST_BACKEND", "codex");
@@ -118,7 +118,7 @@ fn only_names_of_the_chosen_backend_are_offered() {
 }
 
 #[test]
-fn names_come_from_the_workspace_or_mapping_on_the_line() {
+fn names_are_those_of_the_workspace_or_mapping_on_the_line() {
     let mut sandbox = with_sessions();
     let other = sandbox.home().join("other");
     std::fs::create_dir(&other).unwrap();
@@ -242,7 +242,7 @@ fn invalid_input_offers_prints_and_creates_nothing() {
     ] {
         assert!(answer(&sandbox, "fish", words).1.is_empty(), "{words:?}");
     }
-    // a meaningless call
+    // an invalid call
     for arguments in [&[][..], &["x"]] {
         for shell in SHELLS {
             sandbox.cmd(arguments).env(VARIABLE, shell).run().success().stdout("").stderr("");
@@ -259,7 +259,7 @@ fn unknown_shell_in_the_variable_is_an_error() {
 }
 
 #[test]
-fn script_is_for_the_command_that_printed_it() {
+fn script_completes_the_name_that_the_program_was_called_by() {
     let sandbox = Sandbox::new();
     for shell in SHELLS {
         let script = sandbox.succeeds(&["completions", shell]).stdout_text();
@@ -379,7 +379,7 @@ mod at_a_terminal {
 
         /// Cancels a line that may be incomplete, and clears the screen.
         #[track_caller]
-        fn gives_up(&mut self) {
+        fn cancels_the_line(&mut self) {
             let is_ready = |screen: &Screen| screen.before_cursor() == PROMPT;
             for _ in 0..100 {
                 thread::sleep(Duration::from_millis(100));
@@ -414,7 +414,7 @@ mod at_a_terminal {
         assert!(person.sandbox.only_call().argv.iter().any(|argument| argument == "id-1"));
     }
 
-    fn completes_names_of_the_chosen_backend_and_workspace(shell: &Shell) {
+    fn completes_names_of_the_selected_backend_and_workspace(shell: &Shell) {
         let sandbox = Sandbox::new();
         sandbox.save(Backend::Claude, "review-src", "id-1");
         sandbox.save(Backend::Codex, "tests", "id-2");
@@ -489,7 +489,7 @@ mod at_a_terminal {
     ];
 
     /// Checks that nothing runs, and that the shell reads the inserted text as the complete name.
-    fn a_hostile_name_is_data(shell: &Shell) {
+    fn hostile_name_is_data(shell: &Shell) {
         for name in HOSTILE {
             let sandbox = Sandbox::new();
             sandbox.save(Backend::Claude, name, "the-id");
@@ -519,7 +519,7 @@ mod at_a_terminal {
                 for tabs in ["\t", "\t\t", "\t\t\t"] {
                     person.types(&format!("invoke-persist resolve --session-name {quote}"));
                     person.dialogue.types(&format!("{tabs}\r"));
-                    person.gives_up();
+                    person.cancels_the_line();
                     assert!(!person.sandbox.workspace().join("pwn").exists(), "{quote}{begin}");
                 }
             }
@@ -529,7 +529,7 @@ mod at_a_terminal {
     /// Alt-* inserts all completions and removes an open quote before them.
     #[test]
     #[ignore = "needs bash, zsh and fish"]
-    fn a_hostile_name_is_data_for_the_other_keys_of_bash() {
+    fn hostile_name_is_data_for_the_other_keys_of_bash() {
         const LINE: &str = "invoke-persist resolve --print-session-id";
         for name in [";touch pwn;", "';touch pwn;'", "x'", "it", "`touch pwn`", r"$\';touch pwn #"] {
             let sandbox = Sandbox::new();
@@ -542,7 +542,7 @@ mod at_a_terminal {
                 for before in [r"$'\'", "\"$(echo '", "\"`echo ", "${x#", "`echo", "`"] {
                     person.types(&format!("{LINE} --workspace-dir {before} --session-name {quote}"));
                     person.dialogue.types("\t\r");
-                    person.gives_up();
+                    person.cancels_the_line();
                     assert!(!person.sandbox.workspace().join("pwn").exists(), "{name}: {before} {quote}");
                 }
             }
@@ -559,7 +559,7 @@ mod at_a_terminal {
         let line = r"invoke-persist rename-session --force --mapping-file fold\ er/file.json ";
         person.dialogue.sees(line, |screen| screen.before_cursor() == format!("{PROMPT}{line}"));
         person.dialogue.types("--workspace-dir=fo\t");
-        // some shells end a directory with a slash when the word can continue
+        // some shells add a slash to a directory if the word can continue
         let line = format!(r"{PROMPT}{line}--workspace-dir=fold\ er");
         person.dialogue.sees(&line, |screen| screen.before_cursor().trim_end_matches('/') == line);
     }
@@ -585,9 +585,9 @@ mod at_a_terminal {
 
     in_every_shell! {
         completed_name_runs_a_turn_in_its_session
-        completes_names_of_the_chosen_backend_and_workspace
+        completes_names_of_the_selected_backend_and_workspace
         name_with_spaces_and_quotes_reaches_the_program_unchanged
-        a_hostile_name_is_data
+        hostile_name_is_data
         hostile_names_with_a_common_prefix_are_data
         completes_commands_options_and_paths
     }

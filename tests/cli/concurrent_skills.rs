@@ -66,9 +66,9 @@ fn concurrent_calls_succeed_and_lose_nothing() {
     assert_eq!(fs::read_dir(script.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
 }
 
-/// A kill between the steps leaves the script with a second hard link.
+/// A call that is killed between the steps leaves a second hard link to the script.
 #[test]
-fn shim_resumes_after_a_killed_one() {
+fn shim_completes_after_a_killed_call() {
     let sandbox = repository();
     let [script, kept] = plant_original(&sandbox);
     fs::hard_link(&script, &kept).unwrap();
@@ -79,7 +79,7 @@ fn shim_resumes_after_a_killed_one() {
 
 #[cfg(unix)]
 #[test]
-fn symlink_to_the_script_is_not_a_second_name_for_it() {
+fn symlink_to_the_script_does_not_count_as_its_backup() {
     let sandbox = repository();
     let [script, kept] = plant_original(&sandbox);
     std::os::unix::fs::symlink(&script, &kept).unwrap();
@@ -107,14 +107,14 @@ mod slowed {
     /// Starts `slow`, and runs `fast` while a system call of `slow` is delayed.
     fn during(slow: &mut Command, fast: &mut Command) {
         let slow = slow.start();
-        thread::sleep(Duration::from_millis(500)); // the delay is three times as long
+        thread::sleep(Duration::from_millis(500)); // a third of the delay
         fast.run().success();
         slow.wait(Duration::from_secs(60)).assert.success();
     }
 
     #[test]
     #[ignore = "needs strace"]
-    fn second_shim_in_the_middle_of_the_first_keeps_the_original() {
+    fn second_shim_during_the_first_keeps_the_original() {
         const NO_LINKS: [&str; 2] = ["-e", "inject=?link,linkat:error=EPERM"];
         let kept_of = |sandbox: &Sandbox| sandbox.workspace().join("skill/scripts/invoke_persist.py.original");
         let link = ["-e", "inject=?link,linkat:delay_enter=1500000"];
@@ -126,7 +126,7 @@ mod slowed {
             if faults.is_empty() {
                 let kept = kept_of(&sandbox);
                 let copy = ["-e", "inject=openat:delay_exit=1500000", "-P", kept.to_str().unwrap()];
-                // the fault for links applies only to the traced path, that of the copy
+                // the fault for links applies only to the traced path, which is that of the copy
                 let copied = ["-e", "inject=?link,linkat:error=EPERM"];
                 let mut slow = with_faults(&sandbox, &[&copy[..], &copied[..]].concat(), &arguments);
                 during(&mut slow, &mut with_faults(&sandbox, &NO_LINKS, &arguments));
@@ -140,7 +140,7 @@ mod slowed {
 
     #[test]
     #[ignore = "needs strace"]
-    fn second_forced_install_in_the_middle_of_the_first_keeps_the_edit() {
+    fn second_forced_install_during_the_first_keeps_the_edit() {
         for call in ["mkdir", "?rename,renameat,renameat2"] {
             let sandbox = repository();
             plant_edited(&sandbox);
@@ -153,7 +153,7 @@ mod slowed {
         }
     }
 
-    /// A rename cannot leave the file system that is mounted on the skills directory.
+    /// A rename does not work across the boundary of the file system that is mounted on the skills directory.
     #[test]
     #[ignore = "needs root"]
     fn skills_directory_may_be_a_mount_point() {

@@ -1,7 +1,7 @@
 //! The recorded cases: the actual and the intended behavior of the original program.
 //!
 //! For each step, the tests compare whether it succeeded, its standard output if it should succeed, and the calls of
-//! the agents. At the end they compare every mapping file. Standard error is for people and is not compared.
+//! the agents. At the end they compare every mapping file. Standard error is not compared.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
@@ -18,7 +18,7 @@ use crate::support::{AssertExt as _, RunCommand as _, Sandbox};
 
 const CASES: &str = include_str!("conformance/cases.json");
 
-/// The number of cases, to detect lost ones.
+/// The number of cases, so that a lost case is noticed.
 const NUMBER_OF_CASES: usize = 224;
 
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ struct Case {
     /// Whether the order of the agents' arguments is ignored.
     #[serde(default)]
     any_order: bool,
-    /// A note of the recorder, not used here.
+    /// A note from the recording, which is not used here.
     #[serde(default, rename = "keep")]
     _keep: Value,
 }
@@ -80,17 +80,17 @@ struct SeenCall {
 }
 
 #[test]
-fn recorded_cases_hold() {
+fn recorded_cases_pass() {
     let cases = cases();
     assert_eq!(cases.len(), NUMBER_OF_CASES);
     all_hold(&cases, |sandbox, case| sandbox.cmd(&["--backend", &case.backend]));
 }
 
-/// Runs each skill's script as installed, in a directory with a space in its name, and in place of an original script.
+/// Runs each skill's script as installed, in a directory with a space in its name, and as a shim for an original.
 #[cfg(unix)]
 #[test]
 #[ignore = "needs python3"]
-fn recorded_cases_hold_through_the_skill_scripts() {
+fn recorded_cases_pass_through_the_skill_scripts() {
     let python = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).run();
     let python = python.success().stdout_text().trim().to_owned();
     all_hold(&cases(), |sandbox, case| {
@@ -121,7 +121,7 @@ fn recorded_cases_hold_through_the_skill_scripts() {
 }
 
 fn cases() -> Vec<Case> {
-    serde_json::from_str(CASES).expect("cases.json holds cases")
+    serde_json::from_str(CASES).expect("cases.json contains cases")
 }
 
 /// Plays all cases and fails if one differs. `program` starts each step.
@@ -145,7 +145,7 @@ fn all_hold(cases: &[Case], program: impl Fn(&Sandbox, &Case) -> Command + Sync)
     let failures = failures.into_inner().expect("no thread panicked");
     let mut report = String::new();
     for (id, faults) in &failures {
-        writeln!(report, "\n{id}\n  {}", faults.join("\n  ")).expect("a string accepts every text");
+        writeln!(report, "\n{id}\n  {}", faults.join("\n  ")).expect("writing to a string cannot fail");
     }
     assert!(failures.is_empty(), "{} of {} cases fail:\n{report}", failures.len(), cases.len());
 }

@@ -1,4 +1,4 @@
-//! Killed writers: the mapping is the complete old or the complete new one, and no other file is left (contract
+//! Killed writers: the mapping is the complete old or the complete new one, and no other file remains (contract
 //! section 9).
 
 use std::collections::BTreeMap;
@@ -48,10 +48,10 @@ fn killed_writer_leaves_the_old_or_the_new_mapping() {
     thread::scope(|scope| {
         let killers: Vec<_> = (0..KILLERS).map(|_| scope.spawn(|| Killer::new().run())).collect();
         for killer in killers {
-            tally += killer.join().expect("this killer found only complete mappings");
+            tally += killer.join().expect("this thread found only complete mappings");
         }
     });
-    // otherwise nothing was tested
+    // without enough kills, the test checks nothing
     assert_eq!(tally.killed, KILLERS * KILLS_EACH, "{tally:?}");
     assert!(tally.acknowledged > 0 && tally.writing > 0, "{tally:?}");
 }
@@ -81,13 +81,13 @@ impl Killer {
 
     fn run(mut self) -> Tally {
         let mut tally = Tally::default();
-        // the lifetime of a writer that is not killed; a single wait is only as precise as its polling interval
+        // the lifetime of one writer that is not killed, which is imprecise and therefore adjusted after each writer
         self.longest = self.write_undisturbed();
         while tally.killed < KILLS_EACH {
             tally += self.start_and_kill();
         }
         self.write_undisturbed();
-        assert_eq!(self.files_beside(), [""; 0], "nothing is left after one more write");
+        assert_eq!(self.files_beside(), [""; 0], "no file remains after one more write");
         tally
     }
 
@@ -108,7 +108,7 @@ impl Killer {
         thread::sleep(delay);
         running.signal(Signal::KILL);
         let output = running.wait(SOON).assert;
-        // some writers finish and most do not, on any machine
+        // adapts to the machine, so that some writers finish and most do not
         self.longest = self.longest.mul_f64(if output.exit_code().is_some() { 0.9 } else { 1.03 });
 
         let mut tally = Tally::default();
@@ -119,18 +119,18 @@ impl Killer {
         }
         if output.exit_code().is_some() || !output.stdout_text().is_empty() {
             tally.acknowledged = 1;
-            assert_eq!(found, after, "what was acknowledged is there: {arguments:?}");
+            assert_eq!(found, after, "the reported change is in the file: {arguments:?}");
         } else if found == after {
             tally.changed = 1;
         } else {
-            assert_eq!(found, self.names, "half of this was done: {arguments:?}");
+            assert_eq!(found, self.names, "the change is incomplete: {arguments:?}");
         }
         self.names = found;
 
         let beside = self.files_beside();
         tally.writing = usize::from(!beside.is_empty() && beside != self.left);
         let is_temp = |name: &String| name.contains(".tmp.");
-        assert!(beside.len() <= 1 && beside.iter().all(is_temp), "more than the last one left: {beside:?}");
+        assert!(beside.len() <= 1 && beside.iter().all(is_temp), "only the last temp file may remain: {beside:?}");
         self.left = beside;
         tally
     }
@@ -178,7 +178,7 @@ impl Killer {
     }
 }
 
-/// Kills only test what the system keeps. The order of the system calls also tests what a disk keeps after a crash.
+/// A kill does not test a crash of the system. These tests check the order of the system calls instead.
 #[cfg(target_os = "linux")]
 mod flushed {
     use std::path::Path;
@@ -233,7 +233,7 @@ mod flushed {
                 let parent = call.split(['<', '>']).nth(1).expect("strace -y names the directory");
                 let parent_flushed =
                     calls[at..].iter().any(|call| is_flush(call) && call.contains(&format!("<{parent}>")));
-                assert!(parent_flushed, "{call} stays in memory:\n{}", calls.join("\n"));
+                assert!(parent_flushed, "{call} is not synced:\n{}", calls.join("\n"));
             }
         }
     }

@@ -26,11 +26,11 @@ fn demo_shows_every_command_for_both_agents() {
     assert_eq!(shown.matches("turn 2: Look at src/ [model: small]").count(), 2, "{shown}");
     assert_eq!(shown.matches("turn 3: And the tests? [model: small]").count(), 2, "{shown}");
     assert!(shown.contains("turn 4: Sum up [model: small]"), "{shown}");
-    assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0, "nothing is left");
+    assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0, "no file remains");
 }
 
 #[test]
-fn echo_agent_answers_for_both_agents() {
+fn echo_agent_implements_the_protocols_of_both_agents() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_ECHO_DIR", sandbox.home().join("echo"));
     let program = env!("CARGO_BIN_EXE_invoke-persist");
@@ -50,5 +50,17 @@ fn echo_agent_answers_for_both_agents() {
         let unknown = ["resume-json", "--session-id", "0000-1111", "--prompt", "p"];
         let output = call(&[&["--error-format", "json"][..], &unknown].concat());
         output.failed(1, "agent_failed").message(contains("0000-1111"));
+    }
+}
+
+#[test]
+fn echo_agent_reads_the_options_of_codex_exec() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("INVOKE_PERSIST_ECHO_DIR", sandbox.home().join("echo"));
+    sandbox.env("CODEX_CMD", format!("'{}' echo-agent codex", env!("CARGO_BIN_EXE_invoke-persist")));
+    let call = ["resume-json", "--session-name", "a", "--if-missing", "create", "--print-result", "--prompt", "p"];
+    for turn in 1..=3 {
+        let options = ["--", "--sandbox", "workspace-write", "-C", ".", "-pnightly", "--color=never", "-c", "a=1"];
+        sandbox.succeeds(&[&call[..], &options].concat()).stdout(format!("turn {turn}: p\n"));
     }
 }

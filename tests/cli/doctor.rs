@@ -15,7 +15,7 @@ fn healthy() -> Sandbox {
     sandbox
 }
 
-/// Returns the checks of `doctor`, whatever their status is.
+/// Returns the checks of `doctor`, even if one of them failed.
 fn checks(sandbox: &Sandbox, options: &[&str]) -> Vec<Value> {
     let output = sandbox.run(&[&["doctor", "--json"][..], options].concat());
     let report: Value = serde_json::from_str(&output.stdout_text()).expect("`doctor` always prints JSON");
@@ -56,7 +56,7 @@ fn healthy_setup_passes_every_check() {
         );
     }
     assert!(check(&checks, "claude.names").1.starts_with("none yet: "));
-    assert!(!sandbox.home().join("names").exists(), "looking changes nothing");
+    assert!(!sandbox.home().join("names").exists(), "doctor creates nothing");
     assert!(!sandbox.temp().join("agent-sessions").exists());
 }
 
@@ -150,6 +150,20 @@ fn mapping_in_a_temporary_directory_is_a_warning() {
 
 #[cfg(unix)]
 #[test]
+fn temporary_directory_from_a_variable_is_a_warning() {
+    let mut sandbox = healthy();
+    sandbox.env("INVOKE_PERSIST_DIR", "");
+    for (dir, named) in [(sandbox.temp().clone(), true), ("/nowhere".into(), false)] {
+        sandbox.env("TMPDIR", dir);
+        let (status, message, hint) = check(&checks(&sandbox, &[]), "mapping.place");
+        let found = message.contains("a call with another TMPDIR does not find the names");
+        assert_eq!((status.as_str(), found), ("warning", named), "{message}");
+        assert!(hint.unwrap().contains("INVOKE_PERSIST_DIR"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn unusable_mapping_location_is_an_error() {
     let mut sandbox = healthy();
     sandbox.env("INVOKE_PERSIST_DIR", sandbox.write(sandbox.home().join("file"), "").join("names"));
@@ -183,7 +197,7 @@ fn unwritable_mapping_location_is_an_error() {
 
 #[cfg(unix)]
 #[test]
-fn reports_what_the_login_shell_finds() {
+fn program_that_the_login_shell_finds_is_reported() {
     let sandbox = healthy();
     let shell = |profile: &str| {
         sandbox.write(sandbox.home().join(".bash_profile"), profile);

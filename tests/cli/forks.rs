@@ -1,4 +1,4 @@
-//! `fork-session`: creates a session with the history of another session, which stays unchanged.
+//! `fork-session`: creates a session with the history of another session, and does not change that session.
 
 use serde_json::json;
 
@@ -48,7 +48,7 @@ fn fork_saves_the_new_name_and_keeps_the_old_one() {
 }
 
 #[test]
-fn fork_takes_the_same_options_as_resume() {
+fn fork_accepts_the_same_options_as_resume() {
     let sandbox = with_session(Backend::Claude, "new");
     let options = ["--model", "other", "--reasoning-effort", "low", "--print-result", "--print-session-id"];
     sandbox.agent(Backend::Claude.answers("new", "forked").after([Step::ReadStdin]));

@@ -1,4 +1,4 @@
-//! `list-sessions` beyond one workspace's JSON: every workspace of the user, and a table for people.
+//! `list-sessions` with `--all-workspaces` and `--format table`.
 
 use serde_json::{Value, json};
 

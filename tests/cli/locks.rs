@@ -60,7 +60,7 @@ impl Askers {
         self.sandbox.write(self.sandbox.home().join(format!("ask-{id}")), format!("{through} {}", words.join(" ")));
     }
 
-    /// Starts a turn of session `id`, and waits until its agent is up.
+    /// Starts a turn of session `id`, and waits until its agent runs.
     fn start(&self, id: &str) -> Running {
         let running = self.sandbox.start(&self.call(id, "outer"));
         wait_until(SOON, || self.sandbox.home().join(format!("up-{id}")).exists());
@@ -236,7 +236,7 @@ fn unusable_lock_directory_is_replaced() {
         } else if before != NEARLY_FULL {
             let metadata = fs::metadata(&second).unwrap();
             assert_eq!(metadata.mode() & 0o7777, 0o700);
-            assert_eq!(fs::read_dir(&second).unwrap().count(), 0, "nothing is left there");
+            assert_eq!(fs::read_dir(&second).unwrap().count(), 0, "no lock file remains");
         }
         // without a home directory, INVOKE_PERSIST_DIR can name a directory for them
         fs::remove_dir_all(sandbox.root().join("account")).unwrap();
@@ -284,7 +284,7 @@ fn exclude_each_other(first: &Container<'_>, second: &Container<'_>) {
 
 #[test]
 #[ignore = "needs root"]
-fn processes_that_see_different_directories_exclude_each_other() {
+fn processes_with_different_usable_directories_exclude_each_other() {
     for before in [SQUATTED, READ_ONLY, FULL] {
         let sandbox = Sandbox::new();
         let spoilt = Container::new(&sandbox, before);
@@ -304,7 +304,7 @@ fn containers_that_share_the_directory_for_mappings_exclude_each_other() {
     exclude_each_other(&container, &container);
     let locks = sandbox.root().join("names/locks");
     assert_eq!(fs::metadata(&locks).unwrap().permissions().mode() & 0o7777, 0o700);
-    assert_eq!(fs::read_dir(&locks).unwrap().count(), 0, "nothing is left there");
+    assert_eq!(fs::read_dir(&locks).unwrap().count(), 0, "no lock file remains");
 }
 
 #[test]

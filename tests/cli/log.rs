@@ -29,7 +29,7 @@ fn log_has_the_command_the_lock_and_the_end_but_no_values_of_variables() {
     sandbox.fails(&call, 2, "usage").message(contains("cannot write the log"));
 }
 
-/// A line written to it would damage it.
+/// A log line would damage such a file.
 #[test]
 fn file_that_is_not_a_log_is_refused() {
     let mut sandbox = Sandbox::new();
@@ -42,7 +42,7 @@ fn file_that_is_not_a_log_is_refused() {
     assert_eq!(std::fs::read_to_string(&mapping).unwrap(), before);
 }
 
-/// A pipe blocks the call when its reader stops reading, whatever the deadline.
+/// A pipe would block the call beyond its deadline if its reader stopped reading.
 #[cfg(unix)]
 #[test]
 fn log_that_is_not_a_file_is_refused() {

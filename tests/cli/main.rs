@@ -1,6 +1,5 @@
 //! Tests of the program through its arguments, its outputs and its files. One module per feature.
 
-mod account;
 mod backend_choice;
 mod bad_input;
 #[cfg(target_os = "linux")] // other systems create nonblocking pipes in another way
@@ -10,6 +9,7 @@ mod codex_shells;
 mod completions;
 mod concurrent_skills;
 mod conformance;
+mod corrections;
 #[cfg(unix)] // KILL is a Unix signal
 mod crashes;
 mod demo;
@@ -38,4 +38,5 @@ mod settings;
 mod signals;
 mod skills;
 mod support;
+mod text_format;
 mod verdicts;

@@ -54,7 +54,7 @@ fn every_command_has_a_page_with_every_option() {
         assert!(options.contains(&"--help"), "{help}");
         for option in options.into_iter().filter(|option| option.len() > 2) {
             let named = text.split(|c| !is_option(c)).any(|word| word == option);
-            // in the source the name of a font comes first
+            // in the source, the name of a font precedes the option
             assert!(named || text.contains(&format!("fB{option}\\fR")), "{page:?} {option}: {text}");
         }
         assert!(!text.contains("echo-agent\\fR") && !text.contains("session-alias"), "{text}");
@@ -70,7 +70,7 @@ fn every_command_has_a_page_with_every_option() {
 }
 
 #[test]
-fn pages_are_replaced_and_other_files_stay() {
+fn pages_are_replaced_and_other_files_are_not() {
     let sandbox = Sandbox::new();
     let page = sandbox.write("man/invoke-persist.1", "old");
     let other = sandbox.write("man/other.1", "theirs");

@@ -1,4 +1,4 @@
-//! Many processes change one mapping concurrently. It holds every change that succeeded, and nothing else (contract
+//! Many processes change one mapping concurrently. It contains every change that succeeded, and nothing else (contract
 //! section 8).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,7 +143,7 @@ enum Task {
 struct Meaning {
     id: String,
     model: Option<String>,
-    /// `None`: created in this round, so it is not known yet.
+    /// `None` if the session was created in this round, because the time is not known yet.
     created_at: Option<String>,
 }
 
@@ -173,7 +173,7 @@ impl Crowd {
         }
     }
 
-    /// Returns groups of tasks. Tasks with a private name are alone in their group; tasks for the same name share one.
+    /// Returns groups of tasks. Tasks for the same name are in one group.
     fn mixed(&mut self, round: usize) -> Vec<Vec<Task>> {
         let mut known: Vec<String> = self.names.keys().cloned().collect();
         self.random.shuffle(&mut known);
@@ -232,15 +232,15 @@ impl Crowd {
             let ended = orders(&group).into_iter().find_map(|order| in_order(&order, &before, &after));
             let Some(ended) = ended else {
                 panic!(
-                    "round {round}: no order of these explains it: {group:#?}\nbefore: {before:#?}\nafter: {after:#?}"
+                    "round {round}: no sequential order has this result: {group:#?}\nbefore: {before:#?}\nafter: {after:#?}"
                 )
             };
             self.names.retain(|name, _| !touched.contains(name.as_str()));
             self.names.extend(ended);
         }
-        assert_eq!(self.names, found, "round {round}: what nobody touched is as it was");
+        assert_eq!(self.names, found, "round {round}: other entries are unchanged");
         let beside: Vec<_> = fs::read_dir(self.file.parent().unwrap()).unwrap().map(|entry| entry.unwrap()).collect();
-        assert_eq!(beside.len(), 1, "round {round}: nothing beside the mapping: {beside:?}");
+        assert_eq!(beside.len(), 1, "round {round}: only the mapping is in its directory: {beside:?}");
     }
 
     fn command(&self, number: usize, task: &Task) -> Command {
@@ -262,7 +262,7 @@ impl Crowd {
         command
     }
 
-    /// Returns the names in the mapping and checks that it holds nothing else.
+    /// Returns the names in the mapping, and checks that it contains nothing else.
     fn in_the_file(&self) -> Names {
         let text = fs::read_to_string(&self.file).unwrap();
         let mut mapping: Value = serde_json::from_str(&text).unwrap();
@@ -308,7 +308,7 @@ impl Task {
         }
     }
 
-    /// Applies this task to `names` as if it ran alone. `None` if it would have ended differently.
+    /// Applies this task to `names` as if it ran alone. Returns `None` if its outcome would differ from `output`.
     fn alone(&self, names: &mut Names, output: &Assert) -> Option<()> {
         let notes = notes(output);
         let succeeded = output.exit_code() == Some(0);
@@ -389,7 +389,7 @@ fn concurrently(sandbox: &Sandbox, commands: Vec<Command>) -> Vec<Assert> {
     running.into_iter().map(|run| run.wait(SOON).assert).collect()
 }
 
-/// Holds programs back until all are started: starting them one by one takes longer than they run.
+/// Delays programs until all are started, because starting all of them takes longer than the run of one.
 #[cfg(unix)]
 mod gate {
     use super::{Command, Path, PathBuf, Sandbox, fs};
@@ -456,7 +456,7 @@ fn watched<T>(file: &Path, act: impl FnOnce() -> T) -> T {
                     Ok(bytes) => {
                         is_there = true;
                         let read: Result<Value, _> = serde_json::from_slice(&bytes);
-                        assert!(read.is_ok(), "half a file: {}", String::from_utf8_lossy(&bytes));
+                        assert!(read.is_ok(), "incomplete file: {}", String::from_utf8_lossy(&bytes));
                     }
                     Err(error) => assert!(!is_there, "{error}"),
                 }
@@ -465,7 +465,7 @@ fn watched<T>(file: &Path, act: impl FnOnce() -> T) -> T {
         });
         let done = act();
         over.store(true, Ordering::Relaxed);
-        reader.join().expect("the reader saw only complete files");
+        reader.join().expect("the reader found only complete files");
         done
     })
 }
@@ -494,7 +494,7 @@ fn mapping_is_removed_repeatedly_while_others_fill_and_list_it() {
         let began = Instant::now();
         let output = sandbox.run(arguments).success();
         let ended = Instant::now();
-        assert_eq!(notes(&output), [""; 0], "nothing is amiss");
+        assert_eq!(notes(&output), [""; 0], "no note is printed");
         (began, ended, output)
     };
     let note = |backend, (began, ended): (Instant, Instant), what| {
@@ -584,13 +584,16 @@ fn check_history(events: &[&Event]) {
             What::Listed(names) => {
                 for (creation, name) in &created {
                     if names.contains(*name) {
-                        assert!(creation.began < event.ended && !is_removed_surely(creation, event), "{name} is there");
+                        assert!(
+                            creation.began < event.ended && !is_removed_surely(creation, event),
+                            "{name} must not exist"
+                        );
                     } else if creation.ended < event.began {
                         assert!(is_removed_perhaps(creation, event), "{name} is lost");
                     }
                 }
                 let foreign = names.iter().find(|name| !created.iter().any(|(_, created)| created == name));
-                assert_eq!(foreign, None, "nobody created it");
+                assert_eq!(foreign, None, "no event created this name");
             }
             What::RemovedAll(true) => {
                 let any = created
@@ -600,7 +603,7 @@ fn check_history(events: &[&Event]) {
             }
             What::RemovedAll(false) => {
                 for (creation, name) in created.iter().filter(|(creation, _)| creation.ended < event.began) {
-                    assert!(is_removed_perhaps(creation, event), "{name} was there, but no mapping to remove");
+                    assert!(is_removed_perhaps(creation, event), "{name} existed, but there was no mapping to remove");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The mapping file: its past formats, kept content and refused content (contract sections 3 and 9).
+//! The mapping file: past formats, and content that is kept or refused (contract sections 3 and 9).
 
 use serde_json::{Value, json};
 
@@ -78,7 +78,7 @@ fn writers_move_a_broken_file_aside_and_readers_refuse_it() {
             ] {
                 call(args).failed(6, "mapping_invalid");
             }
-            assert_eq!(sandbox.mapping(backend), text, "nothing moved");
+            assert_eq!(sandbox.mapping(backend), text, "the file is not moved");
             // an ID does not need a mapping
             call(&["resolve", "--session-id", "i"]).success().stderr(starts_with("warning: "));
             call(&["create-session", "--session-name", "a", "--adopt", "i"])
@@ -86,7 +86,7 @@ fn writers_move_a_broken_file_aside_and_readers_refuse_it() {
                 .stderr(starts_with("warning: ").and(contains(".bad.")));
             assert_eq!(call(&["list-sessions"]).success().json()["alias_count"], 1);
             let aside = std::fs::read_dir(path.parent().unwrap()).unwrap().count() - 1;
-            assert_eq!(aside, number, "none is written over another");
+            assert_eq!(aside, number, "no backup replaces another one");
             std::fs::remove_file(path).unwrap();
         }
         assert!(sandbox.calls().is_empty());
@@ -146,11 +146,11 @@ fn waiting_for_a_locked_mapping_times_out() {
     sandbox.succeeds(&create);
 }
 
-/// The wait for a mapping is longer than the time between the signals of `docker stop`.
+/// Without the signal, the wait for a mapping is longer than the time between the signals of `docker stop`.
 #[test]
 #[cfg(target_os = "linux")]
 fn signal_while_a_first_turn_waits_for_the_mapping_prints_the_answer() {
-    let limit = std::time::Duration::from_secs(20); // the mapping is waited for 30 seconds
+    let limit = std::time::Duration::from_secs(20); // less than the 30 seconds that a call waits for the mapping
     for (call, answer) in [
         (&["create-session", "--session-name", "n"][..], "new"),
         (&["resume-json", "--session-name", "n", "--if-missing", "create", "--prompt", "p"], "OK"),
@@ -292,13 +292,13 @@ mod unix {
     }
 
     #[test]
-    fn shared_directory_of_a_killed_call_is_opened_to_others_by_the_next() {
+    fn next_call_repairs_the_shared_directory_of_a_killed_call() {
         let mut sandbox = Sandbox::new();
         let shared = sandbox.temp().join("agent-sessions");
         fs::create_dir(&shared).unwrap();
         set_mode(&shared, 0o700);
         sandbox.succeeds(&["--backend", "claude", "list-sessions"]);
-        assert_eq!(mode(&shared), 0o700, "what only reads changes nothing");
+        assert_eq!(mode(&shared), 0o700, "a command that only reads changes nothing");
         sandbox.save(Backend::Claude, "a", "i");
         assert_eq!(mode(&shared), 0o1777);
         // a mode set by the user stays

@@ -33,7 +33,7 @@ fn existing_name_can_be_kept() {
         assert!(sandbox.calls().is_empty());
         sandbox.succeeds(&[&create[..], &["overwrite"]].concat()).stdout("new\n");
         std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
-        // a free name is created with any policy for taken names
+        // an unused name is created with any --if-exists
         let free = ["--backend", backend.name(), "create-session", "--session-name", "free", "--if-exists", "fail"];
         sandbox.succeeds(&free).stdout("new\n");
         std::fs::remove_file(sandbox.bin().join("calls.jsonl")).unwrap();
@@ -127,9 +127,75 @@ fn misspelt_name_gets_suggestions() {
 fn misspelt_name_without_a_backend_gets_suggestions() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "review-src", "i");
-    let failure = sandbox.fails(&["resolve", "--session-name", "revew-src"], 2, "usage");
+    let failure = sandbox.fails(&["resolve", "--session-name", "revew-src"], 3, "session_not_found");
     let hint = failure.hint.unwrap();
-    assert!(hint.starts_with("did you mean 'review-src' (codex)? add --backend"), "{hint}");
+    assert!(hint.starts_with("did you mean 'review-src' (codex)? names are per workspace"), "{hint}");
+    // a name that may be created still needs an agent
+    let create = ["resume-json", "--session-name", "revew-src", "--if-missing", "create", "--prompt", "p"];
+    let hint = sandbox.fails(&create, 2, "usage").hint.unwrap();
+    assert!(hint.starts_with("did you mean 'review-src' (codex)? run: invoke-persist --backend claude "), "{hint}");
+}
+
+#[test]
+fn name_of_a_directory_above_is_found_by_its_hint() {
+    let mut sandbox = Sandbox::new();
+    sandbox.write("a/b c/x", "");
+    sandbox.save(Backend::Claude, "nightly", "i");
+    sandbox.agent(Backend::Claude.answers("i", "OK"));
+    let above = sandbox.workspace().to_owned();
+    let below = above.join("a/b c");
+    let verbs: [&[&str]; 5] = [
+        &["resolve"],
+        &["resume-json", "--prompt", "p"],
+        &["resume-stream", "--prompt", "p"],
+        &["fork-session", "--to", "new", "--prompt", "p"],
+        &["rename-session", "--to", "new"],
+    ];
+    let quoted = shell_words::quote(above.to_str().unwrap()).into_owned();
+    let hint = format!("add --workspace-dir {quoted}, where a claude session has that name");
+    let call = |dir: &std::path::Path, start: &[&str], verb: &[&str], name: &str| {
+        let args = [&["--error-format", "json"], verb, start, &["--session-name", name]].concat();
+        sandbox.cmd(&args).current_dir(dir).run()
+    };
+    for verb in verbs {
+        let failure = call(&below, &["--backend", "claude"], verb, "nightly").failed(3, "session_not_found");
+        assert_eq!(failure.hint.as_deref(), Some(hint.as_str()), "{verb:?}");
+        // without a backend, the mappings of both are read
+        assert_eq!(call(&below, &[], verb, "nightly").error().hint.as_deref(), Some(hint.as_str()), "{verb:?}");
+        let others: [(&std::path::Path, &[&str], &str); 3] = [
+            (&below, &["--backend", "claude"], "other"),
+            (&below, &["--backend", "codex"], "nightly"),
+            (&below, &["--backend", "claude", "--workspace-dir", ".."], "nightly"),
+        ];
+        for (dir, start, name) in others {
+            let hint = call(dir, start, verb, name).failed(3, "session_not_found").hint.unwrap();
+            assert!(!hint.contains("where a"), "{verb:?} {start:?} {name}: {hint}");
+        }
+    }
+    let output = call(&below, &["--backend", "claude"], &["delete-session"], "nightly");
+    assert_eq!((output.exit_code(), &output.json()["removed_count"]), (Some(0), &json!(0)));
+    output.stderr(contains(format!("note: no claude session was named 'nightly'; {hint}")));
+    // what the hint says works
+    let add = ["--backend", "claude", "--workspace-dir", above.to_str().unwrap()];
+    call(&below, &add, &["resolve"], "nightly").success();
+    // nothing was written below
+    assert!(!sandbox.temp().join("agent-sessions").join(sandbox.key_of(&below)).exists());
+
+    // a mapping that cannot be used is ignored
+    let saved = sandbox.mapping(Backend::Claude);
+    sandbox.write_mapping(Backend::Claude, "{broken");
+    let failure = call(&below, &["--backend", "claude"], &["resolve"], "nightly").failed(3, "session_not_found");
+    assert!(failure.hint.unwrap().starts_with("names are per workspace"));
+    sandbox.write_mapping(Backend::Claude, saved);
+
+    // the home directory is the last one that is read
+    for (home, is_found) in [(above.clone(), true), (above.join("a"), false), (below.clone(), false)] {
+        sandbox.env(if cfg!(windows) { "USERPROFILE" } else { "HOME" }, &home);
+        let args = ["--error-format", "json", "--backend", "claude", "resolve", "--session-name", "nightly"];
+        let hint = sandbox.cmd(&args).current_dir(&below).run().failed(3, "session_not_found").hint.unwrap();
+        assert_eq!(hint.contains("where a"), is_found, "{}: {hint}", home.display());
+    }
+    assert!(sandbox.calls().is_empty());
 }
 
 #[test]
@@ -173,7 +239,7 @@ fn reading_creates_nothing() {
 }
 
 #[test]
-fn custom_directory_holds_the_names() {
+fn custom_directory_contains_the_mapping() {
     let mut sandbox = Sandbox::new();
     let mine = sandbox.root().join("mine/deep");
     sandbox.env("INVOKE_PERSIST_DIR", &mine);
@@ -223,7 +289,7 @@ fn only_files_and_symlinks_are_removed() {
 
 #[cfg(unix)]
 #[test]
-fn hint_to_adopt_pastes_the_exact_name() {
+fn adopt_hint_contains_the_exact_name() {
     for name in ["exe.\u{202e}gnp", "it's\\\u{61c} \u{206a}!x", "a\nb\u{2028}'c", "größe 1"] {
         let sandbox = Sandbox::new();
         sandbox.agent(Backend::Codex.fails("begun", "no money"));

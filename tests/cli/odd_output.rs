@@ -82,8 +82,8 @@ fn answer_that_is_not_utf_8_is_printed_unchanged() {
     let text = b"{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"caf\xe9\"}}\n";
     sandbox.agent(prints(&[b"{\"type\":\"thread.started\",\"thread_id\":\"i\"}\n", &text[..]].concat()));
     assert_eq!(sandbox.succeeds(&resume(Backend::Codex, "resume-json")).json()["final_message"], "caf\u{fffd}");
-    let account = [&resume(Backend::Codex, "resume-stream")[..], &["--format", "text"]].concat();
-    sandbox.succeeds(&account).stdout("caf\u{fffd}\n");
+    let as_text = [&resume(Backend::Codex, "resume-stream")[..], &["--format", "text"]].concat();
+    sandbox.succeeds(&as_text).stdout("caf\u{fffd}\n");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn failure_in_a_line_that_is_too_long_to_keep_is_a_failure() {
 }
 
 #[test]
-fn answer_in_a_line_that_is_too_long_to_keep_is_not_cut_silently() {
+fn answer_in_a_line_that_is_too_long_to_keep_is_not_truncated_silently() {
     let sandbox = with_session(Backend::Codex);
     let item = "{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"";
     let flood = Step::Flood { to: Sink::Stdout, pattern: "x".to_owned(), size: Size::Bytes(TOO_LONG) };
@@ -138,7 +138,7 @@ fn answer_file_that_is_not_a_file_is_not_waited_for() {
             let call = [&["--quiet"], &resume(Backend::Codex, "resume-json")[..], &options].concat();
             let output = sandbox.succeeds(&call);
             assert_eq!(output.json()["final_message"], message);
-            assert_eq!(output.stderr_text().contains("have no answer"), message.is_empty(), "{}", output.stderr_text());
+            assert_eq!(output.stderr_text().contains("do not contain"), message.is_empty(), "{}", output.stderr_text());
         }
     }
 }

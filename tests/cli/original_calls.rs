@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::*;
 
 #[test]
-fn deletion_prints_the_workspace_as_it_was_given() {
+fn deletion_prints_the_workspace_as_passed() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         let file = sandbox.write("m.json", "{broken");
@@ -16,7 +16,7 @@ fn deletion_prints_the_workspace_as_it_was_given() {
         assert_eq!(printed["mapping"], json!({"workspace_dir": "./sub", "aliases": {}}));
         let stored: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(stored, printed["mapping"]);
-        // a workspace in a valid file stays, and is printed unchanged
+        // the workspace in a valid file is kept, and is printed unchanged
         let good = json!({"workspace_dir": "/else", "aliases": {}});
         sandbox.write("m.json", good.to_string());
         let printed = sandbox.succeeds(&[&delete[..], &place].concat()).json();
@@ -79,7 +79,7 @@ fn empty_value_is_reported_as_blank_and_not_as_missing() {
 }
 
 #[test]
-fn shortened_options_mean_what_they_meant_for_their_agent() {
+fn abbreviated_options_have_the_meaning_of_the_original() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.agent(backend.answers("@ID@", "OK"));
@@ -124,7 +124,7 @@ fn shortened_options_mean_what_they_meant_for_their_agent() {
 }
 
 #[test]
-fn id_with_several_names_uses_the_first_in_the_alphabet() {
+fn id_with_several_names_uses_the_alphabetically_first() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.agent(backend.answers("i", "OK"));
@@ -141,6 +141,6 @@ fn id_with_several_names_uses_the_first_in_the_alphabet() {
         sandbox.write_mapping(backend, format!("{{\"aliases\": {{{}}}}}", entries.join(", ")));
         let delete = ["--backend", backend.name(), "delete-session", "--session-id", "i"];
         let removed = sandbox.succeeds(&delete).json()["removed_aliases"].clone();
-        assert_eq!(removed, json!(["Z", "a", "b", "é", "\u{ffff}", "😀"]), "as Python sorts");
+        assert_eq!(removed, json!(["Z", "a", "b", "é", "\u{ffff}", "😀"]), "in Python's order");
     }
 }

@@ -27,7 +27,7 @@ fn files(sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[test]
-fn file_holds_what_stdout_would_have_shown() {
+fn file_has_the_content_of_stdout() {
     for backend in Backend::BOTH {
         for (verb, options) in [("resume-json", &[][..]), ("resume-json", &["--print-result"]), ("resume-stream", &[])]
         {
@@ -38,14 +38,14 @@ fn file_holds_what_stdout_would_have_shown() {
             let printed = sandbox.succeeds(&without).stdout_text();
             sandbox.run(&line).success().stdout("").stderr("");
             assert_eq!(fs::read_to_string(sandbox.workspace().join("out")).unwrap(), printed);
-            assert_eq!(files(&sandbox), ["out"], "nothing else is left");
+            assert_eq!(files(&sandbox), ["out"], "no other file remains");
             assert!(printed.contains("the answer"));
         }
     }
 }
 
 #[test]
-fn failed_call_without_output_keeps_the_old_file() {
+fn failed_call_without_output_does_not_change_the_file() {
     let sandbox = with_session(Backend::Claude);
     sandbox.write("out", "before");
     sandbox.agent(Backend::Claude.fails("i", "no"));
@@ -54,20 +54,58 @@ fn failed_call_without_output_keeps_the_old_file() {
     assert_eq!(files(&sandbox), ["out"]);
 }
 
+/// FILE is either the output of a complete call or what it was before.
 #[test]
-fn output_of_a_failed_call_is_kept() {
+fn output_of_a_failed_call_is_kept_beside_the_file() {
     let sandbox = with_session(Backend::Codex);
-    sandbox.agent(Backend::Codex.answers("other", "from elsewhere"));
-    sandbox.fails(&resume("resume-json", &[]), 1, "session_lost");
-    assert!(fs::read_to_string(sandbox.workspace().join("out")).unwrap().contains("from elsewhere"));
-    sandbox.agent(Backend::Codex.fails("i", "broke off"));
-    sandbox.fails(&resume("resume-stream", &[]), 1, "agent_failed");
-    assert!(fs::read_to_string(sandbox.workspace().join("out")).unwrap().contains("broke off"));
-    assert_eq!(files(&sandbox), ["out"]);
+    let (out, partial) = (sandbox.write("out", "before"), sandbox.workspace().join("out.partial"));
+    let check = |plan: Turn, verb: &str, exit_status: i32, kind: &str, text: &str| {
+        sandbox.agent(plan);
+        let output = sandbox.run(&["--error-format", "json"].into_iter().chain(resume(verb, &[])).collect::<Vec<_>>());
+        let warning = "warning: the output of this call is in out.partial, because the call failed; out is unchanged";
+        let output = output.stderr(contains(warning));
+        output.failed(exit_status, kind).after_the_turn();
+        assert!(fs::read_to_string(&partial).unwrap().contains(text));
+        assert_eq!(fs::read(&out).unwrap(), b"before");
+        assert_eq!(files(&sandbox), ["out", "out.partial"]);
+    };
+    check(Backend::Codex.answers("other", "from elsewhere"), "resume-json", 1, "session_lost", "from elsewhere");
+    check(Backend::Codex.fails("i", "broke off"), "resume-stream", 1, "agent_failed", "broke off");
+    // a later complete call replaces FILE only
+    sandbox.agent(Backend::Codex.answers("i", "the answer"));
+    sandbox.succeeds(&resume("resume-stream", &[]));
+    assert!(fs::read_to_string(&out).unwrap().contains("the answer"));
 }
 
 #[test]
-fn old_file_stays_until_the_end() {
+fn interrupted_stream_does_not_replace_a_complete_answer() {
+    let sandbox = with_session(Backend::Codex);
+    sandbox.write("out", "before");
+    let line = "{\"type\":\"turn.started\"}\n";
+    sandbox.agent(Backend::Codex.answers("i", "OK").after([Step::stdout(line), Step::wait_for("never")]));
+    let stalled = resume("resume-stream", &["--stall-seconds", "0.5"]);
+    sandbox.fails(&stalled, 124, "stalled");
+    assert_eq!(fs::read(sandbox.workspace().join("out")).unwrap(), b"before");
+    assert_eq!(fs::read_to_string(sandbox.workspace().join("out.partial")).unwrap(), line);
+}
+
+#[test]
+fn missing_directories_are_created_with_the_file() {
+    let sandbox = with_session(Backend::Claude);
+    sandbox.agent(Backend::Claude.fails("i", "no"));
+    sandbox.fails(&resume_into("new/out"), 1, "agent_failed");
+    assert!(files(&sandbox).is_empty(), "a call without output creates nothing");
+    sandbox.agent(Backend::Claude.answers("i", "the answer"));
+    sandbox.succeeds(&resume_into("new/../new/deep/out"));
+    assert_eq!(fs::read_to_string(sandbox.workspace().join("new/deep/out")).unwrap(), "the answer\n");
+    let calls = sandbox.calls().len();
+    let failure = sandbox.fails(&resume_into("new/deep/out/file"), 1, "io");
+    assert!(failure.message.starts_with("cannot write --output-file new/deep/out/file: "), "{}", failure.message);
+    assert_eq!(sandbox.calls().len(), calls, "no turn runs");
+}
+
+#[test]
+fn existing_file_stays_until_the_turn_ends() {
     let sandbox = with_session(Backend::Codex);
     sandbox.write("out", "before");
     let line = "{\"type\":\"turn.started\"}\n";
@@ -88,7 +126,7 @@ fn old_file_stays_until_the_end() {
 fn unwritable_file_is_reported_before_the_agent_runs() {
     let sandbox = with_session(Backend::Claude);
     fs::create_dir(sandbox.workspace().join("dir")).unwrap();
-    for (file, exit_code, kind) in [("dir", 2, "usage"), ("nowhere/out", 1, "io"), ("", 2, "usage")] {
+    for (file, exit_code, kind) in [("dir", 2, "usage"), ("", 2, "usage")] {
         let line = ["resume-json", "--session-name", "a", "--prompt", "p", "--output-file", file];
         sandbox.fails(&line, exit_code, kind).message(contains("--output-file"));
     }
@@ -185,10 +223,10 @@ fn file_is_private_and_symlinks_are_followed() {
     for device in ["/dev/null", "/dev/stdout", "/proc/self/fd/1"] {
         sandbox.fails(&["resume-json", "--session-name", "a", "--prompt", "p", "--output-file", device], 2, "usage");
     }
-    assert!(!fs::metadata("/dev/null").unwrap().is_file(), "the device is still one");
+    assert!(!fs::metadata("/dev/null").unwrap().is_file(), "the device is not replaced");
 }
 
-/// After a rename, the process that redirected stdout would still have the old file.
+/// After a rename, the process that redirected stdout would still have the old file open.
 #[cfg(unix)]
 #[test]
 fn redirected_stdout_is_not_replaced() {
@@ -285,7 +323,7 @@ fn interrupted_call_leaves_no_temporary_file() {
 }
 
 #[test]
-fn file_that_holds_names_is_not_replaced() {
+fn mapping_file_is_not_replaced() {
     let sandbox = with_session(Backend::Claude);
     let own = sandbox.mapping_path(Backend::Claude);
     let other = sandbox.mapping_path(Backend::Codex);
@@ -302,6 +340,8 @@ fn file_that_holds_names_is_not_replaced() {
     refused(other.to_str().unwrap(), &[]);
     refused(own.to_str().unwrap(), &["--mapping-file", "m.json"]);
     refused("./m.json", &["--mapping-file", "m.json"]);
+    let named_like_a_partial_file = sandbox.write("m.partial", "{\"aliases\": {\"a\": {\"session_id\": \"i\"}}}");
+    refused("m", &["--mapping-file", named_like_a_partial_file.to_str().unwrap()]);
     #[cfg(unix)] // links need a privilege on Windows
     {
         std::os::unix::fs::symlink("m.json", sandbox.workspace().join("link.json")).unwrap();

@@ -1,9 +1,9 @@
-//! The path of a mapping is the one that the original computes, with any variables and any workspace. So both programs
-//! use the same file (contract section 3).
+//! The path of a mapping equals the path that the original computes, with any variables and any workspace. So both
+//! programs use the same file (contract section 3).
 //!
-//! `path_parity/cases.json` holds the answers of Python 3.11. `{S}` is a directory of the sandbox. The MD5 of a path
-//! below it differs in every run, so only those of other paths are recorded. They verify the digest that the tests
-//! compute for the rest. Characters outside ASCII are escaped, because an editor might normalize them.
+//! `path_parity/cases.json` contains the results of Python 3.11. `{S}` is a directory of the sandbox. The MD5 of a path
+//! below it differs in every run, so only the MD5s of other paths are recorded. They verify the digest function that the
+//! tests use for the rest. Characters outside ASCII are escaped, because an editor might normalize them.
 
 #![cfg(unix)] // Unix paths
 
@@ -58,7 +58,7 @@ struct Workspace {
     cwd: String,
     /// The value of `--workspace-dir`, if any.
     given: Option<String>,
-    /// `None`: a cycle of symlinks, which the original refuses too.
+    /// `None` for a cycle of symlinks, which the original refuses too.
     resolved: Option<String>,
     name: Option<String>,
     /// `None` for paths inside the sandbox.
@@ -70,7 +70,7 @@ fn table() -> Table {
 }
 
 /// Returns a sandbox with the files and links of the cases.
-fn laid_out() -> Sandbox {
+fn sandbox_with_layout() -> Sandbox {
     let sandbox = Sandbox::new();
     let root = PathBuf::from(root_of(&sandbox));
     let Layout { dirs, links, files } = table().layout;
@@ -86,7 +86,7 @@ fn laid_out() -> Sandbox {
     sandbox
 }
 
-/// Returns the value of `{S}`. Its name is the same in every run, because names are part of the answers.
+/// Returns the value of `{S}`. Its name is the same in every run, because the results contain names.
 fn root_of(sandbox: &Sandbox) -> String {
     sandbox.root().join("here").to_str().expect("the paths of a sandbox are UTF-8").to_owned()
 }
@@ -111,7 +111,7 @@ fn mapping_dir_of(command: &mut Command, about: &dyn std::fmt::Debug) -> String 
 
 #[test]
 fn temp_directory_is_the_one_python_selects() {
-    let sandbox = laid_out();
+    let sandbox = sandbox_with_layout();
     for case in table().temp_dirs {
         let mut command = sandbox.cmd(&["list-sessions"]);
         command.current_dir(filled(&sandbox, &case.cwd));
@@ -129,8 +129,8 @@ fn temp_directory_is_the_one_python_selects() {
 
 #[test]
 fn workspace_is_resolved_as_python_does() {
-    let mut sandbox = laid_out();
-    // a shell records followed symlinks in this variable; Python ignores it, and this program must too
+    let mut sandbox = sandbox_with_layout();
+    // a shell records followed symlinks in this variable, which Python and this program ignore
     sandbox.env("PWD", filled(&sandbox, "{S}/link"));
     for case in table().workspaces {
         let mut command = sandbox.cmd(&["--error-format", "json", "list-sessions"]);
@@ -154,7 +154,7 @@ fn paths_that_are_not_utf_8_are_refused() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
 
-    let sandbox = laid_out();
+    let sandbox = sandbox_with_layout();
     let bad = Path::new(&root_of(&sandbox)).join(OsStr::from_bytes(b"a\xffb"));
     let good = Path::new(&root_of(&sandbox)).join("to-bad");
     fs::create_dir_all(bad.join("sub")).unwrap();
@@ -180,23 +180,23 @@ fn paths_that_are_not_utf_8_are_refused() {
     assert!(Path::new(&dir).starts_with(&good), "{dir}");
     // if that directory does not exist, the next one is selected
     let mut command = sandbox.cmd(&["list-sessions"]);
-    let dir = mapping_dir_of(command.env("TMPDIR", bad.join("none")).env("TMP", sandbox.temp()), &"not there");
+    let dir = mapping_dir_of(command.env("TMPDIR", bad.join("none")).env("TMP", sandbox.temp()), &"it does not exist");
     assert!(Path::new(&dir).starts_with(sandbox.temp()), "{dir}");
 }
 
 #[test]
 fn md5_of_the_tests_matches_python() {
     let recorded: Vec<_> = table().workspaces.into_iter().filter_map(|case| case.resolved.zip(case.md5)).collect();
-    assert!(recorded.len() > 50, "most cases have one");
+    assert!(recorded.len() > 50, "most cases have an MD5");
     for (resolved, digest) in recorded {
         assert_eq!(md5_hex([&resolved]), digest, "{resolved}");
     }
 }
 
 #[test]
-#[ignore = "wants python3; .ci/run asks for it"]
-fn python_still_answers_as_recorded() {
-    let sandbox = laid_out();
+#[ignore = "needs python3"]
+fn results_of_python_match_the_record() {
+    let sandbox = sandbox_with_layout();
     let mut python = Command::new("python3");
     python.args(["-c", ORIGINAL, &root_of(&sandbox)]).stderr(Stdio::inherit());
     let output = python.run_with_input(filled(&sandbox, CASES)).code(0);
@@ -204,10 +204,10 @@ fn python_still_answers_as_recorded() {
     let differ: Vec<String> =
         [differing(&answers.temp_dirs, &table().temp_dirs), differing(&answers.workspaces, &table().workspaces)]
             .concat();
-    assert!(differ.is_empty(), "Python's answers differ from path_parity/cases.json:\n{}", differ.join("\n"));
+    assert!(differ.is_empty(), "Python's results differ from path_parity/cases.json:\n{}", differ.join("\n"));
 }
 
-/// Returns the answers that differ from the recorded ones, in the form of the record.
+/// Returns the results that differ from the recorded ones, in the form of the record.
 fn differing<T: PartialEq + Serialize>(answers: &[T], record: &[T]) -> Vec<String> {
     let differ = answers.iter().zip(record).filter(|(answer, recorded)| answer != recorded);
     differ.map(|(answer, _)| serde_json::to_string(answer).unwrap()).collect()

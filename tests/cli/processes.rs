@@ -10,7 +10,8 @@ use crate::support::*;
 /// A timeout that even a slow machine does not reach.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Limits to try in turn, in seconds. An agent starts within the first on an idle machine, and within the last on any.
+/// The limits of successive attempts, in seconds. On an idle machine, an agent starts within the first one. On any
+/// machine, it starts within the last one.
 const LIMITS: [u64; 3] = [1, 5, 25];
 
 #[cfg(unix)]
@@ -44,7 +45,7 @@ fn run_past_limit(sandbox: impl Fn() -> Sandbox, call: &[&str], option: &str) ->
         if sandbox.has_reached("up") {
             return (sandbox, finished, Duration::from_secs(seconds));
         }
-        finished.assert.code(124); // the agent was not up yet
+        finished.assert.code(124); // the agent had not started yet
     }
     panic!("the agent needs more than {LIMITS:?} s to start");
 }
@@ -97,7 +98,7 @@ fn deadline_kills_a_group_that_ignores_signals() {
     assert_eq!(failure.session_id.as_deref(), Some("i"));
     let call = sandbox.only_call();
     assert!(!is_alive(call.pid) && !is_alive(call.grandchildren[0]), "both have ended before the call returns");
-    // The grace period is 5 s. A loaded machine adds to it.
+    // The grace period is 5 s, and more on a busy machine.
     assert!(took > deadline + Duration::from_secs(5), "{took:?}");
 }
 
@@ -176,7 +177,7 @@ fn second_signal_kills_the_agent() {
     running.signal(Signal::INT);
     wait_until(SOON, || sandbox.has_reached("signaled"));
     running.signal(Signal::TERM);
-    running.wait(SOON).assert.failed(130, "interrupted"); // the first one counts
+    running.wait(SOON).assert.failed(130, "interrupted"); // the first signal determines the exit status
     assert!(!is_alive(sandbox.only_call().pid));
 }
 
@@ -247,7 +248,7 @@ fn background_processes_of_a_killed_agent_are_ended() {
 }
 
 #[test]
-fn both_outputs_are_read_at_the_same_time() {
+fn both_outputs_are_read_concurrently() {
     for backend in Backend::BOTH {
         for verb in ["resume-json", "resume-stream"] {
             let sandbox = Sandbox::new();
@@ -259,7 +260,7 @@ fn both_outputs_are_read_at_the_same_time() {
 }
 
 #[test]
-fn lines_are_passed_on_as_soon_as_they_are_complete() {
+fn complete_lines_are_passed_through_immediately() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
         sandbox.save(backend, "a", "i");
@@ -348,7 +349,7 @@ turn_tests! { stall_timeout_stops_a_silent_agent {
 } }
 
 #[test]
-fn stall_timeout_spares_an_agent_that_prints_lines() {
+fn stall_timeout_does_not_stop_an_agent_that_prints_lines() {
     let call = ["--backend", "claude", "resume-stream", "--session-name", "a", "--prompt", "p"];
     // A busy machine may delay a line by more than a short limit allows, so longer ones follow.
     let is_spared = LIMITS.into_iter().any(|seconds| {
@@ -359,7 +360,7 @@ fn stall_timeout_spares_an_agent_that_prints_lines() {
         sandbox.agent(Backend::Claude.answers("i", "OK").after(lines));
         let running = sandbox.start(&[&call[..], &["--stall-seconds", &seconds.to_string()]].concat());
         let Finished { assert, took } = running.wait(SOON);
-        assert!(took > Duration::from_secs(seconds), "longer than it may be silent: {took:?}");
+        assert!(took > Duration::from_secs(seconds), "the turn must last longer than the stall timeout: {took:?}");
         assert.exit_code() == Some(0)
     });
     assert!(is_spared);
@@ -413,7 +414,7 @@ fn chatty_grandchild_does_not_delay_the_end() {
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
-/// Starts a call whose agent has answered with more than a pipe holds, and does not read it.
+/// Starts a call whose agent answers with more bytes than a pipe holds, and does not read its output.
 #[cfg(unix)]
 fn start_unread(sandbox: &Sandbox, options: &[&str]) -> std::process::Child {
     use std::process::Stdio;
@@ -595,7 +596,7 @@ fn processes_of_a_turn_that_reported_a_failure_are_ended() {
         let left = Step::Grandchild { steps, holds: Vec::new(), own_session: false };
         sandbox.agent(turn.after([left, Step::wait_for("up")]));
         sandbox.fails(&[&["--backend", backend.name()], args].concat(), code, kind);
-        assert!(!sandbox.is_locked("left"), "{backend:?} {args:?} {kind}: gone when we are back");
+        assert!(!sandbox.is_locked("left"), "{backend:?} {args:?} {kind}: ended before the call returned");
     }
 }
 
@@ -613,7 +614,7 @@ fn agent_that_a_wrapper_puts_into_the_background_is_ended() {
 
 #[test]
 #[cfg(unix)] // signals
-fn signal_while_a_failed_turn_is_ended_kills() {
+fn signal_while_a_failed_turn_is_stopped_kills_it() {
     let mut steps = vec![Step::lock("left")];
     steps.extend([
         Step::OnSignal { signals: vec![SignalName::Term], steps: vec![Step::create("signaled")] },
@@ -632,7 +633,7 @@ fn signal_while_a_failed_turn_is_ended_kills() {
 }
 
 #[test]
-fn limit_that_never_comes_changes_nothing() {
+fn huge_limit_has_no_effect() {
     let sandbox = with_turn(Backend::Codex.answers("i", "OK"));
     for seconds in ["1e20", "1e300", "18446744073709551615"] {
         sandbox.succeeds(&resume(&["--stall-seconds", seconds, "--deadline-seconds", seconds]));
@@ -688,7 +689,7 @@ fn error_names_an_agent_that_cannot_be_stopped() {
         sandbox.env("CLAUDE_CMD", format!("sh '{}'", script.display()));
         let call = ["--error-format", "json", "--backend", "claude", "resume-stream", "--session-name", "a"];
         let call = [&call[..], &["--prompt", "p", stop, "1"]].concat();
-        // root without the capability to signal others, like a user who cannot signal a process that became root
+        // root without the capability to signal other users' processes, like a user and a setuid program
         let script = "exec setpriv --bounding-set=-kill --inh-caps=-kill \"$@\"";
         let output = in_shell(script, &sandbox, &call).run();
         let agent = Escaped::of(&sandbox);

@@ -61,7 +61,7 @@ fn prompt_from_a_file_or_stdin_is_passed_unchanged() {
 }
 
 #[test]
-fn prompts_of_any_size_arrive() {
+fn prompts_of_any_size_reach_the_agent() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         let big = "x".repeat(BIG);
@@ -105,7 +105,7 @@ fn stdin_can_be_appended_to_a_prompt() {
 }
 
 #[test]
-fn roles_of_any_size_arrive() {
+fn roles_of_any_size_reach_the_agent() {
     let sandbox = Sandbox::new();
     let role = "r".repeat(200_000);
     sandbox.write("big.md", &role);
@@ -114,7 +114,7 @@ fn roles_of_any_size_arrive() {
     sandbox.succeeds(&[&["--backend", "claude"], &create[..]].concat());
     let call = sandbox.last_call();
     let file = call.value_of("--append-system-prompt-file").expect("a file");
-    assert!(!std::path::Path::new(file).exists(), "the file goes when the turn is over");
+    assert!(!std::path::Path::new(file).exists(), "the file is removed after the turn");
 
     sandbox.agent(Backend::Codex.answers("i", "OK").after([Step::ReadStdin]));
     sandbox.succeeds(&[&["--backend", "codex"], &create[..]].concat());
@@ -128,7 +128,9 @@ fn missing_session_is_created_with_the_given_prompt() {
         let sandbox = Sandbox::new();
         sandbox.agent(backend.answers("new", "hi").after([Step::ReadStdin]));
         let args = resume(backend, &["--prompt", "go", "--if-missing", "create", "--model", "m"]);
-        let output = sandbox.succeeds(&args);
+        let (name, file) = (backend.name(), sandbox.mapping_path(backend));
+        let note = format!("note: no {name} session is named 'a' in {}; starting a new session\n", file.display());
+        let output = sandbox.run(&args).success().stderr(note);
         let call = sandbox.only_call();
         match backend {
             Backend::Claude => {
@@ -146,7 +148,7 @@ fn missing_session_is_created_with_the_given_prompt() {
         assert_eq!((&resolved[backend.id_key()], &resolved["last_model"]), (&"new".into(), &"m".into()));
         // the same call now resumes the new session
         sandbox.agent(backend.answers("new", "hi"));
-        sandbox.succeeds(&args);
+        sandbox.run(&args).success().stderr("");
         assert!(sandbox.last_call().has("new"));
     }
 }

@@ -1,4 +1,4 @@
-//! The session of a turn: the ID that the agent reports counts, and no call loses a new one.
+//! The session ID of a turn is the one that the agent reports. No call loses a new ID.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ fn fails_as(id: &str) -> Turn {
 }
 
 #[test]
-fn new_id_is_printed_by_name_and_by_id() {
+fn new_id_is_printed_for_a_name_and_for_an_id() {
     for backend in Backend::BOTH {
         let print = if backend == Backend::Claude { "--print-session-id" } else { "--print-thread-id" };
         for selector in ["--session-name=a", "--session-id=old", "--session-id=unsaved"] {

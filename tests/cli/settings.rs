@@ -12,7 +12,7 @@ fn with_session(backend: Backend) -> Sandbox {
 }
 
 #[test]
-fn nested_claude_does_not_see_its_own_variable() {
+fn nested_claude_does_not_inherit_its_own_variable() {
     let mut sandbox = with_session(Backend::Claude);
     sandbox.env("CLAUDECODE", "1");
     sandbox.succeeds(&["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", "p"]);
@@ -101,6 +101,32 @@ fn agent_arguments_precede_the_prompt() {
             assert_eq!(argv[argv.len() - 4..], ["--allowedTools", "Bash(ls *)", "--", "p"]);
         }
     }
+}
+
+#[test]
+fn codex_options_of_the_first_turn_work_on_every_turn() {
+    let sandbox = Sandbox::new();
+    let options = ["--", "--sandbox", "workspace-write", "-c", "a=1", "-Cdir", "--add-dir=x", "--unknown", "-s", "y"];
+    let moved = ["--sandbox", "workspace-write", "-Cdir", "--add-dir=x", "-s", "y"];
+    let call =
+        ["--backend", "codex", "resume-stream", "--session-name", "a", "--if-missing", "create", "--prompt", "p"];
+    for turn in 1..=3 {
+        sandbox.agent(Backend::Codex.answers("t", "OK"));
+        sandbox.succeeds(&[&call[..], &options].concat());
+        let argv = sandbox.last_call().argv;
+        if turn == 1 {
+            let want = [&["exec", "--json"], &options[1..], &["--", "p"]].concat();
+            assert_eq!(argv, want);
+        } else {
+            let want = ["resume", "t", "--json", "-c", "a=1", "--unknown", "--", "p"];
+            assert_eq!(argv, [&["exec"], &moved[..], &want].concat());
+        }
+    }
+    sandbox.agent(Backend::Codex.answers("f", "OK"));
+    let fork = ["--backend", "codex", "fork-session", "--session-name", "a", "--to", "b", "--prompt", "p"];
+    sandbox.succeeds(&[&fork[..], &options].concat());
+    let argv = sandbox.last_call().argv;
+    assert_eq!(argv[..10], [&["exec"], &moved[..], &["fork", "t", "--json"]].concat());
 }
 
 #[test]

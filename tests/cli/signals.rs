@@ -66,17 +66,17 @@ fn state(pid: u32) -> Option<char> {
 /// Continues an agent and its processes at the end of a test, even a failed one. A stopped stand-in would never notice
 /// that its directory is gone.
 #[cfg(target_os = "linux")]
-struct GoesOn(u32);
+struct ContinueOnDrop(u32);
 
 #[cfg(target_os = "linux")]
-impl GoesOn {
-    fn at_the_end(sandbox: &Sandbox) -> Self {
+impl ContinueOnDrop {
+    fn of(sandbox: &Sandbox) -> Self {
         Self(sandbox.only_call().pid)
     }
 }
 
 #[cfg(target_os = "linux")]
-impl Drop for GoesOn {
+impl Drop for ContinueOnDrop {
     fn drop(&mut self) {
         let group = i32::try_from(self.0).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
         let _ = rustix::process::kill_process_group(group, Signal::CONT); // it may be gone
@@ -106,9 +106,9 @@ fn every_signal_that_ends_a_program_ends_the_turn_first() {
         wait_until(SOON, || sandbox.has_reached("up"));
         send(signal, running.pid());
         running.wait(SOON).assert.failed(128 + signal, "interrupted").after_the_turn();
-        // not the signal itself: USR1 starts node's debugger
+        // the agent does not receive the signal itself, because USR1 starts node's debugger
         assert_eq!(sandbox.only_call().signals, [SignalName::Term], "signal {signal}");
-        assert!(!sandbox.is_locked("real"), "signal {signal}: gone when we are back");
+        assert!(!sandbox.is_locked("real"), "signal {signal}: ended before the call returned");
     }
 }
 
@@ -122,7 +122,7 @@ fn whole_group_ends_when_the_program_is_killed() {
 }
 
 #[test]
-fn group_that_ignores_term_ends_when_the_program_is_killed() {
+fn group_that_ignores_term_is_killed_after_the_program_is_killed() {
     let stubborn =
         [Step::Ignore(vec![SignalName::Term]), Step::lock("real"), Step::create("up"), Step::wait_for("never")];
     let sandbox = with_turn(Turn::doing(stubborn));
@@ -149,7 +149,7 @@ fn stopped_call_stops_its_agent_and_both_continue() {
     let sandbox = with_turn(waits_for_go());
     let running = sandbox.cmd(&RESUME).process_group(0).start();
     wait_until(SOON, || sandbox.has_reached("up"));
-    let _agent = GoesOn::at_the_end(&sandbox);
+    let _agent = ContinueOnDrop::of(&sandbox);
     let agent = sandbox.only_call().pid;
     running.signal(Signal::TSTP);
     wait_until(SOON, || state(running.pid()) == Some('T') && state(agent) == Some('T'));
@@ -165,7 +165,7 @@ fn agent_of_a_stopped_call_ends_when_the_call_is_killed() {
     let sandbox = with_turn(launcher());
     let running = sandbox.cmd(&RESUME).process_group(0).start();
     wait_until(SOON, || sandbox.has_reached("up"));
-    let _agent = GoesOn::at_the_end(&sandbox);
+    let _agent = ContinueOnDrop::of(&sandbox);
     let agent = sandbox.only_call().pid;
     running.signal(Signal::TSTP);
     wait_until(SOON, || state(running.pid()) == Some('T') && state(agent) == Some('T'));
@@ -179,7 +179,7 @@ fn stopped_time_does_not_count_as_silence() {
     let sandbox = with_turn(waits_for_go());
     let running = sandbox.cmd(&[&RESUME[..], &["--stall-seconds", "3"]].concat()).process_group(0).start();
     wait_until(SOON, || sandbox.has_reached("up"));
-    let _agent = GoesOn::at_the_end(&sandbox);
+    let _agent = ContinueOnDrop::of(&sandbox);
     running.signal(Signal::TSTP);
     wait_until(SOON, || state(running.pid()) == Some('T'));
     std::thread::sleep(Duration::from_millis(3500));
@@ -195,7 +195,7 @@ fn call_without_a_shell_to_continue_it_is_not_stopped() {
     // a session leader is not a job of any shell
     let running = command_after(&["setsid"], &sandbox, &RESUME).start();
     wait_until(SOON, || sandbox.has_reached("up"));
-    let _agent = GoesOn::at_the_end(&sandbox);
+    let _agent = ContinueOnDrop::of(&sandbox);
     running.signal(Signal::TSTP);
     std::thread::sleep(Duration::from_millis(300)); // an ignored signal has no visible effect
     sandbox.allow("go");

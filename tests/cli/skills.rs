@@ -84,7 +84,7 @@ fn both_skills_are_installed_for_every_detected_host() {
     let report = [output.stdout_text(), output.stderr_text()].concat();
     assert!(report.lines().last().unwrap().contains("login shell"), "{report}");
     assert!(!sandbox.home().join(".claude").join("skills-replaced").exists());
-    // twice
+    // a second installation changes nothing
     let before = tree(&sandbox.home());
     let unchanged = done(&sandbox, &["install"]);
     assert!(unchanged.len() == 4 && unchanged.iter().all(|(_, _, action)| action == "unchanged"), "{unchanged:?}");
@@ -109,12 +109,12 @@ fn host_is_detected_by_its_program_or_directory() {
     let hint = failure.hint.unwrap();
     assert!(hint.contains("--agent") && hint.contains("--dir"), "{hint}");
     assert!(tree(&sandbox.home()).is_empty());
-    // a host on the command line need not be detected
+    // a host on the command line does not have to be detected
     assert_eq!(done(&sandbox, &["install", "--agent", "all"]).len(), 4);
 }
 
 #[test]
-fn hosts_scopes_and_skills_can_be_chosen() {
+fn hosts_scopes_and_skills_can_be_selected() {
     let mut sandbox = repository();
     fs::create_dir_all(sandbox.workspace().join("sub/.git")).unwrap();
     fs::create_dir_all(sandbox.workspace().join("sub/deep")).unwrap();
@@ -158,7 +158,7 @@ fn older_skill_is_updated() {
         tree(&claude),
         fresh(&sandbox, CLAUDE).into_iter().map(|(path, content)| (Path::new(CLAUDE).join(path), content)).collect()
     );
-    assert!(!codex.exists(), "what is not installed is not updated");
+    assert!(!codex.exists(), "a missing skill is not updated");
     assert!(!claude.with_file_name("skills-replaced").exists());
     assert_eq!(done(&sandbox, &["update"])[0].2, "unchanged");
     // `skill install` does the same
@@ -222,7 +222,7 @@ fn user_changes_are_refused_and_kept_with_force() {
                 .fails(&["skill", verb], 1, "io")
                 .message(contains(place.display().to_string()))
                 .hint(contains("--force"));
-            // codex's directory comes later and is not changed either
+            // codex's directory would be changed later, and is not changed either
             assert_eq!(tree(&sandbox.home()), before);
         }
         let output = sandbox.succeeds(&["skill", "install", "--agent", "claude", "--force"]);
@@ -233,7 +233,7 @@ fn user_changes_are_refused_and_kept_with_force() {
         assert_eq!(tree(&kept), planted);
         let is_link = |path: &Path| fs::symlink_metadata(path).unwrap().is_symlink();
         assert!(!is_link(&place));
-        // the second time under another name
+        // a second backup has another name
         fs::remove_dir_all(&place).unwrap();
         plant(&sandbox, &place);
         let removed = sandbox
@@ -254,7 +254,7 @@ fn digest_of(files: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn newer_skill_is_left_alone() {
+fn newer_skill_is_not_changed() {
     let sandbox = repository();
     let place = user_dirs(&sandbox)[0].join(CLAUDE);
     let main = format!("---\nname: {CLAUDE}\nmetadata:\n  invoke-persist-version: \"9.0.0\"\n---\n");
@@ -298,7 +298,7 @@ fn dry_run_reports_and_changes_nothing() {
 }
 
 #[test]
-fn uninstall_removes_what_was_installed() {
+fn uninstall_removes_installed_skills() {
     let sandbox = repository();
     sandbox.succeeds(&["skill", "install"]);
     let other = user_dirs(&sandbox)[0].join("other/SKILL.md");
@@ -402,7 +402,7 @@ mod unix {
             write_older(&sandbox, &place);
             let mut command = sandbox.cmd(&update);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            thread::sleep(whole.min(Duration::from_millis(100)) * round / ROUNDS); // any moment will do
+            thread::sleep(whole.min(Duration::from_millis(100)) * round / ROUNDS); // another moment in each round
             child.kill().unwrap();
             child.wait().unwrap();
             let there = tree(&place);
@@ -412,11 +412,11 @@ mod unix {
         assert!(ends[0] > 0, "some were killed before the end: {ends:?}");
         sandbox.succeeds(&update);
         assert_eq!(tree(&place), fresh);
-        assert_eq!(fs::read_dir(&skills).unwrap().count(), 1, "nothing is left where a host looks");
+        assert_eq!(fs::read_dir(&skills).unwrap().count(), 1, "nothing else is in the directory for skills");
     }
 
     #[test]
-    fn reports_a_read_only_directory_and_leaves_it_alone() {
+    fn read_only_directory_is_reported_and_not_changed() {
         let sandbox = repository();
         let place = user_dirs(&sandbox)[0].join(CLAUDE);
         write_older(&sandbox, &place);
@@ -540,7 +540,7 @@ fn shim_replaces_and_restores_an_original_script() {
 }
 
 #[test]
-fn shim_leaves_other_scripts_alone() {
+fn shim_does_not_change_other_scripts() {
     let sandbox = repository();
     sandbox.fails(&["skill", "shim", "nowhere"], 2, "usage");
     let script = sandbox.workspace().join("s/scripts/invoke_persist.py");
@@ -548,7 +548,7 @@ fn shim_leaves_other_scripts_alone() {
     sandbox.fails(&["skill", "shim", "s"], 2, "usage").hint(contains("--backend"));
     sandbox.succeeds(&["--backend", "codex", "skill", "shim", "s"]);
     sandbox.fails(&["--backend", "claude", "skill", "shim", "s"], 2, "usage");
-    // both are kept if the original was updated in the meantime
+    // if the original was updated since, both scripts are kept
     sandbox.write(&script, "newer");
     sandbox.fails(&["skill", "shim", "s", "--undo"], 1, "io");
     sandbox.fails(&["--backend", "codex", "skill", "shim", "s"], 1, "io");

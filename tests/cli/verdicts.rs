@@ -20,7 +20,7 @@ fn resume(backend: Backend, verb: &str) -> Vec<&str> {
 }
 
 #[test]
-fn failure_is_reported_in_the_agents_own_words() {
+fn failure_has_the_agents_reason() {
     for backend in Backend::BOTH {
         for verb in VERBS {
             let sandbox = with_session(backend);
@@ -75,7 +75,7 @@ fn stderr_is_the_last_source_of_a_reason() {
 }
 
 #[test]
-fn events_decide_whether_codex_failed() {
+fn events_determine_whether_codex_failed() {
     let sandbox = with_session(Backend::Codex);
     let started = json!({"type": "thread.started", "thread_id": "i"});
     let completed = json!({"type": "turn.completed", "usage": {}});
@@ -85,7 +85,7 @@ fn events_decide_whether_codex_failed() {
     for (events, fails) in [
         (vec![&started, &completed], false),
         (vec![&started, &warning, &completed], false),
-        (vec![&started, &error, &completed], false), // a successful reconnect
+        (vec![&started, &error, &completed], false), // the turn recovered from the error
         (vec![&started, &error], true),
         (vec![&started, &completed, &error], true),
         (vec![&started, &failed], true),
@@ -171,7 +171,7 @@ fn claude_answer_can_be_an_array_that_ends_in_the_result() {
 }
 
 #[test]
-fn stream_without_a_result_succeeds_and_passes_unchanged() {
+fn stream_without_a_result_succeeds_and_is_passed_through() {
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         let bytes = b"{\"a\":1}\n\xff\x00\r\n\nlast without newline".to_vec();

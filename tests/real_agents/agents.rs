@@ -102,7 +102,7 @@ fn find() -> Result<Installation, String> {
     let installation = Installation {
         claude: claude_program(&modules)?,
         codex: modules.join(".bin").join("codex"),
-        node_dir: node.parent().ok_or("node lies nowhere")?.to_owned(),
+        node_dir: node.parent().ok_or("the path of node has no directory")?.to_owned(),
     };
     check_version(&installation, &installation.claude, &format!("{} (Claude Code)", pinned("claude_version")))?;
     check_version(&installation, &installation.codex, &format!("codex-cli {}", pinned("codex_version")))?;
@@ -142,7 +142,7 @@ fn check_version(installation: &Installation, program: &Path, expected: &str) ->
     if version.trim() == expected {
         Ok(())
     } else {
-        Err(format!("{} is {:?}, these tests are about {expected:?}", program.display(), version.trim()))
+        Err(format!("{} is {:?}, but these tests require {expected:?}", program.display(), version.trim()))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::shared::{
     running::{RunCommand as _, Running},
 };
 
-/// A timeout that no call reaches on a busy machine, unless it hangs.
+/// A timeout that only a hanging call reaches, even on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A call that has not been started.
@@ -45,7 +45,7 @@ impl Call {
         self
     }
 
-    /// Pipes these bytes into the call and keeps the pipe open, as a careless test harness does.
+    /// Pipes these bytes into the call and keeps the pipe open, as some CI systems do.
     pub(crate) fn unfinished_input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Input::Unfinished(bytes.into());
         self

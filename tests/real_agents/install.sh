@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs the two agents that the tests in this folder run:
+# Installs the two agents that the tests in this directory run:
 #
 #     tests/real_agents/install.sh DIR
 #     INVOKE_PERSIST_TEST_AGENTS=DIR cargo test --test real_agents -- --ignored
 #
-# Needs node and npm; takes about 800 MB. Does nothing where the right versions are already there.
+# Needs node, npm and about 800 MB. Does nothing if these versions are already installed.
 set -euo pipefail
 
-# The versions that the tests hold the program to. They stand here alone: the tests read them from this file.
+# The versions that the tests require. The tests read them from this file.
 claude_version=2.1.329
 codex_version=0.169.0
 
@@ -19,8 +19,8 @@ mkdir -p -- "$1"
 dir=$(cd -- "$1" && pwd)
 modules=$dir/node_modules
 
-# Both are asked, as npm calls an install a success even if it could not fetch a platform's package.
-# claude lies in a package of its own for each platform; on Linux there may be a second, which this system cannot run.
+# Runs both programs, because npm succeeds even if it cannot download the package of a platform. claude has a separate
+# package for each platform. On Linux there may be a second one, which this system cannot run.
 installed() {
     local program
     [[ $("$modules/.bin/codex" --version 2>&1) == "codex-cli $codex_version" ]] || return 1
@@ -36,19 +36,19 @@ if installed; then
 fi
 for try in 1 2 3; do
     if ((try > 1)); then
-        echo "try $try of 3" >&2
+        echo "attempt $try of 3" >&2
         sleep $((try * try))
     fi
-    # What is half there counts as there for npm.
+    # npm does not repair an incomplete installation.
     rm -rf -- "$modules"/@anthropic-ai "$modules"/@openai "$modules"/.package-lock.json "$dir"/package-lock.json
-    # Neither package needs its install script, and a package's script should not run on the word of a test.
+    # Neither package needs its install script, and a test should not run scripts of packages.
     npm install --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel=error \
         "@anthropic-ai/claude-code@$claude_version" "@openai/codex@$codex_version" || continue
     if installed; then
         echo "installed claude $claude_version and codex $codex_version in $dir"
         exit 0
     fi
-    echo "npm is content, but not both programs answer with their version" >&2
+    echo "npm succeeded, but a program does not print the expected version" >&2
 done
-echo "could not install claude $claude_version and codex $codex_version in $dir" >&2
+echo "cannot install claude $claude_version and codex $codex_version in $dir" >&2
 exit 1

@@ -1,9 +1,9 @@
 //! Tests of the program with the published `claude` and `codex` instead of stand-ins.
 //!
-//! They verify the assumptions in the stand-ins. The agents run unmodified, but without an account: their model is
+//! They verify the assumptions in the stand-ins. The agents run unmodified, but without an account. Their model is
 //! [`model_api`] on loopback, and they read and write only files in the [`world`] of one test.
 //!
-//! They need an installation of 800 MB, so plain `cargo test` leaves them out:
+//! They need an installation of 800 MB, so `cargo test` does not run them by default:
 //!
 //! ```text
 //! tests/real_agents/install.sh DIR
@@ -17,7 +17,7 @@ mod model_api;
 mod processes;
 mod world;
 
-#[allow(dead_code, reason = "the other tests use all of it")]
+#[allow(dead_code, reason = "these tests use only a part of it")]
 #[path = "../cli/support"]
 mod shared {
     pub(crate) mod outcome;
@@ -28,6 +28,9 @@ mod shared {
     pub(crate) mod terminal;
     pub(crate) mod wait;
 }
+
+#[path = "../../src/backend/codex/exec_options.rs"]
+mod exec_options;
 
 /// Declares tests from functions with a [`world::World`]: one for each agent, or for the named agent.
 ///
@@ -61,6 +64,7 @@ mod cases {
     mod inputs;
     mod memory;
     mod nesting;
+    mod options;
     #[cfg(target_os = "linux")] // the terminal
     mod picture;
     mod quick_start;

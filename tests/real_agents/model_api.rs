@@ -3,7 +3,7 @@
 //! Every reply repeats parts of its request (see [`answer::text`]), and every request is kept for the test. A test can
 //! make the server slow, make it refuse requests, or make it request a command. Each test starts a separate server.
 //!
-//! It is also the proxy of all processes of the agents: it refuses every connection to another machine and records it
+//! It is also the proxy of all processes of the agents. It refuses every connection to another machine, and records it
 //! as a [leak](ModelApi::leaks).
 
 mod answer;
@@ -61,7 +61,7 @@ struct BashOnce {
 impl ModelApi {
     /// Starts a server on a free port.
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback is free");
         let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared::default());
         let acceptor = thread::spawn({
@@ -97,7 +97,7 @@ impl ModelApi {
         self.shared.change(|state| state.bash = Some(once));
     }
 
-    /// Answers the next calls with these replies, one for each.
+    /// Answers the next calls with these replies, in order.
     pub(crate) fn play(&self, replies: impl IntoIterator<Item = Vec<Block>>) {
         self.shared.change(|state| state.script.extend(replies));
     }
@@ -163,7 +163,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
     match http::read(&mut stream) {
-        // Errors from here on mean that the agent ended during the answer, because of the program or the test.
+        // An error during the answer means that the program or the test ended the agent.
         Ok(Some(incoming)) => drop(answer(&mut stream, &incoming, shared)),
         Ok(None) => {}
         Err(error) => shared.change(|state| state.leaks.push(format!("a request that cannot be read: {error}"))),

@@ -38,7 +38,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(agent: Agent) -> Self {
         let installation = installation();
-        // Below the build directory, because codex dislikes a home below the system's temp directory. The prefix is
+        // Below the build directory, because codex warns about a home below the system's temp directory. The prefix is
         // short because claude creates sockets in its temp directory, and their paths are limited to about 100 bytes.
         let root = tempfile::Builder::new().prefix("ra-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
         let world = Self { agent, api: ModelApi::start(), root: root.expect("the build directory can be written") };
@@ -156,14 +156,14 @@ impl World {
         ]
     }
 
-    /// Starts the session of most tests and returns its ID.
+    /// Starts the session [`SESSION`] and returns its ID.
     #[track_caller]
     pub(crate) fn create(&self, arguments: &[&str]) -> String {
         let arguments = [&["--session-name", SESSION], arguments].concat();
         self.call("create-session", &arguments).run().success().line().to_owned()
     }
 
-    /// Runs one turn of that session with `resume-json`.
+    /// Runs one turn of [`SESSION`] with `resume-json`.
     pub(crate) fn resume(&self, prompt: &str, arguments: &[&str]) -> Call {
         self.call("resume-json", &[&["--session-name", SESSION, "--prompt", prompt], arguments].concat())
     }
@@ -176,7 +176,7 @@ impl World {
         answer.unwrap_or_else(|| panic!("no answer in the output\n{outcome}")).to_owned()
     }
 
-    /// Returns the entry of that session, as `resolve` prints it.
+    /// Returns the entry of [`SESSION`], as `resolve` prints it.
     #[track_caller]
     pub(crate) fn stored(&self) -> Value {
         self.call("resolve", &["--session-name", SESSION]).run().success().json()
@@ -212,7 +212,7 @@ impl Drop for World {
             process.kill();
         }
         if !thread::panicking() {
-            assert!(leaks.is_empty(), "what should not have reached the model: {leaks:#?}");
+            assert!(leaks.is_empty(), "unexpected requests reached the model: {leaks:#?}");
             assert!(left.is_empty(), "still running at the end of the test: {left:#?}");
         }
     }

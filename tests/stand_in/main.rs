@@ -1,4 +1,4 @@
-//! `stand-in-agent`: plays `claude`, `codex` or a wrapper around them in the tests.
+//! `stand-in-agent`: replaces `claude`, `codex` or a wrapper around them in the tests.
 //!
 //! The tests link it under those names into a directory that is first on PATH. Its plan (see [`plan`]) and its record
 //! (see [`record`]) are in the directory of the name that was called. Their location is not in the environment, because

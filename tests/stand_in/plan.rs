@@ -50,12 +50,12 @@ pub(crate) enum Step {
         size: Size,
     },
     SleepMs(u64),
-    /// Waits until a file exists. After 60 s it times out with exit status 99.
+    /// Waits until a file exists. Exits with status 99 after 60 s.
     WaitFor(String),
     /// Creates an empty file.
     Create(String),
-    /// Creates a file and holds a lock on it as long as this process lives, so that a test can detect its end without a
-    /// process ID.
+    /// Creates a file and holds a lock on it as long as this process lives. So a test can detect the end of the process
+    /// without its ID.
     Lock(String),
     /// Reads standard input to its end and records it.
     ReadStdin,

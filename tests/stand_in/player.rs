@@ -27,7 +27,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const TEXT_KEPT: usize = 64 * 1024;
 
 /// A file did not appear in time.
-const EXIT_WAITED_IN_VAIN: i32 = 99;
+const EXIT_TIMED_OUT: i32 = 99;
 /// The test is over and has removed its directories.
 const EXIT_ABANDONED: i32 = 98;
 /// The call has no plan.
@@ -40,7 +40,7 @@ pub(crate) struct Scene {
     session: String,
     own_session: bool,
     steps: Vec<Step>,
-    /// The turn whose answer follows the steps; `None` in a grandchild.
+    /// The turn whose answer follows the steps, or `None` in a grandchild.
     turn: Option<Turn>,
 }
 
@@ -66,7 +66,7 @@ impl Player {
         });
         let call = begun.expect("calls.jsonl can be written").call;
         let Some(turn) = turn_of(call).cloned() else {
-            eprintln!("stand-in: called, but the test has laid no plan");
+            eprintln!("stand-in: called, but the test has not set a plan");
             process::exit(EXIT_NO_PLAN);
         };
         let session = requested_session(&argv).map_or_else(|| format!("id-new-{call}"), str::to_owned);
@@ -83,7 +83,7 @@ impl Player {
         Self { program, argv, call, session, turn }.perform(&steps)
     }
 
-    /// Plays the steps and the answer, and ends.
+    /// Plays the steps and the answer, and exits.
     fn perform(self, steps: &[Step]) -> ! {
         self.play(steps);
         if let Some(turn) = &self.turn {
@@ -164,7 +164,7 @@ impl Player {
         match written {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.record(Event::BrokenPipe(to)),
-            Err(error) => panic!("stand-in: cannot write to {to:?}: {error}"),
+            Err(error) => panic!("stand-in: cannot write {to:?}: {error}"),
         }
     }
 
@@ -173,7 +173,7 @@ impl Player {
         self.poll(|| {
             if begin.elapsed() > WAIT_LIMIT {
                 eprintln!("stand-in: {} did not appear", file.display());
-                self.end(EXIT_WAITED_IN_VAIN);
+                self.end(EXIT_TIMED_OUT);
             }
             file.exists()
         });

@@ -29,7 +29,7 @@ pub(crate) enum Event {
     Signal(SignalName),
     /// The process ID of a grandchild.
     Grandchild(u32),
-    /// The reader of an output was gone.
+    /// The reader of an output had closed the pipe.
     BrokenPipe(Sink),
     /// The exit status, written right before the call ends. A killed call does not have this line.
     Ended(i32),
@@ -43,11 +43,12 @@ pub(crate) struct Invocation {
     /// The arguments without the program's name.
     pub(crate) argv: Vec<String>,
     pub(crate) cwd: String,
-    /// The watched variables; `None` for one that was not set.
+    /// The watched variables. The value of an unset one is `None`.
     pub(crate) env: BTreeMap<String, Option<String>>,
     pub(crate) pid: u32,
-    /// Process group and session; 0 on systems without them.
+    /// The process group, or 0 on systems without process groups.
     pub(crate) process_group: i32,
+    /// The session, or 0 on systems without sessions.
     pub(crate) session: i32,
 }
 

@@ -49,7 +49,8 @@ mod unix {
         setsid().expect("a process that does not lead a group can start a session");
     }
 
-    /// Read from `/proc`: both are 0 if they began outside this container, which rustix does not support.
+    /// Returns the process group and the session from `/proc`. Both are 0 if they were created outside this container, and
+    /// rustix does not support 0.
     #[cfg(target_os = "linux")]
     pub(crate) fn group_and_session() -> (i32, i32) {
         let stat = std::fs::read_to_string("/proc/self/stat").expect("every process has a status line");

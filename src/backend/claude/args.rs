@@ -45,3 +45,22 @@ pub(super) fn original_options(command: &str) -> Vec<&'static str> {
     };
     own.concat()
 }
+
+pub(super) const PASSED_OPTIONS: &[(&str, bool)] = &[
+    ("--add-dir", true),
+    ("--agents", true),
+    ("--allowed-tools", true),
+    ("--allowedTools", true),
+    ("--dangerously-skip-permissions", false),
+    ("--disallowed-tools", true),
+    ("--disallowedTools", true),
+    ("--fallback-model", true),
+    ("--json-schema", true),
+    ("--max-budget-usd", true),
+    ("--max-turns", true),
+    ("--mcp-config", true),
+    ("--permission-mode", true),
+    ("--settings", true),
+    ("--system-prompt", true),
+    ("--tools", true),
+];

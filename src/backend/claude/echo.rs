@@ -1,4 +1,4 @@
-//! claude's protocol, as the echo agent plays it.
+//! claude's protocol, as the echo agent implements it.
 
 use crate::backend::echo::{EchoCall, EchoProtocol, EchoTurn};
 use crate::ui::json::JsonObject;

@@ -1,4 +1,4 @@
-//! Reads the events of claude's `--output-format stream-json`, with and without pieces of messages.
+//! Reads the events of claude's `--output-format stream-json`, with and without partial messages.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::backend::event::{
 use crate::backend::output::EventReader;
 use crate::json::{self, Members};
 
-/// The members of a tool's input that describe the call, best first.
+/// The members of a tool's input that describe the call, the best ones first.
 const DESCRIPTIVE: &[&str] =
     &["command", "file_path", "notebook_path", "pattern", "query", "url", "subject", "description", "skill", "prompt"];
 
 /// Reads the events of one turn.
 pub(super) struct Reader {
-    /// Where claude runs.
+    /// The directory that claude runs in.
     dir: String,
-    /// The message whose pieces come.
+    /// The ID of the message that arrives in pieces.
     message: Option<String>,
-    /// How many bytes came of each of its texts: the whole texts follow their pieces.
+    /// The number of bytes received for each of its texts. The complete texts follow their pieces.
     pieces: VecDeque<usize>,
-    /// Whether there was an answer before the result, which repeats it.
+    /// Whether the answer was emitted already. The result repeats it.
     answered: bool,
 }
 
@@ -73,8 +73,8 @@ impl Reader {
                     _ => return,
                 };
                 let piece = piece.unwrap_or_default();
-                if let Some(came) = self.pieces.back_mut() {
-                    *came += piece.len();
+                if let Some(received) = self.pieces.back_mut() {
+                    *received += piece.len();
                 }
                 self.answered |= kind == TextKind::Answer;
                 emit(AgentEvent::Text { kind, piece, last: false });
@@ -85,9 +85,9 @@ impl Reader {
 
     fn message(&mut self, event: &Members<'_>, inner: bool, emit: &mut dyn FnMut(AgentEvent)) {
         let Some(message) = event.get("message").and_then(object) else { return };
-        // claude reports the reason of a failure as if the model had written it; the error has it
+        // claude reports the cause of a failure as if the model had written it, but the error contains it already
         let refused = event.get("error").is_some_and(|raw| raw.get() != "null");
-        let came_in_pieces = self.message.is_some() && message.text("id") == self.message;
+        let is_partial = self.message.is_some() && message.text("id") == self.message;
         for block in message.get("content").map(list).unwrap_or_default().into_iter().filter_map(object) {
             let (kind, text) = match block.text("type").as_deref() {
                 Some("text") => (TextKind::Answer, block.text("text")),
@@ -102,7 +102,7 @@ impl Reader {
                 continue;
             }
             let text = text.unwrap_or_default();
-            let shown = if came_in_pieces { self.pieces.pop_front().unwrap_or_default() } else { 0 };
+            let shown = if is_partial { self.pieces.pop_front().unwrap_or_default() } else { 0 };
             let piece = if shown > 0 { text.get(shown..).unwrap_or_default().to_owned() } else { text };
             self.answered |= kind == TextKind::Answer;
             if shown > 0 || !piece.is_empty() {
@@ -111,7 +111,7 @@ impl Reader {
         }
     }
 
-    /// Reads the end of the turn. Only the result has what claude itself answers, for example to `/context`.
+    /// Reads the end of the turn. An answer from claude itself, for example to `/context`, is only in the result.
     fn result(&mut self, event: &Members<'_>, raw: &RawValue, emit: &mut dyn FnMut(AgentEvent)) {
         let summary = summary(event, raw);
         if !self.answered && !summary.failed {
@@ -123,8 +123,8 @@ impl Reader {
 
     fn tool(&self, block: &Members<'_>, inner: bool) -> Tool {
         let input = block.get("input").and_then(object).unwrap_or_default();
-        let telling = DESCRIPTIVE.iter().find_map(|name| Some((*name, input.text(name)?)));
-        let about = match (input.get("todos"), telling) {
+        let described = DESCRIPTIVE.iter().find_map(|name| Some((*name, input.text(name)?)));
+        let about = match (input.get("todos"), described) {
             (Some(todos), _) => {
                 let step = |todo: Members<'_>| (words(&todo, "content"), words(&todo, "status") == "completed");
                 progress(&list(todos).into_iter().filter_map(object).map(step).collect::<Vec<_>>())
@@ -142,36 +142,37 @@ fn results(event: &Members<'_>, emit: &mut dyn FnMut(AgentEvent)) {
     for block in message.get("content").map(list).unwrap_or_default().into_iter().filter_map(object) {
         if block.text("type").as_deref() == Some("tool_result") {
             let failed = block.get("is_error").is_some_and(|raw| raw.get() == "true");
-            let said = block.get("content").map(said).unwrap_or_default();
-            let details = if failed { why(&said) } else { gist(event.get("tool_use_result"), &said) };
+            let output = block.get("content").map(tool_output).unwrap_or_default();
+            let details = if failed { failure(&output) } else { details(event.get("tool_use_result"), &output) };
             emit(AgentEvent::ToolEnded(Outcome { id: words(&block, "tool_use_id"), failed, details }));
         }
     }
 }
 
-/// What a tool answered: a text, or the texts of a list of blocks.
-fn said(content: &RawValue) -> String {
+/// Returns the output of a tool, which is a text or a list of blocks.
+fn tool_output(content: &RawValue) -> String {
     json::text(content).unwrap_or_else(|| {
         let texts = list(content).into_iter().filter_map(object).filter_map(|block| block.text("text"));
         texts.collect::<Vec<_>>().join("\n")
     })
 }
 
-/// Why a tool failed: `Exit code 3` and the first line of the output, or the first line of an explanation.
-fn why(said: &str) -> Vec<String> {
-    let said = said.trim();
-    let said = said.strip_prefix("<tool_use_error>").map_or(said, |said| said.trim_end_matches("</tool_use_error>"));
-    match said.strip_prefix("Exit code ") {
+/// Returns why a tool failed: the exit status and the first line of its output, or the first line of an explanation.
+fn failure(output: &str) -> Vec<String> {
+    let output = output.trim();
+    let inner = output.strip_prefix("<tool_use_error>").map(|rest| rest.trim_end_matches("</tool_use_error>"));
+    let output = inner.unwrap_or(output);
+    match output.strip_prefix("Exit code ") {
         Some(rest) => {
             let (status, output) = rest.split_once('\n').unwrap_or((rest, ""));
             [Some(format!("exit {status}")), first_line(output)].into_iter().flatten().collect()
         }
-        None => first_line(said.strip_prefix("Error: ").unwrap_or(said)).into_iter().collect(),
+        None => first_line(output.strip_prefix("Error: ").unwrap_or(output)).into_iter().collect(),
     }
 }
 
-/// Returns the details of a success, for tools whose results are known.
-fn gist(result: Option<&RawValue>, said: &str) -> Vec<String> {
+/// Returns the details of a success, for the tools whose results have a known form.
+fn details(result: Option<&RawValue>, output: &str) -> Vec<String> {
     let Some(result) = result.and_then(object) else { return Vec::new() };
     if let Some(patch) = result.get("structuredPatch") {
         let lines = list(patch).into_iter().filter_map(object).filter_map(|hunk| hunk.get("lines"));
@@ -181,7 +182,7 @@ fn gist(result: Option<&RawValue>, said: &str) -> Vec<String> {
         return if added + removed == 0 { Vec::new() } else { vec![format!("+{added} -{removed}")] };
     }
     if result.get("stdout").is_some() {
-        return vec![lines_of(said)];
+        return vec![lines_of(output)];
     }
     let content = result.get("file").and_then(object).and_then(|file| file.text("content"));
     content.map(|content| lines_of(&content)).into_iter().collect()
@@ -191,8 +192,8 @@ fn retry(event: &Members<'_>) -> String {
     let part = |name: &str| Some(words(event, name)).filter(|words| !words.is_empty());
     let reason: Vec<String> = ["error_status", "error"].into_iter().filter_map(part).collect();
     let reason = if reason.is_empty() { String::new() } else { format!(" ({})", reason.join(" ")) };
-    let tries = part("attempt").zip(part("max_retries")).map(|(attempt, most)| format!(" {attempt} of {most}"));
-    format!("the call of the model failed{reason}; trying again{}", tries.unwrap_or_default())
+    let count = part("attempt").zip(part("max_retries")).map(|(attempt, most)| format!(" {attempt} of {most}"));
+    format!("the call of the model failed{reason}; trying again{}", count.unwrap_or_default())
 }
 
 fn summary(event: &Members<'_>, raw: &RawValue) -> Summary {

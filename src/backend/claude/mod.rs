@@ -1,4 +1,4 @@
-//! Claude Code: the program `claude`, tried with 2.1.329.
+//! Claude Code: the program `claude`, tested with 2.1.329.
 
 mod args;
 mod echo;
@@ -24,7 +24,7 @@ pub(super) static SPEC: Spec = Spec {
     command_variable: COMMAND_VARIABLE,
     missing_hint: "install it, or pass a command with --claude-cmd (shell aliases and functions do not work)",
     launch_variables: &[],
-    // some releases refuse to run if this is set, which it is in every shell that Claude Code itself starts
+    // some releases do not run if this is set, and Claude Code sets it in every shell that it starts
     removed_env: &["CLAUDECODE"],
     home: Home { variable: "CLAUDE_CONFIG_DIR", default_dir: ".claude" },
     capabilities: Capabilities {
@@ -49,6 +49,7 @@ pub(super) static SPEC: Spec = Spec {
     help_pages: HELP_PAGES,
     owns_option: args::owns_option,
     original_options: args::original_options,
+    passed_options: args::PASSED_OPTIONS,
     is_reserved_arg: |_previous, argument| is_reserved_arg(argument),
     default_prompt,
     prompt_with_role: |_role, prompt| Cow::Borrowed(prompt),
@@ -75,7 +76,7 @@ const HELP_PAGES: &[HelpPage] = &[HelpPage {
     ],
 }];
 
-/// Arguments of `claude` that would change the session, the form of the answer, or whether it runs to an end.
+/// Returns whether `argument` would change the session or the form of the answer, or keep claude from exiting.
 fn is_reserved_arg(argument: &str) -> bool {
     const LONG: &[&str] = &[
         "--background",
@@ -133,7 +134,7 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         // `claude -p` refuses stream-json without it
         arguments.push("--verbose").flag("--include-partial-messages", partials);
     }
-    arguments.0.extend_from_slice(turn.extra);
+    arguments.all(turn.extra);
     if let (PromptChannel::Argument(text), true) = (turn.prompt, turn.needs_double_dash()) {
         arguments.push("--").push(text);
     }
@@ -147,7 +148,7 @@ mod tests {
     use crate::session::AgentSessionId;
 
     #[test]
-    fn a_fork_names_the_session_that_it_is_of() {
+    fn fork_names_its_original_session() {
         let (exec, id) = (BackendArgs::default(), AgentSessionId::new("i").unwrap());
         let turn =
             Invocation { session: SessionMode::Fork(&id), ..Invocation::plain(&exec, PromptChannel::Argument("x")) };
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_that_looks_like_an_option_goes_last_behind_dashes() {
+    fn prompt_that_begins_with_a_dash_follows_a_double_dash() {
         let exec = BackendArgs::default();
         let id = AgentSessionId::new("i").unwrap();
         let turn = Invocation {
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_of_the_caller_stand_directly_before_the_prompt() {
+    fn extra_arguments_directly_precede_the_prompt() {
         let exec = BackendArgs::default();
         let extra = ["--allowedTools".into(), "Bash".into()];
         let turn = Invocation {
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_always_verbose_and_a_session_may_start_in_one() {
+    fn stream_is_verbose_for_new_and_resumed_sessions() {
         let exec = BackendArgs::default();
         let turn = Invocation {
             mode: OutputMode::Stream { partials: true },
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_change_the_session_or_the_answer_are_refused() {
+    fn arguments_that_change_the_session_or_the_output_are_refused() {
         for argument in ["--resume", "--resume=x", "-r", "-rx", "-c", "-pc", "--output-format=text", "--fork-session"] {
             assert!(is_reserved_arg(argument), "{argument}");
         }

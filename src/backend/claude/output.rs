@@ -1,4 +1,4 @@
-//! What claude writes: one JSON answer, or a stream of events that ends in a result.
+//! Parses claude's output: one JSON answer, or a stream of events that ends in a result.
 
 use memchr::memmem;
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use crate::backend::output::{Failure, LineOutput, LineParser, OutputParser, Turn
 use crate::backend::{AgentEvent, OutputMode};
 use crate::json::{self, Members};
 
-/// The most of an answer that is kept, since it is printed only at the end.
+/// The limit on the size of an answer, which is kept in memory until the end.
 const LONGEST_ANSWER: usize = 512 << 20;
 
 pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser> {
@@ -19,7 +19,7 @@ pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn O
     }
 }
 
-/// The answer of `--output-format json`, which is parsed at the end.
+/// Collects the answer of `--output-format json`, which is parsed at the end.
 #[derive(Default)]
 struct WholeAnswer {
     bytes: Vec<u8>,
@@ -48,12 +48,12 @@ impl OutputParser for WholeAnswer {
 
 /// Parses the answer of `--output-format json`: an object, or an array whose last element is the result.
 fn parse_answer(whole: Vec<u8>) -> TurnReport {
-    let account = find_result(&whole).unwrap_or_else(|malformed| TurnReport {
+    let report = find_result(&whole).unwrap_or_else(|malformed| TurnReport {
         malformed: Some(malformed.to_owned()),
         last_words: Some(String::from_utf8_lossy(&whole).trim().to_owned()).filter(|words| !words.is_empty()),
         ..TurnReport::default()
     });
-    TurnReport { whole, ..account }
+    TurnReport { whole, ..report }
 }
 
 fn find_result(whole: &[u8]) -> Result<TurnReport, &'static str> {
@@ -76,14 +76,14 @@ fn find_result(whole: &[u8]) -> Result<TurnReport, &'static str> {
     Ok(verdict.into_report())
 }
 
-/// The event that ends a turn. Every field may be missing or of another type in other releases.
+/// The event that ends a turn. In other releases, every field may be missing or have another type.
 pub(super) struct ResultEvent<'a> {
     members: Members<'a>,
     raw: &'a RawValue,
 }
 
 impl<'a> ResultEvent<'a> {
-    /// Returns the event in `raw`, if that is an object.
+    /// Returns the event in `raw`, or `None` if `raw` is not an object.
     pub(super) fn of(raw: &'a RawValue) -> Option<Self> {
         Some(Self { members: serde_json::from_str(raw.get()).ok()?, raw })
     }
@@ -96,8 +96,10 @@ impl<'a> ResultEvent<'a> {
         self.members.text("session_id")
     }
 
-    /// A failed call to the API has `is_error` true and still the subtype `success`; other failures
-    /// have another subtype.
+    /// Returns the failure that the event reports.
+    ///
+    /// If a call to the API failed, `is_error` is true although the subtype is `success`. Other failures have another
+    /// subtype.
     pub(super) fn failure(&self) -> Option<Failure> {
         let is_error = self.members.get("is_error").is_some_and(|raw| raw.get() == "true");
         let subtype = self.members.text("subtype");
@@ -123,7 +125,7 @@ impl<'a> ResultEvent<'a> {
     }
 }
 
-/// Returns a JSON value as words: a text as it is, nothing for null, anything else as claude wrote it.
+/// Returns the content of a text, an empty string for null, and the JSON of any other value.
 fn words(raw: &RawValue) -> String {
     json::text(raw).unwrap_or_else(|| if raw.get() == "null" { String::new() } else { raw.get().to_owned() })
 }
@@ -144,7 +146,7 @@ impl Default for StreamParser {
 }
 
 impl LineParser for StreamParser {
-    /// Takes one line. Only lines that may hold an ID that is still wanted, or the result, are parsed.
+    /// Parses a line only if it may contain the result, or the first session ID.
     fn line(&mut self, line: Line<'_>) {
         let wants_id = self.first_id.is_none() && self.id_key.find(line.bytes).is_some();
         if !wants_id && self.result_word.find(line.bytes).is_none() {
@@ -174,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_verdict_tells_failure_in_claudes_words() {
+    fn failure_has_claudes_reason() {
         let failed = |text: &str| parse_answer(text.as_bytes().to_vec()).failure.map(|failure| failure.reason);
         assert_eq!(failed(r#"{"type":"result","subtype":"success","is_error":false,"result":"x"}"#), None);
         assert_eq!(failed("{}"), None);
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_is_no_answer_is_told_apart() {
+    fn output_without_an_answer_is_malformed() {
         let malformed = |text: &str| parse_answer(text.as_bytes().to_vec()).malformed.is_some();
         let cut = parse_answer(br#"{"result":"x\ud83d","is_error":true,"type":"a","type":"result"}"#.to_vec());
         assert_eq!(cut.malformed, None);
@@ -198,24 +200,21 @@ mod tests {
         for bad in ["", " \n", "hello", "{\"a\": 1", "[]", "[1]", "7", "[{\"type\":\"assistant\"}]", "{} {}"] {
             assert!(malformed(bad), "{bad}");
         }
-        let account = parse_answer(br#"[{"type":"system"},{"type":"result","result":"R","session_id":"i"}]"#.to_vec());
-        assert_eq!(
-            (account.malformed, account.answer, account.reported_id),
-            (None, Some("R".into()), Some("i".into()))
-        );
+        let turn = parse_answer(br#"[{"type":"system"},{"type":"result","result":"R","session_id":"i"}]"#.to_vec());
+        assert_eq!((turn.malformed, turn.answer, turn.reported_id), (None, Some("R".into()), Some("i".into())));
     }
 
     #[test]
-    fn a_stream_tells_the_id_of_its_result_before_that_of_its_beginning() {
-        let mut listener = StreamParser::default();
-        listener.line(Line { bytes: br#"{"type":"system","subtype":"init","session_id":"a"}"#, whole: true });
-        listener.line(Line { bytes: b"not JSON with \"result\"", whole: true });
-        listener.line(Line { bytes: br#"{"type":"user","session_id":"c","text":"\"result\""}"#, whole: true });
-        assert_eq!(listener.first_id.as_deref(), Some("a"));
-        listener
+    fn id_of_the_result_takes_precedence_over_the_first_id() {
+        let mut parser = StreamParser::default();
+        parser.line(Line { bytes: br#"{"type":"system","subtype":"init","session_id":"a"}"#, whole: true });
+        parser.line(Line { bytes: b"not JSON with \"result\"", whole: true });
+        parser.line(Line { bytes: br#"{"type":"user","session_id":"c","text":"\"result\""}"#, whole: true });
+        assert_eq!(parser.first_id.as_deref(), Some("a"));
+        parser
             .line(Line { bytes: br#"{"is_error":true,"result":"why","session_id":"b","type":"result"}"#, whole: true });
-        let account = listener.into_report();
-        assert_eq!(account.reported_id.as_deref(), Some("b"));
-        assert_eq!(account.failure.unwrap().reason.as_deref(), Some("why"));
+        let turn = parser.into_report();
+        assert_eq!(turn.reported_id.as_deref(), Some("b"));
+        assert_eq!(turn.failure.unwrap().reason.as_deref(), Some("why"));
     }
 }

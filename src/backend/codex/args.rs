@@ -63,7 +63,7 @@ pub(super) fn launch(args: &LaunchArgs) -> Launch<'_> {
         Setting { option, variable, value: value.map(String::as_str) }
     }
     let args = &args.codex;
-    let [kind, command, init] = LAUNCH_VARIABLES else { unreachable!("there are three") };
+    let [kind, command, init] = LAUNCH_VARIABLES else { unreachable!("the list has three elements") };
     Launch {
         command: setting("--codex-cmd", super::COMMAND_VARIABLE, args.codex_cmd.as_ref()),
         shell: Some(ShellLaunch {
@@ -78,7 +78,7 @@ pub(super) fn launch(args: &LaunchArgs) -> Launch<'_> {
 pub(super) fn owns_option(command: &str, option: &str) -> bool {
     match option {
         "thread-id" | "fake-thread-id" | "print-thread-id" => true,
-        // claude keeps the role of a session's first turn
+        // a claude session keeps the role of its first turn
         "role-definition-md" => command.starts_with("resume-"),
         option => CALL_OPTIONS.contains(&option),
     }
@@ -122,3 +122,6 @@ pub(super) fn original_options(command: &str) -> Vec<&'static str> {
     };
     own.concat()
 }
+
+pub(super) const PASSED_OPTIONS: &[(&str, bool)] =
+    &[("--add-dir", true), ("--output-schema", true), ("--profile", true), ("--sandbox", true), ("-s", true)];

@@ -1,7 +1,8 @@
-//! codex's protocol, as the echo agent plays it.
+//! codex's protocol, as the echo agent implements it.
 
 use std::path::PathBuf;
 
+use super::placement;
 use crate::backend::echo::{EchoCall, EchoProtocol, EchoTurn};
 use crate::ui::json::JsonObject;
 
@@ -15,11 +16,12 @@ fn parse(arguments: &[String]) -> EchoCall {
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().cloned();
         match argument.as_str() {
-            "--model" => call.model = value(),
+            "--model" | "-m" => call.model = value(),
             "-o" => call.answer_file = value().map(PathBuf::from),
-            "--config" | "--enable" | "--disable" | "--image" => drop(value()),
+            "--config" | "-c" | "--enable" | "--disable" | "--image" | "-i" | "--output-schema" => drop(value()),
             "--" => words.extend(rest.by_ref().cloned()),
-            flag if flag.starts_with("--") => {}
+            option if placement::is_followed_by_value(option) => drop(value()),
+            option if option.len() > 1 && option.starts_with('-') => {}
             _ => words.push(argument.clone()),
         }
     }

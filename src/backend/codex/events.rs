@@ -11,16 +11,16 @@ use crate::backend::event::{
 use crate::backend::output::EventReader;
 use crate::json::Members;
 
-/// How many calls of tools are remembered.
-const MOST_BEGUN: usize = 1000;
+/// The limit on the tool calls that are remembered.
+const MAX_STARTED: usize = 1000;
 
 /// Reads the events of one turn.
 pub(super) struct Reader {
-    /// Where codex runs.
+    /// The directory that codex runs in.
     dir: String,
-    /// The calls of tools that have begun.
-    begun: HashSet<String>,
-    /// An error that may be the end of the turn, which has its reason in another event.
+    /// The tool calls that have started.
+    started: HashSet<String>,
+    /// An error that may have ended the turn. The event that ends the turn does not contain it.
     error: Option<String>,
     /// The last state of the to-do list.
     plan: String,
@@ -54,7 +54,7 @@ impl EventReader for Reader {
 
 impl Reader {
     pub(super) fn new(dir: String) -> Self {
-        Self { dir, begun: HashSet::new(), error: None, plan: String::new() }
+        Self { dir, started: HashSet::new(), error: None, plan: String::new() }
     }
 
     fn item(&mut self, item: &Members<'_>, kind: &str, emit: &mut dyn FnMut(AgentEvent)) {
@@ -74,21 +74,21 @@ impl Reader {
             _ => return,
         };
         let id = words(item, "id");
-        // a search begins before its query is known
-        if !self.begun.contains(&id) && (over || !about.is_empty()) {
-            if self.begun.len() == MOST_BEGUN {
-                self.begun.clear();
+        // a search starts before its query is known
+        if !self.started.contains(&id) && (over || !about.is_empty()) {
+            if self.started.len() == MAX_STARTED {
+                self.started.clear();
             }
-            self.begun.insert(id.clone());
+            self.started.insert(id.clone());
             emit(AgentEvent::ToolStarted(Tool { id: id.clone(), name, about, inner: false }));
         }
         if over {
-            self.begun.remove(&id);
+            self.started.remove(&id);
             emit(AgentEvent::ToolEnded(outcome(id, item)));
         }
     }
 
-    /// codex repeats the list at the end of a turn.
+    /// Renders a to-do list that changed. codex repeats the list at the end of a turn.
     fn todo(&mut self, item: &Members<'_>, emit: &mut dyn FnMut(AgentEvent)) {
         let step = |todo: Members<'_>| {
             (words(&todo, "text"), todo.get("completed").is_some_and(|completed| completed.get() == "true"))
@@ -117,7 +117,7 @@ impl Reader {
     }
 }
 
-/// The command that codex has a shell run (`/bin/bash -lc 'cargo test'`).
+/// Returns the command without the shell that codex runs it in (`/bin/bash -lc 'cargo test'`).
 fn command(line: &str) -> String {
     match shell_words::split(line).as_deref() {
         Ok([shell, option, script]) if shell.ends_with("sh") && ["-lc", "-c"].contains(&option.as_str()) => {
@@ -143,7 +143,7 @@ fn outcome(id: String, item: &Members<'_>) -> Outcome {
     Outcome { id, failed, details }
 }
 
-/// codex counts over the whole thread.
+/// Returns the number of tokens. codex counts those of the whole thread.
 fn tokens(event: &Members<'_>) -> Option<Tokens> {
     let usage = event.get("usage").and_then(object)?;
     let count = |name: &str| number::<u64>(&usage, name);

@@ -1,9 +1,11 @@
-//! Codex CLI: the program `codex`, tried with 0.169.0.
+//! Codex CLI: the program `codex`, tested with 0.169.0.
 
 mod args;
 mod echo;
 mod events;
+mod exec_options;
 mod output;
+mod placement;
 mod quirks;
 
 use std::borrow::Cow;
@@ -57,10 +59,11 @@ pub(super) static SPEC: Spec = Spec {
     help_pages: HELP_PAGES,
     owns_option: args::owns_option,
     original_options: args::original_options,
+    passed_options: args::PASSED_OPTIONS,
     is_reserved_arg,
     default_prompt,
     prompt_with_role,
-    // the original for codex added a newline only to an answer that did not end in one
+    // the original for codex added a newline only if the answer did not end in one
     printed_answer: |answer| if answer.ends_with('\n') { answer.to_owned() } else { format!("{answer}\n") },
     launch: args::launch,
     arguments,
@@ -69,8 +72,8 @@ pub(super) static SPEC: Spec = Spec {
     stderr_line: quirks::stderr_line,
 };
 
-/// What `codex exec`, `codex exec resume` and `codex exec fork` all take of what we use. `--full-auto` is not among it: we know what to do
-/// without.
+/// The options that `codex exec`, `codex exec resume` and `codex exec fork` must all accept. `--full-auto` has a
+/// fallback, so it is not listed.
 const USED_OPTIONS: &[&str] = &[
     "--json",
     "-o",
@@ -89,10 +92,10 @@ const HELP_PAGES: &[HelpPage] = &[
     HelpPage { arguments: &["exec", "fork", "--help"], options: USED_OPTIONS },
 ];
 
-/// Arguments of `codex exec` that would change the thread, the form of the answer, or whether it can be resumed.
+/// Returns whether `argument` would change the thread or the form of the answer, or make the thread impossible to
+/// resume.
 ///
-/// `previous` is the argument before it: a word that follows an option may be its value, another one would be a command
-/// of `codex exec`.
+/// A word that follows an option may be the option's value. Other words may be commands of `codex exec`.
 fn is_reserved_arg(previous: Option<&str>, argument: &str) -> bool {
     const COMMANDS: &[&str] = &["fork", "help", "resume", "review"];
     const LONG: &[&str] = &[
@@ -105,8 +108,8 @@ fn is_reserved_arg(previous: Option<&str>, argument: &str) -> bool {
         "--output-last-message",
         "--version",
     ];
-    let stands_alone = previous.is_none_or(|previous| !previous.starts_with('-') || previous.contains('='));
-    if COMMANDS.contains(&argument) && stands_alone {
+    let is_value = previous.is_some_and(|previous| previous.starts_with('-') && !previous.contains('='));
+    if COMMANDS.contains(&argument) && !is_value {
         return true;
     }
     if argument.starts_with("--") {
@@ -119,7 +122,7 @@ fn default_prompt(name: &SessionName) -> String {
     format!("Initialize a new persistent Codex session named '{name}'. Reply exactly: OK")
 }
 
-/// codex has no system prompt to add to: a role is said in words before the request.
+/// Returns the prompt with the role before it, because codex cannot extend its system prompt.
 fn prompt_with_role<'a>(role: Option<&str>, prompt: &'a [u8]) -> Cow<'a, [u8]> {
     const INTRODUCTION: &str = "Follow this role definition for this request and the surrounding session context unless the user overrides it.";
     match role.map(trim) {
@@ -135,11 +138,19 @@ fn prompt_with_role<'a>(role: Option<&str>, prompt: &'a [u8]) -> Cow<'a, [u8]> {
 fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
     let mut arguments = Arguments::default();
     arguments.push("exec");
-    match turn.session {
-        SessionMode::New => {}
-        SessionMode::Resume(_) => drop(arguments.push("resume")),
-        SessionMode::Fork(_) => drop(arguments.push("fork")),
-    }
+    let command = match turn.session {
+        SessionMode::New => None,
+        SessionMode::Resume(_) => Some("resume"),
+        SessionMode::Fork(_) => Some("fork"),
+    };
+    let extra = match command {
+        None => turn.extra.iter().map(OsString::as_os_str).collect(),
+        Some(command) => {
+            let (before, after) = placement::split(turn.extra);
+            arguments.all(&before).push(command);
+            after
+        }
+    };
     let exec = &turn.args.codex;
     let remembered = turn.model.filter(|model| model.remembered).map(|model| model.name);
     let explicit = turn.model.filter(|model| !model.remembered).map(|model| model.name);
@@ -158,7 +169,7 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         arguments.push(id);
     }
     arguments.push("--json").option("-o", turn.answer_file);
-    arguments.0.extend_from_slice(turn.extra);
+    arguments.all(&extra);
     if turn.needs_double_dash() {
         arguments.push("--");
     }
@@ -176,7 +187,7 @@ mod tests {
     use crate::session::AgentSessionId;
 
     #[test]
-    fn a_remembered_model_stands_before_the_options_and_a_new_one_behind() {
+    fn remembered_model_precedes_the_options_and_an_explicit_one_follows_them() {
         let exec =
             BackendArgs { codex: CodexArgs { config: vec!["a=1".into()], full_auto: true, ..CodexArgs::default() } };
         let id = AgentSessionId::new("t").unwrap();
@@ -198,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fork_names_the_session_that_it_is_of() {
+    fn fork_names_its_original_session() {
         let (exec, id) = (BackendArgs::default(), AgentSessionId::new("t").unwrap());
         let turn =
             Invocation { session: SessionMode::Fork(&id), ..Invocation::plain(&exec, PromptChannel::Argument("x")) };
@@ -206,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_from_standard_input_is_a_dash() {
+    fn prompt_on_standard_input_is_a_dash() {
         let exec = BackendArgs::default();
         assert_eq!(arguments(&Invocation::plain(&exec, PromptChannel::StandardInput)), ["exec", "--json", "-"]);
         let extra = ["--add-dir".into(), "d".into()];
@@ -215,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_change_the_thread_or_the_answer_are_refused() {
+    fn arguments_that_change_the_thread_or_the_output_are_refused() {
         for argument in ["--json", "-o", "-ofile", "--output-last-message=x", "--last", "--ephemeral", "-h"] {
             assert!(is_reserved_arg(None, argument), "{argument}");
         }

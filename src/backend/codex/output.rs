@@ -1,4 +1,4 @@
-//! What `codex exec --json` writes: an event a line.
+//! Parses the output of `codex exec --json`, one event on each line.
 
 use memchr::memmem;
 use serde_json::value::RawValue;
@@ -16,7 +16,7 @@ pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn O
 /// Finds the thread, the answer and the verdict in the events of `codex exec --json`.
 struct ExecParser {
     words: [memmem::Finder<'static>; 3],
-    /// Finds answers, if one is wanted: a stream prints them as they come.
+    /// Finds answers. `None` in a stream, which is passed through.
     answer_word: Option<memmem::Finder<'static>>,
     thread_id: Option<String>,
     answer: Option<String>,
@@ -39,7 +39,7 @@ impl ExecParser {
 }
 
 impl LineParser for ExecParser {
-    /// Takes one line. Only lines that hold a word of an event that matters are parsed.
+    /// Parses a line only if it contains a word of a relevant event.
     fn line(&mut self, Line { bytes, whole }: Line<'_>) {
         if !self.words.iter().chain(&self.answer_word).any(|word| word.find(bytes).is_some()) {
             return;
@@ -52,7 +52,7 @@ impl LineParser for ExecParser {
             let reason = reason.map(|raw| json::text(raw).unwrap_or_else(|| raw.get().to_owned()));
             Some(FailureEvent { reason, event: raw.to_owned() })
         };
-        // the type alone decides what an event is; what else is in it may change from release to release
+        // only the type identifies an event; its other members may differ between releases
         match event.text("type").as_deref() {
             Some("thread.started") => self.thread_id = event.text("thread_id"),
             Some("turn.failed") => {
@@ -60,7 +60,7 @@ impl LineParser for ExecParser {
                 self.failed = failure(message.or(event.get("error")));
             }
             Some("error") => self.error = failure(event.get("message")),
-            // an error that the turn got over, a reconnect for example
+            // the turn recovered from the error, for example by a reconnect
             Some("turn.completed") => self.error = None,
             Some("item.completed") => {
                 let message = members_of("item").filter(|item| item.text("type").as_deref() == Some("agent_message"));
@@ -86,28 +86,28 @@ mod tests {
     use super::*;
 
     fn report(lines: &[&str]) -> TurnReport {
-        let mut listener = ExecParser::new(true);
+        let mut parser = ExecParser::new(true);
         for line in lines {
-            listener.line(Line { bytes: line.as_bytes(), whole: true });
+            parser.line(Line { bytes: line.as_bytes(), whole: true });
         }
-        listener.into_report()
+        parser.into_report()
     }
 
     #[test]
-    fn an_error_that_the_turn_got_over_is_no_failure() {
+    fn error_before_the_completion_of_a_turn_is_not_a_failure() {
         let reconnect = r#"{"type":"error","message":"reconnecting"}"#;
         let done = r#"{"type":"turn.completed"}"#;
         assert_eq!(report(&[reconnect, done]).failure, None);
         let failure = report(&[done, reconnect]).failure.unwrap();
         assert_eq!(failure.reason.as_deref(), Some("reconnecting"));
         let failed = r#"{"type":"turn.failed","error":{"message":"no key"}}"#;
-        let account = report(&[reconnect, failed, reconnect]);
-        assert_eq!(account.failure.unwrap().reason.as_deref(), Some("no key"));
-        assert_eq!(account.verdict.unwrap().get(), failed);
+        let turn = report(&[reconnect, failed, reconnect]);
+        assert_eq!(turn.failure.unwrap().reason.as_deref(), Some("no key"));
+        assert_eq!(turn.verdict.unwrap().get(), failed);
     }
 
     #[test]
-    fn a_failure_of_another_shape_is_one_all_the_same() {
+    fn failure_may_have_any_reason_or_none() {
         for (event, reason) in [
             (r#"{"type":"turn.failed","error":"boom"}"#, Some("boom")),
             (r#"{"type":"turn.failed","error":{"code":7}}"#, Some(r#"{"code":7}"#)),
@@ -119,15 +119,15 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_item_is_no_failure_and_the_last_message_counts() {
-        let account = report(&[
+    fn error_item_is_not_a_failure_and_the_last_message_is_the_answer() {
+        let turn = report(&[
             r#"{"type":"thread.started","thread_id":"t"}"#,
             r#"{"type":"item.completed","item":{"type":"error","message":"deprecated"}}"#,
             r#"{"type":"item.completed","item":{"type":"agent_message","text":"one"}}"#,
             r#"{"type":"item.completed","item":{"type":"reasoning","text":"agent_message"}}"#,
             r#"{"type":"item.completed","item":{"type":"agent_message","text":"two"}}"#,
         ]);
-        assert_eq!((account.failure, account.answer.as_deref()), (None, Some("two")));
-        assert_eq!(account.reported_id.as_deref(), Some("t"));
+        assert_eq!((turn.failure, turn.answer.as_deref()), (None, Some("two")));
+        assert_eq!(turn.reported_id.as_deref(), Some("t"));
     }
 }

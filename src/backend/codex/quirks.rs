@@ -1,4 +1,4 @@
-//! The standard error of codex, and when another try helps.
+//! Classifies the standard error of codex, and decides when a retry helps.
 
 use memchr::memmem;
 
@@ -6,12 +6,12 @@ use crate::backend::BackendArgs;
 use crate::backend::spec::{FailedRun, Retry, StderrLine};
 
 pub(super) fn retry(args: &BackendArgs, run: &FailedRun<'_>) -> Retry {
-    if args.codex.full_auto && !run.fallback && does_not_know_full_auto(run) {
+    if args.codex.full_auto && !run.fallback && lacks_full_auto(run) {
         return Retry::WithFallback(
-            "this codex does not know --full-auto; calling it with sandbox_mode=\"workspace-write\"",
+            "this codex does not support --full-auto; using sandbox_mode=\"workspace-write\" instead",
         );
     }
-    // without a line no turn began, so another try sends the prompt once
+    // without output no turn has started, so a retry does not send the prompt twice
     if run.resumes && run.exit_status > 0 && run.lines == 0 && is_active_writer(run.stderr) {
         return Retry::SessionInUse;
     }
@@ -26,8 +26,8 @@ pub(super) fn stderr_line(line: &str) -> StderrLine {
     }
 }
 
-/// Returns whether this codex does not know `--full-auto`, as 0.169 does not.
-fn does_not_know_full_auto(run: &FailedRun<'_>) -> bool {
+/// Returns whether this codex does not support `--full-auto`. Release 0.169 does not.
+fn lacks_full_auto(run: &FailedRun<'_>) -> bool {
     run.exit_status == 2 && memmem::find(run.stderr, b"unexpected argument '--full-auto'").is_some()
 }
 
@@ -36,7 +36,7 @@ fn is_chatter(line: &str) -> bool {
     line == "Reading additional input from stdin..." || line == "Reading prompt from stdin..."
 }
 
-/// Returns whether a line of standard error is one of codex's log, which mostly repeats what follows in plain words.
+/// Returns whether a line of standard error is from codex's log. A plain message with the same content usually follows.
 fn is_log(line: &str) -> bool {
     line.starts_with(|c: char| c.is_ascii_digit()) && line.contains("Z ") && line.contains(" codex_")
 }

@@ -176,15 +176,21 @@ impl Report {
     /// Checks whether names survive a reboot.
     fn check_persistence(&mut self, place: &MappingLocation) {
         let what = "mapping.place";
-        let dir = match place {
-            MappingLocation::Default { root, .. } => root.clone(),
-            MappingLocation::Explicit { resolved, .. } => resolved.parent().unwrap_or(resolved).to_owned(),
+        let (dir, variable) = match place {
+            MappingLocation::Default { root, private_root, .. } => {
+                (root.clone(), Some(root).filter(|_| !private_root).and_then(|root| env::variable_of_temp_dir(root)))
+            }
+            MappingLocation::Explicit { resolved, .. } => (resolved.parent().unwrap_or(resolved).to_owned(), None),
         };
         let temp = env::temp_dirs().iter().any(|temp| dir.starts_with(temp));
         let shown = dir.display();
         let hint = format!("set {} to a persistent directory, or also keep the session IDs elsewhere", env::DIR);
         if is_in_memory(&dir) {
             self.warning(what, format!("{shown} is in memory: a reboot removes the names"), &hint);
+        } else if let Some(variable) = variable {
+            let message =
+                format!("{shown} is the value of {variable}: a call with another {variable} does not find the names");
+            self.warning(what, message, &hint);
         } else if temp && !dir.starts_with("/var/tmp") {
             let message = format!("{shown} is a temporary directory: a reboot or cleanup may remove the names");
             self.warning(what, message, &hint);
@@ -254,7 +260,7 @@ fn owner(file: &Path) -> String {
     }
 }
 
-/// On Windows the temporary directory is private to the user, so the owner does not matter.
+/// Returns an empty text, because the temporary directory is private to the user on Windows.
 #[cfg(windows)]
 fn owner(_file: &Path) -> String {
     String::new()
@@ -274,7 +280,7 @@ fn is_in_memory(dir: &Path) -> bool {
     kind.is_some_and(|kind| IN_MEMORY.contains(&(kind.f_type as u32)))
 }
 
-/// Not checked on other systems.
+/// Always false, because other systems are not checked.
 #[cfg(not(target_os = "linux"))]
 fn is_in_memory(_dir: &Path) -> bool {
     false
@@ -285,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_option_is_found_as_a_whole_word() {
+    fn option_is_found_as_a_whole_word() {
         let help = "  -o, --output-last-message <FILE>\n  --json\n  --append-system-prompt[-file]\n";
         for (option, there) in [
             ("--json", true),

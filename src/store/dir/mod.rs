@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::Error;
+use super::{Error, Removed};
 use crate::error::io_message;
 use crate::random;
 
@@ -54,6 +54,11 @@ fn quarantine_names(file: &str) -> impl Iterator<Item = String> {
     std::iter::once(first.clone()).chain((1..).map(move |n| format!("{first}.{n}")))
 }
 
+/// Returns a name for a mapping that is about to be removed. If that is interrupted, the file stays.
+fn name_of_removed(file: &str) -> String {
+    format!("{file}.removed.{}", random::digits())
+}
+
 /// Returns whether both paths lead to the same file, also through bind mounts or with other capitalization.
 #[cfg(unix)]
 pub(super) fn is_same(one: &Path, other: &Path) -> bool {
@@ -62,7 +67,7 @@ pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     identity(one).is_some_and(|one| Some(one) == identity(other))
 }
 
-/// Resolved paths of existing files have only one spelling.
+/// Always false, because a resolved path of an existing file has only one spelling on Windows.
 #[cfg(windows)]
 pub(super) fn is_same(_one: &Path, _other: &Path) -> bool {
     false

@@ -11,9 +11,9 @@ use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::super::location::{DIR, MappingLocation, Root};
-use super::{Error, MAX_SIZE};
+use super::{Error, MAX_SIZE, Removed};
 
-/// Opens a directory for access to its entries, but not for listing. Search permission is enough for that.
+/// The flags for opening a directory without listing it. Search permission is enough for that.
 #[cfg(target_os = "linux")]
 const OPEN_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
@@ -228,30 +228,58 @@ impl Dir {
         Ok(self.resolved.join(name).display().to_string())
     }
 
-    /// Removes the mapping, then the directory if it is empty. Returns whether each was removed.
+    /// Removes the mapping, then the directory if it is empty.
     ///
     /// In the default location a symlink in place of the mapping is removed itself.
-    pub(in crate::store) fn remove(&self) -> Result<(bool, bool), Error> {
+    pub(in crate::store) fn remove(&self) -> Result<Removed, Error> {
         self.check_file()?;
         match rustix::fs::unlinkat(&self.handle, &self.name, AtFlags::empty()) {
             Ok(()) => {}
-            Err(Errno::NOENT) => return Ok((false, false)),
+            Err(Errno::NOENT) => return Ok(Removed::default()),
             Err(errno) => return Err(super::unwritable(&self.path, &errno.into())),
         }
+        Ok(Removed { file: true, dir: self.remove_if_empty() })
+    }
+
+    /// Renames the mapping, which may be a symlink, before it is removed. Returns its new name, if there is a mapping.
+    pub(in crate::store) fn move_aside(&self) -> Result<Option<String>, Error> {
+        self.check_file()?;
+        let name = super::name_of_removed(&self.name);
+        match rustix::fs::renameat(&self.handle, &self.name, &self.handle, &name) {
+            Ok(()) => Ok(Some(name)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(super::unwritable(&self.path, &errno.into())),
+        }
+    }
+
+    /// Reverts [`move_aside`](Self::move_aside).
+    pub(in crate::store) fn move_back(&self, name: &str) -> Result<(), Error> {
+        rustix::fs::renameat(&self.handle, name, &self.handle, &self.name)
+            .map_err(|errno| super::unwritable(&self.resolved.join(name), &errno.into()))
+    }
+
+    /// Removes the mapping after [`move_aside`](Self::move_aside).
+    pub(in crate::store) fn remove_moved(&self, name: &str) -> Result<(), Error> {
+        rustix::fs::unlinkat(&self.handle, name, AtFlags::empty())
+            .map_err(|errno| super::unwritable(&self.resolved.join(name), &errno.into()))
+    }
+
+    /// Removes the directory if only stale temp files are in it. Returns whether it was removed.
+    pub(in crate::store) fn remove_if_empty(&self) -> bool {
         self.remove_stale_temp_files();
-        Ok((true, fs::remove_dir(&self.resolved).is_ok()))
+        fs::remove_dir(&self.resolved).is_ok()
     }
 
     /// Removes an explicit symlink instead of its target, then the symlink's directory if it is empty.
     ///
     /// Returns `None` if the path is not a symlink.
-    pub(in crate::store) fn remove_link(location: &MappingLocation) -> Result<Option<(bool, bool)>, Error> {
+    pub(in crate::store) fn remove_link(location: &MappingLocation) -> Result<Option<Removed>, Error> {
         let path = location.file();
         if !matches!(location, MappingLocation::Explicit { .. }) || !path.is_symlink() {
             return Ok(None);
         }
         fs::remove_file(path).map_err(|error| super::unwritable(path, &error))?;
-        Ok(Some((true, path.parent().is_some_and(|dir| fs::remove_dir(dir).is_ok()))))
+        Ok(Some(Removed { file: true, dir: path.parent().is_some_and(|dir| fs::remove_dir(dir).is_ok()) }))
     }
 
     /// Checks that the mapping may be removed.
@@ -313,7 +341,8 @@ fn file_name(path: &Path) -> String {
     path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned()
 }
 
-/// Returns whether a file is a mount point, as with a single file mounted into a container. It cannot be renamed over.
+/// Returns whether a file is a mount point, such as a single file that is mounted into a container. A rename cannot
+/// replace it.
 #[cfg(target_os = "linux")]
 fn is_mounted(dir: &impl AsFd, name: &str) -> bool {
     use rustix::fs::{StatxAttributes, StatxFlags};
@@ -321,7 +350,7 @@ fn is_mounted(dir: &impl AsFd, name: &str) -> bool {
     stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Other systems do not mount files, or do not report it.
+/// Always false, because other systems do not mount files, or do not report it.
 #[cfg(not(target_os = "linux"))]
 fn is_mounted(_dir: &impl AsFd, _name: &str) -> bool {
     false

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::location::{DIR, MappingLocation, Root};
-use super::{Error, MAX_SIZE};
+use super::{Error, MAX_SIZE, Removed};
 
 /// How long operations are retried while another process has the file open, for example a virus scanner.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -81,7 +81,7 @@ impl Dir {
         if bytes.len() as u64 > MAX_SIZE { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
     }
 
-    /// Always succeeds, because permission bits say little on Windows. The write itself reports errors.
+    /// Always succeeds, because permission bits do not decide this on Windows. The write itself reports errors.
     #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
     #[expect(clippy::unused_self, reason = "on Unix it checks the directory")]
     pub(in crate::store) fn check_writable(&self) -> Result<(), Error> {
@@ -116,19 +116,49 @@ impl Dir {
 
     /// Returns `None`, because symlinks are removed like other files on Windows.
     #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
-    pub(in crate::store) fn remove_link(_location: &MappingLocation) -> Result<Option<(bool, bool)>, Error> {
+    pub(in crate::store) fn remove_link(_location: &MappingLocation) -> Result<Option<Removed>, Error> {
         Ok(None)
     }
 
-    /// Removes the mapping, then its directory if it is empty. Returns whether each was removed.
-    pub(in crate::store) fn remove(&self) -> Result<(bool, bool), Error> {
+    /// Removes the mapping, then its directory if it is empty.
+    pub(in crate::store) fn remove(&self) -> Result<Removed, Error> {
         match retry_while_open(|| fs::remove_file(&self.path)) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((false, false)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Removed::default()),
             Err(error) => return Err(super::unwritable(&self.path, &error)),
         }
+        Ok(Removed { file: true, dir: self.remove_if_empty() })
+    }
+
+    /// Renames the mapping before it is removed. Returns its new name, if there is a mapping.
+    pub(in crate::store) fn move_aside(&self) -> Result<Option<String>, Error> {
+        if self.path.is_dir() {
+            return Err(super::not_regular(&self.path));
+        }
+        let name = super::name_of_removed(&self.name());
+        match retry_while_open(|| fs::rename(&self.path, self.parent.join(&name))) {
+            Ok(()) => Ok(Some(name)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(super::unwritable(&self.path, &error)),
+        }
+    }
+
+    /// Reverts [`move_aside`](Self::move_aside).
+    pub(in crate::store) fn move_back(&self, name: &str) -> Result<(), Error> {
+        let moved = self.parent.join(name);
+        retry_while_open(|| fs::rename(&moved, &self.path)).map_err(|error| super::unwritable(&moved, &error))
+    }
+
+    /// Removes the mapping after [`move_aside`](Self::move_aside).
+    pub(in crate::store) fn remove_moved(&self, name: &str) -> Result<(), Error> {
+        let moved = self.parent.join(name);
+        retry_while_open(|| fs::remove_file(&moved)).map_err(|error| super::unwritable(&moved, &error))
+    }
+
+    /// Removes the directory if only stale temp files are in it. Returns whether it was removed.
+    pub(in crate::store) fn remove_if_empty(&self) -> bool {
         self.remove_stale_temp_files();
-        Ok((true, self.path.parent().is_some_and(|dir| fs::remove_dir(dir).is_ok())))
+        self.path.parent().is_some_and(|dir| fs::remove_dir(dir).is_ok())
     }
 
     /// Removes temp files that crashed writers left in the directory.

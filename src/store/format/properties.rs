@@ -1,4 +1,4 @@
-//! Properties of every file, however odd: parsing never panics, agrees with another parser, and a rewrite loses nothing.
+//! Tests of properties of every file: parsing never panics and agrees with another parser, and a rewrite loses nothing.
 //!
 //! The cases are the same in every run. `PROPTEST_CASES=100000 cargo test --release properties` tries more of them,
 //! `PROPTEST_RNG_SEED=7` others.
@@ -23,17 +23,17 @@ fn check<S: Strategy>(strategy: &S, property: impl Fn(S::Value) -> Result<(), Te
     TestRunner::new(config).run(strategy, property).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// JSON with its spelling. The model shares nothing with the parser that it is compared with.
+/// A JSON value that keeps its spelling. This model shares no code with the parser under test.
 #[derive(Clone)]
 enum Json {
-    /// A number, `true`, `false` or `null`, by its spelling.
+    /// The spelling of a number, `true`, `false` or `null`.
     Word(String),
     Text(Text),
     List(Vec<Json>),
     Object(Vec<(Text, Json)>),
 }
 
-/// A text as characters and escapes, each with the UTF-16 that it stands for.
+/// A string: its characters and escapes, each with its value in UTF-16.
 #[derive(Clone)]
 struct Text(Vec<(String, Vec<u16>)>);
 
@@ -64,7 +64,7 @@ impl Text {
         format!("\"{characters}\"")
     }
 
-    /// `None` if it contains a lone surrogate.
+    /// Returns the content, or `None` if it contains a lone surrogate.
     fn decoded(&self) -> Option<String> {
         let units: Vec<u16> = self.0.iter().flat_map(|(_, units)| units.clone()).collect();
         String::from_utf16(&units).ok()
@@ -97,7 +97,7 @@ impl Json {
         }
     }
 
-    /// Members by name, the last of each; `None` if it is not an object, or if a name contains a lone surrogate.
+    /// Returns the last member of each name. Returns `None` if this is not an object, or a name contains a lone surrogate.
     fn members(&self) -> Option<BTreeMap<String, &Self>> {
         let Self::Object(members) = self else { return None };
         members.iter().map(|(key, value)| Some((key.decoded()?, value))).collect()
@@ -108,7 +108,7 @@ impl Json {
     }
 }
 
-/// A file's content as it is to be written.
+/// The expected content of a rewritten file.
 enum Written {
     Verbatim(String),
     List(Vec<Written>),
@@ -130,7 +130,7 @@ impl Written {
         }
     }
 
-    /// As Python's `json.dumps(…, indent=2, sort_keys=True, ensure_ascii=False)` prints.
+    /// Returns the text that Python's `json.dumps(…, indent=2, sort_keys=True, ensure_ascii=False)` prints.
     fn print(&self, indent: &str) -> String {
         let deeper = format!("{indent}  ");
         let list = |open: &str, items: Vec<String>, close: &str| match items.as_slice() {
@@ -189,7 +189,7 @@ impl Expected {
                 (entries, top.remove(WORKSPACE), top)
             }
             _ => {
-                // the older shape: written anew, everything is one level deeper
+                // a rewrite makes a file of the older shape one level deeper
                 if file.depth() == DEEPEST {
                     return Self::Unsupported;
                 }
@@ -246,7 +246,7 @@ fn backends() -> impl Strategy<Value = Backend> {
     select(Backend::ALL.to_vec())
 }
 
-/// White space as JSON allows it.
+/// White space that JSON allows.
 fn spaces() -> impl Strategy<Value = &'static str> {
     select(vec!["", " ", "\n", "\r\n\t "])
 }
@@ -264,7 +264,7 @@ fn characters() -> impl Strategy<Value = (String, Vec<u16>)> {
     prop_oneof![8 => plain, 3 => escape, 1 => half]
 }
 
-/// Mostly known names, which random texts would hardly ever hit.
+/// Mostly known names, which random texts would rarely contain.
 fn texts() -> impl Strategy<Value = Text> {
     let known = vec![
         ALIASES,
@@ -293,7 +293,7 @@ fn words() -> impl Strategy<Value = Json> {
     prop_oneof![select(words.to_vec()).prop_map(|word| Json::Word(word.to_owned())), numbers.prop_map(Json::Word),]
 }
 
-/// Any JSON.
+/// Any JSON value.
 fn values() -> impl Strategy<Value = Json> {
     let leaves = prop_oneof![words(), texts().prop_map(Json::Text)];
     leaves.prop_recursive(4, 24, 5, |inner| {
@@ -304,7 +304,7 @@ fn values() -> impl Strategy<Value = Json> {
     })
 }
 
-/// Mostly entries, and other values in their place.
+/// Mostly entries, but also other values.
 fn entries() -> impl Strategy<Value = Json> {
     let keys = select(vec!["session_id", "thread_id", CREATED_AT, LAST_MODEL, LAST_EFFORT, "mine"]);
     let members = vec((keys.prop_map(Text::plain), values()), 1..5);
@@ -316,7 +316,7 @@ fn entries() -> impl Strategy<Value = Json> {
     prop_oneof![3 => entry, 1 => texts().prop_map(Json::Text), 1 => values()]
 }
 
-/// Files of the current shape, of the older one, and others.
+/// Files of the current shape and of the older one, and others.
 fn files() -> impl Strategy<Value = Json> {
     let aliases = prop_oneof![
         8 => vec((texts(), entries()), 0..5).prop_map(Json::Object),
@@ -332,7 +332,7 @@ fn files() -> impl Strategy<Value = Json> {
     prop_oneof![6 => today, 3 => older, 1 => values()]
 }
 
-/// A file whose deepest place is near the limit, and may be in a value that a repeated name replaces.
+/// A file whose depth is near the limit. The deepest value may be in a member that a repeated name replaces.
 fn deep_files() -> impl Strategy<Value = Json> {
     let in_what = vec(any::<bool>(), DEEPEST - 6..DEEPEST + 2);
     (in_what, values(), texts(), any::<bool>(), any::<bool>()).prop_map(|(in_what, value, name, older, replaced)| {
@@ -382,7 +382,7 @@ fn deep_files_can_be_parsed_after_a_rewrite() {
 
 #[test]
 fn parser_agrees_with_serde_json_about_any_bytes() {
-    // a good file with some bytes put in, taken out, or changed
+    // a valid file with some bytes inserted, removed or changed
     let changes = vec((any::<Index>(), 0..3_usize, prop_oneof![any::<u8>(), select(b"{}[]\",:\\u0en".to_vec())]), 0..4);
     let spoilt = (files(), spaces(), changes).prop_map(|(file, space, changes)| {
         let mut bytes = file.spelled(space).into_bytes();
@@ -452,7 +452,7 @@ enum Change {
     Workspace,
 }
 
-/// A text's members, each as it is written.
+/// Returns the members of an object with the JSON of their values.
 fn parts(json: &str) -> BTreeMap<String, String> {
     let Members(members) = serde_json::from_str(json).unwrap_or_default();
     members.into_iter().map(|(key, raw)| (key.into_owned(), raw.get().to_owned())).collect()
@@ -463,17 +463,17 @@ fn change_touches_nothing_else() {
     use Change::{Amend, Insert, Remove, Rename, Workspace};
     let change = select(vec![Insert, Amend, Rename, Remove, Workspace]);
     let cases = (backends(), files(), spaces(), change, any::<Index>(), any::<Index>(), any::<bool>());
-    check(&cases, |(backend, file, space, change, from, to, says)| {
+    check(&cases, |(backend, file, space, change, from, to, has_fields)| {
         let Ok(mut mapping) = Mapping::parse(backend, file.spelled(space).into_bytes()) else { return Ok(()) };
         let mut names: Vec<String> = mapping.raw_entries().map(|(name, _)| name.to_owned()).collect();
         names.push("new".to_owned());
         let [from, to] = [from, to].map(|at| SessionName::verbatim(at.get::<String>(&names)));
-        let said = says.then(|| "said".to_owned());
+        let value = has_fields.then(|| "value".to_owned());
         let entry = Entry {
             id: AgentSessionId::new("id").unwrap(),
-            created_at: said.clone(),
-            model: said.clone(),
-            effort: said.filter(|_| backend.capabilities().effort),
+            created_at: value.clone(),
+            model: value.clone(),
+            effort: value.filter(|_| backend.capabilities().effort),
         };
         let before = parts(&mapping.to_text());
         match change {
@@ -489,13 +489,13 @@ fn change_touches_nothing_else() {
             Ok(text.clone())
         );
         let after = parts(&text);
-        // beside the entries
-        let mut beside = before.clone();
+        // everything except the entries
+        let mut others = before.clone();
         if matches!(change, Workspace) {
-            beside.insert(WORKSPACE.to_owned(), "\"/new\"".to_owned());
+            others.insert(WORKSPACE.to_owned(), "\"/new\"".to_owned());
         }
-        beside.insert(ALIASES.to_owned(), after[ALIASES].clone());
-        prop_assert_eq!(&beside, &after);
+        others.insert(ALIASES.to_owned(), after[ALIASES].clone());
+        prop_assert_eq!(&others, &after);
         // the entries
         let [mut want, after] = [&before, &after].map(|parts_of| parts(&parts_of[ALIASES]));
         let was_there = want.contains_key(from.as_str());
@@ -507,12 +507,12 @@ fn change_touches_nothing_else() {
             Amend if was_there => {
                 let [old_members, members] = [&want, &after].map(|entries| parts(&entries[from.as_str()]));
                 for (key, value) in &old_members {
-                    let said = [backend.id_key(), CREATED_AT, LAST_MODEL, LAST_EFFORT].contains(&key.as_str());
-                    prop_assert!(said || members.get(key) == Some(value), "{} is lost", key);
+                    let may_change = [backend.id_key(), CREATED_AT, LAST_MODEL, LAST_EFFORT].contains(&key.as_str());
+                    prop_assert!(may_change || members.get(key) == Some(value), "{} is lost", key);
                 }
                 let amended = mapping.get(&from).unwrap();
                 prop_assert_eq!(&amended.id, &entry.id);
-                if says {
+                if has_fields {
                     prop_assert_eq!(&amended.model, &entry.model);
                 } else {
                     prop_assert_eq!(members.get(LAST_MODEL), old_members.get(LAST_MODEL));

@@ -22,7 +22,7 @@ impl Writer {
         self.text
     }
 
-    /// Writes `json`, which is well-formed and has no white space at its ends.
+    /// Writes `json`, which must be well-formed, without white space at its ends.
     pub(super) fn json(&mut self, json: &str) {
         let document = Document { json, containers: OnceCell::new() };
         self.value(&Element { document: &document, text: json, start: 0, container: 0 });
@@ -144,7 +144,7 @@ impl<'a> Element<'a> {
         Elements { document: self.document, position: self.start + 1, container: self.container + 1 }
     }
 
-    /// The members of an object. `None` if a name contains a lone surrogate.
+    /// Returns the members of an object, or `None` if a name contains a lone surrogate.
     fn members(&self) -> Option<Vec<(Cow<'a, str>, Self)>> {
         let mut elements = self.elements();
         let mut members = Vec::new();
@@ -154,7 +154,7 @@ impl<'a> Element<'a> {
         Some(members)
     }
 
-    /// The content of a string; `None` if it contains a lone surrogate.
+    /// Returns the content of a string, or `None` if it contains a lone surrogate.
     fn decode(&self) -> Option<Cow<'a, str>> {
         if memchr::memchr(b'\\', self.text.as_bytes()).is_none() {
             return Some(Cow::Borrowed(&self.text[1..self.text.len() - 1]));

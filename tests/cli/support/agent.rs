@@ -1,4 +1,4 @@
-//! Describes the behavior of the agents. The answers are shortened answers of the current claude and codex.
+//! The scripted agents. Their answers are shortened answers of the current claude and codex.
 
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ impl Backend {
         }
     }
 
-    /// Returns a turn that succeeds with an answer of this many bytes, which need no space in the plan.
+    /// Returns a turn that succeeds with an answer of this many bytes. The plan does not contain these bytes.
     pub(crate) fn answers_at_length(self, id: &str, bytes: u64) -> Turn {
         let (before, after) = match self {
             Self::Claude => (

@@ -15,12 +15,12 @@ pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) argv: Vec<String>,
     pub(crate) cwd: String,
-    /// The watched variables; `None` for one that was not set.
+    /// The watched variables. The value of an unset one is `None`.
     pub(crate) env: BTreeMap<String, Option<String>>,
     pub(crate) pid: u32,
-    /// 0 on systems without them.
+    /// 0 on systems without process groups.
     pub(crate) process_group: i32,
-    /// 0 on systems without them.
+    /// 0 on systems without sessions.
     pub(crate) session: i32,
     /// `None` if the plan had no `read_stdin`, or the input has not ended.
     pub(crate) stdin: Option<Input>,
@@ -30,7 +30,7 @@ pub(crate) struct Call {
     pub(crate) grandchildren: Vec<u32>,
     /// The outputs that failed with a broken pipe.
     pub(crate) broken_pipes: Vec<Sink>,
-    /// The exit status; `None` if the call still runs or was killed.
+    /// The exit status, or `None` if the call still runs or was killed.
     pub(crate) ended: Option<i32>,
 }
 
@@ -38,8 +38,8 @@ impl Call {
     /// Returns standard input. Panics if the plan had no `read_stdin`, or if the input was too long to keep as text.
     #[track_caller]
     pub(crate) fn stdin_text(&self) -> &str {
-        let input = self.stdin.as_ref().expect("the agent read its standard input to the end");
-        input.text.as_deref().expect("standard input is short, and text")
+        let input = self.stdin.as_ref().expect("the agent has read its standard input to the end");
+        input.text.as_deref().expect("standard input is a short text")
     }
 
     /// Returns the argument after an option.
@@ -66,7 +66,7 @@ pub(super) fn read(file: &Path) -> io::Result<Vec<Call>> {
         if let Event::Began(invocation) = event {
             calls.push(Call::begun(invocation));
         } else {
-            calls[call].learn(event);
+            calls[call].add(event);
         }
     }
     Ok(calls)
@@ -91,7 +91,7 @@ impl Call {
         }
     }
 
-    fn learn(&mut self, event: Event) {
+    fn add(&mut self, event: Event) {
         match event {
             Event::Began(_) => unreachable!("a call begins once"),
             Event::Stdin(input) => self.stdin = Some(input),

@@ -56,7 +56,7 @@ impl<'a> Disk<'a> {
     /// Fills the disk completely.
     pub(crate) fn fill(&self) {
         let mut file = fs::File::create(self.seen(&self.sandbox.temp().join("filler"))).expect("a file can be created");
-        let error = io::copy(&mut io::repeat(b'x'), &mut file).expect_err("the disk gets full");
+        let error = io::copy(&mut io::repeat(b'x'), &mut file).expect_err("the disk is too small");
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         file.flush().expect("nothing is buffered");
     }

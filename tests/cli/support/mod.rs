@@ -9,7 +9,7 @@
 //! sandbox.fails(&["resolve", "--session-name", "b"], 3, "session_not_found");
 //! ```
 
-#![allow(dead_code, reason = "not every system uses all of it")]
+#![allow(dead_code, reason = "some tests do not run on every system")]
 
 mod agent;
 mod calls;
@@ -52,8 +52,8 @@ pub(crate) use predicates::prelude::PredicateBooleanExt;
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use predicates::str::{contains, ends_with, is_empty, starts_with};
 
-/// The length of an argument that the system accepts (Linux: 128 KiB each, Windows: 32 KiB for all) but that is too
-/// long for an agent's command line.
+/// The length of an argument that is too long for an agent's command line. The system accepts it (Linux: 128 KiB for
+/// one, Windows: 32 KiB for all).
 pub(crate) const LONG_ARGUMENT: usize = if cfg!(windows) { 20_000 } else { 120_000 };
 
 #[cfg(target_os = "linux")]

@@ -72,7 +72,7 @@ pub(crate) struct Finished {
     pub(crate) took: Duration,
 }
 
-/// The error object. Every key is required; `None` stands for null.
+/// The error object. Every key is required. `None` means null.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Failure {
@@ -101,7 +101,7 @@ impl Failure {
         if keys != BTreeSet::from(Self::KEYS) {
             return Err(format!("has the keys {keys:?}"));
         }
-        Self::deserialize(&value["error"]).map_err(|error| format!("does not hold an error: {error}"))
+        Self::deserialize(&value["error"]).map_err(|error| format!("does not contain an error: {error}"))
     }
 
     #[track_caller]

@@ -28,5 +28,5 @@ fn give_up_privileges() {
 
 #[cfg(not(target_os = "linux"))]
 fn give_up_privileges() {
-    assert!(!rustix::process::geteuid().is_root(), "only on Linux root can give up what it has: run as another user");
+    assert!(!rustix::process::geteuid().is_root(), "root can drop its capabilities only on Linux: run as another user");
 }

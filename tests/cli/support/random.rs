@@ -15,7 +15,7 @@ impl Random {
         Self::from_seed(fastrand::u64(..))
     }
 
-    /// Repeats a failed run.
+    /// Returns the generator of a failed run, so that the run can be repeated.
     pub(crate) fn from_seed(seed: u64) -> Self {
         Self { seed, rng: Rng::with_seed(seed) }
     }

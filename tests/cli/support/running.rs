@@ -12,7 +12,7 @@ use assert_cmd::assert::Assert;
 use super::outcome::Finished;
 use super::wait::POLL_INTERVAL;
 
-/// The timeout of runs whose duration is not tested. Even a slow machine does not reach it.
+/// The timeout of runs whose duration is not tested. It is long enough for a slow machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The timeout for the outputs of a program that has ended.
@@ -80,7 +80,7 @@ impl RunCommand for Command {
         let input = input.as_ref().to_vec();
         let (end, ended) = mpsc::channel();
         running.input_end = Some(end);
-        // In a thread, because a program may answer before it has read everything. It may also close the pipe early.
+        // Written by a thread, because a program may answer before it has read everything, or close the pipe early.
         thread::spawn(move || {
             drop(stdin.write_all(&input));
             let _ = ended.recv();

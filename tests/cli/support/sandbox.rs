@@ -62,7 +62,7 @@ impl Sandbox {
             let system = PathBuf::from(env::var_os("SystemRoot").expect("Windows always sets it"));
             path.extend([system.join("System32"), system.clone()]);
             path.extend(library_dirs());
-            // The runtime libraries of a program do not start without these.
+            // The runtime libraries of a program need these.
             self.env("SystemRoot", system);
             self.env("PATHEXT", ".COM;.EXE;.BAT;.CMD");
             self.env("USERPROFILE", self.home());
@@ -147,7 +147,7 @@ impl Sandbox {
     /// Leaves only these agents on PATH, without the system's directories, which may contain real agents.
     pub(crate) fn only_agents(&mut self, names: &[&str]) {
         for agent in AGENTS.iter().filter(|agent| !names.contains(agent)) {
-            // Moved and not removed: another test may be running the same program under another name, and Windows
+            // Moved instead of removed, because another test may be running the same program under another name. Windows
             // cannot remove any name of a running program.
             fs::rename(self.agent_program(agent), self.root.join(agent)).expect("every agent has a stand-in");
         }
@@ -296,7 +296,8 @@ impl Sandbox {
     }
 }
 
-/// The directories of `PATH` without an agent on Windows, which also searches `PATH` for libraries. Empty elsewhere.
+/// Returns the directories of `PATH` without an agent on Windows, which also searches `PATH` for libraries. Returns
+/// nothing on other systems.
 fn library_dirs() -> Vec<PathBuf> {
     let has_agent = |dir: &PathBuf| AGENTS.iter().any(|agent| dir.join(format!("{agent}.exe")).exists());
     let path = env::var_os("PATH").filter(|_| cfg!(windows)).unwrap_or_default();
@@ -312,12 +313,12 @@ fn stand_in() -> PathBuf {
     program
 }
 
-/// Creates a second name for a program as a link. A newly written file cannot be executed as long as any process has it
-/// open, and the threads of a test run start processes that inherit open files.
+/// Creates a second name for a program as a link. A copy could not be executed while any process has it open, and other
+/// tests start processes that inherit open files.
 fn link(program: &Path, name: &Path) {
     match fs::hard_link(program, name) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(_) => drop(fs::copy(program, name).expect("a program can be copied where it cannot be linked")),
+        Err(_) => drop(fs::copy(program, name).expect("a program that cannot be linked can be copied")),
         Ok(()) => {}
     }
 }

@@ -24,7 +24,7 @@ impl vt100::Callbacks for Replies {
             // the query for the cursor's position
             (None, [[6]], 'n') => {
                 let (row, column) = screen.cursor_position();
-                write!(self.0, "\x1b[{};{}R", row + 1, column + 1).expect("a string accepts every text");
+                write!(self.0, "\x1b[{};{}R", row + 1, column + 1).expect("writing to a string cannot fail");
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Tests of the stand-in itself: otherwise, a test that passes might have tested nothing.
+//! Tests of the stand-in itself. Without them, other tests could pass because the stand-in does nothing.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -111,7 +111,7 @@ fn concurrent_calls_play_different_turns() {
 }
 
 #[test]
-fn broken_pipe_is_recorded_and_survived() {
+fn broken_pipe_is_recorded_and_does_not_end_the_stand_in() {
     let sandbox = Sandbox::new();
     sandbox.agent(Turn::doing([Step::wait_for("go"), Step::flood_stdout(1 << 20)]).stderr("still here"));
     let mut child =

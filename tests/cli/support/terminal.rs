@@ -60,7 +60,7 @@ impl Terminal {
 
     /// Starts an interactive program with this terminal as its controlling terminal, which shells need.
     pub(crate) fn starts(self, command: &Command) -> Dialogue {
-        // the standard library cannot set a controlling terminal; this command does so and executes the program
+        // sets the controlling terminal, which the standard library cannot do, and executes the program
         let mut started = Command::new("setsid");
         started.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
         started.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");

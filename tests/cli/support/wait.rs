@@ -1,4 +1,4 @@
-//! Waits for conditions instead of for time to pass.
+//! Waits for conditions instead of for fixed times.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ pub(crate) fn is_alive(pid: u32) -> bool {
         return false;
     }
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        // Linux: the process has ended since. Other systems do not have the directory, so the answer above counts.
+        // On Linux, the process has ended in the meantime. Other systems have no /proc, so the result above counts.
         return !cfg!(target_os = "linux");
     };
     // The state follows the program's name, which is in parentheses and may contain some.

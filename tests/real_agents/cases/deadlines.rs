@@ -9,25 +9,25 @@ real_agent_tests! { both:
     deadline_in_a_stream_leaves_no_process,
 }
 
-/// Enough for the agent to reach its model on a busy machine.
+/// Long enough for the agent to call its model on a busy machine.
 const DEADLINE: &str = "5";
 
-/// The deadline of 5 s, the grace period of 5 s for an agent that ignores TERM, a second to return, and a reserve for a
-/// busy machine.
+/// The deadline of 5 s, the grace period of 5 s, a second to return, and a reserve for a busy machine. An agent that
+/// ignores TERM needs the grace period.
 const LATEST: Duration = Duration::from_secs(15);
 
 /// Longer than any deadline.
 const NEVER: Duration = Duration::from_secs(3600);
 
 fn deadline_in_a_turn_leaves_no_process(world: &World) {
-    cut_off(world, "resume-json");
+    stopped_by_deadline(world, "resume-json");
 }
 
 fn deadline_in_a_stream_leaves_no_process(world: &World) {
-    cut_off(world, "resume-stream");
+    stopped_by_deadline(world, "resume-stream");
 }
 
-fn cut_off(world: &World, verb: &str) {
+fn stopped_by_deadline(world: &World, verb: &str) {
     world.create(&["--init-prompt", "first"]);
     let before = world.mapping();
     world.api.pause_between_deltas(NEVER);
@@ -49,11 +49,11 @@ fn cut_off(world: &World, verb: &str) {
     assert!(outcome.elapsed < LATEST, "{outcome}");
     let left = world.left_running();
     assert!(left.is_empty(), "{left:#?}\n{outcome}");
-    assert_eq!(world.mapping(), before, "a turn that was cut off stores nothing");
+    assert_eq!(world.mapping(), before, "a stopped turn stores nothing");
 
     world.api.pause_between_deltas(Duration::ZERO);
     let resumed = world.resume("on time", &[]).run().success();
     let answer = world.answer(&resumed);
     assert!(answer.ends_with("last=on time"), "{resumed}");
-    assert_eq!(world.api.last_request().turns().first(), Some(&"first"), "not the session of before\n{resumed}");
+    assert_eq!(world.api.last_request().turns().first(), Some(&"first"), "this is another session\n{resumed}");
 }

@@ -2,9 +2,9 @@
 
 use crate::world::World;
 
-real_agent_tests! { both: agent_is_found_answers_and_has_every_option }
+real_agent_tests! { both: doctor_finds_the_agent_its_version_and_its_options }
 
-fn agent_is_found_answers_and_has_every_option(world: &World) {
+fn doctor_finds_the_agent_its_version_and_its_options(world: &World) {
     let report = world.call("doctor", &["--json"]).run().success().json();
     let checks = report["checks"].as_array().expect("a list of checks");
     for what in ["command", "version", "options"] {
@@ -12,5 +12,5 @@ fn agent_is_found_answers_and_has_every_option(world: &World) {
         let check = checks.iter().find(|check| check["check"] == what.as_str());
         assert_eq!(check.expect("the check is in the report")["status"], "ok", "{checks:#?}");
     }
-    assert!(world.api.requests().is_empty(), "it asks no model");
+    assert!(world.api.requests().is_empty(), "doctor calls no model");
 }

@@ -10,7 +10,7 @@ real_agent_tests! { both:
     refusing_api_is_reported,
     refusing_api_is_reported_in_a_stream,
     refused_creation_saves_nothing,
-    id_that_the_agent_does_not_know_is_reported,
+    unknown_id_is_reported,
 }
 real_agent_tests! { codex:
     name_for_which_codex_starts_a_new_thread_is_reported,
@@ -43,7 +43,7 @@ fn refusing_api_is_reported(world: &World) {
     world.resume("third", &[]).run().success();
 }
 
-/// A stream contains everything, also the failure. The exit status and standard error report the failure.
+/// The stream contains the failure too, in addition to the exit status and standard error.
 fn refusing_api_is_reported_in_a_stream(world: &World) {
     world.create(&[]);
     let before = world.mapping();
@@ -58,7 +58,7 @@ fn refusing_api_is_reported_in_a_stream(world: &World) {
     assert_eq!(world.mapping(), before, "a failed turn stores nothing");
 }
 
-/// The session may exist nevertheless. The error contains its ID, so that it can be resumed.
+/// The session may exist although its creation failed. The error contains its ID, so that it can be resumed.
 fn refused_creation_saves_nothing(world: &World) {
     world.api.refuse_with(401);
     let arguments = ["--session-name", SESSION, "--error-format", "json"];
@@ -75,7 +75,7 @@ fn refused_creation_saves_nothing(world: &World) {
     world.resume("second", &[]).run().success();
 }
 
-fn id_that_the_agent_does_not_know_is_reported(world: &World) {
+fn unknown_id_is_reported(world: &World) {
     let arguments = [world.agent.id_option(), UNKNOWN, "--prompt", "anyone?", "--error-format", "json"];
     let outcome = world.call("resume-json", &arguments).run().exit(1);
     assert_eq!(outcome.stdout, "", "{outcome}");
@@ -88,10 +88,10 @@ fn id_that_the_agent_does_not_know_is_reported(world: &World) {
     };
     let message = error["message"].as_str().unwrap_or_default();
     assert!(message.contains(words) && message.contains(UNKNOWN), "{outcome}");
-    assert!(world.api.requests().is_empty(), "no model was asked\n{outcome}");
+    assert!(world.api.requests().is_empty(), "no model was called\n{outcome}");
 }
 
-/// codex starts a new conversation silently. Its answer does not come from the requested session.
+/// codex starts a new conversation without notice, so the answer is not from the requested session.
 fn name_for_which_codex_starts_a_new_thread_is_reported(world: &World) {
     world.create(&["--adopt", "no-such-thread"]);
     let before = world.mapping();
@@ -101,5 +101,5 @@ fn name_for_which_codex_starts_a_new_thread_is_reported(world: &World) {
     assert_eq!(error["kind"], "session_lost", "{outcome}");
     assert_eq!(error["exit_code"], 1, "{outcome}");
     assert!(error["message"].as_str().is_some_and(|message| message.contains("no-such-thread")), "{outcome}");
-    assert_eq!(world.mapping(), before, "the mapping stays");
+    assert_eq!(world.mapping(), before, "the mapping is unchanged");
 }

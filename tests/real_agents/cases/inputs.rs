@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use crate::world::{SESSION, World};
 
 real_agent_tests! { both:
-    prompts_that_look_like_options_arrive,
-    prompt_of_a_megabyte_arrives,
-    piped_prompt_arrives,
-    silent_standard_input_delays_nothing,
-    standard_input_is_not_read_unasked,
+    prompts_that_look_like_options_reach_the_model,
+    prompt_of_a_megabyte_reaches_the_model,
+    piped_prompt_reaches_the_model,
+    silent_standard_input_does_not_delay_a_turn,
+    standard_input_is_not_read_without_an_option,
 }
 
-fn prompts_that_look_like_options_arrive(world: &World) {
+fn prompts_that_look_like_options_reach_the_model(world: &World) {
     world.create(&["--init-prompt", "- begin"]);
     assert_eq!(world.api.last_request().last_turn(), "- begin");
 
@@ -23,7 +23,7 @@ fn prompts_that_look_like_options_arrive(world: &World) {
 }
 
 /// A megabyte in bytes: codex accepts at most 1,048,576 characters per turn.
-fn prompt_of_a_megabyte_arrives(world: &World) {
+fn prompt_of_a_megabyte_reaches_the_model(world: &World) {
     let lines: String = (0..60_000).flat_map(|number| [number.to_string(), " – größe ✓\n".to_owned()]).collect();
     let prompt = format!("  {lines}\nthe end, without a newline");
     assert!(prompt.len() > 1_000_000);
@@ -32,18 +32,18 @@ fn prompt_of_a_megabyte_arrives(world: &World) {
     let arguments = ["--session-name", SESSION, "--prompt-file", &file];
     let outcome = world.call("resume-json", &arguments).run().success();
     // Not assert_eq, which would print both.
-    assert!(world.api.last_request().last_turn() == prompt, "the prompt is not what arrived\n{outcome}");
+    assert!(world.api.last_request().last_turn() == prompt, "the prompt arrived changed\n{outcome}");
 }
 
-fn piped_prompt_arrives(world: &World) {
+fn piped_prompt_reaches_the_model(world: &World) {
     world.create(&[]);
     let prompt = "  from\n\na pipe \n\n";
     let outcome = world.resume("-", &[]).input(prompt).run().success();
     assert_eq!(world.api.last_request().last_turn(), prompt, "{outcome}");
 }
 
-/// If it were passed on, such a pipe would block `codex exec` forever and `claude -p` for three seconds.
-fn silent_standard_input_delays_nothing(world: &World) {
+/// If the agent inherited it, such a pipe would block `codex exec` forever and `claude -p` for three seconds.
+fn silent_standard_input_does_not_delay_a_turn(world: &World) {
     let create = |name| world.call("create-session", &["--session-name", name]);
     let start = Instant::now();
     create("closed").run().success();
@@ -56,7 +56,7 @@ fn silent_standard_input_delays_nothing(world: &World) {
     }
 }
 
-fn standard_input_is_not_read_unasked(world: &World) {
+fn standard_input_is_not_read_without_an_option(world: &World) {
     let stray = "a line meant for someone else\n";
     let arguments = ["--session-name", SESSION, "--init-prompt", "first"];
     let created = world.call("create-session", &arguments).input(stray).run().success();

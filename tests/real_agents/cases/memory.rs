@@ -6,13 +6,13 @@ use crate::{
 };
 
 real_agent_tests! { both:
-    every_form_of_resume_remembers,
+    every_resume_command_continues_the_conversation,
     resolve_and_list_print_the_agents_id,
-    concurrent_turns_are_all_remembered,
-    fork_remembers_and_leaves_the_session_alone,
+    concurrent_turns_are_all_in_the_history,
+    fork_has_the_history_and_does_not_change_its_original,
 }
 
-fn every_form_of_resume_remembers(world: &World) {
+fn every_resume_command_continues_the_conversation(world: &World) {
     let id = world.create(&["--init-prompt", "first"]);
     assert_eq!(world.api.last_request().turns(), ["first"]);
 
@@ -28,7 +28,7 @@ fn every_form_of_resume_remembers(world: &World) {
     assert_eq!(world.api.last_request().turns(), ["first", "second", "third", "fourth"]);
 }
 
-/// Returns the answer in a complete stream, which has the ID at its beginning and the end of the turn at its end.
+/// Returns the answer in a complete stream, which begins with the ID and ends with the end of the turn.
 #[track_caller]
 fn streamed_answer(outcome: &Outcome) -> String {
     let events = outcome.json_lines();
@@ -61,8 +61,8 @@ fn resolve_and_list_print_the_agents_id(world: &World) {
     assert_eq!(answer.line(), id, "{answer}");
 }
 
-/// Without the program, claude would forget all of these turns except one, and codex would refuse all except one.
-fn concurrent_turns_are_all_remembered(world: &World) {
+/// Without the program, claude would lose all of these turns except one, and codex would refuse all except one.
+fn concurrent_turns_are_all_in_the_history(world: &World) {
     world.create(&["--init-prompt", "first"]);
     let prompts = ["one of three", "two of three", "three of three"];
     let running = prompts.map(|prompt| world.resume(prompt, &[]).start());
@@ -73,18 +73,18 @@ fn concurrent_turns_are_all_remembered(world: &World) {
         count.unwrap_or_else(|| panic!("an unexpected answer\n{outcome}")).to_owned()
     });
     counts.sort();
-    assert_eq!(counts, ["2", "3", "4"], "each turn sees the ones before it");
+    assert_eq!(counts, ["2", "3", "4"], "the history of each turn contains the earlier turns");
 
     let last = world.resume("last", &[]).run().success();
     assert_eq!(world.answer(&last), "REPLY n=5 last=last", "{last}");
     let request = world.api.last_request();
     let turns = request.turns();
     for prompt in prompts {
-        assert!(turns.contains(&prompt), "{prompt} is forgotten: {turns:?}");
+        assert!(turns.contains(&prompt), "{prompt} is lost: {turns:?}");
     }
 }
 
-fn fork_remembers_and_leaves_the_session_alone(world: &World) {
+fn fork_has_the_history_and_does_not_change_its_original(world: &World) {
     let id = world.create(&[]);
     let fork = ["--session-name", SESSION, "--to", "forked", "--prompt", "second of the fork"];
     let forked = world.call("fork-session", &fork).run().success();

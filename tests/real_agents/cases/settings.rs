@@ -3,11 +3,11 @@
 use crate::world::{SESSION, World};
 
 real_agent_tests! { both:
-    model_is_kept,
+    model_is_remembered,
     role_reaches_the_model,
 }
 real_agent_tests! { claude:
-    effort_is_kept,
+    effort_is_remembered,
     arguments_after_two_dashes_reach_claude,
 }
 real_agent_tests! { codex:
@@ -16,7 +16,7 @@ real_agent_tests! { codex:
     full_auto_works_although_codex_removed_it,
 }
 
-fn model_is_kept(world: &World) {
+fn model_is_remembered(world: &World) {
     let id = world.create(&["--model", "model-of-creation"]);
     assert_eq!(world.api.last_request().model(), "model-of-creation");
 
@@ -30,15 +30,15 @@ fn model_is_kept(world: &World) {
     world.call("resume-json", &[world.agent.id_option(), &id, "--prompt", "fourth"]).run().success();
     assert_eq!(world.api.last_request().model(), "model-of-third-turn");
 
-    // claude itself also keeps the model of a session. The saved model takes precedence if they differ.
+    // claude also remembers the model of a session. The saved model takes precedence if they differ.
     world.create(&["--adopt", &id, "--model", "model-of-adoption"]);
     world.resume("fifth", &[]).run().success();
     assert_eq!(world.api.last_request().model(), "model-of-adoption");
     assert_eq!(world.api.last_request().turns().len(), 5, "still the same session");
 }
 
-/// claude itself does not keep the effort: without the program, the second turn would use the default.
-fn effort_is_kept(world: &World) {
+/// claude does not remember the effort. Without the program, the second turn would use the default.
+fn effort_is_remembered(world: &World) {
     world.create(&["--reasoning-effort", "low"]);
     assert_eq!(world.api.last_request().effort(), "low");
 
@@ -92,7 +92,7 @@ fn arguments_after_two_dashes_reach_claude(world: &World) {
     assert!(!offers_tool(), "on resume");
 }
 
-/// Again, an option with several values comes last.
+/// An option with several values comes last here too.
 fn arguments_after_two_dashes_reach_codex(world: &World) {
     let images = || world.api.last_request().body.to_string().matches("data:image/png;base64,").count();
     let image = world.file("dot.png", DOT);
@@ -108,7 +108,7 @@ fn arguments_after_two_dashes_reach_codex(world: &World) {
 }
 
 /// A PNG image of one pixel.
-const DOT: &[u8] = b"\x89PNG\r\n\x1a\n\
+pub(super) const DOT: &[u8] = b"\x89PNG\r\n\x1a\n\
     \x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00\x3a\x7e\x9b\x55\
     \x00\x00\x00\x0aIDAT\x78\x9c\x63\x60\x00\x00\x00\x02\x00\x01\x48\xaf\xa4\x71\
     \x00\x00\x00\x00IEND\xae\x42\x60\x82";

@@ -6,11 +6,11 @@ use serde_json::Value;
 use crate::{agents::Agent, world::World};
 
 real_agent_tests! { claude:
-    claude_lists_both_until_they_are_removed,
+    claude_lists_installed_skills_only,
     claude_runs_the_program_that_the_skill_allows,
     claude_may_pipe_a_prompt_and_print_a_reference,
 }
-real_agent_tests! { codex: codex_hides_both_until_they_are_named }
+real_agent_tests! { codex: codex_hides_skills_until_the_prompt_names_one }
 
 const BOTH: [&str; 2] = ["claude-code-invoke-persist", "codex-cli-invoke-persist"];
 
@@ -22,7 +22,7 @@ fn first_line(world: &World, key: &str) -> Vec<String> {
     listed.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn claude_lists_both_until_they_are_removed(world: &World) {
+fn claude_lists_installed_skills_only(world: &World) {
     world.skill(&["install", "--agent", "claude"]).run().success();
     for key in ["skills", "slash_commands"] {
         let listed = first_line(world, key);
@@ -65,12 +65,12 @@ fn claude_may_pipe_a_prompt_and_print_a_reference(world: &World) {
     assert!(request.mentions("# Creating a Claude Code session"), "{request:#?}");
 }
 
-fn codex_hides_both_until_they_are_named(world: &World) {
+fn codex_hides_skills_until_the_prompt_names_one(world: &World) {
     let shown = || world.call_agent(&["debug", "prompt-input", "hello"]).run().success().stdout;
     world.skill(&["install", "--agent", "codex"]).run().success();
     let hidden = shown();
     assert!(!BOTH.iter().any(|skill| hidden.contains(skill)), "{hidden}");
-    // codex shows it without its policy, so codex does find it
+    // codex finds the skill, because it shows it once the policy is removed
     let policy = world.path("home/.agents/skills").join(BOTH[0]).join("agents/openai.yaml");
     let text = std::fs::read(&policy).expect("the policy is installed");
     std::fs::remove_file(&policy).expect("the policy can be removed");

@@ -1,8 +1,8 @@
-//! The events of the agents during a turn, and the account that `resume-stream --format text` prints.
+//! The events of the agents during a turn, and the text that `resume-stream --format text` prints.
 //!
-//! These tests record the streams below `tests/cli/streams`, which `tests/cli/account.rs` replays without any agent.
-//! They write the streams if `INVOKE_PERSIST_RECORD` is set. Otherwise they check that the account of a turn still
-//! matches the recorded one.
+//! These tests record the streams below `tests/cli/streams`, which `tests/cli/text_format.rs` replays without an agent.
+//! They write the streams if `INVOKE_PERSIST_RECORD` is set. Otherwise they check that the text of a turn still matches
+//! the recorded one.
 
 use std::{fs, path::PathBuf};
 
@@ -51,7 +51,7 @@ fn turn_with_tools_matches_the_recording(world: &World) {
                 begin.into_iter().chain(look).collect(),
                 vec![call("Bash", json!({"command": CHECK, "description": "Run the checks"}))],
                 vec![call("Edit", json!({"file_path": notes, "old_string": "two", "new_string": "zwei"}))],
-                vec![call("Write", done)], // which claude may not do
+                vec![call("Write", done)], // claude lacks the permission for this
                 vec![text(ANSWER)],
             ]
         }
@@ -93,7 +93,7 @@ fn record_or_compare(world: &World, name: &str, turn: impl Fn(&[&str]) -> Outcom
         return;
     }
     let outcome = turn(&["--format", "text"]);
-    let recorded = fs::read_to_string(stored("txt")).expect("there is an account of every recorded stream");
+    let recorded = fs::read_to_string(stored("txt")).expect("every recorded stream has a recorded text");
     assert_eq!(without_time(&without_machine(world, &outcome.stdout)), without_time(&recorded), "{outcome}");
 }
 
@@ -113,11 +113,11 @@ fn without_machine(world: &World, text: &str) -> String {
     text
 }
 
-/// Returns an account without the duration of the turn.
-fn without_time(account: &str) -> String {
+/// Returns the text of a turn without the duration.
+fn without_time(text: &str) -> String {
     let is_time = |line: &&str| line.starts_with("turn ") && line.contains(" s");
-    let line = account.lines().find(is_time).unwrap_or_default();
+    let line = text.lines().find(is_time).unwrap_or_default();
     let end = line.find(" s").unwrap_or_default();
     let begin = line[..end].rfind(' ').unwrap_or_default();
-    account.replace(line, &format!("{} T{}", &line[..begin], &line[end..]))
+    text.replace(line, &format!("{} T{}", &line[..begin], &line[end..]))
 }

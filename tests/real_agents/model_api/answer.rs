@@ -7,8 +7,8 @@ use super::request::{Dialect, ModelRequest};
 /// The number of characters of the last turn that a reply repeats.
 const TAIL: usize = 80;
 
-/// Returns a reply with the number of the user's turns, which shows whether the agent remembered them, and the end of
-/// the last turn.
+/// Returns a reply with the number of the user's turns and the end of the last turn. The number shows whether the agent
+/// remembered earlier turns.
 pub(super) fn text(request: &ModelRequest) -> String {
     let last = request.last_turn();
     let start = last.char_indices().rev().nth(TAIL - 1).map_or(0, |(index, _)| index);
@@ -35,7 +35,7 @@ impl Block {
 
 /// Returns a call of claude's Bash tool.
 pub(super) fn bash(command: &str) -> Block {
-    Block::Call { name: "Bash", input: json!({"command": command, "description": "Do what the test asks for"}) }
+    Block::Call { name: "Bash", input: json!({"command": command, "description": "Run the command of the test"}) }
 }
 
 /// Returns the events of an answer. Texts are split into words.

@@ -1,7 +1,7 @@
 //! The part of HTTP/1.1 that two well-behaved clients on loopback need: one request and one answer per connection.
 //!
-//! This is not a web server. It exists because an answer must be sent piece by piece, with pauses that a test sets, and
-//! small HTTP servers buffer a body before they send it.
+//! This is not a web server. An answer must be sent piece by piece, with pauses that a test sets. Small HTTP servers do
+//! not support that, because they buffer a body before they send it.
 
 use std::{
     io::{self, Read, Write},
@@ -21,7 +21,7 @@ pub(super) struct Incoming {
 
 /// Reads one request. Returns `None` if the client closed the connection without a request.
 ///
-/// A body needs a `content-length`. Both agents send it, and the error shows if one of them no longer does.
+/// A body needs a `content-length`. Both agents send it. An agent that no longer does causes an error.
 pub(super) fn read(stream: &mut TcpStream) -> io::Result<Option<Incoming>> {
     let mut bytes = Vec::new();
     let mut piece = [0; 8 * 1024];
@@ -49,8 +49,8 @@ pub(super) fn read(stream: &mut TcpStream) -> io::Result<Option<Incoming>> {
     }
 }
 
-/// Returns the request without its body, the length of its head and the length of its body, or `None` if the head is
-/// incomplete.
+/// Returns the request without its body, the length of its head, and the length of its body. Returns `None` if the head
+/// is incomplete.
 fn parse_head(bytes: &[u8]) -> io::Result<Option<(Incoming, usize, u64)>> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -67,7 +67,7 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Incoming, usize, u64)>> {
         if header.name.eq_ignore_ascii_case("content-length") {
             length = std::str::from_utf8(header.value).map_err(invalid)?.trim().parse().map_err(invalid)?;
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(invalid("a body without content-length is not understood here"));
+            return Err(invalid("a body without content-length is not supported"));
         }
     }
     Ok(Some((incoming, head, length)))

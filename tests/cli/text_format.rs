@@ -1,9 +1,9 @@
-//! `resume-stream --format text`: the account of a turn that people read while it runs.
+//! `resume-stream --format text`: a turn as readable text while it runs.
 //!
-//! The streams below `streams/` come from the published agents; `tests/real_agents/cases/streams.rs` records them.
-//! Next to each stream are its accounts: piped, and at terminals of two widths, with and without colors. If
-//! `INVOKE_PERSIST_RECORD` is set, the tests write these files and fail, so that a recording is never mistaken for a
-//! passed comparison.
+//! The streams below `streams/` are from the published agents. `tests/real_agents/cases/streams.rs` records them. Next
+//! to each stream are its texts: piped, and at terminals of two widths, with and without colors. If
+//! `INVOKE_PERSIST_RECORD` is set, the tests write these files and fail. So a recording cannot be mistaken for a passed
+//! comparison.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -33,7 +33,7 @@ fn json_lines(events: &[Value]) -> String {
 }
 
 /// Returns a sandbox whose agent prints `stdout`.
-fn saying(backend: Backend, stdout: &str, exit: i32) -> Sandbox {
+fn printing(backend: Backend, stdout: &str, exit: i32) -> Sandbox {
     let sandbox = Sandbox::new();
     let id = |line: &str| Some(serde_json::from_str::<Value>(line).ok()?[backend.id_key()].as_str()?.to_owned());
     sandbox.save(backend, "a", &stdout.lines().find_map(id).unwrap_or_else(|| "i".to_owned()));
@@ -42,10 +42,10 @@ fn saying(backend: Backend, stdout: &str, exit: i32) -> Sandbox {
 }
 
 /// Returns a sandbox whose agent replays a recorded turn.
-fn playing(name: &str, backend: Backend, exit: i32) -> Sandbox {
+fn replaying(name: &str, backend: Backend, exit: i32) -> Sandbox {
     let stream = std::fs::read_to_string(stored(&format!("{name}.jsonl"))).expect("the stream exists");
     // codex does not report its directory
-    let sandbox = saying(backend, &stream, exit);
+    let sandbox = printing(backend, &stream, exit);
     if backend == Backend::Codex {
         let here = json!(sandbox.workspace()).to_string(); // Windows' separators are escaped in JSON
         let stream = stream.replace("/home/me/project", here.trim_matches('"'));
@@ -54,36 +54,36 @@ fn playing(name: &str, backend: Backend, exit: i32) -> Sandbox {
     sandbox
 }
 
-/// Returns the account of a stream of events, printed to a pipe.
+/// Returns the text of a stream of events, printed to a pipe.
 #[track_caller]
-fn account(backend: Backend, events: &[Value]) -> String {
-    saying(backend, &json_lines(events), 0).succeeds(&TEXT).stdout_text()
+fn text_of(backend: Backend, events: &[Value]) -> String {
+    printing(backend, &json_lines(events), 0).succeeds(&TEXT).stdout_text()
 }
 
-/// Returns codex's account without the duration, which is measured because codex does not report it.
-fn without_time(backend: Backend, account: &str) -> String {
-    let begins = ["turn failed after ", "turn "].map(|words| account.rfind(words).map(|at| at + words.len()));
+/// Returns codex's text without the duration, which is measured because codex does not report it.
+fn without_time(backend: Backend, text: &str) -> String {
+    let begins = ["turn failed after ", "turn "].map(|words| text.rfind(words).map(|at| at + words.len()));
     let (Backend::Codex, Some(begin)) = (backend, begins.into_iter().flatten().next()) else {
-        return account.to_owned();
+        return text.to_owned();
     };
-    let end = account[begin..].find(" s").expect("no test takes a minute") + begin;
-    format!("{}0.0{}", &account[..begin], &account[end..])
+    let end = text[begin..].find(" s").expect("no test takes a minute") + begin;
+    format!("{}0.0{}", &text[..begin], &text[end..])
 }
 
 #[track_caller]
-fn compare(file: &str, account: &str) {
+fn compare(file: &str, text: &str) {
     let want = std::fs::read_to_string(stored(file)).unwrap_or_default();
-    if account != want && std::env::var_os("INVOKE_PERSIST_RECORD").is_some() {
-        std::fs::write(stored(file), account).unwrap();
+    if text != want && std::env::var_os("INVOKE_PERSIST_RECORD").is_some() {
+        std::fs::write(stored(file), text).unwrap();
         panic!("{file} was written: review it, and run the test without INVOKE_PERSIST_RECORD");
     }
-    assert_eq!(account, want, "{file}");
+    assert_eq!(text, want, "{file}");
 }
 
 #[test]
 fn recorded_turns_render_unchanged_in_a_pipe() {
     for (name, backend, exit) in STREAMS {
-        let output = playing(name, backend, exit).run(&TEXT).code(exit);
+        let output = replaying(name, backend, exit).run(&TEXT).code(exit);
         compare(&format!("{name}.txt"), &without_time(backend, &output.stdout_text()));
     }
 }
@@ -94,7 +94,7 @@ fn recorded_turns_render_unchanged_at_a_terminal() {
     for (name, backend, exit) in STREAMS {
         for width in [80, 40] {
             for (ending, colours) in [("color.txt", "auto"), ("txt", "never")] {
-                let sandbox = playing(name, backend, exit);
+                let sandbox = replaying(name, backend, exit);
                 let shown = Terminal::of_width(width).shows(sandbox.cmd(&[&TEXT[..], &["--color", colours]].concat()));
                 compare(&format!("{name}.{width}.{ending}"), &without_time(backend, &shown));
                 let ours = shown.lines().take_while(|line| !line.starts_with("error: "));
@@ -107,12 +107,12 @@ fn recorded_turns_render_unchanged_at_a_terminal() {
 
 #[test]
 fn claude_streams_pieces_that_are_not_repeated() {
-    let sandbox = playing("claude-tools", Backend::Claude, 0);
+    let sandbox = replaying("claude-tools", Backend::Claude, 0);
     let shown = sandbox.succeeds(&TEXT).stdout_text();
     let call = sandbox.only_call();
     assert_eq!(call.argv.iter().filter(|arg| *arg == "--include-partial-messages").count(), 1);
     assert_eq!((shown.matches("run the checks.").count(), shown.matches("cat notes.txt\n```").count()), (1, 1));
-    // an option that is given twice is passed once; it is not passed if the events themselves are printed
+    // a repeated option is passed once; it is not passed if the events are printed unchanged
     sandbox.succeeds(&[&TEXT[..], &["--include-partials"]].concat());
     assert_eq!(sandbox.last_call().argv.iter().filter(|arg| *arg == "--include-partial-messages").count(), 1);
     sandbox.succeeds(&TEXT[..5]);
@@ -131,11 +131,11 @@ fn partially_streamed_message_is_completed() {
     let whole = |id: &str, text: &str| json!({"type": "assistant", "message": {"id": id, "content": [{"type": "text", "text": text}]}});
     let first = [start.clone(), block.clone(), piece("one "), whole("m", "one two"), whole("n", "three")];
     let events = [&first[..], &[start, block, piece("four")]].concat();
-    assert_eq!(account(Backend::Claude, &events), "one two\n\nthree\n\nfour\n");
+    assert_eq!(text_of(Backend::Claude, &events), "one two\n\nthree\n\nfour\n");
 }
 
 #[test]
-fn long_answers_are_shown_whole_and_long_tool_output_is_not() {
+fn long_answers_are_complete_and_long_tool_output_is_truncated() {
     let answer = "ten bytes\n".repeat(200_000);
     let event = |item: Value| json!({"type": "item.completed", "item": item});
     let events = [
@@ -143,7 +143,7 @@ fn long_answers_are_shown_whole_and_long_tool_output_is_not() {
         event(json!({"type": "command_execution", "command": answer, "aggregated_output": answer, "exit_code": 1})),
         event(json!({"type": "agent_message", "text": answer})),
     ];
-    let shown = account(Backend::Codex, &events);
+    let shown = text_of(Backend::Codex, &events);
     assert!(shown.starts_with("▸ Shell  cat  ✓ 200000 lines\n▸ Shell  ten bytes\\nten bytes\\n"), "{shown:.200}");
     assert!(shown.ends_with(&format!("…  ✗ exit 1 · ten bytes\n\n{answer}")));
     assert!(shown.len() < answer.len() + 1000);
@@ -153,14 +153,14 @@ fn long_answers_are_shown_whole_and_long_tool_output_is_not() {
 fn answer_only_in_the_result_is_printed() {
     let result = |text: &str| json!({"type": "result", "subtype": "success", "is_error": false, "result": text, "duration_ms": 40});
     let said = json!({"type": "assistant", "message": {"content": [{"type": "text", "text": "one"}]}});
-    assert_eq!(account(Backend::Claude, &[result("one")]), "one\n\nturn 0.0 s\n");
-    assert_eq!(account(Backend::Claude, &[said, result("one")]), "one\n\nturn 0.0 s\n");
+    assert_eq!(text_of(Backend::Claude, &[result("one")]), "one\n\nturn 0.0 s\n");
+    assert_eq!(text_of(Backend::Claude, &[said, result("one")]), "one\n\nturn 0.0 s\n");
 }
 
 #[test]
-fn colors_are_for_terminals_and_on_request() {
+fn output_is_colored_at_a_terminal_or_on_request() {
     for (name, backend, exit) in STREAMS {
-        let mut sandbox = playing(name, backend, exit);
+        let mut sandbox = replaying(name, backend, exit);
         sandbox.run(&TEXT).stdout(contains('\u{1b}').not());
         sandbox.env("NO_COLOR", "1");
         let always = sandbox.run(&[&TEXT[..], &["--color", "always"]].concat()).stdout_text();
@@ -176,8 +176,8 @@ fn colors_are_for_terminals_and_on_request() {
 }
 
 #[test]
-fn color_option_needs_the_text_format() {
-    let sandbox = saying(Backend::Claude, "{}\n", 0);
+fn color_option_requires_the_text_format() {
+    let sandbox = printing(Backend::Claude, "{}\n", 0);
     for format in [&[][..], &["--format", "jsonl"]] {
         let failure = sandbox.fails(&[&TEXT[..5], format, &["--color", "never"]].concat(), 2, "usage");
         assert_eq!(failure.hint.as_deref(), Some("add --format text"));
@@ -225,7 +225,7 @@ fn terminal_controls_from_the_agent_are_escaped() {
     ];
     for (backend, events) in [(Backend::Claude, &claude[..]), (Backend::Codex, &codex[..])] {
         let stream = format!("{}{HOSTILE}\n{{\"type\": {HOSTILE}\n", json_lines(events));
-        let shown = saying(backend, &stream, 0).succeeds(&TEXT).stdout_text();
+        let shown = printing(backend, &stream, 0).succeeds(&TEXT).stdout_text();
         let bad = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{61c}\u{206a}\u{206f}\u{2066}".contains(c);
         assert!(!shown.contains(bad), "{shown:?}");
         assert!(shown.matches("z\\u{2066}").count() >= 7, "{shown}");
@@ -238,7 +238,7 @@ fn lines_that_are_not_events_are_shown_and_unknown_events_are_not() {
                   {\"type\":\"user\",\"message\":{\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"x\"}]}}\n\
                   {\"type\":\"item.completed\",\"item\":{\"type\":\"news\"}}\n{\"type\":\"turn.x\"}\n\u{1b}[31m";
     for backend in Backend::BOTH {
-        let sandbox = saying(backend, stream, 0);
+        let sandbox = printing(backend, stream, 0);
         sandbox.succeeds(&TEXT).stdout("plain words\n[1]\n\\u{1b}[31m\n");
         let coloured = sandbox.succeeds(&[&TEXT[..], &["--color", "always"]].concat()).stdout_text();
         assert!(coloured.starts_with("\u{1b}[2mplain words\u{1b}[0m\n"), "{coloured:?}");
@@ -263,7 +263,7 @@ fn tools_of_every_kind_render_alike() {
         json!({"type": "turn.completed", "usage": {"input_tokens": 1_234_567, "cached_input_tokens": 1000,
             "output_tokens": 89}}),
     ];
-    let shown = without_time(Backend::Codex, &account(Backend::Codex, &items));
+    let shown = without_time(Backend::Codex, &text_of(Backend::Codex, &items));
     let want = "\
 ▸ Search  rust 1.89  ✓
 ▸ docs.find  {\"a\":1}  ✗ no such page
@@ -287,7 +287,7 @@ turn 0.0 s · session 1,234,567 in (1,000 cached) · 89 out
         json!({"type": "result", "subtype": "error_max_turns", "duration_ms": 125_000, "total_cost_usd": 12.3456,
             "usage": {"input_tokens": 4, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 30, "output_tokens": 5}}),
     ];
-    let sandbox = saying(Backend::Claude, &json_lines(&items), 0);
+    let sandbox = printing(Backend::Claude, &json_lines(&items), 0);
     let want = "\
 ▸ Agent  Find it
   ▸ Grep  x  ✓
@@ -298,15 +298,15 @@ turn 0.0 s · session 1,234,567 in (1,000 cached) · 89 out
 turn failed after 2 min 5 s · 1,034 in (1,000 cached) · 5 out · session $12.35
 ";
     sandbox.run(&TEXT).stdout(want);
-    sandbox.fails(&TEXT, 1, "agent_failed"); // the same as without an account
+    sandbox.fails(&TEXT, 1, "agent_failed"); // the same as with the format jsonl
 }
 
 #[test]
-fn absurd_cost_is_as_short_as_any_other() {
+fn absurd_cost_is_printed_briefly() {
     for (cost, want) in [(1e308, "$1.00e308"), (-1e308, "$-1.00e308"), (999_999.994, "$999999.99"), (1e-300, "$0.0000")]
     {
         let result = json!({"type": "result", "is_error": false, "result": "", "total_cost_usd": cost});
-        let shown = saying(Backend::Claude, &json_lines(&[result]), 0).succeeds(&TEXT).stdout_text();
+        let shown = printing(Backend::Claude, &json_lines(&[result]), 0).succeeds(&TEXT).stdout_text();
         assert!(shown.ends_with(&format!(" · session {want}\n")), "{shown}");
     }
 }
@@ -321,7 +321,7 @@ fn failure_reason_is_wrapped_at_a_narrow_terminal() {
         json!({"type": "assistant", "message": {"content": [tool("1"), tool("2")]}}),
         json!({"type": "user", "message": {"content": [failed("2"), failed("1")]}}),
     ];
-    let sandbox = saying(Backend::Claude, &json_lines(&events), 0);
+    let sandbox = printing(Backend::Claude, &json_lines(&events), 0);
     let want = "\
 ▸ Bash  make al…
 ▸ Bash  make al…
@@ -336,7 +336,7 @@ fn failure_reason_is_wrapped_at_a_narrow_terminal() {
 
 #[test]
 fn pieces_are_printed_while_the_agent_runs() {
-    let sandbox = saying(Backend::Claude, "", 0);
+    let sandbox = printing(Backend::Claude, "", 0);
     let [first, second] = ["one pie", "ce"].map(|text| Step::Stdout(piece("text", text)));
     sandbox.agent(Turn::doing([first, Step::wait_for("go"), second]));
     let running = sandbox.start(&TEXT);
@@ -349,7 +349,7 @@ fn pieces_are_printed_while_the_agent_runs() {
 fn closed_stdout_does_not_end_the_turn() {
     let event = json!({"type": "item.completed", "item": {"type": "agent_message", "text": "words ".repeat(100)}});
     let flood = Step::Flood { to: Sink::Stdout, pattern: format!("{event}\n"), size: Size::Bytes(5_000_000) };
-    let sandbox = saying(Backend::Codex, "", 0);
+    let sandbox = printing(Backend::Codex, "", 0);
     sandbox.agent(Turn::doing([Step::stdout("x\n"), Step::wait_for("go"), flood]));
     let mut child = sandbox.cmd(&[&TEXT[..], &["--model", "kept"]].concat()).stdout(Stdio::piped()).spawn().unwrap();
     wait_until(LIMIT, || !sandbox.calls().is_empty());
@@ -367,11 +367,11 @@ fn piece(kind: &str, text: &str) -> String {
     format!("{}\n", json!({"type": "stream_event", "event": {"type": "content_block_delta", "delta": delta}}))
 }
 
-/// Stops a turn after the agent has printed `line`, and checks the end of the account.
+/// Stops a turn after the agent has printed `line`, and checks the end of the text.
 #[cfg(unix)]
 #[track_caller]
 fn assert_stopped_turn_ends_with(line: &str, end: &str) {
-    let sandbox = saying(Backend::Claude, "", 0);
+    let sandbox = printing(Backend::Claude, "", 0);
     sandbox.agent(Turn::doing([Step::stdout(line), Step::create("up"), Step::wait_for("never")]));
     let running = sandbox.start(&[&["--error-format", "json"], &TEXT[..], &["--color", "always"]].concat());
     wait_until(LIMIT, || sandbox.has_reached("up"));
@@ -414,7 +414,7 @@ fn stopped_turn_prints_an_incomplete_line() {
 fn turn_stopped_by_its_deadline_ends_its_last_line() {
     // The first limit suffices on an idle machine, the last on any machine.
     let is_ended = ["1", "5", "25"].into_iter().any(|seconds| {
-        let sandbox = saying(Backend::Claude, "", 0);
+        let sandbox = printing(Backend::Claude, "", 0);
         sandbox.agent(Turn::doing([Step::Stdout(piece("text", "half a thou")), Step::wait_for("never")]));
         let output = sandbox.run(&[&["--error-format", "json"], &TEXT[..], &["--deadline-seconds", seconds]].concat());
         output.failed(124, "deadline");
@@ -425,8 +425,8 @@ fn turn_stopped_by_its_deadline_ends_its_last_line() {
 
 #[cfg(unix)]
 #[test]
-fn prints_the_last_line_although_something_holds_the_pipe() {
-    let sandbox = saying(Backend::Codex, "", 0);
+fn last_line_is_printed_although_a_process_holds_the_pipe() {
+    let sandbox = printing(Backend::Codex, "", 0);
     let server = Step::grandchild([Step::wait_for("stop")]);
     let event = json!({"type": "item.completed", "item": {"type": "agent_message", "text": "done"}});
     sandbox.agent(Turn::doing([server]).stdout(&event.to_string()));
