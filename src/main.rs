@@ -11,6 +11,7 @@ mod digest;
 mod echo_agent;
 mod env;
 mod error;
+mod help;
 mod input;
 mod json;
 mod late_signal;

@@ -8,6 +8,7 @@ mod skill;
 mod synonyms;
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
@@ -15,6 +16,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, Valu
 
 use crate::backend::{Backend, BackendArgs, LaunchArgs};
 use crate::error::ErrorFormat;
+use crate::help::TOPICS;
 pub(crate) use normalize::{NormalizedArgs, normalize};
 pub(crate) use parse::parse;
 pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces};
@@ -26,7 +28,7 @@ pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces}
 /// unless --workspace-dir is given.
 #[derive(Debug, Parser)]
 #[command(name = "invoke-persist", version, args_override_self = true, disable_help_subcommand = true)]
-#[command(after_help = FIRST_STEPS, after_long_help = format!("{FIRST_STEPS}\n\n{}", exit_status_help()))]
+#[command(after_help = format!("{FIRST_STEPS}\n{HELP_STEP}"), after_long_help = more_help())]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -36,6 +38,8 @@ pub(crate) struct Cli {
 
 const FIRST_STEPS: &str = "Run 'invoke-persist demo' to try it without an agent or an account.\n\
     Run 'invoke-persist COMMAND --help' for details and examples.";
+
+const HELP_STEP: &str = "Run 'invoke-persist help' for the exit statuses and the help topics.";
 
 /// Exit statuses and their meanings, for the help and the manual page.
 pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
@@ -53,9 +57,18 @@ pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("128+N", "Interrupted by signal N"),
 ];
 
-fn exit_status_help() -> String {
-    let lines = EXIT_STATUSES.iter().map(|(status, meaning)| format!("\n  {status:<5}  {meaning}"));
-    format!("Exit status:{}", lines.collect::<String>())
+/// Returns the end of the program's help: the exit statuses, and the topics.
+fn more_help() -> String {
+    let mut help = format!("{FIRST_STEPS}\n\nExit status:");
+    // writing to memory cannot fail
+    for (status, meaning) in EXIT_STATUSES {
+        let _ = write!(help, "\n  {status:<5}  {meaning}");
+    }
+    help.push_str("\n\nTopics, for 'invoke-persist help TOPIC':");
+    for topic in TOPICS {
+        let _ = write!(help, "\n  {:<16}  {}", topic.name, topic.title());
+    }
+    help
 }
 
 const GLOBAL: &str = "Global options";
@@ -305,6 +318,18 @@ commands! {
         ],
         hidden: false
     }
+    Help {
+        name: "help",
+        about: "Print the help of a command, or a topic",
+        details: "Without a name, the help of the program is printed, which lists the commands and the topics. \
+                  A topic is about what several commands share.",
+        examples: [
+            "invoke-persist help resume-json",
+            "invoke-persist help exit-status",
+            "invoke-persist help skill install",
+        ],
+        hidden: false
+    }
     Completions {
         name: "completions",
         about: "Print a shell completion script",
@@ -318,7 +343,7 @@ commands! {
     Man {
         name: "man",
         about: "Write the manual pages to a directory",
-        details: "There is one page for the program and one for each command.",
+        details: "There is one page for the program, one for each command and one for each help topic.",
         examples: [
             "invoke-persist man ~/.local/share/man/man1",
         ],
@@ -681,6 +706,13 @@ pub(crate) struct Doctor {
     pub place: LocationArgs,
     #[command(flatten)]
     pub agent: AgentArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Help {
+    /// Command or topic
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Args)]

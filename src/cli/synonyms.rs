@@ -33,8 +33,8 @@ pub(super) const ID: &str = "ID";
 /// One or two words that are not a command.
 pub(super) const COMMANDS: &str = "\
 version => --version
-help => --help
-usage => --help
+topics => help
+usage => help
 history => list-sessions
 ls => list-sessions
 list => list-sessions

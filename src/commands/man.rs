@@ -1,4 +1,5 @@
-//! `man`: writes the manual pages, one for the program and one for each command, from the texts of the help.
+//! `man`: writes the manual pages, one for the program, one for each command and one for each topic, from the texts of
+//! the help.
 
 use std::fs;
 use std::path::Path;
@@ -10,6 +11,7 @@ use clap_mangen::roff::{Roff, roman};
 
 use crate::cli::{self, Cli, EXIT_STATUSES};
 use crate::error::{Error, ErrorKind, Result};
+use crate::help::TOPICS;
 use crate::sys;
 
 pub(super) fn run(options: &cli::Man) -> Result<()> {
@@ -17,6 +19,7 @@ pub(super) fn run(options: &cli::Man) -> Result<()> {
     cli.build(); // also builds the options of each command, which are deferred otherwise
     let mut pages = vec![page(&cli, true)];
     collect(&cli, &mut pages);
+    pages.extend(TOPICS.iter().map(|topic| (format!("{}.1", topic.page_name()), topic.roff().into_bytes())));
     // the caller decides who may read the pages
     sys::with_callers_umask(|| write(&options.dir, &pages))
 }
@@ -62,11 +65,14 @@ fn page(command: &clap::Command, of_program: bool) -> Page {
         }
         let mut end = Roff::new();
         examples(&command, &mut end);
-        if of_program {
+        let also = if of_program {
             exit_statuses(&mut end);
+            let topics: Vec<_> = TOPICS.iter().map(|topic| format!("{}(1)", topic.page_name())).collect();
+            topics.join(", ")
         } else {
-            end.control("SH", ["SEE ALSO"]).text([roman("invoke-persist(1)")]);
-        }
+            "invoke-persist(1)".to_owned()
+        };
+        end.control("SH", ["SEE ALSO"]).text([roman(also)]);
         end.to_writer(text)
     };
     render(&mut text).expect("writing to memory cannot fail");

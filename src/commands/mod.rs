@@ -7,6 +7,7 @@ mod delete_session;
 mod demo;
 mod doctor;
 mod fork_session;
+mod help;
 mod list_sessions;
 mod man;
 mod rename_session;
@@ -35,6 +36,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Doctor(options) => doctor::run(context, options),
         Command::Demo(_) => demo::run(context),
         Command::Completions(options) => completions::run(context, options),
+        Command::Help(options) => help::run(context, options),
         Command::Man(options) => man::run(options),
         Command::EchoAgent(options) => crate::echo_agent::run(&context.ui, options),
     }

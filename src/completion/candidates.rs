@@ -20,6 +20,7 @@ use crate::cli::{self, Cli, Global, NormalizedArgs, Shell};
 use crate::context::Context;
 use crate::env;
 use crate::error::{Error, ErrorFormat, Result};
+use crate::help::TOPICS;
 use crate::session::{SessionName, is_blank};
 use crate::store::format::Entry;
 use crate::ui::Ui;
@@ -141,6 +142,24 @@ impl Line {
         candidates(ids, typed)
     }
 
+    /// Returns what `help` accepts next: the commands below those on the line, and first of all the topics.
+    fn help_names(&self, typed: &OsStr) -> Vec<CompletionCandidate> {
+        let mut cli = Cli::command();
+        cli.build();
+        let words = self.context.normalized.arguments.iter().skip_while(|word| *word != "help").skip(1);
+        let words: Vec<_> = words.filter(|word| !word.as_encoded_bytes().starts_with(b"-")).collect();
+        let command = words.iter().try_fold(&cli, |command, word| command.find_subcommand(word));
+        let Some(command) = command else { return Vec::new() };
+        let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+        let about = |command: &clap::Command| command.get_about().map(StyledStr::to_string).unwrap_or_default();
+        let commands = visible.map(|command| (command.get_name().to_owned(), vec![about(command)]));
+        let topics = TOPICS.iter().filter(|_| words.is_empty());
+        candidates(
+            commands.chain(topics.map(|topic| (topic.name.to_owned(), vec![topic.title().to_owned()]))).collect(),
+            typed,
+        )
+    }
+
     /// Returns whether a name can be passed at the cursor.
     ///
     /// A name that begins with two dashes can only follow a `=`. White space at its ends would be trimmed, and a
@@ -174,6 +193,7 @@ fn completer(command: &str, arg: &Arg, line: &Arc<Line>) -> Option<ArgValueCompl
         ("session_name", _) => Some(ArgValueCompleter::new(move |typed: &OsStr| completed.names(typed))),
         ("session_id", "create-session") => None,
         ("session_id", _) => Some(ArgValueCompleter::new(move |typed: &OsStr| completed.ids(typed))),
+        ("names", "help") => Some(ArgValueCompleter::new(move |typed: &OsStr| completed.help_names(typed))),
         _ => {
             let id = match arg.get_value_hint() {
                 ValueHint::AnyPath | ValueHint::FilePath => FILES,

@@ -109,12 +109,16 @@ pub(crate) fn did_you_mean(names: &[String]) -> String {
 
 /// Returns the names that are similar to `name`, quoted, the most similar first.
 fn similar_names(mapping: &Mapping, name: &SessionName) -> Vec<String> {
+    similar(mapping.entries().map(|(other, _)| other), name.as_str())
+}
+
+/// Returns the `words` that are similar to `word`, quoted, the most similar first.
+pub(crate) fn similar<'a>(words: impl Iterator<Item = &'a str>, word: &str) -> Vec<String> {
     /// The threshold of clap for misspelled options.
     const ALIKE: f64 = 0.7;
     const MOST: usize = 3;
     let plain = |text: &str| text.to_lowercase();
-    let alike = |other: &str| strsim::jaro(&plain(name.as_str()), &plain(other));
-    let mut similar: Vec<_> = mapping.entries().map(|(other, _)| (alike(other), other)).collect();
+    let mut similar: Vec<_> = words.map(|other| (strsim::jaro(&plain(word), &plain(other)), other)).collect();
     similar.retain(|(alike, _)| *alike > ALIKE);
     similar.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     similar.iter().take(MOST).map(|(_, other)| format!("'{other}'")).collect()

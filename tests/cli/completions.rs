@@ -78,6 +78,13 @@ fn commands_options_and_values_are_offered_in_every_shell() {
         assert_eq!(answer(&sandbox, shell, &["resolve", "--mapp"]).1, ["--mapping-file"], "{shell}");
         assert_eq!(answer(&sandbox, shell, &["--backend", ""]).1, ["claude", "codex"], "{shell}");
         assert_eq!(answer(&sandbox, shell, &["completions", "z"]).1, ["zsh"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["help", "ex"]).1, ["exit-status"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["help", "rena"]).1, ["rename-session"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["help", "skill", "un"]).1, ["uninstall"], "{shell}");
+        for words in [["help", "ci", ""], ["help", "resolve", ""]] {
+            let offered = answer(&sandbox, shell, &words).1;
+            assert!(offered.iter().all(|word| word.starts_with("--")), "{shell} {words:?}: {offered:?}");
+        }
         for (words, kind) in [
             (&["resolve", "--mapping-file", ""][..], "files"),
             (&["resolve", "--mapping-file=a"], "files"),
@@ -171,7 +178,7 @@ fn hidden_options_and_those_of_the_other_backend_are_not_offered() {
     }
     assert_eq!(offered(&sandbox, &["resume-json", "--reas"]), ["--reasoning-effort"]);
     let commands = offered(&sandbox, &[""]);
-    assert_eq!(commands.len(), 14, "{commands:?}");
+    assert_eq!(commands.len(), 15, "{commands:?}");
 }
 
 #[test]

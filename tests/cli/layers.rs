@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LAYERS: &str = "main commands completion echo_agent turn backend_selection context sessions agent cli skills store \
+const LAYERS: &str = "main commands completion echo_agent turn backend_selection context sessions agent cli skills help store \
     process render backend lock input ui paths env error json random digest session late_signal sys";
 
 #[test]

@@ -15,6 +15,7 @@ mod crashes;
 mod demo;
 mod doctor;
 mod forks;
+mod help;
 mod hostile_places;
 mod layers;
 mod lists;

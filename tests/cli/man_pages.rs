@@ -31,6 +31,10 @@ fn file_of(page: &[String]) -> String {
     format!("invoke-persist{}.1", words.concat())
 }
 
+fn files_of_topics() -> impl Iterator<Item = String> {
+    crate::help::topics().into_iter().map(|(name, _)| format!("invoke-persist-help-{name}.1"))
+}
+
 #[test]
 fn every_command_has_a_page_with_every_option() {
     let sandbox = Sandbox::new();
@@ -40,7 +44,7 @@ fn every_command_has_a_page_with_every_option() {
     assert!(pages.len() > 14, "{pages:?}");
     let files: BTreeSet<_> =
         fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(files, pages.iter().map(|page| file_of(page)).collect());
+    assert_eq!(files, pages.iter().map(|page| file_of(page)).chain(files_of_topics()).collect());
     for page in &pages {
         let text = fs::read_to_string(dir.join(file_of(page))).unwrap().replace("\\-", "-");
         let words: Vec<_> = page.iter().map(String::as_str).collect();
@@ -57,6 +61,12 @@ fn every_command_has_a_page_with_every_option() {
     }
     let text = fs::read_to_string(dir.join("invoke-persist.1")).unwrap();
     assert!(text.contains("EXIT STATUS") && text.contains("\n124\n"), "{text}");
+    let topic = fs::read_to_string(dir.join("invoke-persist-help-ci.1")).unwrap();
+    assert!(topic.contains("\n.SH \"With Claude Code\"\n") && topic.contains("\npermissions: {}\n"), "{topic}");
+    for page in files_of_topics() {
+        let name = page.trim_end_matches(".1").replace('-', "\\-");
+        assert!(text.contains(&format!("{name}(1)")), "{name}: {text}");
+    }
 }
 
 #[test]
@@ -98,15 +108,46 @@ fn pages_have_the_permissions_of_the_umask() {
 fn groff_accepts_every_page() {
     let sandbox = Sandbox::new();
     sandbox.succeeds(&["man", "man"]);
-    for page in pages(&sandbox) {
-        let file = sandbox.workspace().join("man").join(file_of(&page));
+    let groff = |file: &str| {
         let mut groff = std::process::Command::new("groff");
-        groff
-            .args(["-man", "-ww", "-Tutf8", "-P-cbou"])
-            .arg(file)
-            .run()
-            .success()
-            .stderr("")
-            .stdout(contains("NAME").and(contains("SYNOPSIS")));
+        groff.args(["-man", "-ww", "-Tutf8", "-P-cbou"]).arg(sandbox.workspace().join("man").join(file));
+        groff.run().success().stderr("")
+    };
+    for page in pages(&sandbox) {
+        groff(&file_of(&page)).stdout(contains("NAME").and(contains("SYNOPSIS")));
     }
+    for ((name, text), file) in crate::help::topics().into_iter().zip(files_of_topics()) {
+        let page = groff(&file).stdout_text();
+        // groff breaks words with a U+2010
+        let without_space = |text: &str| text.replace('\u{2010}', "").split_whitespace().collect::<String>();
+        // from the heading above the text to the one below it
+        let (_, page) = page.split_once("DESCRIPTION").unwrap();
+        let (page, _) = page.rsplit_once("SEE ALSO").unwrap();
+        assert_eq!(without_space(page), without_space(&without_markup(&text)), "{name}");
+    }
+}
+
+/// Returns the text of a topic without its title and without Markdown.
+#[cfg(unix)]
+fn without_markup(markdown: &str) -> String {
+    use pulldown_cmark::{Event, Options, Parser, Tag};
+    let (_, body) = markdown.split_once('\n').unwrap();
+    let mut text = String::new();
+    let mut number = None;
+    for event in Parser::new_ext(body, Options::ENABLE_TABLES) {
+        match event {
+            Event::Text(part) | Event::Code(part) => text.push_str(&part),
+            Event::Start(Tag::List(start)) => number = start,
+            Event::Start(Tag::Item) => match &mut number {
+                Some(number) => {
+                    text.push_str(&number.to_string());
+                    text.push('.');
+                    *number += 1;
+                }
+                None => text.push('\u{2022}'),
+            },
+            _ => {}
+        }
+    }
+    text
 }

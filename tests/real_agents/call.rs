@@ -33,6 +33,12 @@ impl Call {
         Self { command, input: Input::None }
     }
 
+    /// Returns the call as a command, to run it at a terminal.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Pipes these bytes into the call.
     pub(crate) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Input::Bytes(bytes.into());

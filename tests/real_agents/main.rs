@@ -22,6 +22,10 @@ mod world;
 mod shared {
     pub(crate) mod outcome;
     pub(crate) mod running;
+    #[cfg(target_os = "linux")]
+    pub(crate) mod screen;
+    #[cfg(target_os = "linux")]
+    pub(crate) mod terminal;
     pub(crate) mod wait;
 }
 
@@ -61,6 +65,9 @@ mod cases {
     mod memory;
     mod nesting;
     mod options;
+    #[cfg(target_os = "linux")] // the terminal
+    mod picture;
+    mod quick_start;
     mod settings;
     mod skills;
     mod streams;

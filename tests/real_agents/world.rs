@@ -119,6 +119,11 @@ impl World {
         self.call_program(&self.path("bin").join(self.agent.name()), arguments)
     }
 
+    /// Runs a line of a shell, which finds the program and the agents on PATH.
+    pub(crate) fn shell(&self, line: &str) -> Call {
+        self.call_program(Path::new("bash"), &["-c", line])
+    }
+
     fn call_program(&self, program: &Path, arguments: &[&str]) -> Call {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path("work")).env_clear().envs(self.environment());

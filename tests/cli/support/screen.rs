@@ -43,6 +43,11 @@ impl Screen {
         std::mem::take(&mut self.0.callbacks_mut().0)
     }
 
+    /// Returns the cells.
+    pub(crate) fn screen(&self) -> &vt100::Screen {
+        self.0.screen()
+    }
+
     /// Returns the cursor's line up to the cursor.
     pub(crate) fn before_cursor(&self) -> String {
         let screen = self.0.screen();
