@@ -13,7 +13,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, Valu
 
 use crate::backend::{Backend, BackendArgs, LaunchArgs};
 use crate::error::ErrorFormat;
-pub(crate) use normalize::{NormalizedArgs, normalize};
+pub(crate) use normalize::{NormalizedArgs, looks_like_option, normalize};
 pub(crate) use parse::parse;
 pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces};
 
@@ -227,6 +227,19 @@ commands! {
             "invoke-persist resume-stream --session-name a --prompt 'Fix the failing tests'",
             "invoke-persist resume-stream --session-name a --prompt 'Fix it' --format text",
             "invoke-persist resume-stream --session-name a --prompt Go -- --add-dir ../lib",
+        ],
+        hidden: false
+    }
+    Ask {
+        name: "ask",
+        about: "Resume a session for one turn; print the answer's text",
+        details: "This is resume-json --print-result with the name and the prompt as arguments. \
+                  A name that begins with a dash, and an ID, need resume-json.",
+        examples: [
+            "invoke-persist ask review-src 'And the tests?'",
+            "invoke-persist ask notes 'Read docs/' --create",
+            "invoke-persist ask review-src - < prompt.md",
+            "git diff | invoke-persist ask review-src 'Is this OK?' --stdin",
         ],
         hidden: false
     }
@@ -534,13 +547,20 @@ pub(crate) struct PromptArgs {
     pub prompt_file: Option<PathBuf>,
 }
 
-/// Options of both resume commands.
+/// The session, the prompt and the options of the resume commands.
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
     #[command(flatten)]
     pub selector: SessionArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
+    #[command(flatten)]
+    pub options: ResumeOptions,
+}
+
+/// Options of every command that resumes a session.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeOptions {
     /// Write the output to FILE instead of stdout: atomically, on exit, readable only by you
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
@@ -569,6 +589,24 @@ pub(crate) struct ResumeJson {
     /// Print only the session ID
     #[arg(help_heading = None::<&str>, long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ask {
+    /// Name of the session
+    #[arg(value_name = "NAME")]
+    pub session_name: String,
+    /// Prompt, as one argument; '-' reads stdin
+    #[arg(value_name = "PROMPT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+    /// The rest of a prompt without quotes, which is refused
+    #[arg(hide = true)]
+    pub rest: Vec<String>,
+    /// Start the session if the name cannot be found; same as --if-missing create
+    #[arg(help_heading = None::<&str>, long)]
+    pub create: bool,
+    #[command(flatten)]
+    pub options: ResumeOptions,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The commands, one per file. No command imports another; shared code is in the layers below.
 
+mod ask;
 mod completions;
 mod create_session;
 mod delete_all_sessions;
@@ -30,6 +31,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::DeleteAllSessions(options) => delete_all_sessions::run(context, options),
         Command::ResumeJson(options) => resume_json::run(context, options),
         Command::ResumeStream(options) => resume_stream::run(context, options),
+        Command::Ask(options) => ask::run(context, options),
         Command::ForkSession(options) => fork_session::run(context, options),
         Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),

@@ -14,7 +14,7 @@ pub(crate) fn adopt_hint(options: &TurnOptions, name: Option<&SessionName>, id: 
 }
 
 /// Returns `word` quoted for a shell, on one line whatever it contains.
-fn quote(word: &str) -> String {
+pub(crate) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if word.chars().all(plain) {
         return word.to_owned();

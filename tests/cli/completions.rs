@@ -62,6 +62,10 @@ fn every_shell_is_offered_the_names_of_the_workspace() {
         }
         let begun = answer(&sandbox, shell, &["resolve", "--session-name", "rev"]).1;
         assert_eq!(begun, ["review-src"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["ask", "rev"]).1, ["review-src"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["ask", "--model", "m", ""]).1.len(), 3, "{shell}");
+        // a prompt is not a name
+        assert!(answer(&sandbox, shell, &["ask", "docs", "rev"]).1.is_empty(), "{shell}");
         let values = answer(&sandbox, shell, &["resolve", "--session-name=rev"]).1;
         // bash treats the part after = as the word
         let want = if shell == "bash" { "review-src" } else { "--session-name=review-src" };
@@ -171,7 +175,7 @@ fn hidden_options_and_those_of_the_other_backend_are_not_offered() {
     }
     assert_eq!(offered(&sandbox, &["resume-json", "--reas"]), ["--reasoning-effort"]);
     let commands = offered(&sandbox, &[""]);
-    assert_eq!(commands.len(), 14, "{commands:?}");
+    assert_eq!(commands.len(), 15, "{commands:?}");
 }
 
 #[test]
@@ -208,6 +212,7 @@ fn names_that_cannot_be_typed_are_not_offered() {
             "--two": "i", "größe": "i"}}"#,
     );
     assert_eq!(offered(&sandbox, &["resolve", "--session-name", ""]), ["-one", "größe"]);
+    assert_eq!(offered(&sandbox, &["ask", ""]), ["größe"]);
     // two dashes are an option, but not after =
     let values = ["--session-name=--two", "--session-name=-one"];
     assert_eq!(offered(&sandbox, &["resolve", "--session-name=-"]), values);

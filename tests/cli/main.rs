@@ -1,6 +1,7 @@
 //! Tests of the program through its arguments, its outputs and its files. One module per feature.
 
 mod account;
+mod ask;
 mod backend_choice;
 mod bad_input;
 #[cfg(target_os = "linux")] // other systems create nonblocking pipes in another way
