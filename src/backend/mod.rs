@@ -64,6 +64,8 @@ pub(crate) enum OutputMode {
     Json,
     /// A line for every event; `partials`: pieces of an answer too (claude).
     Stream { partials: bool },
+    /// The lines of a stream with all its pieces, of which only the last answer is used.
+    StreamedAnswer,
 }
 
 /// How the prompt reaches the agent.

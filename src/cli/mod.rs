@@ -153,6 +153,7 @@ commands! {
         examples: [
             "invoke-persist create-session --session-name review-src",
             "invoke-persist create-session --session-name b --init-prompt 'Read docs/'",
+            "invoke-persist create-session --session-name c --init-prompt Hi --print-result",
             "invoke-persist create-session --session-name old --adopt ID",
         ],
         hidden: false
@@ -227,6 +228,7 @@ commands! {
             "invoke-persist resume-stream --session-name a --prompt 'Fix the failing tests'",
             "invoke-persist resume-stream --session-name a --prompt 'Fix it' --format text",
             "invoke-persist resume-stream --session-name a --prompt Go -- --add-dir ../lib",
+            "invoke-persist resume-stream --session-name a --prompt Go --print-result",
         ],
         hidden: false
     }
@@ -436,6 +438,9 @@ pub(crate) struct CreateSession {
     /// What to do if the name is taken
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_exists: IfExists,
+    /// Print the text of the first answer
+    #[arg(long, conflicts_with_all = ["adopt", "print_mapping_json"])]
+    pub print_result: bool,
     /// Print the session ID (the default)
     #[arg(long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
@@ -646,6 +651,9 @@ pub(crate) struct ResumeStream {
     /// Print parts of the answer as they arrive (claude)
     #[arg(help_heading = None::<&str>, long)]
     pub include_partials: bool,
+    /// Print only the last answer's text, after the stream has ended
+    #[arg(help_heading = None::<&str>, long, conflicts_with_all = ["format", "color"])]
+    pub print_result: bool,
     /// Output format
     #[arg(help_heading = None::<&str>, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: StreamFormat,

@@ -6,11 +6,15 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::render::RenderOptions;
 use crate::turn::outcome::finish_call;
-use crate::turn::resume::{CompletedTurn, ResumeCall, ResumeRequest};
+use crate::turn::resume::{CompletedTurn, ResumeCall, ResumeRequest, resume_and_print};
 use crate::ui::output_file::with_output_file;
 use crate::ui::{Ui, stdout_error};
 
 pub(super) fn run(context: &Context, options: &cli::ResumeStream) -> Result<()> {
+    if options.print_result {
+        let request = ResumeRequest::of(&options.resume, OutputMode::StreamedAnswer)?;
+        return resume_and_print(context, ResumeRequest { prints_id: false, ..request }, true, false);
+    }
     with_output_file(&context.ui, options.resume.options.output_file.as_deref(), |ui| {
         let rendering = render_options(ui, options)?;
         let partials = options.include_partials || rendering.is_some();

@@ -148,7 +148,9 @@ impl<'a> TurnRunner<'a> {
         };
         let role = request.role.filter(|role| backend.capabilities().system_prompt && !role.is_empty());
         let answer_file = match request.mode {
-            OutputMode::Json if backend.capabilities().answer_file => Some(dir.path("answer")?),
+            OutputMode::Json | OutputMode::StreamedAnswer if backend.capabilities().answer_file => {
+                Some(dir.path("answer")?)
+            }
             _ => None,
         };
         let arguments = (backend.spec().arguments)(&Invocation {
@@ -165,7 +167,7 @@ impl<'a> TurnRunner<'a> {
         });
         let stdin = if as_argument.is_some() { None } else { Some(composed.into_owned()) };
         let passing = match (request.mode, self.options.render) {
-            (OutputMode::Json, _) => Passthrough::Off,
+            (OutputMode::Json | OutputMode::StreamedAnswer, _) => Passthrough::Off,
             (OutputMode::Stream { .. }, None) => Passthrough::Raw,
             (OutputMode::Stream { .. }, Some(_)) => Passthrough::Rendered,
         };

@@ -30,6 +30,7 @@ mod odd_output;
 mod original_calls;
 mod output_file;
 mod path_parity;
+mod print_result;
 mod processes;
 mod prompts;
 mod readme;

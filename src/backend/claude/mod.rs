@@ -120,7 +120,9 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
     let (history, forks) = (turn.session.history(), matches!(turn.session, SessionMode::Fork(_)));
     match turn.mode {
         OutputMode::Json => arguments.option("--resume", history).push("--output-format").push("json"),
-        OutputMode::Stream { .. } => arguments.push("--output-format").push("stream-json").option("--resume", history),
+        OutputMode::Stream { .. } | OutputMode::StreamedAnswer => {
+            arguments.push("--output-format").push("stream-json").option("--resume", history)
+        }
     };
     arguments.flag("--fork-session", forks);
     match turn.role {
@@ -129,9 +131,11 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         None => &mut arguments,
     };
     arguments.option("--model", turn.model.map(|model| model.name)).option("--effort", turn.effort);
-    if let OutputMode::Stream { partials } = turn.mode {
+    if turn.mode != OutputMode::Json {
         // `claude -p` refuses stream-json without it
-        arguments.push("--verbose").flag("--include-partial-messages", partials);
+        arguments.push("--verbose");
+        let partials = turn.mode != OutputMode::Stream { partials: false };
+        arguments.flag("--include-partial-messages", partials);
     }
     arguments.0.extend_from_slice(turn.extra);
     if let (PromptChannel::Argument(text), true) = (turn.prompt, turn.needs_double_dash()) {
