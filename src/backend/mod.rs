@@ -133,6 +133,17 @@ pub(crate) struct Invocation<'a> {
     pub extra: &'a [OsString],
 }
 
+/// An interactive session, as the agent's command line describes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InteractiveInvocation<'a> {
+    pub session: &'a AgentSessionId,
+    pub model: Option<Model<'a>>,
+    pub effort: Option<&'a str>,
+    pub args: &'a BackendArgs,
+    /// The caller's arguments for the agent.
+    pub extra: &'a [OsString],
+}
+
 #[cfg(test)]
 impl<'a> Invocation<'a> {
     /// A turn that starts a session and asks for nothing else.

@@ -245,6 +245,17 @@ commands! {
         ],
         hidden: false
     }
+    OpenSession {
+        name: "open-session",
+        about: "Open a session in the agent's interactive program",
+        details: "The agent gets this terminal. Other calls wait for the session until the agent has ended. \
+                  The last model and effort are used, and nothing is saved.",
+        examples: [
+            "invoke-persist open-session --session-name review-src",
+            "invoke-persist open-session --session-name review-src -- --add-dir ../lib",
+        ],
+        hidden: false
+    }
     ForkSession {
         name: "fork-session",
         about: "Start a session from the history of another",
@@ -358,16 +369,32 @@ pub(crate) struct AgentArgs {
     pub launch: LaunchArgs,
 }
 
-/// Options for a turn.
+/// Options for how the agent runs.
 #[derive(Debug, Args)]
 #[command(next_help_heading = AGENT)]
-pub(crate) struct CallArgs {
+pub(crate) struct SettingsArgs {
     #[command(flatten)]
     pub agent: AgentArgs,
     /// Model; remembered for later turns
     // each heading is repeated, because the flattened options above change the next one
     #[arg(long, help_heading = AGENT, value_name = "MODEL")]
     pub model: Option<String>,
+    /// Reasoning effort; remembered for later turns
+    #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Agent options (claude)")]
+    pub reasoning_effort: Option<String>,
+    #[command(flatten)]
+    pub backend: BackendArgs,
+    /// Arguments to pass to the agent unchanged
+    #[arg(last = true, value_name = "ARG", help_heading = AGENT)]
+    pub extra: Vec<OsString>,
+}
+
+/// Options for a turn.
+#[derive(Debug, Args)]
+#[command(next_help_heading = AGENT)]
+pub(crate) struct CallArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// Stop the call and everything it started after N seconds
     #[arg(long, help_heading = AGENT, value_name = "N")]
     pub deadline_seconds: Option<String>,
@@ -377,14 +404,6 @@ pub(crate) struct CallArgs {
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
     pub stdin: bool,
-    /// Reasoning effort; remembered for later turns
-    #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Agent options (claude)")]
-    pub reasoning_effort: Option<String>,
-    #[command(flatten)]
-    pub backend: BackendArgs,
-    /// Arguments to pass to the agent unchanged
-    #[arg(last = true, value_name = "ARG", help_heading = AGENT)]
-    pub extra: Vec<OsString>,
 }
 
 /// What to do if the name is taken.
@@ -612,6 +631,19 @@ pub(crate) struct Ask {
     pub create: bool,
     #[command(flatten)]
     pub options: ResumeOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OpenSession {
+    #[command(flatten)]
+    pub selector: SessionArgs,
+    /// What to do if another call uses the session
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub if_busy: IfBusy,
+    #[command(flatten)]
+    pub place: LocationArgs,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
 }
 
 #[derive(Debug, Args)]

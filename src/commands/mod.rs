@@ -10,6 +10,7 @@ mod doctor;
 mod fork_session;
 mod list_sessions;
 mod man;
+mod open_session;
 mod rename_session;
 mod resolve;
 mod resume_json;
@@ -20,9 +21,10 @@ use crate::cli::Command;
 use crate::context::Context;
 use crate::error::Result;
 
-/// Runs the command.
-pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
+/// Runs the command. Returns the exit status of this program.
+pub(crate) fn run(context: &Context, command: &Command) -> Result<i32> {
     match command {
+        Command::OpenSession(options) => return open_session::run(context, options),
         Command::CreateSession(options) => create_session::run(context, options),
         Command::Resolve(options) => resolve::run(context, options),
         Command::ListSessions(options) => list_sessions::run(context, options),
@@ -40,4 +42,5 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Man(options) => man::run(options),
         Command::EchoAgent(options) => crate::echo_agent::run(&context.ui, options),
     }
+    .map(|()| 0)
 }

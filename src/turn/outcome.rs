@@ -1,6 +1,7 @@
 //! Decides whether a run of the agent was a successful turn; if not, why, in the agent's words.
 
 use std::io;
+use std::path::Path;
 
 use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
@@ -180,32 +181,31 @@ impl TurnRunner<'_> {
             .with_session_id(new.or_else(|| known.cloned()))
             .with_verdict(report.verdict)
     }
-
-    /// Returns the error for an agent that could not be started.
-    pub(super) fn not_started(&self, error: &io::Error) -> Error {
-        let program = self.program.display();
-        // the file's own faults, and everything else: no memory, no processes, no descriptors left
-        let kind = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::ExecutableFileBusy => {
-                ErrorKind::AgentNotExecutable
-            }
-            _ if error.raw_os_error() == Some(EXEC_FORMAT) => ErrorKind::AgentNotExecutable,
-            _ => ErrorKind::Io,
-        };
-        let cannot = Error::new(kind, format!("cannot start '{program}'"));
-        match error.kind() {
-            io::ErrorKind::NotFound => cannot.caused_by("the interpreter that its first line names does not exist"),
-            io::ErrorKind::ArgumentListTooLong => {
-                cannot.with_io_cause(error).with_hint("the arguments and variables are too large together")
-            }
-            io::ErrorKind::InvalidInput => {
-                cannot.with_io_cause(error).with_hint("an argument contains a byte that no program can receive")
-            }
-            _ => cannot.with_io_cause(error),
-        }
-    }
 }
 
+/// Returns the error for an agent that could not be started.
+pub(crate) fn not_started(program: &Path, error: &io::Error) -> Error {
+    let program = program.display();
+    // the file's own faults, and everything else: no memory, no processes, no descriptors left
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::ExecutableFileBusy => {
+            ErrorKind::AgentNotExecutable
+        }
+        _ if error.raw_os_error() == Some(EXEC_FORMAT) => ErrorKind::AgentNotExecutable,
+        _ => ErrorKind::Io,
+    };
+    let cannot = Error::new(kind, format!("cannot start '{program}'"));
+    match error.kind() {
+        io::ErrorKind::NotFound => cannot.caused_by("the interpreter that its first line names does not exist"),
+        io::ErrorKind::ArgumentListTooLong => {
+            cannot.with_io_cause(error).with_hint("the arguments and variables are too large together")
+        }
+        io::ErrorKind::InvalidInput => {
+            cannot.with_io_cause(error).with_hint("an argument contains a byte that no program can receive")
+        }
+        _ => cannot.with_io_cause(error),
+    }
+}
 /// Ends a call whose turn in session `id` is complete: with the result of printing, unless a signal came meanwhile.
 pub(crate) fn finish_call(printed: Result<()>, id: &AgentSessionId) -> Result<()> {
     let Some(signal) = late_signal::get() else { return printed.map_err(|error| error.after_turn(id)) };

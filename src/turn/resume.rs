@@ -306,7 +306,7 @@ fn refuse_file_in_use(file: &Path, prompt: &cli::PromptArgs, args: &cli::ResumeO
         "the mapping"
     } else if is_same(prompt.prompt_file.as_deref()) {
         "the prompt file"
-    } else if is_same(args.call.agent.env_file.as_deref()) {
+    } else if is_same(args.call.settings.agent.env_file.as_deref()) {
         "the file of --env-file"
     } else if is_same(args.role_definition_md.as_deref()) {
         "the file of --role-definition-md"

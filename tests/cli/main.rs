@@ -27,6 +27,7 @@ mod many_writers;
 mod mapping_file;
 mod names;
 mod odd_output;
+mod open_session;
 mod original_calls;
 mod output_file;
 mod path_parity;

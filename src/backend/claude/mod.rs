@@ -12,7 +12,7 @@ pub(crate) use self::args::ClaudeLaunchArgs;
 use super::spec::{
     Capabilities, HelpPage, Home, JsonOutput, OnNewId, Retry, SkillDirs, SkillTexts, Spec, StderrLine, UserDir,
 };
-use super::{Arguments, Invocation, OutputMode, PromptChannel, Role, SessionMode};
+use super::{Arguments, InteractiveInvocation, Invocation, OutputMode, PromptChannel, Role, SessionMode};
 use crate::session::SessionName;
 
 const COMMAND_VARIABLE: &str = "CLAUDE_CMD";
@@ -55,6 +55,7 @@ pub(super) static SPEC: Spec = Spec {
     printed_answer: |answer| format!("{answer}\n"),
     launch: args::launch,
     arguments,
+    interactive_arguments,
     parser: output::parser,
     retry: |_args, _run| Retry::No,
     stderr_line: |_line| StderrLine::Message,
@@ -141,6 +142,14 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
     if let (PromptChannel::Argument(text), true) = (turn.prompt, turn.needs_double_dash()) {
         arguments.push("--").push(text);
     }
+    arguments.0
+}
+
+fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {
+    let mut arguments = Arguments::default();
+    arguments.push("--resume").push(session.session.as_str());
+    arguments.option("--model", session.model.map(|model| model.name)).option("--effort", session.effort);
+    arguments.0.extend_from_slice(session.extra);
     arguments.0
 }
 
