@@ -317,10 +317,40 @@ commands! {
     }
     EchoAgent {
         name: "echo-agent",
-        about: "Stand in for claude or codex: echo each prompt and count the turns",
-        details: "The demo uses it.",
-        examples: [],
-        hidden: true
+        about: "Stand in for claude or codex: echo each prompt, or play a script",
+        details: "It answers each prompt with the number of the turn and the prompt. A script makes it call tools, \
+wait, and fail as the real agents do. The file is named by --script FILE directly after the agent, or by \
+INVOKE_PERSIST_ECHO_SCRIPT. A relative path begins in the agent's directory.\n\n\
+A script has an action on each line, in shell words. '#' begins a comment. 'turn N' begins the actions of a session's \
+turn N. 'every turn' begins those of all turns without a section, as does the beginning of the file. \
+Failed turns count.\n\n\
+Actions:\n  \
+  say TEXT                            Print a message; the last one is the answer\n  \
+  tool NAME INPUT => OUTPUT           Call a tool, which succeeds\n  \
+  fail-tool NAME INPUT => OUTPUT      Call a tool, which fails\n  \
+  refuse NAME INPUT                   Call a tool, which is not allowed\n  \
+  sleep DURATION                      Wait, for example 2s or 500ms\n  \
+  usage IN OUT                        Report these numbers of tokens\n  \
+  empty                               End with an empty answer\n  \
+  fail CAUSE [retry-after DURATION]   End with a failure\n  \
+  exit STATUS                         End without an answer\n  \
+  garbage                             End with output that is not the agent's\n  \
+  hang                                Print nothing more and never end\n\n\
+Causes: authentication, rate_limited, usage_limit, overloaded, network, context_full, model_unknown, limit_reached, \
+refused_arguments, safety, other. 'retry-after' is for rate_limited and usage_limit. In a text, \\n is a line break.\n\n\
+Example of a script:\n  \
+  every turn\n    \
+    say 'Looking at the tests.'\n    \
+    tool Bash 'cargo test' => '12 passed'\n    \
+    say 'All tests pass.'\n  \
+  turn 2\n    \
+    sleep 100ms\n    \
+    fail rate_limited retry-after 7s   # turn 3 succeeds again",
+        examples: [
+            "invoke-persist ask a Hi --create --claude-cmd 'invoke-persist echo-agent claude'",
+            "export CLAUDE_CMD='invoke-persist echo-agent claude --script rehearsal'",
+        ],
+        hidden: false
     }
 }
 
@@ -739,10 +769,10 @@ pub(crate) struct Man {
 }
 
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
+#[command(override_usage = "invoke-persist echo-agent claude|codex [--script FILE] [ARG]...")]
 pub(crate) struct EchoAgent {
-    /// Agent to stand in for, followed by its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// Agent to stand in for, and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "AGENT")]
     pub arguments: Vec<OsString>,
 }
 

@@ -25,6 +25,7 @@ use crate::error::Result;
 pub(crate) fn run(context: &Context, command: &Command) -> Result<i32> {
     match command {
         Command::OpenSession(options) => return open_session::run(context, options),
+        Command::EchoAgent(options) => return crate::echo_agent::run(&context.ui, options),
         Command::CreateSession(options) => create_session::run(context, options),
         Command::Resolve(options) => resolve::run(context, options),
         Command::ListSessions(options) => list_sessions::run(context, options),
@@ -40,7 +41,6 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<i32> {
         Command::Demo(_) => demo::run(context),
         Command::Completions(options) => completions::run(context, options),
         Command::Man(options) => man::run(options),
-        Command::EchoAgent(options) => crate::echo_agent::run(&context.ui, options),
     }
     .map(|()| 0)
 }

@@ -15,6 +15,7 @@ mod conformance;
 mod crashes;
 mod demo;
 mod doctor;
+mod echo_scripts;
 mod forks;
 mod hostile_places;
 mod layers;

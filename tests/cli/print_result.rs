@@ -48,15 +48,14 @@ fn only_the_last_of_several_answers_is_printed() {
     };
     let result = |text: &str| json!({"type": "result", "subtype": "success", "is_error": false, "result": text, "session_id": "i"});
     let lines = [says("first"), result("first"), says("second"), result("second")];
-    let stream: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let stream = lines.map(|line| line.to_string() + "\n").concat();
     sandbox.agent(Turn { stream: Some(stream), ..Turn::default() });
     sandbox.succeeds(&STREAM).stdout("second\n");
 
     let sandbox = with_session(Backend::Codex);
     let item = |text: &str| json!({"type": "item.completed", "item": {"type": "agent_message", "text": text}});
-    let lines = [json!({"type": "thread.started", "thread_id": "i"}), item("first"), item("second")];
-    let stream: String =
-        lines.iter().chain([&json!({"type": "turn.completed"})]).map(|line| format!("{line}\n")).collect();
+    let (begin, end) = (json!({"type": "thread.started", "thread_id": "i"}), json!({"type": "turn.completed"}));
+    let stream = [begin, item("first"), item("second"), end].map(|line| line.to_string() + "\n").concat();
     sandbox.agent(Turn::default().stdout(&stream));
     sandbox.succeeds(&STREAM).stdout("second\n");
 }
