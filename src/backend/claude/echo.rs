@@ -111,21 +111,20 @@ fn tool_id(turn: usize, item: usize) -> String {
     format!("toolu_{turn}_{item}")
 }
 
-/// Adds what a script says of the turn.
-fn with_account(result: JsonObject, turn: &EchoTurn<'_>) -> JsonObject {
+/// Returns the calls that were refused, as a result lists them.
+fn denials(turn: &EchoTurn<'_>) -> Vec<Value> {
     let denial = |(at, tool): &(usize, EchoTool)| json!({ "tool_name": tool.name, "tool_use_id": tool_id(turn.number, *at), "tool_input": input(tool) });
-    let denials: Vec<Value> = turn.refused.iter().map(denial).collect();
-    let result = if denials.is_empty() { result } else { result.with("permission_denials", denials) };
-    match turn.tokens {
-        Some(tokens) => result.with(
-            "usage",
-            json!({
-                "input_tokens": tokens.input, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
-                "output_tokens": tokens.output,
-            }),
-        ),
-        None => result,
-    }
+    turn.refused.iter().map(denial).collect()
+}
+
+/// Adds the tokens that a script reports.
+fn with_usage(result: JsonObject, turn: &EchoTurn<'_>) -> JsonObject {
+    let Some(tokens) = turn.tokens else { return result };
+    let usage = json!({
+        "input_tokens": tokens.input, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+        "output_tokens": tokens.output,
+    });
+    result.with("usage", usage)
 }
 
 fn end(turn: &EchoTurn<'_>, answer: &str) -> Vec<JsonObject> {
@@ -136,7 +135,9 @@ fn end(turn: &EchoTurn<'_>, answer: &str) -> Vec<JsonObject> {
         .with("num_turns", turn.number)
         .with("result", answer)
         .with("session_id", turn.id);
-    vec![with_account(result, turn)]
+    let denials = denials(turn);
+    let result = if denials.is_empty() { result } else { result.with("permission_denials", denials) };
+    vec![with_usage(result, turn)]
 }
 
 /// A failure of the API, as claude 2.1.329 reports it.
@@ -162,6 +163,7 @@ const API_FAILURES: &[ApiFailure] = &[
         error_type: Some("authentication_error"),
         class: "authentication_failed",
         result: "Invalid API key · Fix external API key",
+        retries: true,
         ..PLAIN
     },
     ApiFailure {
@@ -212,7 +214,8 @@ const API_FAILURES: &[ApiFailure] = &[
         status: Some(404),
         error_type: Some("not_found_error"),
         class: "model_not_found",
-        result: "There's an issue with the selected model ({model}). It may not exist or you may not have access to it.",
+        result: "There's an issue with the selected model ({model}). It may not exist or you may not have access to \
+                 it. Run --model to pick a different model.",
         ..PLAIN
     },
     ApiFailure {
@@ -265,11 +268,12 @@ fn fail(turn: &EchoTurn<'_>, cause: EchoCause, wait: Option<Duration>) -> EchoFa
                 .with("type", "result")
                 .with("subtype", "error_max_turns")
                 .with("is_error", true)
-                .with("num_turns", turn.number)
+                .with("num_turns", 2)
                 .with("session_id", turn.id)
+                .with("permission_denials", denials(turn))
                 .with("terminal_reason", "max_turns")
                 .with("errors", vec!["Reached maximum number of turns (1)"]);
-            return EchoFailure { events: vec![with_account(result, turn)], ..EchoFailure::default() };
+            return EchoFailure { events: vec![with_usage(result, turn)], ..EchoFailure::default() };
         }
         (EchoCause::UsageLimit, Some(_)) => &SUBSCRIPTION_LIMIT,
         _ => API_FAILURES.iter().find(|failure| failure.cause == cause).unwrap_or(&PLAIN),
@@ -285,12 +289,13 @@ fn fail(turn: &EchoTurn<'_>, cause: EchoCause, wait: Option<Duration>) -> EchoFa
         .with("type", "result")
         .with("subtype", "success")
         .with("is_error", true)
-        .with("num_turns", turn.number)
+        .with("num_turns", 1)
         .with("result", text)
         .with("stop_reason", failure.stop_reason)
         .with("session_id", turn.id)
+        .with("permission_denials", denials(turn))
         .with("terminal_reason", failure.terminal_reason);
-    events.push(with_account(with_codes(result, failure), turn));
+    events.push(with_usage(with_codes(result, failure), turn));
     EchoFailure { events, ..EchoFailure::default() }
 }
 
