@@ -116,7 +116,7 @@ pub(crate) struct EchoFailure {
     pub stderr: String,
 }
 
-/// How the echo agent plays one agent. What is written for a part of a turn is an object a line.
+/// How the echo agent plays one agent. Each object is written as a line.
 pub(crate) struct EchoProtocol {
     /// Reads the arguments.
     pub parse: fn(arguments: &[String]) -> EchoCall,
@@ -128,7 +128,7 @@ pub(crate) struct EchoProtocol {
     pub tool: fn(turn: &EchoTurn<'_>, tool: &EchoTool) -> [Vec<JsonObject>; 2],
     /// Returns what is written at the end of a successful turn.
     pub end: fn(turn: &EchoTurn<'_>, answer: &str) -> Vec<JsonObject>,
-    /// Returns what is written at the end of a failed turn. `wait`: after which time the agent says to try again.
+    /// Returns what is written at the end of a failed turn. `wait`: how long the agent asks to wait.
     pub fail: fn(turn: &EchoTurn<'_>, cause: EchoCause, wait: Option<Duration>) -> EchoFailure,
     /// Returns the error for a session that does not exist.
     pub unknown_session: fn(id: &str) -> String,

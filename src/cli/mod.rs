@@ -657,7 +657,7 @@ pub(crate) struct Ask {
     #[arg(hide = true)]
     pub rest: Vec<String>,
     /// Start the session if the name cannot be found; same as --if-missing create
-    #[arg(help_heading = None::<&str>, long)]
+    #[arg(help_heading = None::<&str>, long, conflicts_with = "if_missing")]
     pub create: bool,
     #[command(flatten)]
     pub options: ResumeOptions,

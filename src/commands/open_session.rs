@@ -44,6 +44,11 @@ pub(super) fn run(context: &Context, options: &cli::OpenSession) -> Result<i32> 
     if let Some(dir) = &call.dir {
         command.current_dir(dir);
     }
+    context.ui.log(|| {
+        let arguments: Vec<_> =
+            command.get_args().map(|argument| format!("{:?}", argument.display().to_string())).collect();
+        format!("starting {} {} at the terminal", program.display(), arguments.join(" "))
+    });
     let agent = foreground::Foreground::new()
         .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
     agent.run(command, || lock.share_with_children()).map_err(|error| not_started(&program, &error))

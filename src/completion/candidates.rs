@@ -143,8 +143,8 @@ impl Line {
 
     /// Returns whether a name can be passed at the cursor.
     ///
-    /// A name that begins with two dashes can only follow a `=`. As an argument of its own it cannot begin with one. White space at its ends would be trimmed, and a
-    /// terminal would interpret control characters.
+    /// A name that begins with two dashes can only follow a `=`, and `ask` takes none that begins with a dash. White space
+    /// at its ends would be trimmed, and a terminal would interpret control characters.
     fn is_completable(&self, name: &str) -> bool {
         let trimmed = SessionName::new(name);
         let is_trimmed = trimmed.is_some_and(|trimmed| trimmed.as_str() == name);

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::ui::Ui;
 use crate::ui::json::JsonObject;
-use script::{Action, Script};
+use script::{Script, ScriptAction};
 
 /// The exit status of a turn that fails.
 const FAILED: i32 = 1;
@@ -45,9 +45,9 @@ pub(crate) fn run(ui: &Ui, options: &cli::EchoAgent) -> Result<i32> {
     let call = (protocol.parse)(&arguments);
     let sessions = Sessions::open()?;
     let next = sessions.next_turn(&call);
-    let refused = |action: &&Action| matches!(action, Action::Fail(cause, _) if cause.is_before_the_turn());
-    if let Some(Action::Fail(cause, _)) = script.actions(next).iter().find(refused) {
-        // nothing reaches the model, so there is no turn and no session
+    let refused = |action: &&ScriptAction| matches!(action, ScriptAction::Fail(cause, _) if cause.is_before_the_turn());
+    if let Some(ScriptAction::Fail(cause, _)) = script.actions(next).iter().find(refused) {
+        // nothing reaches the model, so neither a turn nor a session begins
         let failure = (protocol.fail)(&EchoTurn::new(&call, "", next), *cause, None);
         let _ = std::io::stderr().write_all(failure.stderr.as_bytes());
         return Ok(FAILED);
@@ -101,19 +101,19 @@ struct Player<'a> {
 
 impl Player<'_> {
     /// Plays all actions, and returns the exit status. A turn in which the model says nothing answers as without a script.
-    fn play(mut self, actions: &[Action]) -> Result<i32> {
+    fn play(mut self, actions: &[ScriptAction]) -> Result<i32> {
         let mut answer = None;
         for action in actions {
             match action {
-                Action::Say(text) => {
+                ScriptAction::Say(text) => {
                     self.say(text)?;
                     answer = Some(text.clone());
                 }
-                Action::Sleep(duration) => {
+                ScriptAction::Sleep(duration) => {
                     self.begin()?;
                     thread::sleep(*duration);
                 }
-                Action::Tool(tool) => {
+                ScriptAction::Tool(tool) => {
                     self.begin()?;
                     for events in (self.protocol.tool)(&self.turn, tool) {
                         self.write(&events)?;
@@ -123,22 +123,22 @@ impl Player<'_> {
                     }
                     self.turn.items += 1;
                 }
-                Action::Usage(_) => {}
-                Action::Fail(cause, wait) => {
+                ScriptAction::Usage(_) => {}
+                ScriptAction::Fail(cause, wait) => {
                     self.begin()?;
                     let failure = (self.protocol.fail)(&self.turn, *cause, *wait);
                     self.write(&failure.events)?;
                     return Ok(FAILED);
                 }
-                Action::Exit(status) => return Ok(*status),
-                Action::Hang => {
+                ScriptAction::Exit(status) => return Ok(*status),
+                ScriptAction::Hang => {
                     self.begin()?;
                     loop {
                         thread::sleep(Duration::from_secs(3600));
                     }
                 }
-                Action::Garbage => return self.ui.print("this is not what an agent prints\n").map(|()| 0),
-                Action::Empty => return self.end(""),
+                ScriptAction::Garbage => return self.ui.print("this is not what an agent prints\n").map(|()| 0),
+                ScriptAction::Empty => return self.end(""),
             }
         }
         let answer = if let Some(answer) = answer {

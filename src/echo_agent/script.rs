@@ -15,15 +15,16 @@ pub(super) struct Script {
 
 #[derive(Debug)]
 struct Section {
-    /// `None`: every turn without a section of its own.
+    /// `None`: every turn that no other section is for.
     turn: Option<usize>,
     /// Its line in the file.
     line: usize,
-    actions: Vec<Action>,
+    actions: Vec<ScriptAction>,
 }
 
+/// A line of a script.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Action {
+pub(super) enum ScriptAction {
     Say(String),
     Sleep(Duration),
     Tool(EchoTool),
@@ -35,7 +36,7 @@ pub(super) enum Action {
     Empty,
 }
 
-impl Action {
+impl ScriptAction {
     /// Returns whether nothing can follow it.
     fn is_last(&self) -> bool {
         matches!(self, Self::Fail(..) | Self::Exit(_) | Self::Hang | Self::Garbage | Self::Empty)
@@ -87,7 +88,7 @@ impl Script {
                     self.begin(None, line)?;
                 }
                 let actions = &mut self.sections.last_mut().expect("there is one").actions;
-                if actions.last().is_some_and(Action::is_last) {
+                if actions.last().is_some_and(ScriptAction::is_last) {
                     return Err(format!("'{name}' is never reached: the action before it ends the turn"));
                 }
                 actions.push(action);
@@ -105,14 +106,15 @@ impl Script {
     }
 
     /// Returns the actions of a turn; none if the script does not mention it.
-    pub(super) fn actions(&self, turn: usize) -> &[Action] {
+    pub(super) fn actions(&self, turn: usize) -> &[ScriptAction] {
         let of = |wanted| self.sections.iter().find(|section| section.turn == wanted);
         of(Some(turn)).or_else(|| of(None)).map_or(&[], |section| &section.actions)
     }
 
     /// Returns the tokens of a turn, if the script has them.
     pub(super) fn tokens(&self, turn: usize) -> Option<EchoTokens> {
-        let tokens = |action: &Action| if let Action::Usage(tokens) = action { Some(*tokens) } else { None };
+        let tokens =
+            |action: &ScriptAction| if let ScriptAction::Usage(tokens) = action { Some(*tokens) } else { None };
         self.actions(turn).iter().rev().find_map(tokens)
     }
 
@@ -126,47 +128,47 @@ impl Script {
     }
 }
 
-fn action(name: &str, arguments: &[&str]) -> std::result::Result<Action, String> {
+fn action(name: &str, arguments: &[&str]) -> std::result::Result<ScriptAction, String> {
     let needs = |what: &str| Err(format!("'{name}' needs {what}"));
     Ok(match (name, arguments) {
-        ("say", [_, ..]) => Action::Say(text(arguments)),
+        ("say", [_, ..]) => ScriptAction::Say(text(arguments)),
         ("say", []) => return needs("a text"),
-        ("sleep", [duration]) => Action::Sleep(parse_duration(duration)?),
+        ("sleep", [duration]) => ScriptAction::Sleep(parse_duration(duration)?),
         ("sleep", _) => return needs("one duration, such as 2s or 500ms"),
         ("tool", [tool, rest @ ..]) => {
             let (input, output) = input_and_output(rest);
-            Action::Tool(EchoTool { name: (*tool).to_owned(), input, outcome: EchoOutcome::Success(output) })
+            ScriptAction::Tool(EchoTool { name: (*tool).to_owned(), input, outcome: EchoOutcome::Success(output) })
         }
         ("fail-tool", [tool, rest @ ..]) => {
             let (input, output) = input_and_output(rest);
-            Action::Tool(EchoTool { name: (*tool).to_owned(), input, outcome: EchoOutcome::Failure(output) })
+            ScriptAction::Tool(EchoTool { name: (*tool).to_owned(), input, outcome: EchoOutcome::Failure(output) })
         }
         ("refuse", [tool, rest @ ..]) if !rest.contains(&"=>") => {
-            Action::Tool(EchoTool { name: (*tool).to_owned(), input: text(rest), outcome: EchoOutcome::Refused })
+            ScriptAction::Tool(EchoTool { name: (*tool).to_owned(), input: text(rest), outcome: EchoOutcome::Refused })
         }
         ("refuse", [_, ..]) => return Err("a refused tool has no output".to_owned()),
         ("tool" | "fail-tool" | "refuse", []) => return needs("the name of a tool"),
         ("usage", [input, output]) => {
             let count = |text: &str| text.parse().map_err(|_| format!("'{text}' is not a number of tokens"));
-            Action::Usage(EchoTokens { input: count(input)?, output: count(output)? })
+            ScriptAction::Usage(EchoTokens { input: count(input)?, output: count(output)? })
         }
         ("usage", _) => return needs("the numbers of input and output tokens"),
-        ("fail", [cause]) => Action::Fail(parse_cause(cause)?, None),
+        ("fail", [cause]) => ScriptAction::Fail(parse_cause(cause)?, None),
         ("fail", [cause, "retry-after", duration]) => match parse_cause(cause)? {
             cause @ (EchoCause::RateLimited | EchoCause::UsageLimit) => {
-                Action::Fail(cause, Some(parse_duration(duration)?))
+                ScriptAction::Fail(cause, Some(parse_duration(duration)?))
             }
             _ => return Err(format!("agents give no time to try again after {cause}")),
         },
         ("fail", _) => return needs("a cause, and at most 'retry-after' and a duration"),
         ("exit", [status]) => match status.parse::<u8>() {
-            Ok(status) => Action::Exit(status.into()),
+            Ok(status) => ScriptAction::Exit(status.into()),
             Err(_) => return Err(format!("'{status}' is not an exit status from 0 to 255")),
         },
         ("exit", _) => return needs("one exit status"),
-        ("hang", []) => Action::Hang,
-        ("garbage", []) => Action::Garbage,
-        ("empty", []) => Action::Empty,
+        ("hang", []) => ScriptAction::Hang,
+        ("garbage", []) => ScriptAction::Garbage,
+        ("empty", []) => ScriptAction::Empty,
         ("hang" | "garbage" | "empty", _) => return Err(format!("'{name}' takes nothing after it")),
         _ => {
             const NAMES: &str = "say, sleep, tool, fail-tool, refuse, usage, fail, exit, hang, garbage or empty";
@@ -211,8 +213,8 @@ mod tests {
     #[test]
     fn lines_before_the_first_section_are_of_every_turn() {
         let script = Script::parse("say a # not b\nturn 2\nsay 'c d' e\nusage 1 2\n\nturn 3\nusage 10 20").unwrap();
-        assert_eq!(script.actions(1), [Action::Say("a".to_owned())]);
-        assert_eq!(script.actions(2)[0], Action::Say("c d e".to_owned()));
+        assert_eq!(script.actions(1), [ScriptAction::Say("a".to_owned())]);
+        assert_eq!(script.actions(2)[0], ScriptAction::Say("c d e".to_owned()));
         assert_eq!(script.actions(7), script.actions(1));
         assert_eq!(script.tokens(1), None);
         assert_eq!(script.session_tokens(3), EchoTokens { input: 11, output: 22 });
@@ -223,7 +225,7 @@ mod tests {
     fn texts_may_have_line_breaks_and_tools_may_have_no_output() {
         let tool = |name: &str, input: &str, outcome| {
             let (name, input) = (name.to_owned(), input.to_owned());
-            Action::Tool(EchoTool { name, input, outcome })
+            ScriptAction::Tool(EchoTool { name, input, outcome })
         };
         let script = r#"
             tool Bash cargo test => "ok\n2 passed"

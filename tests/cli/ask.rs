@@ -103,6 +103,7 @@ fn ask_creates_a_missing_session_if_told_to() {
         assert!(!calls[0].has("new") && calls[1].has("new") && calls.len() == 2, "{calls:?}");
         sandbox.save(backend, "other", "i");
         sandbox.succeeds(&of(&["--if-missing", "create"])).stdout("hi\n");
+        sandbox.fails(&of(&["--if-missing", "fail", "--create"]), 2, "usage").message(contains("--create"));
     }
 }
 

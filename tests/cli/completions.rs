@@ -409,6 +409,10 @@ mod at_a_terminal {
         person.enters(line, "--prompt x --print-result");
         person.is_shown("the turn is done");
         assert!(person.sandbox.only_call().argv.iter().any(|argument| argument == "id-1"));
+        person.completes("invoke-persist ask rev", "invoke-persist ask review-src ");
+        person.enters("invoke-persist ask review-src ", "asked");
+        wait_until(Duration::from_secs(60), || person.sandbox.calls().len() == 2);
+        assert!(person.sandbox.last_call().has("asked"));
     }
 
     fn completes_names_of_the_chosen_backend_and_workspace(shell: &Shell) {
