@@ -347,7 +347,7 @@ Example of a script:\n  \
     sleep 100ms\n    \
     fail rate_limited retry-after 7s   # turn 3 succeeds again",
         examples: [
-            "invoke-persist ask a Hi --create --claude-cmd 'invoke-persist echo-agent claude'",
+            "invoke-persist ask a Hi --codex-cmd 'invoke-persist echo-agent codex'",
             "export CLAUDE_CMD='invoke-persist echo-agent claude --script rehearsal'",
         ],
         hidden: false
