@@ -24,6 +24,8 @@ pub(crate) const HELD_LOCKS: &str = "INVOKE_PERSIST_HELD";
 pub(crate) const COMPLETE: &str = "INVOKE_PERSIST_COMPLETE";
 /// The directory for the sessions of the built-in echo agent.
 pub(crate) const ECHO_DIR: &str = "INVOKE_PERSIST_ECHO_DIR";
+/// The script of the built-in echo agent, if no option names one.
+pub(crate) const ECHO_SCRIPT: &str = "INVOKE_PERSIST_ECHO_SCRIPT";
 
 /// The variables for the temp directory, by the rule of Python's `tempfile.gettempdir`.
 const TEMP_VARIABLES: [&str; 3] = ["TMPDIR", "TEMP", "TMP"];

@@ -162,6 +162,19 @@ impl Lock {
         })
     }
 
+    /// Lets programs that are executed from now on hold the lock, too. If this process is killed, they keep it.
+    #[cfg(unix)]
+    pub(crate) fn share_with_children(&self) {
+        for held in &self.files {
+            let _ = rustix::io::fcntl_setfd(&held.file, rustix::io::FdFlags::empty()); // the lock is held anyway
+        }
+    }
+
+    /// Does nothing, because a lock belongs to one process on Windows.
+    #[cfg(windows)]
+    #[expect(clippy::unused_self, reason = "the Unix twin needs it")]
+    pub(crate) fn share_with_children(&self) {}
+
     /// Returns the directories of its files.
     pub(crate) fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().filter_map(|file| file.path.parent())

@@ -43,30 +43,30 @@ fn main() {
     let ui = Ui::new();
     let (format, outcome) = run(started, &ui);
     late_signal::release();
-    let kind = outcome.err().map(|error| {
+    let outcome = outcome.map_err(|error| {
         ui.report(&error, format);
         error.kind
     });
-    ui.finish(matches!(kind, Some(ErrorKind::Interrupted(_))));
-    std::process::exit(kind.map_or(0, ErrorKind::exit_status));
+    ui.finish(matches!(outcome, Err(ErrorKind::Interrupted(_))));
+    std::process::exit(outcome.unwrap_or_else(ErrorKind::exit_status));
 }
 
-/// Parses the command line and runs its command. Returns the outcome, and how to report an error.
-fn run(started: Instant, ui: &Ui) -> (ErrorFormat, Result<()>) {
+/// Parses the command line and runs its command. Returns the exit status or error, and how to report an error.
+fn run(started: Instant, ui: &Ui) -> (ErrorFormat, Result<i32>) {
     process::prepare_signals();
     sys::keep_files_private();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
     if let Some(shell) = env::var_os(env::COMPLETE) {
-        return (ErrorFormat::Text, completion::candidates::respond(started, &shell, arguments));
+        return (ErrorFormat::Text, completion::candidates::respond(started, &shell, arguments).map(|()| 0));
     }
     let command_line = Cli::command(); // built once: this is most of the start-up time
     let default_backend = backend_selection::default_backend(&program).ok().flatten();
     let (normalized, format) = cli::normalize(&command_line, &arguments, default_backend);
     let outcome = normalized.and_then(|normalized| {
         let Some(Cli { global, command }) = cli::parse(command_line, &program, &normalized)? else {
-            return Ok(());
+            return Ok(0);
         };
         let ui = ui.with_quiet(global.quiet).with_log(started)?;
         commands::run(&Context { started, global, ui, normalized, program }, &command)

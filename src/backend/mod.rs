@@ -71,6 +71,8 @@ pub(crate) enum OutputMode {
     Json,
     /// One line for each event. `partials` adds the pieces of an answer (claude).
     Stream { partials: bool },
+    /// The lines of a stream with all its pieces, of which only the last answer is used.
+    StreamedAnswer,
 }
 
 /// How the prompt reaches the agent.
@@ -134,6 +136,17 @@ pub(crate) struct Invocation<'a> {
     pub fallback: bool,
     /// The file to which the agent writes its last message, if it can.
     pub answer_file: Option<&'a Path>,
+    /// The caller's arguments for the agent.
+    pub extra: &'a [OsString],
+}
+
+/// An interactive session, as the agent's command line describes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InteractiveInvocation<'a> {
+    pub session: &'a AgentSessionId,
+    pub model: Option<Model<'a>>,
+    pub effort: Option<&'a str>,
+    pub args: &'a BackendArgs,
     /// The caller's arguments for the agent.
     pub extra: &'a [OsString],
 }

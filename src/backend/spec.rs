@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::echo::EchoProtocol;
 use super::output::OutputParser;
 use super::session_files::SessionFiles;
-use super::{BackendArgs, Invocation, LaunchArgs, OutputMode};
+use super::{BackendArgs, InteractiveInvocation, Invocation, LaunchArgs, OutputMode};
 use crate::session::SessionName;
 
 /// Everything about one agent that other layers use.
@@ -59,6 +59,8 @@ pub(crate) struct Spec {
     pub launch: for<'a> fn(&'a LaunchArgs) -> Launch<'a>,
     /// Returns the arguments for one turn.
     pub arguments: fn(&Invocation<'_>) -> Vec<OsString>,
+    /// Returns the arguments for an interactive session.
+    pub interactive_arguments: fn(&InteractiveInvocation<'_>) -> Vec<OsString>,
     /// Returns the parser of the agent's standard output. If its events are needed, `events_from` is the directory that
     /// the agent runs in.
     pub parser: fn(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser>,

@@ -17,7 +17,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, Valu
 use crate::backend::{Backend, BackendArgs, LaunchArgs};
 use crate::error::ErrorFormat;
 use crate::help::TOPICS;
-pub(crate) use normalize::{NormalizedArgs, normalize};
+pub(crate) use normalize::{NormalizedArgs, looks_like_option, normalize};
 pub(crate) use parse::parse;
 pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces};
 
@@ -194,6 +194,7 @@ commands! {
         examples: [
             "invoke-persist create-session --session-name review-src",
             "invoke-persist create-session --session-name b --init-prompt 'Read docs/'",
+            "invoke-persist create-session --session-name c --init-prompt Hi --print-result",
             "invoke-persist create-session --session-name old --adopt ID",
         ],
         hidden: false
@@ -273,6 +274,31 @@ commands! {
             "invoke-persist resume-stream --session-name a --prompt 'Fix the failing tests'",
             "invoke-persist resume-stream --session-name a --prompt 'Fix it' --format text",
             "invoke-persist resume-stream --session-name a --prompt Go -- --add-dir ../lib",
+            "invoke-persist resume-stream --session-name a --prompt Go --print-result",
+        ],
+        hidden: false
+    }
+    Ask {
+        name: "ask",
+        about: "Resume a session for one turn; print the answer's text",
+        details: "This is resume-json --print-result with the name and the prompt as arguments. \
+                  A name that begins with a dash, and an ID, need resume-json.",
+        examples: [
+            "invoke-persist ask review-src 'And the tests?'",
+            "invoke-persist ask notes 'Read docs/' --create",
+            "invoke-persist ask review-src - < prompt.md",
+            "git diff | invoke-persist ask review-src 'Is this OK?' --stdin",
+        ],
+        hidden: false
+    }
+    OpenSession {
+        name: "open-session",
+        about: "Open a session in the agent's interactive program",
+        details: "The agent gets this terminal. Other calls wait for the session until the agent has ended. \
+                  The last model and effort are used, and nothing is saved.",
+        examples: [
+            "invoke-persist open-session --session-name review-src",
+            "invoke-persist open-session --session-name review-src -- --add-dir ../lib",
         ],
         hidden: false
     }
@@ -351,10 +377,40 @@ commands! {
     }
     EchoAgent {
         name: "echo-agent",
-        about: "Stand in for claude or codex: echo each prompt and count the turns",
-        details: "The demo uses it.",
-        examples: [],
-        hidden: true
+        about: "Stand in for claude or codex: echo each prompt, or play a script",
+        details: "It answers each prompt with the number of the turn and the prompt. A script makes it call tools, \
+wait, and fail as the real agents do. The file is named by --script FILE directly after the agent, or by \
+INVOKE_PERSIST_ECHO_SCRIPT. A relative path begins in the agent's directory.\n\n\
+A script has an action on each line, in shell words. '#' begins a comment. 'turn N' begins the actions of a session's \
+turn N. 'every turn' begins those of all turns without a section, as does the beginning of the file. \
+Failed turns count.\n\n\
+Actions:\n  \
+  say TEXT                            Print a message; the last one is the answer\n  \
+  tool NAME INPUT => OUTPUT           Call a tool, which succeeds\n  \
+  fail-tool NAME INPUT => OUTPUT      Call a tool, which fails\n  \
+  refuse NAME INPUT                   Call a tool, which is not allowed\n  \
+  sleep DURATION                      Wait, for example 2s or 500ms\n  \
+  usage IN OUT                        Report these numbers of tokens\n  \
+  empty                               End with an empty answer\n  \
+  fail CAUSE [retry-after DURATION]   End with a failure\n  \
+  exit STATUS                         End without an answer\n  \
+  garbage                             End with output that is not the agent's\n  \
+  hang                                Print nothing more and never end\n\n\
+Causes: authentication, rate_limited, usage_limit, overloaded, network, context_full, model_unknown, limit_reached, \
+refused_arguments, safety, other. 'retry-after' is for rate_limited and usage_limit. In a text, \\n is a line break.\n\n\
+Example of a script:\n  \
+  every turn\n    \
+    say 'Looking at the tests.'\n    \
+    tool Bash 'cargo test' => '12 passed'\n    \
+    say 'All tests pass.'\n  \
+  turn 2\n    \
+    sleep 100ms\n    \
+    fail rate_limited retry-after 7s   # turn 3 succeeds again",
+        examples: [
+            "invoke-persist ask a Hi --codex-cmd 'invoke-persist echo-agent codex'",
+            "export CLAUDE_CMD='invoke-persist echo-agent claude --script rehearsal'",
+        ],
+        hidden: false
     }
 }
 
@@ -403,16 +459,32 @@ pub(crate) struct AgentArgs {
     pub launch: LaunchArgs,
 }
 
-/// Options for a turn.
+/// Options for how the agent runs.
 #[derive(Debug, Args)]
 #[command(next_help_heading = AGENT)]
-pub(crate) struct CallArgs {
+pub(crate) struct SettingsArgs {
     #[command(flatten)]
     pub agent: AgentArgs,
     /// Model; remembered for later turns
     // each heading is repeated, because the flattened options above change the next one
     #[arg(long, help_heading = AGENT, value_name = "MODEL")]
     pub model: Option<String>,
+    /// Reasoning effort; remembered for later turns
+    #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Agent options (claude)")]
+    pub reasoning_effort: Option<String>,
+    #[command(flatten)]
+    pub backend: BackendArgs,
+    /// Arguments after '--', passed to the agent unchanged
+    #[arg(last = true, value_name = "ARG", help_heading = AGENT)]
+    pub extra: Vec<OsString>,
+}
+
+/// Options for a turn.
+#[derive(Debug, Args)]
+#[command(next_help_heading = AGENT)]
+pub(crate) struct CallArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// Stop the call and everything it started after DURATION: seconds, or 90s, 5m, 1h30m
     #[arg(long, help_heading = AGENT, value_name = "DURATION")]
     pub deadline_seconds: Option<String>,
@@ -422,14 +494,6 @@ pub(crate) struct CallArgs {
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
     pub stdin: bool,
-    /// Reasoning effort; remembered for later turns
-    #[arg(long, value_name = "EFFORT", alias = "effort", help_heading = "Agent options (claude)")]
-    pub reasoning_effort: Option<String>,
-    #[command(flatten)]
-    pub backend: BackendArgs,
-    /// Arguments after '--', passed to the agent unchanged
-    #[arg(last = true, value_name = "ARG", help_heading = AGENT)]
-    pub extra: Vec<OsString>,
 }
 
 /// What to do if the name is taken.
@@ -483,6 +547,9 @@ pub(crate) struct CreateSession {
     /// What to do if the name is taken
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_exists: IfExists,
+    /// Print the text of the first answer
+    #[arg(long, conflicts_with_all = ["adopt", "print_mapping_json"])]
+    pub print_result: bool,
     /// Print the session ID (the default)
     #[arg(long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
@@ -596,13 +663,20 @@ pub(crate) struct PromptArgs {
     pub prompt_file: Option<PathBuf>,
 }
 
-/// Options of both resume commands.
+/// The session, the prompt and the options of the resume commands.
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
     #[command(flatten)]
     pub selector: SessionArgs,
     #[command(flatten)]
     pub prompt: PromptArgs,
+    #[command(flatten)]
+    pub options: ResumeOptions,
+}
+
+/// Options of every command that resumes a session.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeOptions {
     /// Write the output to FILE instead of stdout: atomically, on exit, readable only by you
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
@@ -631,6 +705,37 @@ pub(crate) struct ResumeJson {
     /// Print only the session ID
     #[arg(help_heading = None::<&str>, long, visible_alias = "print-thread-id")]
     pub print_session_id: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ask {
+    /// Name of the session
+    #[arg(value_name = "NAME")]
+    pub session_name: String,
+    /// Prompt, as one argument; '-' reads stdin
+    #[arg(value_name = "PROMPT", allow_hyphen_values = true)]
+    pub prompt: Option<String>,
+    /// The rest of a prompt without quotes, which is refused
+    #[arg(hide = true)]
+    pub rest: Vec<String>,
+    /// Start the session if the name cannot be found; same as --if-missing create
+    #[arg(help_heading = None::<&str>, long, conflicts_with = "if_missing")]
+    pub create: bool,
+    #[command(flatten)]
+    pub options: ResumeOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OpenSession {
+    #[command(flatten)]
+    pub selector: SessionArgs,
+    /// What to do if another call uses the session
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub if_busy: IfBusy,
+    #[command(flatten)]
+    pub place: LocationArgs,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
 }
 
 #[derive(Debug, Args)]
@@ -670,6 +775,9 @@ pub(crate) struct ResumeStream {
     /// Print parts of the answer as they arrive (claude)
     #[arg(help_heading = None::<&str>, long)]
     pub include_partials: bool,
+    /// Print only the last answer's text, after the stream has ended
+    #[arg(help_heading = None::<&str>, long, conflicts_with_all = ["format", "color"])]
+    pub print_result: bool,
     /// Output format
     #[arg(help_heading = None::<&str>, long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: StreamFormat,
@@ -730,10 +838,10 @@ pub(crate) struct Man {
 }
 
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
+#[command(override_usage = "invoke-persist echo-agent claude|codex [--script FILE] [ARG]...")]
 pub(crate) struct EchoAgent {
-    /// Agent to stand in for, followed by its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// Agent to stand in for, and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "AGENT")]
     pub arguments: Vec<OsString>,
 }
 

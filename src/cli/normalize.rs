@@ -238,7 +238,7 @@ fn tail(_argument: &OsStr, _from: usize) -> Option<OsString> {
 
 /// Returns whether the original (Python's `argparse`) read `value` as an option: it begins with a dash, contains no
 /// space, and is not a number.
-fn looks_like_option(value: &OsStr) -> bool {
+pub(crate) fn looks_like_option(value: &OsStr) -> bool {
     let Some(text) = value.to_str() else {
         return value.as_encoded_bytes().starts_with(b"-");
     };

@@ -136,7 +136,7 @@ pub(crate) mod tests {
     fn every_command_has_examples_that_parse() {
         let mut line = Cli::command();
         let names: Vec<String> = line.get_subcommands().map(|command| command.get_name().to_owned()).collect();
-        for name in names.iter().filter(|name| *name != "echo-agent") {
+        for name in &names {
             let help = line.find_subcommand_mut(name).unwrap().clone().render_long_help().to_string();
             let (_, examples) =
                 help.split_once("Examples:\n").unwrap_or_else(|| panic!("{name} has no examples:\n{help}"));
@@ -144,7 +144,9 @@ pub(crate) mod tests {
                 let (_, command) = example.rsplit_once("| ").unwrap_or(("", example));
                 assert!(command.contains(name.as_str()), "{command}");
                 assert!(example.len() <= 78, "it would wrap at 80 columns: {example}");
-                assert_parses(command);
+                if !command.starts_with("export ") {
+                    assert_parses(command);
+                }
             }
         }
     }

@@ -13,12 +13,17 @@ use crate::store::format::Entry;
 use crate::turn::options::TurnOptions;
 use crate::turn::outcome::finish_call;
 use crate::turn::prompt::{self, Prompt};
+use crate::turn::resume::CompletedTurn;
 use crate::turn::runner::TurnRunner;
 use crate::turn::start::{NewSession, note_replaced, now, save, start_session};
 use crate::ui::json::JsonObject;
 
 pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()> {
     let name = required_name(&options.name)?;
+    if options.print_result && options.if_exists == IfExists::Reuse {
+        return Err(Error::usage("--print-result cannot be used with --if-exists reuse, which may start no turn")
+            .with_hint("use resume-json --if-missing create --print-result"));
+    }
     let subject = SessionSelector { name: Some(name.clone()), id: None };
     let backend = context.backend_to_create(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
@@ -97,7 +102,12 @@ impl Creation<'_> {
         };
         let created = start_session(caller, &self.store, &beginning)?;
         created.note_replaced(&self.context.ui, &self.name);
-        finish_call(self.print(&created.entry, created.written), &created.entry.id)
+        if !self.options.print_result {
+            return finish_call(self.print(&created.entry, created.written), &created.entry.id);
+        }
+        let done = CompletedTurn::created(&self.name, created, "created");
+        let printed = done.print(&self.context.ui, &self.store, true, self.options.print_session_id);
+        finish_call(printed, &done.session.id)
     }
 
     /// Returns the session of that name if it is to be kept.

@@ -1,5 +1,6 @@
 //! The commands, one per file. No command imports another. Shared code is in the layers below.
 
+mod ask;
 mod completions;
 mod create_session;
 mod delete_all_sessions;
@@ -10,6 +11,7 @@ mod fork_session;
 mod help;
 mod list_sessions;
 mod man;
+mod open_session;
 mod rename_session;
 mod resolve;
 mod resume_json;
@@ -20,9 +22,11 @@ use crate::cli::Command;
 use crate::context::Context;
 use crate::error::Result;
 
-/// Runs the command.
-pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
+/// Runs the command. Returns the exit status of this program.
+pub(crate) fn run(context: &Context, command: &Command) -> Result<i32> {
     match command {
+        Command::OpenSession(options) => return open_session::run(context, options),
+        Command::EchoAgent(options) => return crate::echo_agent::run(&context.ui, options),
         Command::CreateSession(options) => create_session::run(context, options),
         Command::Resolve(options) => resolve::run(context, options),
         Command::ListSessions(options) => list_sessions::run(context, options),
@@ -31,6 +35,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::DeleteAllSessions(options) => delete_all_sessions::run(context, options),
         Command::ResumeJson(options) => resume_json::run(context, options),
         Command::ResumeStream(options) => resume_stream::run(context, options),
+        Command::Ask(options) => ask::run(context, options),
         Command::ForkSession(options) => fork_session::run(context, options),
         Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),
@@ -38,6 +43,6 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Completions(options) => completions::run(context, options),
         Command::Help(options) => help::run(context, options),
         Command::Man(options) => man::run(options),
-        Command::EchoAgent(options) => crate::echo_agent::run(&context.ui, options),
     }
+    .map(|()| 0)
 }

@@ -162,12 +162,14 @@ impl Line {
 
     /// Returns whether a name can be passed at the cursor.
     ///
-    /// A name that begins with two dashes can only follow a `=`. White space at its ends would be trimmed, and a
-    /// terminal would interpret control characters.
+    /// A name that begins with two dashes can only follow a `=`, and `ask` takes none that begins with a dash. White space
+    /// at its ends would be trimmed, and a terminal would interpret control characters.
     fn is_completable(&self, name: &str) -> bool {
         let trimmed = SessionName::new(name);
         let is_trimmed = trimmed.is_some_and(|trimmed| trimmed.as_str() == name);
-        is_trimmed && !name.chars().any(is_terminal_control) && (self.is_inline || !name.starts_with("--"))
+        let is_argument = self.context.normalized.command.as_deref() == Some("ask");
+        let is_option = if is_argument { name.starts_with('-') } else { !self.is_inline && name.starts_with("--") };
+        is_trimmed && !name.chars().any(is_terminal_control) && !is_option
     }
 
     /// Returns whether `create-session` accepts an existing name here. By default it needs a new one.

@@ -1,47 +1,184 @@
 //! `echo-agent claude|codex …`: an agent that repeats the prompt and counts the turns of its sessions.
 //!
-//! It implements the headless protocol of both real agents and nothing else. With it, a job can be tested without an
-//! account: `--claude-cmd "invoke-persist echo-agent claude"`.
+//! It implements the headless protocol of both real agents, so that a job can be tested without an account:
+//! `--claude-cmd "invoke-persist echo-agent claude"`. With a [`script`] it also calls tools, and fails as the real agents
+//! do.
 
+mod script;
+
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use crate::backend::Backend;
-use crate::backend::echo::{EchoCall, EchoTurn};
+use crate::backend::echo::{EchoCall, EchoOutcome, EchoProtocol, EchoTurn};
 use crate::cli;
 use crate::digest;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
 use crate::ui::Ui;
+use crate::ui::json::JsonObject;
+use script::{Script, ScriptAction};
 
-pub(crate) fn run(ui: &Ui, options: &cli::EchoAgent) -> Result<()> {
-    let arguments: Vec<String> =
-        options.arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let backend = arguments.first().and_then(|name| Backend::from_name(name)).ok_or_else(|| {
+/// The exit status of a turn that fails.
+const FAILED: i32 = 1;
+
+/// Returns the exit status of the agent.
+pub(crate) fn run(ui: &Ui, options: &cli::EchoAgent) -> Result<i32> {
+    let name = options.arguments.first().map(|name| name.to_string_lossy());
+    let backend = name.and_then(|name| Backend::from_name(&name)).ok_or_else(|| {
         Error::usage("echo-agent requires an agent").with_hint("run 'invoke-persist echo-agent claude …'")
     })?;
-    if let Some(text) = version_or_help(backend, &arguments[1..]) {
-        return ui.print(&text);
+    let (path, arguments) = script_option(&options.arguments[1..])?;
+    let arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    if let Some(text) = version_or_help(backend, &arguments) {
+        return ui.print(&text).map(|()| 0);
     }
-    let echo = &backend.spec().echo;
-    let call = (echo.parse)(&arguments[1..]);
+    let path = path.or_else(|| env::var_os(env::ECHO_SCRIPT).map(PathBuf::from));
+    let script = path.map(|path| Script::load(&path)).transpose()?.unwrap_or_default();
+    let protocol = &backend.spec().echo;
+    let call = (protocol.parse)(&arguments);
     let sessions = Sessions::open()?;
-    let id = sessions.select(&call)?;
-    let Some(number) = sessions.add_turn(&id) else {
-        return Err(Error::new(ErrorKind::Io, (echo.unknown_session)(&id)));
-    };
-    let answer = call.answer(number);
-    for event in (echo.events)(&call, EchoTurn { id: &id, number, answer: &answer }) {
-        ui.print(&(event.to_line() + "\n"))?;
+    let next = sessions.next_turn(&call);
+    let refused = |action: &&ScriptAction| matches!(action, ScriptAction::Fail(cause, _) if cause.is_before_the_turn());
+    if let Some(ScriptAction::Fail(cause, _)) = script.actions(next).iter().find(refused) {
+        // nothing reaches the model, so neither a turn nor a session begins
+        let failure = (protocol.fail)(&EchoTurn::new(&call, "", next), *cause, None);
+        let _ = std::io::stderr().write_all(failure.stderr.as_bytes());
+        return Ok(FAILED);
     }
-    match &call.answer_file {
-        Some(path) => fs::write(path, answer).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("cannot write '{}'", path.display())).with_io_cause(&error)
-        }),
-        None => Ok(()),
+    let id = sessions.select(&call)?;
+    if call.interactive {
+        return converse(ui, &sessions, &id);
+    }
+    let Some(number) = sessions.add_turn(&id) else {
+        return Err(Error::new(ErrorKind::Io, (protocol.unknown_session)(&id)));
+    };
+    let turn = EchoTurn {
+        tokens: script.tokens(number),
+        session_tokens: script.session_tokens(number),
+        ..EchoTurn::new(&call, &id, number)
+    };
+    Player { ui, protocol, turn, began: false }.play(script.actions(number))
+}
+
+/// Splits off the option of the echo agent itself, which stands before those of the agent.
+fn script_option(arguments: &[OsString]) -> Result<(Option<PathBuf>, &[OsString])> {
+    const OPTION: &str = "--script";
+    let Some((first, rest)) = arguments.split_first() else { return Ok((None, arguments)) };
+    if first == OPTION {
+        let missing = || Error::usage(format!("{OPTION} is missing its file")).with_hint(format!("add {OPTION} FILE"));
+        let (path, rest) = rest.split_first().ok_or_else(missing)?;
+        return Ok((Some(path.into()), rest));
+    }
+    let inline = first.to_str().and_then(|first| first.strip_prefix(OPTION)?.strip_prefix('='));
+    Ok(inline.map_or((None, arguments), |path| (Some(path.into()), rest)))
+}
+
+/// Talks to a person at a terminal: each line is a turn.
+fn converse(ui: &Ui, sessions: &Sessions, id: &str) -> Result<i32> {
+    ui.print(&format!("The echo agent repeats each line. Session {id}; Ctrl-D ends it.\n> "))?;
+    for line in std::io::stdin().lock().lines().map_while(std::result::Result::ok) {
+        let number = sessions.add_turn(id).unwrap_or_default();
+        ui.print(&format!("turn {number}: {line}\n> "))?;
+    }
+    ui.print("\n").map(|()| 0)
+}
+
+/// Plays one turn.
+struct Player<'a> {
+    ui: &'a Ui,
+    protocol: &'a EchoProtocol,
+    turn: EchoTurn<'a>,
+    /// Whether the start of the turn is written.
+    began: bool,
+}
+
+impl Player<'_> {
+    /// Plays all actions, and returns the exit status. A turn in which the model says nothing answers as without a script.
+    fn play(mut self, actions: &[ScriptAction]) -> Result<i32> {
+        let mut answer = None;
+        for action in actions {
+            match action {
+                ScriptAction::Say(text) => {
+                    self.say(text)?;
+                    answer = Some(text.clone());
+                }
+                ScriptAction::Sleep(duration) => {
+                    self.begin()?;
+                    thread::sleep(*duration);
+                }
+                ScriptAction::Tool(tool) => {
+                    self.begin()?;
+                    for events in (self.protocol.tool)(&self.turn, tool) {
+                        self.write(&events)?;
+                    }
+                    if tool.outcome == EchoOutcome::Refused {
+                        self.turn.refused.push((self.turn.items, tool.clone()));
+                    }
+                    self.turn.items += 1;
+                }
+                ScriptAction::Usage(_) => {}
+                ScriptAction::Fail(cause, wait) => {
+                    self.begin()?;
+                    let failure = (self.protocol.fail)(&self.turn, *cause, *wait);
+                    self.write(&failure.events)?;
+                    return Ok(FAILED);
+                }
+                ScriptAction::Exit(status) => return Ok(*status),
+                ScriptAction::Hang => {
+                    self.begin()?;
+                    loop {
+                        thread::sleep(Duration::from_secs(3600));
+                    }
+                }
+                ScriptAction::Garbage => return self.ui.print("this is not what an agent prints\n").map(|()| 0),
+                ScriptAction::Empty => return self.end(""),
+            }
+        }
+        let answer = if let Some(answer) = answer {
+            answer
+        } else {
+            let answer = self.turn.call.answer(self.turn.number);
+            self.say(&answer)?;
+            answer
+        };
+        self.end(&answer)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.began {
+            return Ok(());
+        }
+        self.began = true;
+        self.write(&(self.protocol.begin)(&self.turn))
+    }
+
+    fn say(&mut self, text: &str) -> Result<()> {
+        self.begin()?;
+        self.write(&(self.protocol.message)(&self.turn, text))?;
+        self.turn.items += 1;
+        Ok(())
+    }
+
+    fn end(&mut self, answer: &str) -> Result<i32> {
+        self.begin()?;
+        self.write(&(self.protocol.end)(&self.turn, answer))?;
+        if let Some(path) = &self.turn.call.answer_file {
+            fs::write(path, answer).map_err(|error| {
+                Error::new(ErrorKind::Io, format!("cannot write '{}'", path.display())).with_io_cause(&error)
+            })?;
+        }
+        Ok(0)
+    }
+
+    fn write(&self, events: &[JsonObject]) -> Result<()> {
+        events.iter().try_for_each(|event| self.ui.print(&(event.to_line() + "\n")))
     }
 }
 
@@ -92,6 +229,13 @@ impl Sessions {
         };
         fs::create_dir_all(&dir).map_err(failed)?;
         Ok(Self(dir))
+    }
+
+    /// Returns the number that the turn of a call would have.
+    fn next_turn(&self, call: &EchoCall) -> usize {
+        let file = call.session.as_deref().and_then(|id| self.file(id));
+        let turns = file.and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+        usize::try_from(turns).unwrap_or(usize::MAX).saturating_add(1)
     }
 
     /// Adds a turn to a session, and returns the number of its turns. Returns `None` if the session does not exist.

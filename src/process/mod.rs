@@ -9,6 +9,7 @@
 //! A run returns when only zombies are left of the group and, on Linux, of processes that left the group. A successful
 //! turn is not stopped: the processes that it leaves running, such as a server, are meant to run.
 
+pub(crate) mod foreground;
 #[cfg(unix)]
 mod sentry;
 mod streams;

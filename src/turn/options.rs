@@ -9,6 +9,7 @@ use crate::agent::command::AgentCommand;
 use crate::backend::{Backend, BackendArgs, Model, OutputMode};
 use crate::cli;
 use crate::context::{Context, Workspace};
+use crate::env;
 use crate::error::{Error, Result, io_message};
 use crate::lock::Key;
 use crate::paths;
@@ -81,6 +82,22 @@ impl TurnOptions {
         if let Some(deadline) = deadline {
             context.ui.set_deadline(deadline);
         }
+        let unlimited = Self::without_limits(store, workspace, &options.settings, deadline)?;
+        Ok(Self { deadline, stall, stdin: options.stdin, ..unlimited })
+    }
+
+    /// Checks the options that also an interactive session has. The environment file is read until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// A usage error that names the option.
+    pub(crate) fn without_limits(
+        store: &Store,
+        workspace: &Workspace,
+        options: &cli::SettingsArgs,
+        deadline: Option<Instant>,
+    ) -> Result<Self> {
+        let backend = store.backend;
         let model = not_blank("--model", options.model.as_deref())?;
         let effort = not_blank("--reasoning-effort", options.reasoning_effort.as_deref())?;
         refuse_arguments(backend, &options.extra)?;
@@ -97,9 +114,9 @@ impl TurnOptions {
             effort,
             args,
             extra: options.extra.clone(),
-            deadline,
-            stall,
-            stdin: options.stdin,
+            deadline: None,
+            stall: None,
+            stdin: false,
             dir: workspace.given.then(|| workspace.resolved.clone()),
             location_args: location_args(store, workspace),
             render: None,
@@ -122,6 +139,18 @@ impl TurnOptions {
             }
         }
         Ok(())
+    }
+
+    /// Returns the variables to set for the agent. `locks`: what this call holds ([`Key::handed_down`]).
+    pub(crate) fn variables(&self, locks: &[String]) -> Vec<(OsString, OsString)> {
+        let mut variables: Vec<(OsString, OsString)> =
+            self.agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
+        if !locks.is_empty() {
+            let above = env::var(env::HELD_LOCKS).ok().flatten();
+            let all: Vec<String> = above.into_iter().chain(locks.iter().cloned()).collect();
+            variables.push((env::HELD_LOCKS.into(), all.join(",").into()));
+        }
+        variables
     }
 
     /// Returns the model and effort of a turn in `stored`: those of the options, else those used last.

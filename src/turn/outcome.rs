@@ -1,6 +1,7 @@
 //! Decides whether a run of the agent was a successful turn. If it was not, reports the agent's reason.
 
 use std::io;
+use std::path::Path;
 
 use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
@@ -180,32 +181,31 @@ impl TurnRunner<'_> {
             .with_session_id(new.or_else(|| known.cloned()))
             .with_verdict(report.verdict)
     }
-
-    /// Returns the error for an agent that could not be started.
-    pub(super) fn not_started(&self, error: &io::Error) -> Error {
-        let program = self.program.display();
-        // other errors, such as a lack of memory, are not a fault of the file
-        let kind = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::ExecutableFileBusy => {
-                ErrorKind::AgentNotExecutable
-            }
-            _ if error.raw_os_error() == Some(EXEC_FORMAT) => ErrorKind::AgentNotExecutable,
-            _ => ErrorKind::Io,
-        };
-        let cannot = Error::new(kind, format!("cannot start '{program}'"));
-        match error.kind() {
-            io::ErrorKind::NotFound => cannot.caused_by("the interpreter that its first line names does not exist"),
-            io::ErrorKind::ArgumentListTooLong => {
-                cannot.with_io_cause(error).with_hint("shorten the arguments or the variables of the agent")
-            }
-            io::ErrorKind::InvalidInput => {
-                cannot.with_io_cause(error).with_hint("an argument contains a byte that no program can receive")
-            }
-            _ => cannot.with_io_cause(error),
-        }
-    }
 }
 
+/// Returns the error for an agent that could not be started.
+pub(crate) fn not_started(program: &Path, error: &io::Error) -> Error {
+    let program = program.display();
+    // other errors, such as a lack of memory, are not a fault of the file
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::ExecutableFileBusy => {
+            ErrorKind::AgentNotExecutable
+        }
+        _ if error.raw_os_error() == Some(EXEC_FORMAT) => ErrorKind::AgentNotExecutable,
+        _ => ErrorKind::Io,
+    };
+    let cannot = Error::new(kind, format!("cannot start '{program}'"));
+    match error.kind() {
+        io::ErrorKind::NotFound => cannot.caused_by("the interpreter that its first line names does not exist"),
+        io::ErrorKind::ArgumentListTooLong => {
+            cannot.with_io_cause(error).with_hint("shorten the arguments or the variables of the agent")
+        }
+        io::ErrorKind::InvalidInput => {
+            cannot.with_io_cause(error).with_hint("an argument contains a byte that no program can receive")
+        }
+        _ => cannot.with_io_cause(error),
+    }
+}
 /// Returns the result of a call after a complete turn in session `id`. A signal that arrived since the turn ended is an
 /// error. Otherwise this is the result of printing.
 pub(crate) fn finish_call(printed: Result<()>, id: &AgentSessionId) -> Result<()> {

@@ -31,7 +31,7 @@ impl<'a> PromptSource<'a> {
                     .with_hint("add --prompt TEXT, or --prompt - to read standard input"));
             }
             (Some("-"), None) => Self::StandardInput,
-            (Some(text), None) if is_blank(text) => return Err(empty_prompt()),
+            (Some(text), None) if is_blank(text) => return Err(empty_prompt("pass a prompt with --prompt TEXT")),
             (Some(text), None) => Self::Text(text),
             (None, Some(path)) if path == Path::new("-") => Self::StandardInput,
             (None, Some(path)) => Self::File(path),
@@ -44,20 +44,22 @@ impl<'a> PromptSource<'a> {
 
     /// Reads the prompt. The wait for it ends at `deadline`.
     pub(crate) fn read(self, deadline: Option<Instant>) -> Result<Prompt> {
-        let bytes = match self {
+        let (bytes, hint) = match self {
             Self::Text(text) => return Ok(Prompt::text(text)),
-            Self::File(path) => input::file(path, "--prompt-file", deadline)?,
-            Self::StandardInput => input::standard_input(deadline)?,
+            Self::File(path) => (input::file(path, "--prompt-file", deadline)?, "write the prompt into the file"),
+            Self::StandardInput => {
+                (input::standard_input(deadline)?, "check the program or file that stdin comes from")
+            }
         };
         if std::str::from_utf8(&bytes).is_ok_and(is_blank) {
-            return Err(empty_prompt());
+            return Err(empty_prompt(hint));
         }
         Ok(Prompt { bytes, by_stdin: true })
     }
 }
 
-fn empty_prompt() -> Error {
-    Error::usage("the prompt is empty").with_hint("pass a prompt with --prompt TEXT")
+fn empty_prompt(hint: &str) -> Error {
+    Error::usage("the prompt is empty").with_hint(hint)
 }
 
 /// A prompt.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::value::RawValue;
 
 use super::options::TurnOptions;
-use super::outcome::TurnOutput;
+use super::outcome::{TurnOutput, finish_call};
 use super::prompt::{Prompt, PromptSource, read_role};
 use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
@@ -26,7 +26,7 @@ use crate::sessions::suggest::found_above;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
 use crate::ui::Ui;
-use crate::ui::output_file::partial_path;
+use crate::ui::output_file::{partial_path, with_output_file};
 
 /// A completed turn, and the session that answered.
 pub(crate) struct CompletedTurn {
@@ -65,6 +65,38 @@ impl CompletedTurn {
     }
 }
 
+/// What the command line of a call that resumes a session asks for.
+pub(crate) struct ResumeRequest<'a> {
+    pub(crate) selector: SessionSelector,
+    pub(crate) prompt: &'a cli::PromptArgs,
+    pub(crate) options: &'a cli::ResumeOptions,
+    /// Whether to start the session if its name cannot be found.
+    pub(crate) create_missing: bool,
+    pub(crate) mode: OutputMode,
+    pub(crate) render: Option<RenderOptions>,
+    /// Whether standard output has the ID of the session that answered.
+    pub(crate) prints_id: bool,
+}
+
+impl<'a> ResumeRequest<'a> {
+    /// Returns the request of a command that has all `args`.
+    ///
+    /// # Errors
+    ///
+    /// A usage error if they select no session.
+    pub(crate) fn of(args: &'a cli::ResumeArgs, mode: OutputMode) -> Result<Self> {
+        Ok(Self {
+            selector: SessionSelector::of(&args.selector)?.required()?,
+            prompt: &args.prompt,
+            options: &args.options,
+            create_missing: args.options.if_missing == IfMissing::Create,
+            mode,
+            render: None,
+            prints_id: true,
+        })
+    }
+}
+
 /// A call that resumes a session.
 pub(crate) struct ResumeCall {
     selector: SessionSelector,
@@ -86,16 +118,8 @@ impl ResumeCall {
     /// # Errors
     ///
     /// A usage error for the options. [`ErrorKind::SessionNotFound`] for a missing name, before the prompt is read.
-    pub(crate) fn new(
-        context: &Context,
-        ui: &Ui,
-        args: &cli::ResumeArgs,
-        mode: OutputMode,
-        render: Option<RenderOptions>,
-        prints_id: bool,
-    ) -> Result<Self> {
-        let selector = SessionSelector::of(&args.selector)?.required()?;
-        let create_missing = args.if_missing == IfMissing::Create;
+    pub(crate) fn new(context: &Context, ui: &Ui, request: ResumeRequest<'_>) -> Result<Self> {
+        let ResumeRequest { selector, options: args, create_missing, mode, render, prints_id, .. } = request;
         if create_missing && selector.name.is_none() {
             return Err(Error::usage("--if-missing create needs a name").with_hint("add --session-name NAME"));
         }
@@ -110,10 +134,10 @@ impl ResumeCall {
         let deadline = options.deadline;
         store.deadline = deadline;
         if let Some(file) = args.output_file.as_deref().filter(|file| *file != Path::new("-")) {
-            refuse_file_in_use(file, args, &store)?;
-            refuse_file_in_use(&partial_path(file), args, &store)?;
+            refuse_file_in_use(file, request.prompt, args, &store)?;
+            refuse_file_in_use(&partial_path(file), request.prompt, args, &store)?;
         }
-        let source = PromptSource::of(&args.prompt, options.stdin)?;
+        let source = PromptSource::of(request.prompt, options.stdin)?;
         if !creates {
             find_session(&store, &selector)?;
         }
@@ -266,8 +290,27 @@ impl ResumeCall {
     }
 }
 
+/// Runs the turn of `request`, and prints the answer as [`CompletedTurn::print`] does.
+///
+/// # Errors
+///
+/// Those of [`ResumeCall::new`], of the turn, and of printing.
+pub(crate) fn resume_and_print(
+    context: &Context,
+    request: ResumeRequest<'_>,
+    result: bool,
+    session_id: bool,
+) -> Result<()> {
+    with_output_file(&context.ui, request.options.output_file.as_deref(), |ui| {
+        let call = ResumeCall::new(context, ui, request)?;
+        let turn = call.run()?;
+        let printed = turn.print(ui, &call.store, result, session_id);
+        turn.lost.map_or_else(|| finish_call(printed, &turn.session.id), Err)
+    })
+}
+
 /// Fails if an output file would replace the mapping or a file that the call reads or logs to.
-fn refuse_file_in_use(file: &Path, args: &cli::ResumeArgs, store: &Store) -> Result<()> {
+fn refuse_file_in_use(file: &Path, prompt: &cli::PromptArgs, args: &cli::ResumeOptions, store: &Store) -> Result<()> {
     let resolved = paths::resolve(file).ok();
     let log = env::var_os(env::LOG).map(PathBuf::from);
     let is_same = |other: Option<&Path>| {
@@ -276,9 +319,9 @@ fn refuse_file_in_use(file: &Path, args: &cli::ResumeArgs, store: &Store) -> Res
     };
     let used_as = if store.would_be_replaced_by(file) {
         "the mapping"
-    } else if is_same(args.prompt.prompt_file.as_deref()) {
+    } else if is_same(prompt.prompt_file.as_deref()) {
         "the prompt file"
-    } else if is_same(args.call.agent.env_file.as_deref()) {
+    } else if is_same(args.call.settings.agent.env_file.as_deref()) {
         "the file of --env-file"
     } else if is_same(args.role_definition_md.as_deref()) {
         "the file of --role-definition-md"

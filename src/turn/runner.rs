@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::options::TurnOptions;
-use super::outcome::{CompletedRun, TurnOutput, session_in_use, still_running};
+use super::outcome::{CompletedRun, TurnOutput, not_started, session_in_use, still_running};
 use super::request::TurnRequest;
 use super::scratch_dir::ScratchDir;
 use crate::agent::launcher;
 use crate::backend::{
     AgentEvent, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
 };
-use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::input;
 use crate::paths;
@@ -149,7 +148,9 @@ impl<'a> TurnRunner<'a> {
         };
         let role = request.role.filter(|role| backend.capabilities().system_prompt && !role.is_empty());
         let answer_file = match request.mode {
-            OutputMode::Json if backend.capabilities().answer_file => Some(dir.path("answer")?),
+            OutputMode::Json | OutputMode::StreamedAnswer if backend.capabilities().answer_file => {
+                Some(dir.path("answer")?)
+            }
             _ => None,
         };
         let arguments = (backend.spec().arguments)(&Invocation {
@@ -166,7 +167,7 @@ impl<'a> TurnRunner<'a> {
         });
         let stdin = if as_argument.is_some() { None } else { Some(composed.into_owned()) };
         let passing = match (request.mode, self.options.render) {
-            (OutputMode::Json, _) => Passthrough::Off,
+            (OutputMode::Json | OutputMode::StreamedAnswer, _) => Passthrough::Off,
             (OutputMode::Stream { .. }, None) => Passthrough::Raw,
             (OutputMode::Stream { .. }, Some(_)) => Passthrough::Rendered,
         };
@@ -183,7 +184,7 @@ impl<'a> TurnRunner<'a> {
         let command = process::Command {
             program: self.program.clone(),
             arguments: self.options.agent.launcher.arguments(arguments)?,
-            set: self.variables(request.locks),
+            set: self.options.variables(request.locks),
             unset: backend.spec().removed_env.iter().map(OsString::from).collect(),
             dir: self.options.dir.clone(),
             stdin,
@@ -200,7 +201,8 @@ impl<'a> TurnRunner<'a> {
         };
         let mut report = None;
         let succeeded = |sink: TurnSink| request.is_answered_by(backend, report.insert(sink.parser.into_report()));
-        let run = self.runner.run(command, sink, passing, succeeded).map_err(|error| self.not_started(&error))?;
+        let run =
+            self.runner.run(command, sink, passing, succeeded).map_err(|error| not_started(&self.program, &error))?;
         self.ui.log(|| format!("{backend} ended after {:.3} s: {:?}", started.elapsed().as_secs_f64(), run.end));
         let report = report.unwrap_or_else(|| TurnReport {
             malformed: Some("its output was not read in time".to_owned()),
@@ -250,17 +252,6 @@ impl<'a> TurnRunner<'a> {
     fn dir(&self) -> String {
         let dir = self.options.dir.clone().or_else(|| paths::current_dir().ok());
         dir.map(|dir| dir.display().to_string()).unwrap_or_default()
-    }
-
-    fn variables(&self, locks: &[String]) -> Vec<(OsString, OsString)> {
-        let mut variables: Vec<(OsString, OsString)> =
-            self.options.agent.variables.iter().map(|(key, value)| (key.into(), value.into())).collect();
-        if !locks.is_empty() {
-            let above = env::var(env::HELD_LOCKS).ok().flatten();
-            let all: Vec<String> = above.into_iter().chain(locks.iter().cloned()).collect();
-            variables.push((env::HELD_LOCKS.into(), all.join(",").into()));
-        }
-        variables
     }
 
     /// Returns whether a shell ran and reported that it could not run the agent.

@@ -27,23 +27,27 @@ impl JsonObject {
 
     /// Adds a key.
     #[must_use]
-    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.0.push((key.to_owned(), Node::Value(value.into())));
+    pub(crate) fn with(self, key: &str, value: impl Into<Value>) -> Self {
+        self.with_node(key, Node::Value(value.into()))
+    }
+
+    /// Adds a key. Not inlined: the many callers would make the program larger.
+    #[inline(never)]
+    fn with_node(mut self, key: &str, node: Node) -> Self {
+        self.0.push((key.to_owned(), node));
         self
     }
 
     /// Adds a key with another object.
     #[must_use]
-    pub(crate) fn with_object(mut self, key: &str, object: Self) -> Self {
-        self.0.push((key.to_owned(), Node::Object(object)));
-        self
+    pub(crate) fn with_object(self, key: &str, object: Self) -> Self {
+        self.with_node(key, Node::Object(object))
     }
 
     /// Adds a key with a list of objects.
     #[must_use]
-    pub(crate) fn with_list(mut self, key: &str, objects: Vec<Self>) -> Self {
-        self.0.push((key.to_owned(), Node::List(objects)));
-        self
+    pub(crate) fn with_list(self, key: &str, objects: Vec<Self>) -> Self {
+        self.with_node(key, Node::List(objects))
     }
 
     /// Adds a key with JSON from another program. Only line breaks and lone surrogates are replaced.

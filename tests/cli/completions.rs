@@ -62,6 +62,10 @@ fn names_of_the_workspace_are_offered_in_every_shell() {
         }
         let begun = answer(&sandbox, shell, &["resolve", "--session-name", "rev"]).1;
         assert_eq!(begun, ["review-src"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["ask", "rev"]).1, ["review-src"], "{shell}");
+        assert_eq!(answer(&sandbox, shell, &["ask", "--model", "m", ""]).1.len(), 3, "{shell}");
+        // a prompt is not a name
+        assert!(answer(&sandbox, shell, &["ask", "docs", "rev"]).1.is_empty(), "{shell}");
         let values = answer(&sandbox, shell, &["resolve", "--session-name=rev"]).1;
         // bash treats only the part after = as the word
         let want = if shell == "bash" { "review-src" } else { "--session-name=review-src" };
@@ -167,8 +171,7 @@ fn ids_are_offered_with_their_names() {
 fn hidden_options_and_those_of_the_other_backend_are_not_offered() {
     let sandbox = Sandbox::new();
     for words in [
-        &["echo"][..],
-        &["resolve", "--session-al"],
+        &["resolve", "--session-al"][..],
         &["create-session", "--eff"],
         &["delete-session", "--mod"],
         &["--backend", "codex", "resume-json", "--reas"],
@@ -178,7 +181,7 @@ fn hidden_options_and_those_of_the_other_backend_are_not_offered() {
     }
     assert_eq!(offered(&sandbox, &["resume-json", "--reas"]), ["--reasoning-effort"]);
     let commands = offered(&sandbox, &[""]);
-    assert_eq!(commands.len(), 15, "{commands:?}");
+    assert_eq!(commands.len(), 18, "{commands:?}");
 }
 
 #[test]
@@ -215,6 +218,7 @@ fn names_that_cannot_be_typed_are_not_offered() {
             "--two": "i", "größe": "i"}}"#,
     );
     assert_eq!(offered(&sandbox, &["resolve", "--session-name", ""]), ["-one", "größe"]);
+    assert_eq!(offered(&sandbox, &["ask", ""]), ["größe"]);
     // two dashes are an option, but not after =
     let values = ["--session-name=--two", "--session-name=-one"];
     assert_eq!(offered(&sandbox, &["resolve", "--session-name=-"]), values);
@@ -412,6 +416,10 @@ mod at_a_terminal {
         person.enters(line, "--prompt x --print-result");
         person.is_shown("the turn is done");
         assert!(person.sandbox.only_call().argv.iter().any(|argument| argument == "id-1"));
+        person.completes("invoke-persist ask rev", "invoke-persist ask review-src ");
+        person.enters("invoke-persist ask review-src ", "asked");
+        wait_until(Duration::from_secs(60), || person.sandbox.calls().len() == 2);
+        assert!(person.sandbox.last_call().has("asked"));
     }
 
     fn completes_names_of_the_selected_backend_and_workspace(shell: &Shell) {

@@ -1,5 +1,6 @@
 //! Tests of the program through its arguments, its outputs and its files. One module per feature.
 
+mod ask;
 mod backend_choice;
 mod bad_input;
 #[cfg(target_os = "linux")] // other systems create nonblocking pipes in another way
@@ -14,6 +15,7 @@ mod corrections;
 mod crashes;
 mod demo;
 mod doctor;
+mod echo_scripts;
 mod forks;
 mod help;
 mod hostile_places;
@@ -27,9 +29,11 @@ mod many_writers;
 mod mapping_file;
 mod names;
 mod odd_output;
+mod open_session;
 mod original_calls;
 mod output_file;
 mod path_parity;
+mod print_result;
 mod processes;
 mod prompts;
 mod readme;

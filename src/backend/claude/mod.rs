@@ -13,7 +13,7 @@ use super::session_files::SessionFiles;
 use super::spec::{
     Capabilities, HelpPage, Home, JsonOutput, OnNewId, Retry, SkillDirs, SkillTexts, Spec, StderrLine, UserDir,
 };
-use super::{Arguments, Invocation, OutputMode, PromptChannel, Role, SessionMode};
+use super::{Arguments, InteractiveInvocation, Invocation, OutputMode, PromptChannel, Role, SessionMode};
 use crate::session::SessionName;
 
 const COMMAND_VARIABLE: &str = "CLAUDE_CMD";
@@ -59,6 +59,7 @@ pub(super) static SPEC: Spec = Spec {
     printed_answer: |answer| format!("{answer}\n"),
     launch: args::launch,
     arguments,
+    interactive_arguments,
     parser: output::parser,
     retry: |_args, _run| Retry::No,
     stderr_line: |_line| StderrLine::Message,
@@ -124,7 +125,9 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
     let (history, forks) = (turn.session.history(), matches!(turn.session, SessionMode::Fork(_)));
     match turn.mode {
         OutputMode::Json => arguments.option("--resume", history).push("--output-format").push("json"),
-        OutputMode::Stream { .. } => arguments.push("--output-format").push("stream-json").option("--resume", history),
+        OutputMode::Stream { .. } | OutputMode::StreamedAnswer => {
+            arguments.push("--output-format").push("stream-json").option("--resume", history)
+        }
     };
     arguments.flag("--fork-session", forks);
     match turn.role {
@@ -133,14 +136,24 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         None => &mut arguments,
     };
     arguments.option("--model", turn.model.map(|model| model.name)).option("--effort", turn.effort);
-    if let OutputMode::Stream { partials } = turn.mode {
+    if turn.mode != OutputMode::Json {
         // `claude -p` refuses stream-json without it
-        arguments.push("--verbose").flag("--include-partial-messages", partials);
+        arguments.push("--verbose");
+        let partials = turn.mode != OutputMode::Stream { partials: false };
+        arguments.flag("--include-partial-messages", partials);
     }
     arguments.all(turn.extra);
     if let (PromptChannel::Argument(text), true) = (turn.prompt, turn.needs_double_dash()) {
         arguments.push("--").push(text);
     }
+    arguments.0
+}
+
+fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {
+    let mut arguments = Arguments::default();
+    arguments.push("--resume").push(session.session.as_str());
+    arguments.option("--model", session.model.map(|model| model.name)).option("--effort", session.effort);
+    arguments.0.extend_from_slice(session.extra);
     arguments.0
 }
 

@@ -15,8 +15,15 @@ const LONGEST_ANSWER: usize = 512 << 20;
 pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser> {
     match mode {
         OutputMode::Json => Box::<WholeAnswer>::default(),
-        OutputMode::Stream { .. } => Box::new(LineOutput::new(StreamParser::default(), events_from.map(Reader::new))),
+        OutputMode::Stream { .. } => lines(StreamParser::default(), events_from),
+        OutputMode::StreamedAnswer => {
+            lines(StreamParser { wants_answer: true, ..StreamParser::default() }, events_from)
+        }
     }
+}
+
+fn lines(parser: StreamParser, events_from: Option<String>) -> Box<dyn OutputParser> {
+    Box::new(LineOutput::new(parser, events_from.map(Reader::new)))
 }
 
 /// Collects the answer of `--output-format json`, which is parsed at the end.
@@ -132,6 +139,8 @@ fn words(raw: &RawValue) -> String {
 
 /// Finds the session ID and the result in `--output-format stream-json`.
 struct StreamParser {
+    /// Whether the answer is to be printed, so that there must be a whole one.
+    wants_answer: bool,
     first_id: Option<String>,
     result: Option<TurnReport>,
     id_key: memmem::Finder<'static>,
@@ -141,7 +150,7 @@ struct StreamParser {
 impl Default for StreamParser {
     fn default() -> Self {
         let (id_key, result_word) = (memmem::Finder::new("\"session_id\""), memmem::Finder::new("\"result\""));
-        Self { first_id: None, result: None, id_key, result_word }
+        Self { wants_answer: false, first_id: None, result: None, id_key, result_word }
     }
 }
 
@@ -161,12 +170,14 @@ impl LineParser for StreamParser {
             self.first_id = event.session_id();
         }
         if event.is_result() {
-            self.result = Some(event.into_report());
+            let malformed = (!line.whole && self.wants_answer).then(|| "its answer is too long".to_owned());
+            self.result = Some(TurnReport { malformed, ..event.into_report() });
         }
     }
 
     fn into_report(self) -> TurnReport {
-        let report = self.result.unwrap_or_default();
+        let missing = || self.wants_answer.then(|| "its events have no result".to_owned());
+        let report = self.result.unwrap_or_else(|| TurnReport { malformed: missing(), ..TurnReport::default() });
         TurnReport { reported_id: report.reported_id.or(self.first_id), ..report }
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn owns_option(command: &str, option: &str) -> bool {
     match option {
         "thread-id" | "fake-thread-id" | "print-thread-id" => true,
         // a claude session keeps the role of its first turn
-        "role-definition-md" => command.starts_with("resume-"),
+        "role-definition-md" => command.starts_with("resume-") || command == "ask",
         option => CALL_OPTIONS.contains(&option),
     }
 }

@@ -1,13 +1,23 @@
 //! codex's protocol, as the echo agent implements it.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::placement;
-use crate::backend::echo::{EchoCall, EchoProtocol, EchoTurn};
+use crate::backend::echo::{EchoCall, EchoCause, EchoFailure, EchoOutcome, EchoProtocol, EchoTool, EchoTurn};
 use crate::ui::json::JsonObject;
 
-pub(super) const PROTOCOL: EchoProtocol =
-    EchoProtocol { parse, events, unknown_session: |id| format!("no rollout found for thread id {id}") };
+pub(super) const PROTOCOL: EchoProtocol = EchoProtocol {
+    parse,
+    begin,
+    message,
+    tool,
+    end,
+    fail,
+    unknown_session: |id| format!("no rollout found for thread id {id}"),
+};
 
 fn parse(arguments: &[String]) -> EchoCall {
     let mut call = EchoCall::default();
@@ -25,7 +35,8 @@ fn parse(arguments: &[String]) -> EchoCall {
             _ => words.push(argument.clone()),
         }
     }
-    let mut words = words.into_iter().skip(1); // exec
+    let mut words = words.into_iter().peekable();
+    call.interactive = words.next_if(|word| word == "exec").is_none();
     let mut next = words.next();
     if let Some("resume" | "fork") = next.as_deref() {
         call.fork = next.as_deref() == Some("fork");
@@ -36,13 +47,116 @@ fn parse(arguments: &[String]) -> EchoCall {
     call
 }
 
-fn events(_call: &EchoCall, turn: EchoTurn<'_>) -> Vec<JsonObject> {
-    let item = JsonObject::new().with("id", "item_0").with("type", "agent_message").with("text", turn.answer);
-    let usage = JsonObject::new().with("input_tokens", 0).with("output_tokens", 0);
-    vec![
-        JsonObject::new().with("type", "thread.started").with("thread_id", turn.id),
-        JsonObject::new().with("type", "turn.started"),
-        JsonObject::new().with("type", "item.completed").with_object("item", item),
-        JsonObject::new().with("type", "turn.completed").with_object("usage", usage),
-    ]
+fn event(kind: &str) -> JsonObject {
+    JsonObject::new().with("type", kind)
+}
+
+fn begin(turn: &EchoTurn<'_>) -> Vec<JsonObject> {
+    vec![event("thread.started").with("thread_id", turn.id), event("turn.started")]
+}
+
+/// Returns the beginning of an item.
+fn item(turn: &EchoTurn<'_>, kind: &str) -> JsonObject {
+    JsonObject::new().with("id", format!("item_{}", turn.items)).with("type", kind)
+}
+
+fn message(turn: &EchoTurn<'_>, text: &str) -> Vec<JsonObject> {
+    vec![event("item.completed").with_object("item", item(turn, "agent_message").with("text", text))]
+}
+
+fn tool(turn: &EchoTurn<'_>, tool: &EchoTool) -> [Vec<JsonObject>; 2] {
+    let (status, output, exit) = match &tool.outcome {
+        EchoOutcome::Success(output) => ("completed", output.as_str(), Some(0)),
+        EchoOutcome::Failure(output) => ("failed", output.as_str(), Some(1)),
+        EchoOutcome::Refused => ("declined", "", None),
+    };
+    let is_refused = tool.outcome == EchoOutcome::Refused;
+    let call = |status: &str, output: &str, exit: Option<i32>| match tool.name.as_str() {
+        "Edit" | "Write" if !is_refused => {
+            let kind = if tool.name == "Edit" { "update" } else { "add" };
+            let changes = json!([{ "path": tool.input, "kind": kind }]);
+            item(turn, "file_change").with("changes", changes).with("status", status)
+        }
+        // codex reports only commands as declined
+        "Bash" | "Shell" | "Edit" | "Write" => item(turn, "command_execution")
+            .with("command", format!("/bin/bash -lc {}", shell_words::quote(&tool.input)))
+            .with("aggregated_output", output)
+            .with("exit_code", exit)
+            .with("status", status),
+        name => {
+            let arguments = serde_json::from_str(&tool.input).unwrap_or_else(|_| Value::from(tool.input.as_str()));
+            let error = if status == "failed" { json!({ "message": output }) } else { Value::Null };
+            let done = status == "completed";
+            let result = if done { json!({ "content": [{ "type": "text", "text": output }] }) } else { Value::Null };
+            item(turn, "mcp_tool_call")
+                .with("server", "echo")
+                .with("tool", name)
+                .with("arguments", arguments)
+                .with("result", result)
+                .with("error", error)
+                .with("status", status)
+        }
+    };
+    let started = event("item.started").with_object("item", call("in_progress", "", None));
+    let completed = event("item.completed").with_object("item", call(status, output, exit));
+    [vec![started], vec![completed]]
+}
+
+/// codex counts tokens over the whole thread.
+fn end(turn: &EchoTurn<'_>, _answer: &str) -> Vec<JsonObject> {
+    let tokens = turn.session_tokens;
+    let usage = JsonObject::new().with("input_tokens", tokens.input).with("output_tokens", tokens.output);
+    vec![event("turn.completed").with_object("usage", usage)]
+}
+
+/// The messages of codex 0.169.0, and whether it tries again by itself. `{model}` is the model.
+const MESSAGES: &[(EchoCause, &str, bool)] = &[
+    (
+        EchoCause::Authentication,
+        "unexpected status 401 Unauthorized: Incorrect API key provided, url: http://127.0.0.1/v1/responses",
+        true,
+    ),
+    (EchoCause::RateLimited, "exceeded retry limit, last status: 429 Too Many Requests", false),
+    (EchoCause::UsageLimit, "Quota exceeded. Check your plan and billing details.", false),
+    (EchoCause::Overloaded, "Selected model is at capacity. Please try a different model.", true),
+    (EchoCause::Network, "Connection failed: error sending request", true),
+    (
+        EchoCause::ContextFull,
+        "Codex ran out of room in the model's context window. Start a new thread or clear earlier history before retrying.",
+        false,
+    ),
+    (EchoCause::ModelUnknown, "The model `{model}` does not exist or you do not have access to it.", false),
+    (EchoCause::LimitReached, "budget reached", false),
+    (EchoCause::Safety, "Incomplete response returned, reason: content_filter", false),
+    (
+        EchoCause::Other,
+        r#"{"error":{"message":"The request is invalid","type":"invalid_request_error","param":null,"code":null}}"#,
+        false,
+    ),
+];
+
+fn fail(turn: &EchoTurn<'_>, cause: EchoCause, wait: Option<Duration>) -> EchoFailure {
+    if cause == EchoCause::RefusedArguments {
+        let stderr = "Error loading config.toml: unknown variant `bogus`\n".to_owned();
+        return EchoFailure { stderr, ..EchoFailure::default() };
+    }
+    let (_, message, retries) =
+        *MESSAGES.iter().find(|(other, ..)| *other == cause).expect("every other cause has a message");
+    let message = match (cause, wait) {
+        (EchoCause::RateLimited, Some(wait)) => {
+            format!("rate limit exceeded: Rate limit reached. Please try again in {}s.", wait.as_secs_f64())
+        }
+        // the real one has the local time
+        (EchoCause::UsageLimit, Some(wait)) => {
+            let reset = jiff::Timestamp::now().as_second().saturating_add_unsigned(wait.as_secs());
+            let reset = jiff::Timestamp::from_second(reset).unwrap_or_default().strftime("%-I:%M %p");
+            format!("You’ve hit your usage limit. Upgrade to Pro to continue, or try again at {reset}.")
+        }
+        _ => message.replace("{model}", turn.call.model.as_deref().unwrap_or("default")),
+    };
+    let error = |message: &str| event("error").with("message", message);
+    let reconnect = retries.then(|| error(&format!("Reconnecting... 1/1 ({message})")));
+    let failed = event("turn.failed").with_object("error", JsonObject::new().with("message", message.as_str()));
+    let events = reconnect.into_iter().chain([error(&message), failed]).collect();
+    EchoFailure { events, ..EchoFailure::default() }
 }

@@ -16,7 +16,7 @@ use super::session_files::SessionFiles;
 use super::spec::{
     Capabilities, DuplicateDirs, HelpPage, Home, JsonOutput, OnNewId, SkillDirs, SkillTexts, Spec, UserDir,
 };
-use super::{Arguments, Invocation, PromptChannel, SessionMode};
+use super::{Arguments, InteractiveInvocation, Invocation, PromptChannel, SessionMode};
 use crate::session::{SessionName, trim};
 
 const COMMAND_VARIABLE: &str = "CODEX_CMD";
@@ -69,6 +69,7 @@ pub(super) static SPEC: Spec = Spec {
     printed_answer: |answer| if answer.ends_with('\n') { answer.to_owned() } else { format!("{answer}\n") },
     launch: args::launch,
     arguments,
+    interactive_arguments,
     parser: output::parser,
     retry: quirks::retry,
     stderr_line: quirks::stderr_line,
@@ -186,6 +187,24 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         PromptChannel::Argument(text) => arguments.push(text),
         PromptChannel::StandardInput => arguments.push("-"),
     };
+    arguments.0
+}
+
+/// The interactive program has no `--full-auto` and no `--skip-git-repo-check`: it asks whether to trust a directory.
+fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {
+    let args = &session.args.codex;
+    let mut arguments = Arguments::default();
+    arguments
+        .push("resume")
+        .each("--config", &args.config)
+        .each("--enable", &args.enable)
+        .each("--disable", &args.disable)
+        .each("--image", &args.image)
+        .option("--model", session.model.map(|model| model.name))
+        .option("--sandbox", args.full_auto.then_some("workspace-write"))
+        .flag("--dangerously-bypass-approvals-and-sandbox", args.dangerously_bypass_approvals_and_sandbox)
+        .push(session.session.as_str());
+    arguments.0.extend_from_slice(session.extra);
     arguments.0
 }
 

@@ -10,7 +10,8 @@ use crate::backend::output::{Failure, LineOutput, LineParser, OutputParser, Turn
 use crate::json::{self, Members};
 
 pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser> {
-    Box::new(LineOutput::new(ExecParser::new(mode == OutputMode::Json), events_from.map(Reader::new)))
+    let wants_answer = matches!(mode, OutputMode::Json | OutputMode::StreamedAnswer);
+    Box::new(LineOutput::new(ExecParser::new(wants_answer), events_from.map(Reader::new)))
 }
 
 /// What an item begins with, as codex writes it. Most lines are items, and in a stream none of them matters.

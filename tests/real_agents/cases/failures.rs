@@ -1,5 +1,7 @@
 //! A failed turn prints the agent's reason, and changes nothing.
 
+use serde_json::Value;
+
 use crate::{
     agents::Agent,
     model_api::REFUSAL,
@@ -11,6 +13,7 @@ real_agent_tests! { both:
     refusing_api_is_reported_in_a_stream,
     refused_creation_saves_nothing,
     unknown_id_is_reported,
+    echo_agent_fails_in_the_same_shape,
 }
 real_agent_tests! { codex:
     name_for_which_codex_starts_a_new_thread_is_reported,
@@ -102,4 +105,72 @@ fn name_for_which_codex_starts_a_new_thread_is_reported(world: &World) {
     assert_eq!(error["exit_code"], 1, "{outcome}");
     assert!(error["message"].as_str().is_some_and(|message| message.contains("no-such-thread")), "{outcome}");
     assert_eq!(world.mapping(), before, "the mapping is unchanged");
+}
+
+/// A script of the echo agent prints what the agent itself prints: the same events with the same codes.
+fn echo_agent_fails_in_the_same_shape(world: &World) {
+    let causes: &[(u16, &str)] = match world.agent {
+        Agent::Claude => &[
+            (401, "authentication"),
+            (404, "model_unknown"),
+            (429, "rate_limited"),
+            (529, "overloaded"),
+            (400, "other"),
+        ],
+        // the codes of the other causes are in the body of the answer
+        Agent::Codex => &[(401, "authentication"), (429, "rate_limited"), (400, "other")],
+    };
+    world.create(&[]);
+    let variables = world.file("vars", format!("INVOKE_PERSIST_ECHO_DIR={}\n", world.path("echo").display()));
+    for (status, cause) in causes {
+        world.api.refuse_with(*status);
+        let real = world.call("resume-stream", &["--session-name", SESSION, "--prompt", "p"]).run().exit(1);
+        let script = world.file("script", format!("fail {cause}\n"));
+        let (program, name) = (env!("CARGO_BIN_EXE_invoke-persist"), world.agent.name());
+        let command = format!("'{program}' echo-agent {name} --script '{script}'");
+        let (option, session) = (format!("--{name}-cmd"), format!("echo-{cause}"));
+        let arguments = ["--session-name", &session, "--prompt", "p", "--if-missing", "create"];
+        let echo = [&arguments[..], &[option.as_str(), command.as_str(), "--env-file", variables.as_str()]].concat();
+        let echo = world.call("resume-stream", &echo).run().exit(1);
+        assert_eq!(shape(world, &echo.json_lines()), shape(world, &real.json_lines()), "{cause}\n{echo}\n{real}");
+    }
+}
+
+/// Returns the parts of the events by which causes are told apart, without texts and IDs.
+fn shape(world: &World, events: &[Value]) -> Vec<Value> {
+    /// Members whose values are the same for every model and session.
+    const CODES: [&str; 14] = [
+        "type",
+        "subtype",
+        "is_error",
+        "api_error_status",
+        "api_error",
+        "terminal_reason",
+        "stop_reason",
+        "is_api_error_message",
+        "attempt",
+        "max_retries",
+        "error_status",
+        "permission_denials",
+        "num_turns",
+        "error",
+    ];
+    let is_chatter = |event: &&Value| event["subtype"] == "status" || event["type"] == "item.completed";
+    let events = events.iter().filter(|event| !is_chatter(event));
+    let of = |event: &Value| {
+        let members = event.as_object().expect("an event is an object").iter();
+        let codes = members.filter(|(name, value)| CODES.contains(&name.as_str()) && !value.is_object());
+        let mut codes: serde_json::Map<_, _> = codes.map(|(name, value)| (name.clone(), value.clone())).collect();
+        if world.agent == Agent::Codex {
+            let message = event["message"].as_str().or(event["error"]["message"].as_str());
+            // the beginning is codex's, the rest is the API's
+            let beginning = message.map(|message| message.split([':', ')']).next().unwrap_or_default());
+            codes.insert("beginning".to_owned(), beginning.into());
+        } else {
+            codes.insert("has_type".to_owned(), event.get("api_error_type").is_some().into());
+            codes.insert("model".to_owned(), event["message"]["model"].clone());
+        }
+        Value::Object(codes)
+    };
+    events.map(of).collect()
 }

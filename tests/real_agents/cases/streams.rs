@@ -18,6 +18,7 @@ use crate::{
 real_agent_tests! { both:
     turn_with_tools_matches_the_recording,
     failed_turn_matches_the_recording,
+    answers_are_printed_as_text,
 }
 
 /// A command that fails and prints a reason.
@@ -73,6 +74,18 @@ fn failed_turn_matches_the_recording(world: &World) {
     world.create(&[]);
     world.api.refuse_with(500);
     record_or_compare(world, "failure", |form| turn(world, form, &[]).exit(1));
+}
+
+fn answers_are_printed_as_text(world: &World) {
+    let create = ["--session-name", SESSION, "--init-prompt", "one", "--print-result"];
+    let first = world.call("create-session", &create).run().success();
+    assert_eq!(first.stdout, "REPLY n=1 last=one\n", "{first}");
+    let ask = [&[SESSION, "two"], world.agent.call_options()].concat();
+    let second = world.call("ask", &ask).run().success();
+    assert_eq!(second.stdout, "REPLY n=2 last=two\n", "{second}");
+    let stream = ["--session-name", SESSION, "--prompt", "three", "--print-result", "--stall-seconds", "60"];
+    let third = world.call("resume-stream", &stream).run().success();
+    assert_eq!(third.stdout, "REPLY n=3 last=three\n", "{third}");
 }
 
 fn turn(world: &World, form: &[&str], options: &[&str]) -> Outcome {

@@ -1,0 +1,55 @@
+//! `open-session`: runs the agent's interactive program in a session, at the caller's terminal.
+
+use std::io::{self, IsTerminal};
+
+use crate::backend::InteractiveInvocation;
+use crate::cli::{self, IfBusy};
+use crate::context::Context;
+use crate::error::{Error, ErrorKind, Result};
+use crate::process::foreground;
+use crate::sessions::lock::lock_session;
+use crate::sessions::lookup::find_session;
+use crate::sessions::selector::SessionSelector;
+use crate::turn::options::TurnOptions;
+use crate::turn::outcome::not_started;
+
+/// Returns the agent's exit status.
+pub(super) fn run(context: &Context, options: &cli::OpenSession) -> Result<i32> {
+    let subject = SessionSelector::of(&options.selector)?.required()?;
+    if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(Error::usage("standard input and output are not a terminal, which an interactive agent needs")
+            .with_hint("run one turn with invoke-persist ask NAME PROMPT"));
+    }
+    let backend = context.backend(&options.place, &subject)?;
+    let (store, workspace) = context.store(backend, &options.place)?;
+    let call = TurnOptions::without_limits(&store, &workspace, &options.settings, None)?;
+    find_session(&store, &subject)?;
+    let program = call.agent.program(call.dir.as_deref())?;
+    let wait = options.if_busy == IfBusy::Wait;
+    let (session, lock) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait)?;
+    let settings = call.settings(Some(&session));
+    let arguments = (backend.spec().interactive_arguments)(&InteractiveInvocation {
+        session: &session.id,
+        model: settings.model,
+        effort: settings.effort,
+        args: &call.args,
+        extra: &call.extra,
+    });
+    let mut command = std::process::Command::new(&program);
+    command.args(call.agent.launcher.arguments(arguments)?);
+    command.envs(call.variables(&[call.session_key(&session.id).handed_down()]));
+    for name in backend.spec().removed_env {
+        command.env_remove(name);
+    }
+    if let Some(dir) = &call.dir {
+        command.current_dir(dir);
+    }
+    context.ui.log(|| {
+        let arguments: Vec<_> =
+            command.get_args().map(|argument| format!("{:?}", argument.display().to_string())).collect();
+        format!("starting {} {} at the terminal", program.display(), arguments.join(" "))
+    });
+    let agent = foreground::Foreground::new()
+        .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
+    agent.run(command, || lock.share_with_children()).map_err(|error| not_started(&program, &error))
+}
