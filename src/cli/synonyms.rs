@@ -69,9 +69,13 @@ continue => resume-json
 send => resume-json
 run => resume-json
 prompt => resume-json
-chat => resume-json
+chat => open-session
 turn => resume-json
-ask => resume-json --print-result
+query => ask
+open => open-session
+attach => open-session
+interactive => open-session
+echo => echo-agent
 stream => resume-stream
 tail => resume-stream
 show => resolve
@@ -167,8 +171,8 @@ skill --format json => --json
 resume-json --output-format stream-json => resume-stream
 resume-json --output-format json => # leave --output-format out: resume-json prints JSON
 resume-stream --output-format json => resume-json
+resume-stream --output-format text => --format=text
 --output-format text => --print-result
---output-format text => --format=text
 --output-format stream-json => --format=jsonl
 --output-format => --format
 --stream => resume-stream

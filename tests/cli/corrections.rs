@@ -195,7 +195,7 @@ fn hint_gives_advice_if_no_line_was_meant() {
         // the option is another command's
         (
             &["resolve", "--print-result"],
-            "use --print-result with resume-json or fork-session; see invoke-persist resolve --help",
+            "use --print-result with create-session, resume-json, resume-stream or fork-session; see invoke-persist resolve --help",
         ),
         (
             &["resume-json", "-e", "A=b"],
