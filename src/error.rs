@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use crate::session::AgentSessionId;
@@ -80,7 +81,7 @@ impl ErrorKind {
     }
 
     /// Returns the exit status (contract section 7). `timeout` and shells also use 124, 126, 127 and 128+N.
-    pub(crate) fn exit_status(self) -> i32 {
+    fn exit_status(self) -> i32 {
         match self {
             Self::AgentFailed | Self::SessionLost | Self::Io => 1,
             Self::Usage => 2,
@@ -116,7 +117,25 @@ pub(crate) struct FailedTurn {
     pub session_id: Option<AgentSessionId>,
     /// The agent's result, as it printed it.
     pub verdict: Option<Box<RawValue>>,
+    /// Whether the session's history has the prompt, if that is known.
+    pub prompt_in_history: Option<bool>,
+    /// Why the turn failed, if the agent was able to report it.
+    pub cause: Option<FailureCause>,
 }
+
+/// Why a turn failed, as a program reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FailureCause {
+    /// The value of `cause` in `--error-format json`.
+    pub name: &'static str,
+    /// Whether the same request can succeed later without any change.
+    pub retryable: bool,
+    /// When it can succeed, if the agent reported that.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// The exit status of a turn that failed for a temporary reason: `EX_TEMPFAIL` of sysexits.h.
+const TRY_AGAIN_LATER: i32 = 75;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
@@ -173,10 +192,31 @@ impl Error {
         self
     }
 
+    #[must_use]
+    pub(crate) fn with_cause(mut self, cause: Option<FailureCause>) -> Self {
+        self.turn.cause = cause;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_prompt_in_history(mut self, in_history: Option<bool>) -> Self {
+        self.turn.prompt_in_history = in_history;
+        self
+    }
+
+    /// Returns the exit status: that of the kind, or 75 if the turn can succeed later without any change.
+    pub(crate) fn exit_status(&self) -> i32 {
+        match (&self.kind, &self.turn.cause) {
+            (ErrorKind::AgentFailed, Some(cause)) if cause.retryable => TRY_AGAIN_LATER,
+            _ => self.kind.exit_status(),
+        }
+    }
+
     /// Records that a turn in session `id` completed, so that a caller does not send its prompt again.
     #[must_use]
     pub(crate) fn after_turn(self, id: &AgentSessionId) -> Self {
-        self.with_turn_started().with_agent_exit_status(Some(0)).with_session_id(Some(id.clone()))
+        let error = self.with_turn_started().with_agent_exit_status(Some(0)).with_session_id(Some(id.clone()));
+        error.with_prompt_in_history(Some(true))
     }
 
     /// Returns the message and its causes on one line.

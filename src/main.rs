@@ -43,12 +43,9 @@ fn main() {
     let ui = Ui::new();
     let (format, outcome) = run(started, &ui);
     late_signal::release();
-    let outcome = outcome.map_err(|error| {
-        ui.report(&error, format);
-        error.kind
-    });
-    ui.finish(matches!(outcome, Err(ErrorKind::Interrupted(_))));
-    std::process::exit(outcome.unwrap_or_else(ErrorKind::exit_status));
+    let outcome = outcome.inspect_err(|error| ui.report(error, format));
+    ui.finish(outcome.as_ref().is_err_and(|error| matches!(error.kind, ErrorKind::Interrupted(_))));
+    std::process::exit(outcome.unwrap_or_else(|error| error.exit_status()));
 }
 
 /// Parses the command line and runs its command. Returns the exit status or error, and how to report an error.

@@ -3,6 +3,7 @@
 //! Code outside of these directories does not ask which agent it runs, because [`Spec`] describes an agent as data. A
 //! third agent needs a directory, a variant, a match arm and a field for its options.
 
+mod cause;
 mod claude;
 mod codex;
 mod condensed;
@@ -17,6 +18,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
 
+pub(crate) use self::cause::{Cause, Diagnosis, Evidence};
 pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tokens, Tool};
 pub(crate) use self::output::{OutputParser, TurnReport};
 pub(crate) use self::session_files::WriteTimes;

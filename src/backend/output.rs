@@ -1,5 +1,6 @@
 //! Parses the output of one turn as it arrives, and reports the result at the end.
 
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::AgentEvent;
@@ -17,6 +18,11 @@ pub(crate) trait OutputParser: Send {
     /// Parses the last line if it has no newline. Further calls do nothing.
     fn end(&mut self, emit: &mut dyn FnMut(AgentEvent));
 
+    /// Returns whether the last line only reports that the agent tries to reconnect.
+    fn is_reconnecting(&self) -> bool {
+        false
+    }
+
     /// Returns the result of the turn.
     fn into_report(self: Box<Self>) -> TurnReport;
 }
@@ -32,7 +38,11 @@ pub(crate) struct TurnReport {
     pub last_words: Option<String>,
     /// The JSON of the agent's last verdict.
     pub verdict: Option<Box<RawValue>>,
-    /// What is wrong with the output, if it does not have the expected form.
+    /// When a limit ends that the agent has reached.
+    pub limit_ends: Option<Timestamp>,
+    /// Whether the agent reported that it began with the prompt, so that the session's history has it.
+    pub prompt_stored: bool,
+    /// What is wrong with output that is not of the promised form.
     pub malformed: Option<String>,
     /// The answer's text.
     pub answer: Option<String>,
@@ -51,6 +61,11 @@ pub(crate) struct Failure {
 /// Finds the verdict in the lines of an agent.
 pub(super) trait LineParser: Send {
     fn line(&mut self, line: Line<'_>);
+
+    /// See [`OutputParser::is_reconnecting`].
+    fn is_reconnecting(&self) -> bool {
+        false
+    }
 
     fn into_report(self) -> TurnReport;
 }
@@ -92,6 +107,10 @@ impl<P: LineParser, E: EventReader> OutputParser for LineOutput<P, E> {
                 read_event(events, line.bytes, emit);
             }
         });
+    }
+
+    fn is_reconnecting(&self) -> bool {
+        self.parser.is_reconnecting()
     }
 
     fn into_report(mut self: Box<Self>) -> TurnReport {

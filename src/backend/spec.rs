@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::cause::{Cause, Diagnosis, Evidence};
 use super::echo::EchoProtocol;
 use super::output::OutputParser;
 use super::session_files::SessionFiles;
@@ -66,6 +67,10 @@ pub(crate) struct Spec {
     pub parser: fn(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser>,
     /// Returns whether to retry a failed run.
     pub retry: fn(&BackendArgs, &FailedRun<'_>) -> Retry,
+    /// Returns why a run failed.
+    pub diagnose: fn(&Evidence<'_>) -> Diagnosis,
+    /// Returns what to do about a cause, as a hint.
+    pub cause_hint: fn(Cause) -> Option<&'static str>,
     /// Returns how much a line of standard error explains a failure.
     pub stderr_line: fn(line: &str) -> StderrLine,
 }

@@ -51,6 +51,7 @@ pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("5", "Session is busy"),
     ("6", "Mapping file cannot be used"),
     ("7", "Agent's output is invalid"),
+    ("75", "The turn failed for a temporary reason: try again later"),
     ("124", "Deadline or stall timeout expired"),
     ("126", "Agent's program is not executable"),
     ("127", "Agent's program cannot be found"),
@@ -491,6 +492,9 @@ pub(crate) struct CallArgs {
     /// Stop the turn if the agent prints nothing for DURATION (for claude: with resume-stream only)
     #[arg(long, help_heading = AGENT, value_name = "DURATION")]
     pub stall_seconds: Option<String>,
+    /// Retry a turn that failed for a temporary reason, at most N times [default: 0]
+    #[arg(long, help_heading = AGENT, value_name = "N", allow_hyphen_values = true)]
+    pub retry: Option<u32>,
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
     pub stdin: bool,

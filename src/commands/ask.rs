@@ -67,7 +67,7 @@ fn with_other_ways(error: Error, name: &SessionName) -> Error {
     error.with_hint(if is_uuid(name.as_str()) {
         format!("ask takes a name; to use an ID, run: invoke-persist resume-json --session-id {name} --prompt PROMPT --print-result")
     } else {
-        format!("add --create to start a session of that name; {hint}")
+        format!("{hint}; or add --create to start a session of that name")
     })
 }
 

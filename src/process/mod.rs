@@ -32,6 +32,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use streams::{Feeder, Stream};
+pub(crate) use supervisor::RECONNECT_LIMIT;
 use supervisor::{Action, Finished, Input, Limits, Next, Observation, Supervisor};
 
 use crate::late_signal;
@@ -76,6 +77,11 @@ pub(crate) struct Command {
 /// Receives the agent's standard output in chunks, as it arrives.
 pub(crate) trait OutputSink: Send + 'static {
     fn write(&mut self, chunk: &[u8]);
+
+    /// Returns whether the last line only reports that the agent tries to reconnect.
+    fn is_reconnecting(&self) -> bool {
+        false
+    }
 
     /// Receives the end of the output. It may be called twice.
     fn finish(&mut self) {}
@@ -328,6 +334,7 @@ impl<S: OutputSink> ActiveRun<'_, S> {
             stdout: self.stdout.progress(),
             stderr: self.stderr.progress(),
             last_line: self.stdout.last_line(),
+            reconnecting: self.stdout.is_reconnecting(),
         }
     }
 

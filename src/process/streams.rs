@@ -56,6 +56,8 @@ struct Shared<S> {
     started: Instant,
     /// When the last line arrived, in nanoseconds after `started`.
     last_line: AtomicU64,
+    /// Whether only reports of reconnections have arrived since then.
+    reconnecting: AtomicBool,
     copied: Mutex<io::Result<()>>,
 }
 
@@ -75,6 +77,7 @@ impl<S: OutputSink> Stream<S> {
             bytes_processed: AtomicU64::new(0),
             started: Instant::now(),
             last_line: AtomicU64::new(0),
+            reconnecting: AtomicBool::new(false),
             copied: Mutex::new(Ok(())),
         });
         let (sender, pipe) = mpsc::channel();
@@ -124,6 +127,11 @@ impl<S: OutputSink> Stream<S> {
         self.shared.started + Duration::from_nanos(self.shared.last_line.load(Ordering::SeqCst))
     }
 
+    /// Returns whether only reports of reconnections have arrived since the last line.
+    pub(super) fn is_reconnecting(&self) -> bool {
+        self.shared.reconnecting.load(Ordering::SeqCst)
+    }
+
     /// Takes the result of writing to stdout.
     pub(super) fn copied(&self) -> io::Result<()> {
         std::mem::replace(&mut *lock(&self.shared.copied), Ok(()))
@@ -156,19 +164,30 @@ impl<S: OutputSink> Shared<S> {
                 Err(_) => break,
             };
             let chunk = &buffer[..n];
-            if memchr(b'\n', chunk).is_some() {
-                let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                self.last_line.store(now, Ordering::SeqCst);
-            }
             if passthrough == Passthrough::Raw {
                 self.write(out.as_mut(), chunk); // first, so that parsing does not delay it
             }
-            let rendered = self.with_sink(|sink| sink.write(chunk));
+            let mut reconnecting = false;
+            let rendered = self.with_sink(|sink| {
+                sink.write(chunk);
+                reconnecting = sink.is_reconnecting();
+            });
+            if memchr(b'\n', chunk).is_some() {
+                self.note_line(reconnecting);
+            }
             self.write(out.as_mut(), &rendered);
             self.bytes_processed.fetch_add(n as u64, Ordering::SeqCst);
         }
         let rendered = self.with_sink(OutputSink::finish);
         self.write(out.as_mut(), &rendered);
+    }
+
+    fn note_line(&self, reconnecting: bool) {
+        self.reconnecting.store(reconnecting, Ordering::SeqCst);
+        if !reconnecting {
+            let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.last_line.store(now, Ordering::SeqCst);
+        }
     }
 
     /// Calls `work` with the sink and returns what was rendered. The sink is unlocked before that is written, so that

@@ -12,6 +12,9 @@ const SUCCESS: End = End::Exited(0);
 /// How long to wait if there is neither a deadline nor a stall timeout. Every event ends the wait.
 const NO_LIMIT: Duration = Duration::from_secs(3600);
 
+/// How long an agent may do nothing but reconnect if there is no stall timeout. codex 0.169.0 reconnects without an end.
+pub(crate) const RECONNECT_LIMIT: Duration = Duration::from_secs(300);
+
 /// The time limits of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -51,8 +54,10 @@ pub(super) struct StreamProgress {
 pub(super) struct Observation {
     pub(super) stdout: StreamProgress,
     pub(super) stderr: StreamProgress,
-    /// When the last line arrived on the agent's standard output.
+    /// When the last line arrived on the agent's standard output. Reports of reconnections do not count.
     pub(super) last_line: Instant,
+    /// Whether the agent has printed nothing but reports of reconnections since then.
+    pub(super) reconnecting: bool,
 }
 
 impl Observation {
@@ -243,7 +248,7 @@ impl Supervisor {
     ///
     /// An agent is not silent while its output waits for this process, or for a blocked stdout.
     fn stall_left(&self, now: Instant, seen: &Observation) -> Option<Duration> {
-        let limit = self.limits.stall?;
+        let limit = self.limits.stall.or(seen.reconnecting.then_some(RECONNECT_LIMIT))?;
         let stdout = seen.stdout;
         let busy =
             stdout.bytes_processed < stdout.bytes_read || stdout.bytes_pending.is_some_and(|pending| pending > 0);
@@ -332,7 +337,7 @@ mod tests {
             let deadline = deadline.map(|seconds| start + Duration::from_secs(seconds));
             let limits = Limits { deadline, stall: stall.map(Duration::from_secs) };
             let stream = StreamProgress { bytes_read: 0, bytes_pending: Some(0), bytes_processed: 0, ended: false };
-            let seen = Observation { stdout: stream, stderr: stream, last_line: start };
+            let seen = Observation { stdout: stream, stderr: stream, last_line: start, reconnecting: false };
             Self { supervisor: Supervisor::new(start, limits), start, seen, group_is_gone: None }
         }
 
@@ -421,6 +426,18 @@ mod tests {
         assert_eq!(run.at(5000, TICK), wait(None, 2000));
         assert_eq!(run.at(60_000, Input::Continued), wait(None, 4000));
         assert_eq!(run.at(64_000, TICK), poll(Some(Action::Terminate)));
+    }
+
+    #[test]
+    fn agent_that_only_reconnects_is_stopped_after_five_minutes() {
+        let mut run = Run::new(None, None);
+        assert_eq!(run.at(1000, TICK), wait(None, 3_600_000));
+        run.seen.reconnecting = true;
+        assert_eq!(run.at(299_000, TICK), wait(None, 1000));
+        assert_eq!(run.at(300_000, TICK), poll(Some(Action::Terminate)));
+        let mut run = Run::new(None, Some(4));
+        run.seen.reconnecting = true;
+        assert_eq!(run.at(1000, TICK), wait(None, 3000), "a stall timeout is the limit instead");
     }
 
     #[test]

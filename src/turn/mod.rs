@@ -7,6 +7,7 @@ pub(crate) mod prompt;
 pub(crate) mod recovery_hint;
 pub(crate) mod request;
 pub(crate) mod resume;
+mod retry;
 pub(crate) mod runner;
 pub(crate) mod scratch_dir;
 pub(crate) mod start;

@@ -29,8 +29,12 @@ pub(crate) struct TurnOptions {
     pub(crate) args: BackendArgs,
     pub(crate) extra: Vec<OsString>,
     pub(crate) deadline: Option<Instant>,
+    /// The time from the start of the call to the deadline, for messages.
+    pub(crate) deadline_limit: Option<Duration>,
     /// The stall timeout.
     pub(crate) stall: Option<Duration>,
+    /// The number of retries after temporary failures.
+    pub(crate) retries: u32,
     /// Whether standard input is added to the prompt.
     pub(crate) stdin: bool,
     /// The directory that the agent runs in. `None` means the current directory.
@@ -78,12 +82,14 @@ impl TurnOptions {
             ))
             .with_hint("use resume-stream, or --deadline-seconds"));
         }
+        let deadline_limit = deadline;
         let deadline = deadline.and_then(|limit| context.started.checked_add(limit)); // ignored if it overflows the clock
         if let Some(deadline) = deadline {
             context.ui.set_deadline(deadline);
         }
         let unlimited = Self::without_limits(store, workspace, &options.settings, deadline)?;
-        Ok(Self { deadline, stall, stdin: options.stdin, ..unlimited })
+        let retries = options.retry.unwrap_or_default();
+        Ok(Self { deadline, deadline_limit, stall, retries, stdin: options.stdin, ..unlimited })
     }
 
     /// Checks the options that also an interactive session has. The environment file is read until `deadline`.
@@ -115,7 +121,9 @@ impl TurnOptions {
             args,
             extra: options.extra.clone(),
             deadline: None,
+            deadline_limit: None,
             stall: None,
+            retries: 0,
             stdin: false,
             dir: workspace.given.then(|| workspace.resolved.clone()),
             location_args: location_args(store, workspace),

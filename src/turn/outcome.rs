@@ -3,13 +3,15 @@
 use std::io;
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
 use super::runner::TurnRunner;
-use crate::backend::{Backend, SessionMode, StderrLine, TurnReport};
-use crate::error::{Error, ErrorKind, Result};
+use crate::backend::{Backend, Cause, Diagnosis, Evidence, SessionMode, StderrLine, TurnReport};
+use crate::error::{Error, ErrorKind, FailureCause, Result};
 use crate::late_signal;
-use crate::process::End;
+use crate::process::{End, RECONNECT_LIMIT};
 use crate::session::AgentSessionId;
 
 /// The system's error for a file that is not a program: `ENOEXEC`, on Windows `ERROR_BAD_EXE_FORMAT`.
@@ -72,6 +74,11 @@ pub(crate) fn still_running(pids: &[i32]) -> String {
     }
 }
 
+/// Returns the hint for a failure whose end the agent has reported.
+fn retry_hint(diagnosis: &Diagnosis) -> Option<String> {
+    diagnosis.retry_at.map(|at| format!("try again after {at}"))
+}
+
 /// Returns the end of an agent's standard error, without blank lines and lines that explain nothing.
 fn last_words(backend: Backend, stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
@@ -132,17 +139,31 @@ impl TurnRunner<'_> {
             End::Killed(signal) => {
                 Error::new(ErrorKind::AgentFailed, format!("{backend} was killed by signal {signal}"))
             }
-            End::Deadline => Error::new(ErrorKind::Deadline, format!("the deadline passed{}", stopped(backend, &run)))
-                .with_hint(format!("allow more time with --deadline-seconds{}", request.resume_hint())),
+            End::Deadline => {
+                let limit = self.options.deadline_limit.unwrap_or_default().as_secs_f64();
+                Error::new(ErrorKind::Deadline, format!("the deadline of {limit} s passed{}", stopped(backend, &run)))
+                    .with_hint(request.stopped_hint("allow more time with --deadline-seconds"))
+            }
+            End::Stalled if self.options.stall.is_none() => {
+                let (limit, fate) = (RECONNECT_LIMIT.as_secs(), run.fate());
+                Error::new(
+                    ErrorKind::AgentFailed,
+                    format!("{backend} did nothing but reconnect for {limit} s and {fate}"),
+                )
+            }
             End::Stalled => {
                 let limit = self.options.stall.unwrap_or_default().as_secs_f64();
                 Error::new(ErrorKind::Stalled, format!("{backend} printed nothing for {limit} s and {}", run.fate()))
-                    .with_hint(format!("allow more with --stall-seconds{}", request.resume_hint()))
+                    .with_hint(request.stopped_hint("allow more time with --stall-seconds"))
             }
-            End::Interrupted(signal) => Error::new(
-                ErrorKind::Interrupted(signal),
-                format!("interrupted by signal {signal}{}", stopped(backend, &run)),
-            ),
+            End::Interrupted(signal) => {
+                let message = format!("interrupted by signal {signal}{}", stopped(backend, &run));
+                let error = Error::new(ErrorKind::Interrupted(signal), message);
+                match request.session.known() {
+                    Some(id) => error.with_hint(format!("resume {} to continue", request.session_label(id))),
+                    None => error,
+                }
+            }
         };
         Err(self.with_agent_details(request, run, failed))
     }
@@ -155,6 +176,29 @@ impl TurnRunner<'_> {
         let stopped = matches!(run.end, End::Deadline | End::Stalled | End::Interrupted(_));
         let reason = report.failure.and_then(|failure| failure.reason).or(report.last_words);
         let reason = reason.unwrap_or_else(|| last_words(backend, &run.stderr));
+        let diagnose = |exit_status| {
+            (backend.spec().diagnose)(&Evidence {
+                verdict: report.verdict.as_deref(),
+                reason: &reason,
+                retry_at: report.limit_ends,
+                stderr: &run.stderr,
+                exit_status,
+                lines: report.lines,
+                now: Timestamp::now(),
+            })
+        };
+        let stored = report.prompt_stored.then_some(true);
+        let diagnosis = match run.end {
+            End::Exited(exit_status) if error.kind == ErrorKind::AgentFailed => Some(diagnose(Some(exit_status))),
+            // what kept the agent busy until then
+            End::Deadline | End::Stalled if report.verdict.is_some() => {
+                Some(Diagnosis { in_history: stored, ..diagnose(None) }).filter(|it| it.cause != Cause::Other)
+            }
+            _ => None,
+        };
+        let in_history = diagnosis.as_ref().and_then(|diagnosis| diagnosis.in_history).or(stored);
+        // a shell may have done more with the prompt than to start the agent
+        let is_sent = self.options.agent.launcher.is_shell() || diagnosis.as_ref().is_none_or(|it| it.reached_model);
         let mut error = match shorten(&reason) {
             _ if stopped => error,
             reason if !reason.is_empty() => error.caused_by(reason),
@@ -169,10 +213,18 @@ impl TurnRunner<'_> {
         // the turn is in the session that the agent reported, which may differ from the requested one
         let known = request.session.known();
         let new = reported.filter(|reported| !known.is_some_and(|known| known.is_reported_as(reported.as_str())));
-        if let Some(id) = &new {
-            error = error.with_hint(adopt_hint(self.options, request.name, id));
+        let mut hints: Vec<String> = Vec::new();
+        if let Some(diagnosis) = &diagnosis {
+            let hint = || (backend.spec().cause_hint)(diagnosis.cause).map(str::to_owned);
+            hints.extend(retry_hint(diagnosis).or_else(hint));
         }
-        if run.started {
+        if let Some(id) = &new {
+            hints.push(adopt_hint(self.options, request.name, id));
+        }
+        if !hints.is_empty() {
+            error = error.with_hint(hints.join("; "));
+        }
+        if run.started && is_sent {
             error = error.with_turn_started();
         }
         let status = if let End::Exited(status) = run.end { Some(status) } else { None };
@@ -180,6 +232,12 @@ impl TurnRunner<'_> {
             .with_agent_exit_status(status)
             .with_session_id(new.or_else(|| known.cloned()))
             .with_verdict(report.verdict)
+            .with_prompt_in_history(in_history)
+            .with_cause(diagnosis.map(|diagnosis| FailureCause {
+                name: diagnosis.cause.name(),
+                retryable: diagnosis.is_retryable(),
+                retry_at: diagnosis.retry_at,
+            }))
     }
 }
 

@@ -6,6 +6,7 @@ use crate::backend::{Backend, OnNewId, OutputMode, SessionMode, TurnReport};
 use crate::session::{AgentSessionId, SessionName};
 
 /// The request for one turn.
+#[derive(Clone, Copy)]
 pub(crate) struct TurnRequest<'a> {
     pub(crate) session: SessionMode<'a>,
     /// The name that the session has or will have, for hints.
@@ -44,8 +45,11 @@ impl TurnRequest<'_> {
         }
     }
 
-    /// Returns what a hint adds if the session can be resumed after a turn that was stopped.
-    pub(crate) fn resume_hint(&self) -> &'static str {
-        if self.session.known().is_some() { "; the session can be resumed" } else { "" }
+    /// Returns the hint for a turn that was stopped: `advice`, and the session to resume if it existed before.
+    pub(crate) fn stopped_hint(&self, advice: &str) -> String {
+        match self.session.known() {
+            Some(id) => format!("{advice}, and resume {}", self.session_label(id)),
+            None => advice.to_owned(),
+        }
     }
 }

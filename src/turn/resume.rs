@@ -226,6 +226,7 @@ impl ResumeCall {
             format!("{backend} cannot find the session {} and answered from a new one, {reported}", session.id),
         )
         .with_turn_started()
+        .with_prompt_in_history(Some(true)) // of the session that answered
         .with_agent_exit_status(Some(0))
         .with_session_id(id.clone())
         .with_verdict(verdict);

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::options::TurnOptions;
 use super::outcome::{CompletedRun, TurnOutput, not_started, session_in_use, still_running};
+use super::prompt::Prompt;
 use super::request::TurnRequest;
+use super::retry::{FOLLOW_UP, Retries};
 use super::scratch_dir::ScratchDir;
 use crate::agent::launcher;
 use crate::backend::{
@@ -32,7 +34,7 @@ pub(crate) struct TurnRunner<'a> {
     pub(crate) options: &'a TurnOptions,
     pub(crate) ui: &'a Ui,
     pub(crate) program: PathBuf,
-    runner: Runner,
+    pub(super) runner: Runner,
 }
 
 /// Parses an agent's output and renders its events.
@@ -64,6 +66,10 @@ impl process::OutputSink for TurnSink {
         self.parser.feed(chunk, &mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
     }
 
+    fn is_reconnecting(&self) -> bool {
+        self.parser.is_reconnecting()
+    }
+
     fn finish(&mut self) {
         self.parser.end(&mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
         self.renderer.iter_mut().for_each(Renderer::end_line);
@@ -93,6 +99,23 @@ impl<'a> TurnRunner<'a> {
     ///
     /// An error for every turn that did not succeed, with the agent's reason.
     pub(crate) fn run(&self, request: &TurnRequest<'_>) -> Result<TurnOutput> {
+        let mut retries = Retries::new(self);
+        let follow_up = Prompt::text(FOLLOW_UP);
+        let mut request = *request;
+        loop {
+            let error = match self.run_until_accepted(&request) {
+                Err(error) if error.turn.cause.as_ref().is_some_and(|cause| cause.retryable) => error,
+                outcome => return outcome,
+            };
+            let error = retries.wait(error)?;
+            if request.session.known().is_some() && error.turn.prompt_in_history == Some(true) {
+                request = TurnRequest { prompt: &follow_up, role: None, ..request };
+            }
+        }
+    }
+
+    /// Runs one turn, with further calls of the agent as long as it refuses the call before anything is sent.
+    fn run_until_accepted(&self, request: &TurnRequest<'_>) -> Result<TurnOutput> {
         let mut fallback = false;
         let mut noted = false;
         loop {

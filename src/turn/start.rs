@@ -108,7 +108,10 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
 fn new_id(options: &TurnOptions, history: Option<&StoredSession>, output: &TurnOutput) -> Result<AgentSessionId> {
     let backend = options.agent.backend;
     let invalid = |message: String| {
-        Error::new(ErrorKind::AgentOutputInvalid, message).with_turn_started().with_agent_exit_status(Some(0))
+        Error::new(ErrorKind::AgentOutputInvalid, message)
+            .with_turn_started()
+            .with_prompt_in_history(Some(true))
+            .with_agent_exit_status(Some(0))
     };
     let reported = output.report.reported_id.as_deref().unwrap_or_default();
     let id = AgentSessionId::new(reported).map_err(|why| {

@@ -119,7 +119,8 @@ impl OutputFile {
     /// Renames the output to `target`. If that fails, it goes to standard output, because the turn cannot be repeated.
     fn put_in_place(&self, ui: &Ui, target: &Path) -> Result<()> {
         let file = &self.file;
-        let cannot_write = |error: &io::Error| failed(&self.shown, error).with_turn_started();
+        let cannot_write =
+            |error: &io::Error| failed(&self.shown, error).with_turn_started().with_prompt_in_history(Some(true));
         let on_stdout = "read the answer on standard output";
         if let Some(error) = file.failure.get() {
             return Err(cannot_write(error).with_hint(on_stdout));

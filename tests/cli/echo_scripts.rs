@@ -195,6 +195,15 @@ fn rows() -> Vec<Row> {
     ]
 }
 
+impl Row {
+    /// Returns the exit status, which reports whether the failure is temporary.
+    fn exit_status(&self) -> i32 {
+        let temporary = ["rate_limited", "overloaded", "network"];
+        let has_time = self.cause.contains("retry-after");
+        if temporary.iter().any(|cause| self.cause.starts_with(cause)) || has_time { 75 } else { 1 }
+    }
+}
+
 #[test]
 fn every_cause_fails_as_the_real_agents_do() {
     for row in rows() {
@@ -203,8 +212,9 @@ fn every_cause_fails_as_the_real_agents_do() {
             let sandbox = with_script(&script);
             sandbox.run(&call(backend, "resume-json", &["--model", "m"])).success();
             let stream = sandbox.run(&call(backend, "resume-stream", &[]));
-            let failure = stream.failed(1, "agent_failed").after_the_turn();
+            let failure = stream.failed(row.exit_status(), "agent_failed").after_the_turn();
             assert_eq!(failure.agent_exit_code, Some(1));
+            assert_eq!(failure.cause.as_deref(), row.cause.split(' ').next(), "{backend:?}");
             let events = lines(&stream.stdout_text());
             let last = events.last().unwrap();
             match backend {
@@ -233,7 +243,8 @@ fn every_cause_fails_as_the_real_agents_do() {
             // the same in one answer, and the turn after it succeeds
             let sandbox = with_script(&script);
             sandbox.run(&call(backend, "resume-json", &["--model", "m"])).success();
-            let whole = sandbox.run(&call(backend, "resume-json", &[])).stdout("").failed(1, "agent_failed");
+            let whole = sandbox.run(&call(backend, "resume-json", &[])).stdout("");
+            let whole = whole.failed(row.exit_status(), "agent_failed");
             assert!(whole.message.contains(if backend == Backend::Claude { row.claude } else { row.codex }));
             let after = sandbox.run(&call(backend, "resume-json", &["--print-result"])).success();
             after.stdout("turn 3: p [model: m]\n");
@@ -245,7 +256,8 @@ fn every_cause_fails_as_the_real_agents_do() {
 fn time_of_a_limit_is_where_the_agents_have_it() {
     let sandbox = with_script("fail usage_limit retry-after 1h\n");
     let stream = sandbox.run(&call(Backend::Claude, "resume-stream", &[]));
-    stream.failed(1, "agent_failed");
+    let failure = stream.failed(75, "agent_failed");
+    assert!(failure.retry_at.is_some());
     let limit = lines(&stream.stdout_text()).into_iter().find(|event| event["type"] == "rate_limit_event").unwrap();
     assert_eq!(limit["rate_limit_info"]["status"], "rejected");
     assert!(limit["rate_limit_info"]["resetsAt"].as_i64().unwrap() > 1_700_000_000);
@@ -408,7 +420,7 @@ fn help_documents_every_action_and_its_example_runs() {
         let sandbox = with_script(example);
         let json = call(backend, "resume-json", &["--print-result"]);
         sandbox.run(&json).success().stdout("All tests pass.\n");
-        sandbox.run(&json).failed(1, "agent_failed").message(contains("ate limit"));
+        sandbox.run(&json).failed(75, "agent_failed").message(contains("ate limit"));
         sandbox.run(&json).success().stdout("All tests pass.\n");
     }
 }

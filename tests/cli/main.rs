@@ -6,6 +6,7 @@ mod bad_input;
 #[cfg(target_os = "linux")] // other systems create nonblocking pipes in another way
 mod blocked_outputs;
 mod busy_sessions;
+mod causes;
 mod codex_shells;
 mod completions;
 mod concurrent_skills;
@@ -37,6 +38,7 @@ mod print_result;
 mod processes;
 mod prompts;
 mod readme;
+mod retries;
 mod session_ids;
 mod settings;
 mod signals;

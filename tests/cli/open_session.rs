@@ -128,7 +128,7 @@ mod at_a_terminal {
         wait_until(LIMIT, || sandbox.has_reached("turn"));
         sees(&open(&sandbox, &[&OPEN[..], &["--if-busy", "fail"]].concat()), "status 5");
         let waiting = open(&sandbox, &OPEN);
-        sees(&waiting, "note: waiting for the session i, locked by process");
+        sees(&waiting, "note: waiting for the session 'a' (i), locked by process");
         sandbox.allow("end");
         sees(&waiting, "interactive");
         sees(&waiting, "status 0");

@@ -27,7 +27,7 @@ fn failure_has_the_agents_reason() {
             sandbox.agent(backend.fails("i", "invalid \u{1b}[31mkey\nsecond line"));
             let failure = sandbox
                 .fails(&resume(backend, verb), 1, "agent_failed")
-                .message(contains("invalid \\u{1b}[31mkey\\nsecond line"));
+                .message(contains("invalid \\u{1b}[31mkey\nsecond line"));
             assert_eq!(failure.agent_exit_code, Some(1));
             assert_eq!(failure.session_id.as_deref(), Some("i"));
             assert_eq!(failure.turn_started, Some(true));
@@ -67,7 +67,7 @@ fn stderr_is_the_last_source_of_a_reason() {
             sandbox.agent(Turn::default().stderr(stderr).exit(3));
             let failure = sandbox.fails(&resume(backend, verb), 1, "agent_failed");
             assert_eq!(failure.agent_exit_code, Some(3));
-            assert!(failure.message.ends_with("first\\nError: no rollout found"), "{}", failure.message);
+            assert!(failure.message.ends_with("first\nError: no rollout found"), "{}", failure.message);
             sandbox.agent(Turn::default().exit(3));
             sandbox.fails(&resume(backend, verb), 1, "agent_failed").message(ends_with("the agent printed no reason"));
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::shared::{
     outcome::{AssertExt as _, Finished},
     running::{RunCommand as _, Running},
+    wait::wait_until,
 };
 
 /// A timeout that only a hanging call reaches, even on a busy machine.
@@ -31,6 +32,12 @@ enum Input {
 impl Call {
     pub(crate) fn new(command: Command) -> Self {
         Self { command, input: Input::None }
+    }
+
+    /// Removes a variable from the call's environment.
+    pub(crate) fn env_remove(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
     }
 
     /// Returns the call as a command, to run it at a terminal.
@@ -70,6 +77,12 @@ impl Call {
 pub(crate) struct Started(Running);
 
 impl Started {
+    /// Waits until standard error contains `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_stderr(&self, text: &str) {
+        wait_until(LIMIT, || self.0.stderr_so_far().contains(text));
+    }
+
     /// # Panics
     ///
     /// If the call does not end, or if a process that it left keeps its outputs open.

@@ -58,6 +58,7 @@ macro_rules! real_agent_tests {
 }
 
 mod cases {
+    mod causes;
     mod deadlines;
     mod doctor;
     mod failures;

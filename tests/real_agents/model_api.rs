@@ -28,6 +28,14 @@ pub(crate) use request::ModelRequest;
 /// The reason in the body of every refusal, which tests expect in the program's output.
 pub(crate) const REFUSAL: &str = "this key opens no door";
 
+/// An error of the API. With status 200, the body is an event in an otherwise empty stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) headers: &'static [(&'static str, &'static str)],
+    pub(crate) body: Value,
+}
+
 /// A running server. Stopped when dropped.
 pub(crate) struct ModelApi {
     address: SocketAddr,
@@ -47,7 +55,8 @@ struct State {
     requests: Vec<ModelRequest>,
     leaks: Vec<String>,
     pause: Duration,
-    refusal: Option<u16>,
+    refusal: Option<Refusal>,
+    hangs_up: bool,
     bash: Option<BashOnce>,
     script: VecDeque<Vec<Block>>,
     ended: bool,
@@ -83,7 +92,18 @@ impl ModelApi {
 
     /// Answers later requests with this HTTP status and [`REFUSAL`].
     pub(crate) fn refuse_with(&self, status: u16) {
-        self.shared.change(|state| state.refusal = Some(status));
+        let body = json!({"type": "error", "error": {"type": "authentication_error", "message": REFUSAL}});
+        self.refuse_as(&Refusal { status, headers: &[], body });
+    }
+
+    /// Answers later requests with this error.
+    pub(crate) fn refuse_as(&self, refusal: &Refusal) {
+        self.shared.change(|state| state.refusal = Some(refusal.clone()));
+    }
+
+    /// Closes later connections without an answer.
+    pub(crate) fn hang_up(&self) {
+        self.shared.change(|state| state.hangs_up = true);
     }
 
     /// Reverts [`refuse_with`](Self::refuse_with).
@@ -155,6 +175,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         let Ok(stream) = stream else { continue };
+        if shared.lock().hangs_up {
+            continue;
+        }
         let shared = Arc::clone(shared);
         // Not joined: an agent may keep a connection open, and the thread owns only that connection.
         thread::spawn(move || serve(stream, &shared));
@@ -196,8 +219,14 @@ fn answer(stream: &mut TcpStream, incoming: &http::Incoming, shared: &Shared) ->
     let request = ModelRequest { dialect, body };
     shared.change(|state| state.requests.push(request.clone()));
 
-    if let Some(status) = shared.lock().refusal {
-        return http::send_json(stream, method, status, &refusal());
+    let refusal = shared.lock().refusal.clone();
+    match refusal {
+        Some(Refusal { status: 200, body, .. }) => {
+            http::open_events(stream)?;
+            return http::send_event(stream, &body);
+        }
+        Some(Refusal { status, headers, body }) => return http::send(stream, method, status, headers, &body),
+        None => {}
     }
     let scripted = shared.lock().script.pop_front();
     let blocks = scripted
@@ -212,11 +241,6 @@ fn answer(stream: &mut TcpStream, incoming: &http::Incoming, shared: &Shared) ->
         }
     }
     Ok(())
-}
-
-/// Returns an error in the common format of both APIs.
-fn refusal() -> Value {
-    json!({"type": "error", "error": {"type": "authentication_error", "message": REFUSAL}})
 }
 
 fn take_bash(shared: &Shared, request: &ModelRequest) -> Option<String> {

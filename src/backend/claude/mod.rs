@@ -1,6 +1,7 @@
 //! Claude Code: the program `claude`, tested with 2.1.329.
 
 mod args;
+mod cause;
 mod echo;
 mod events;
 mod output;
@@ -62,6 +63,8 @@ pub(super) static SPEC: Spec = Spec {
     interactive_arguments,
     parser: output::parser,
     retry: |_args, _run| Retry::No,
+    diagnose: cause::diagnose,
+    cause_hint: cause::hint,
     stderr_line: |_line| StderrLine::Message,
 };
 

@@ -1,5 +1,6 @@
 //! Parses claude's output: one JSON answer, or a stream of events that ends in a result.
 
+use jiff::Timestamp;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
@@ -99,6 +100,18 @@ impl<'a> ResultEvent<'a> {
         self.members.text("type").as_deref() == Some("result")
     }
 
+    /// Returns when a limit ends, if this is the event that reports a reached one.
+    fn limit_ends(&self) -> Option<Timestamp> {
+        if self.members.text("type").as_deref() != Some("rate_limit_event") {
+            return None;
+        }
+        let info: Members<'_> = serde_json::from_str(self.members.get("rate_limit_info")?.get()).ok()?;
+        if info.text("status").as_deref() != Some("rejected") {
+            return None;
+        }
+        Timestamp::from_second(info.get("resetsAt")?.get().parse().ok()?).ok()
+    }
+
     fn session_id(&self) -> Option<String> {
         self.members.text("session_id")
     }
@@ -145,12 +158,15 @@ struct StreamParser {
     result: Option<TurnReport>,
     id_key: memmem::Finder<'static>,
     result_word: memmem::Finder<'static>,
+    limit_word: memmem::Finder<'static>,
+    limit_ends: Option<Timestamp>,
 }
 
 impl Default for StreamParser {
     fn default() -> Self {
-        let (id_key, result_word) = (memmem::Finder::new("\"session_id\""), memmem::Finder::new("\"result\""));
-        Self { wants_answer: false, first_id: None, result: None, id_key, result_word }
+        let [id_key, result_word, limit_word] =
+            ["\"session_id\"", "\"result\"", "\"rate_limit_event\""].map(memmem::Finder::new);
+        Self { wants_answer: false, first_id: None, result: None, id_key, result_word, limit_word, limit_ends: None }
     }
 }
 
@@ -158,7 +174,8 @@ impl LineParser for StreamParser {
     /// Parses a line only if it may contain the result, or the first session ID.
     fn line(&mut self, line: Line<'_>) {
         let wants_id = self.first_id.is_none() && self.id_key.find(line.bytes).is_some();
-        if !wants_id && self.result_word.find(line.bytes).is_none() {
+        let is_wanted = |word: &memmem::Finder<'_>| word.find(line.bytes).is_some();
+        if !wants_id && !is_wanted(&self.result_word) && !is_wanted(&self.limit_word) {
             return;
         }
         let text = json::readable(line.bytes);
@@ -169,6 +186,7 @@ impl LineParser for StreamParser {
         if self.first_id.is_none() {
             self.first_id = event.session_id();
         }
+        self.limit_ends = event.limit_ends().or(self.limit_ends);
         if event.is_result() {
             let malformed = (!line.whole && self.wants_answer).then(|| "its answer is too long".to_owned());
             self.result = Some(TurnReport { malformed, ..event.into_report() });
@@ -178,7 +196,7 @@ impl LineParser for StreamParser {
     fn into_report(self) -> TurnReport {
         let missing = || self.wants_answer.then(|| "its events have no result".to_owned());
         let report = self.result.unwrap_or_else(|| TurnReport { malformed: missing(), ..TurnReport::default() });
-        TurnReport { reported_id: report.reported_id.or(self.first_id), ..report }
+        TurnReport { reported_id: report.reported_id.or(self.first_id), limit_ends: self.limit_ends, ..report }
     }
 }
 

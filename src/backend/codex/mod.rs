@@ -1,6 +1,7 @@
 //! Codex CLI: the program `codex`, tested with 0.169.0.
 
 mod args;
+mod cause;
 mod echo;
 mod events;
 mod exec_options;
@@ -72,6 +73,8 @@ pub(super) static SPEC: Spec = Spec {
     interactive_arguments,
     parser: output::parser,
     retry: quirks::retry,
+    diagnose: cause::diagnose,
+    cause_hint: cause::hint,
     stderr_line: quirks::stderr_line,
 };
 

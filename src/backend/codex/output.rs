@@ -14,6 +14,9 @@ pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn O
     Box::new(LineOutput::new(ExecParser::new(wants_answer), events_from.map(Reader::new)))
 }
 
+/// How the message of an error event begins that reports an attempt to reconnect.
+pub(super) const RECONNECTING: &str = "Reconnecting... ";
+
 /// What an item begins with, as codex writes it. Most lines are items, and in a stream none of them matters.
 const ITEM: &[u8] = br#"{"type":"item."#;
 
@@ -24,6 +27,9 @@ struct ExecParser {
     answer_word: Option<memmem::Finder<'static>>,
     thread_id: Option<String>,
     answer: Option<String>,
+    prompt_stored: bool,
+    /// Whether the last line reports an attempt to reconnect.
+    reconnecting: bool,
     failed: Option<FailureEvent>,
     error: Option<FailureEvent>,
 }
@@ -38,13 +44,23 @@ impl ExecParser {
     fn new(wants_answer: bool) -> Self {
         let words = ["thread.started", "\"turn.", "\"error\""].map(memmem::Finder::new);
         let answer_word = wants_answer.then(|| memmem::Finder::new("agent_message"));
-        Self { words, answer_word, thread_id: None, answer: None, failed: None, error: None }
+        Self {
+            words,
+            answer_word,
+            thread_id: None,
+            answer: None,
+            prompt_stored: false,
+            reconnecting: false,
+            failed: None,
+            error: None,
+        }
     }
 }
 
 impl LineParser for ExecParser {
     /// Parses a line only if it contains a word of a relevant event.
     fn line(&mut self, Line { bytes, whole }: Line<'_>) {
+        self.reconnecting = false;
         let words = if bytes.starts_with(ITEM) { &[][..] } else { &self.words };
         if !words.iter().chain(&self.answer_word).any(|word| word.find(bytes).is_some()) {
             return;
@@ -64,8 +80,13 @@ impl LineParser for ExecParser {
                 let message = members_of("error").and_then(|error| error.get("message"));
                 self.failed = failure(message.or(event.get("error")));
             }
-            Some("error") => self.error = failure(event.get("message")),
-            // the turn recovered from the error, for example by a reconnect
+            Some("error") => {
+                self.error = failure(event.get("message"));
+                let reason = self.error.as_ref().and_then(|error| error.reason.as_deref());
+                self.reconnecting = reason.is_some_and(|reason| reason.starts_with(RECONNECTING));
+            }
+            Some("turn.started") => self.prompt_stored = true,
+            // an error that the turn got over, a reconnect for example
             Some("turn.completed") => self.error = None,
             Some("item.completed") => {
                 let message = members_of("item").filter(|item| item.text("type").as_deref() == Some("agent_message"));
@@ -77,12 +98,17 @@ impl LineParser for ExecParser {
         }
     }
 
-    fn into_report(self) -> TurnReport {
-        let (failure, verdict) = match self.failed.or(self.error) {
+    fn is_reconnecting(&self) -> bool {
+        self.reconnecting
+    }
+
+    fn into_report(mut self) -> TurnReport {
+        let (failure, verdict) = match self.failed.take().or(self.error.take()) {
             Some(failed) => (Some(Failure { reason: failed.reason }), Some(failed.event)),
             None => (None, None),
         };
-        TurnReport { reported_id: self.thread_id, failure, verdict, answer: self.answer, ..TurnReport::default() }
+        let Self { thread_id: reported_id, answer, prompt_stored, .. } = self;
+        TurnReport { reported_id, failure, verdict, prompt_stored, answer, ..TurnReport::default() }
     }
 }
 

@@ -83,6 +83,10 @@ pub(crate) struct Failure {
     pub(crate) agent_exit_code: Option<i32>,
     pub(crate) session_id: Option<String>,
     pub(crate) turn_started: Option<bool>,
+    pub(crate) prompt_in_history: Option<bool>,
+    pub(crate) cause: Option<String>,
+    pub(crate) retryable: bool,
+    pub(crate) retry_at: Option<String>,
     pub(crate) agent: Option<Value>,
     /// The run, for messages of failed assertions.
     #[serde(skip)]
@@ -90,8 +94,20 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    const KEYS: [&str; 8] =
-        ["agent", "agent_exit_code", "exit_code", "hint", "kind", "message", "session_id", "turn_started"];
+    const KEYS: [&str; 12] = [
+        "agent",
+        "agent_exit_code",
+        "cause",
+        "exit_code",
+        "hint",
+        "kind",
+        "message",
+        "prompt_in_history",
+        "retry_at",
+        "retryable",
+        "session_id",
+        "turn_started",
+    ];
 
     fn parse(line: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(line).map_err(|error| format!("is not JSON: {error}"))?;

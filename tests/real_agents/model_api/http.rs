@@ -79,12 +79,23 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 
 /// Sends a complete answer, without its body if the method is HEAD.
 pub(super) fn send_json(stream: &mut TcpStream, method: &str, status: u16, body: &serde_json::Value) -> io::Result<()> {
+    send(stream, method, status, &[], body)
+}
+
+/// Sends a complete answer with additional headers.
+pub(super) fn send(
+    stream: &mut TcpStream,
+    method: &str,
+    status: u16,
+    headers: &[(&str, &str)],
+    body: &serde_json::Value,
+) -> io::Result<()> {
     let body = body.to_string();
-    write!(
-        stream,
-        "HTTP/1.1 {status} -\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    )?;
+    write!(stream, "HTTP/1.1 {status} -\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", body.len())?;
+    for (name, value) in headers {
+        write!(stream, "{name}: {value}\r\n")?;
+    }
+    stream.write_all(b"connection: close\r\n\r\n")?;
     if method != "HEAD" {
         stream.write_all(body.as_bytes())?;
     }

@@ -1,0 +1,206 @@
+//! Why a turn of codex failed.
+//!
+//! The events have only a sentence. Most sentences are fixed, so a whole sentence or its fixed beginning decides, never a
+//! number or a word in the middle. They were recorded from codex 0.169.0 against a model API that fails in the vendor's
+//! published ways.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::output::RECONNECTING;
+use crate::backend::cause::{Cause, Diagnosis, Evidence, next_time};
+
+/// How the sentence of a failed turn begins.
+const SENTENCES: &[(&str, Cause)] = &[
+    ("unexpected status 401 ", Cause::Authentication),
+    ("unexpected status 403 ", Cause::Authentication),
+    ("Your access token could not be refreshed", Cause::Authentication),
+    ("unexpected status 402 ", Cause::UsageLimit),
+    ("Quota exceeded.", Cause::UsageLimit),
+    ("You’ve hit your usage limit", Cause::UsageLimit),
+    ("You've hit your usage limit", Cause::UsageLimit),
+    ("To use Codex with your ChatGPT plan, upgrade to ", Cause::UsageLimit),
+    ("exceeded retry limit, last status: 429 ", Cause::RateLimited),
+    ("rate limit exceeded: ", Cause::RateLimited),
+    ("Selected model is at capacity.", Cause::Overloaded),
+    ("We’re currently experiencing high demand", Cause::Overloaded),
+    ("We're currently experiencing high demand", Cause::Overloaded),
+    ("unexpected status 5", Cause::Overloaded),
+    ("exceeded retry limit, last status: 5", Cause::Overloaded),
+    ("Codex ran out of room in the model's context window.", Cause::ContextFull),
+    ("Connection failed: ", Cause::Network),
+    ("stream disconnected before completion: ", Cause::Network),
+    ("budget reached", Cause::LimitReached),
+    ("Incomplete response returned, reason: content_filter", Cause::Safety),
+];
+
+/// How a line of standard error begins if codex does not accept its arguments or configuration. It then prints no event
+/// and sends nothing.
+const REFUSALS: &[&str] = &[
+    "error: unexpected argument ",
+    "error: invalid value ",
+    "error: the argument ",
+    "error: the following required arguments ",
+    "Error loading config.toml: ",
+    "Error: Error loading config.toml: ",
+    "Error: config profile ",
+    "Error loading configuration: ",
+];
+
+/// Returns why the run failed.
+pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
+    if evidence.verdict.is_none() {
+        return without_event(evidence);
+    }
+    let sentence = underlying(evidence.reason.trim());
+    // the key of a custom provider is read before the first request
+    if sentence.starts_with("Missing environment variable: ") {
+        return Diagnosis { reached_model: false, ..Diagnosis::api_failure(Cause::Authentication) };
+    }
+    let known = SENTENCES.iter().find(|(beginning, _)| sentence.starts_with(beginning));
+    let cause = match known {
+        Some((_, cause)) => *cause,
+        None if is_unknown_model(sentence) => Cause::ModelUnknown,
+        None => Cause::Other,
+    };
+    let retry_at = match cause {
+        Cause::UsageLimit => reset_time(sentence, evidence.now, &TimeZone::system()),
+        _ => None,
+    };
+    Diagnosis { retry_at, ..Diagnosis::api_failure(cause) }
+}
+
+/// Returns what to do about a cause.
+pub(super) fn hint(cause: Cause) -> Option<&'static str> {
+    Some(match cause {
+        Cause::Authentication => "log in with 'codex login', or check the key of the provider",
+        Cause::RateLimited | Cause::Overloaded => "try again later",
+        Cause::UsageLimit => "check the plan and the credit of the account",
+        Cause::Network => "check the network and the proxy, then try again",
+        Cause::ContextFull => "resume the session: codex then compacts it first",
+        Cause::ModelUnknown => "check --model: the model does not exist, or the account has no access to it",
+        Cause::LimitReached => "raise the limit, then resume the session",
+        Cause::RefusedArguments => "run 'invoke-persist doctor' to check the options of this codex",
+        Cause::Safety => "change the prompt",
+        Cause::Other => return None,
+    })
+}
+
+/// Returns the reason for which codex reconnects, if `sentence` reports that, else `sentence`.
+fn underlying(sentence: &str) -> &str {
+    match sentence.strip_prefix(RECONNECTING) {
+        Some("waiting for network") => "Connection failed: ",
+        Some(attempt) => attempt.split_once(" (").and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(attempt),
+        None => sentence,
+    }
+}
+
+/// Returns whether this is the sentence about a model, which names it.
+fn is_unknown_model(sentence: &str) -> bool {
+    sentence.starts_with("The model `") && sentence.ends_with("` does not exist or you do not have access to it.")
+}
+
+fn without_event(evidence: &Evidence<'_>) -> Diagnosis {
+    let stderr = String::from_utf8_lossy(evidence.stderr);
+    let begins = |beginnings: &[&str]| stderr.lines().any(|line| beginnings.iter().any(|text| line.starts_with(text)));
+    match evidence.lines {
+        0 if begins(REFUSALS) => Diagnosis::not_sent(Cause::RefusedArguments),
+        0 if stderr.contains("no rollout found for thread id ") => Diagnosis::not_sent(Cause::Other),
+        _ => Diagnosis::unknown(),
+    }
+}
+
+/// Returns the time in a sentence that ends in "try again at 12:35 PM.", in the time zone of the machine.
+fn reset_time(sentence: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    let (_, time) = sentence.rsplit_once("try again at ")?;
+    next_time(time.strip_suffix('.').unwrap_or(time), now, zone)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn diagnosis(reason: &str) -> Diagnosis {
+        let event = json!({"type": "turn.failed", "error": {"message": reason}});
+        let raw = RawValue::from_string(event.to_string()).unwrap();
+        diagnose(&Evidence { verdict: Some(&raw), reason, lines: 3, ..nothing() })
+    }
+
+    fn nothing() -> Evidence<'static> {
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        Evidence { verdict: None, reason: "", retry_at: None, stderr: b"", exit_status: Some(1), lines: 0, now }
+    }
+
+    #[test]
+    fn each_failure_of_the_api_has_a_cause() {
+        use Cause::*;
+        for (sentence, cause) in [
+            ("unexpected status 401 Unauthorized: no, url: http://h/v1/responses", Authentication),
+            ("unexpected status 403 Forbidden: no, url: http://h/v1/responses", Authentication),
+            ("Your access token could not be refreshed because your refresh token has expired.", Authentication),
+            ("Missing environment variable: `KEY`.", Authentication),
+            ("unexpected status 402 Payment Required: pay, url: http://h", UsageLimit),
+            ("Quota exceeded. Check your plan and billing details.", UsageLimit),
+            ("You’ve hit your usage limit. Upgrade to Pro (u), visit u or try again at 12:35 PM.", UsageLimit),
+            ("To use Codex with your ChatGPT plan, upgrade to Plus: u.", UsageLimit),
+            ("exceeded retry limit, last status: 429 Too Many Requests", RateLimited),
+            ("rate limit exceeded: Please try again in 3.5s.", RateLimited),
+            ("Selected model is at capacity. Please try a different model.", Overloaded),
+            ("We’re currently experiencing high demand, which may cause temporary errors.", Overloaded),
+            ("unexpected status 503 Service Unavailable: no, url: http://h", Overloaded),
+            ("unexpected status 529 <unknown status code>: no, url: http://h", Overloaded),
+            ("Codex ran out of room in the model's context window. Start a new thread.", ContextFull),
+            ("The model `m` does not exist or you do not have access to it.", ModelUnknown),
+            ("Connection failed: error sending request", Network),
+            ("stream disconnected before completion: stream closed before response.completed", Network),
+            ("stream disconnected before completion: idle timeout waiting for SSE", Network),
+            ("budget reached", LimitReached),
+            ("Reconnecting... waiting for network", Network),
+            ("Reconnecting... 1/5 (unexpected status 503 Service Unavailable: (no), url: u)", Overloaded),
+            ("Incomplete response returned, reason: content_filter", Safety),
+            ("Incomplete response returned, reason: max_output_tokens", Other),
+            ("{\"error\": {\"message\": \"unexpected status 401 in a body\"}}", Other),
+            ("unexpected status 400 Bad Request: port 4290, url: http://h:4011", Other),
+            ("", Other),
+        ] {
+            let diagnosis = diagnosis(sentence);
+            assert_eq!(diagnosis.cause, cause, "{sentence}");
+            let is_sent = !sentence.starts_with("Missing environment");
+            assert_eq!((diagnosis.reached_model, diagnosis.in_history), (is_sent, Some(true)), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn usage_limit_is_retryable_if_its_end_is_known() {
+        let now = nothing().now;
+        let at = |sentence: &str| reset_time(sentence, now, &TimeZone::UTC);
+        assert_eq!(at("You’ve hit your usage limit. Or try again at 12:35 PM."), "2026-11-21T12:35:00Z".parse().ok());
+        assert_eq!(at("You’ve hit your usage limit, or try again at 9:05 AM."), "2026-11-22T09:05:00Z".parse().ok());
+        for unknown in ["You’ve hit your usage limit.", "try again at Nov 28th, 2026 1:03 PM.", "try again at noon."]
+        {
+            assert_eq!(at(unknown), None, "{unknown}");
+        }
+        assert!(diagnosis("You’ve hit your usage limit, or try again at 9:05 AM.").is_retryable());
+        assert!(!diagnosis("Quota exceeded. Check your plan and billing details.").is_retryable());
+    }
+
+    #[test]
+    fn refused_arguments_are_found_on_standard_error() {
+        let diagnosis =
+            |stderr: &'static str, lines| diagnose(&Evidence { stderr: stderr.as_bytes(), lines, ..nothing() });
+        for stderr in [
+            "error: unexpected argument '--sandbox' found\n\n  tip: …\n",
+            "error: invalid value 'x' for '--sandbox <SANDBOX_MODE>'\n",
+            "Error loading config.toml: invalid type\n",
+        ] {
+            assert_eq!(diagnosis(stderr, 0), Diagnosis::not_sent(Cause::RefusedArguments), "{stderr}");
+            assert_eq!(diagnosis(stderr, 1), Diagnosis::unknown(), "{stderr}");
+        }
+        let missing = diagnosis("Error: thread/resume failed: no rollout found for thread id x (code -32600)\n", 0);
+        assert_eq!(missing, Diagnosis::not_sent(Cause::Other));
+        assert_eq!(diagnosis("it crashed", 0), Diagnosis::unknown());
+    }
+}

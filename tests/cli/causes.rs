@@ -1,0 +1,208 @@
+//! Why a turn failed, as a program reads it: `cause`, `retryable`, `retry_at`, `prompt_in_history` and status 75.
+//!
+//! The unit tests of each agent have the complete tables. These tests show that they reach the caller.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::*;
+
+const VERBS: [&str; 2] = ["resume-json", "resume-stream"];
+
+fn with_session(backend: Backend) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.save(backend, "a", "i");
+    sandbox
+}
+
+fn resume(verb: &str) -> [&str; 5] {
+    [verb, "--session-name", "a", "--prompt", "p"]
+}
+
+/// Returns claude's turn for a response of its API with this status.
+fn claude_fails(status: Option<u16>, kind: &str, error: &str, text: &str) -> Turn {
+    let result = json!({
+        "type": "result", "subtype": "success", "is_error": true, "session_id": "i", "result": text,
+        "api_error_status": status, "api_error_type": kind, "api_error": error, "terminal_reason": "api_error",
+    });
+    Turn { exit: 1, ..Turn::default().stdout(&format!("{result}\n")) }
+}
+
+#[test]
+fn temporary_failure_exits_with_75() {
+    let overloaded = "Selected model is at capacity. Please try a different model.";
+    for (backend, turn, cause) in [
+        (Backend::Claude, claude_fails(Some(429), "rate_limit_error", "", "API Error: 429"), "rate_limited"),
+        (Backend::Claude, claude_fails(Some(529), "overloaded_error", "", "API Error: 529"), "overloaded"),
+        (Backend::Claude, claude_fails(None, "", "connection_failed", "API Error: refused"), "network"),
+        (Backend::Codex, Backend::Codex.fails("i", overloaded), "overloaded"),
+        (Backend::Codex, Backend::Codex.fails("i", "Connection failed: error sending request"), "network"),
+    ] {
+        for verb in VERBS {
+            let sandbox = with_session(backend);
+            sandbox.agent(turn.clone());
+            let failure = sandbox.fails(&resume(verb), 75, "agent_failed").after_the_turn();
+            assert_eq!((failure.cause.as_deref(), failure.retryable), (Some(cause), true));
+            assert_eq!((failure.retry_at, failure.prompt_in_history), (None, Some(true)));
+            assert_eq!(failure.agent_exit_code, Some(1));
+            assert!(failure.hint.is_some_and(|hint| hint.contains("try again")), "{cause}");
+        }
+    }
+}
+
+#[test]
+fn permanent_failure_exits_with_1() {
+    for (backend, turn, cause, hint) in [
+        (Backend::Claude, claude_fails(Some(401), "authentication_error", "", "no"), "authentication", "claude /login"),
+        (Backend::Claude, claude_fails(Some(404), "not_found_error", "", "no"), "model_unknown", "--model"),
+        (Backend::Codex, Backend::Codex.fails("i", "Quota exceeded. Check your plan."), "usage_limit", "credit"),
+        (
+            Backend::Codex,
+            Backend::Codex.fails("i", "unexpected status 401 Unauthorized: no"),
+            "authentication",
+            "codex login",
+        ),
+    ] {
+        for verb in VERBS {
+            let sandbox = with_session(backend);
+            sandbox.agent(turn.clone());
+            let failure = sandbox.fails(&resume(verb), 1, "agent_failed").after_the_turn().hint(contains(hint));
+            assert_eq!((failure.cause.as_deref(), failure.retryable), (Some(cause), false));
+        }
+    }
+}
+
+#[test]
+fn text_that_matches_nothing_is_other() {
+    for backend in Backend::BOTH {
+        let sandbox = with_session(backend);
+        sandbox.agent(backend.fails("i", "the server at port 4290 sent 401 words about rate limits"));
+        let failure = sandbox.fails(&resume("resume-json"), 1, "agent_failed");
+        assert_eq!((failure.cause.as_deref(), failure.retryable, failure.hint), (Some("other"), false, None));
+    }
+}
+
+#[test]
+fn end_of_a_usage_limit_is_reported() {
+    let limit = claude_fails(Some(429), "rate_limit_error", "usage_limit_reached", "You've hit your limit");
+    let event = json!({"type": "rate_limit_event", "session_id": "i",
+        "rate_limit_info": {"status": "rejected", "resetsAt": 1_900_000_000, "rateLimitType": "five_hour"}});
+    let allowed = json!({"type": "rate_limit_event", "session_id": "i",
+        "rate_limit_info": {"status": "allowed", "resetsAt": 1_800_000_000}});
+    let sandbox = with_session(Backend::Claude);
+    sandbox.agent(Turn { stdout: format!("{allowed}\n{event}\n{allowed}\n{}", limit.stdout), ..limit.clone() });
+    let failure = sandbox.fails(&resume("resume-stream"), 75, "agent_failed");
+    assert_eq!(failure.retry_at.as_deref(), Some("2030-03-17T17:46:40Z"));
+    assert_eq!(failure.hint.as_deref(), Some("try again after 2030-03-17T17:46:40Z"));
+    assert_eq!((failure.cause.as_deref(), failure.retryable), (Some("usage_limit"), true));
+    // without the time, nobody can tell when to try again
+    sandbox.agent(limit);
+    let failure = sandbox.fails(&resume("resume-json"), 1, "agent_failed");
+    assert_eq!((failure.cause.as_deref(), failure.retryable, failure.retry_at), (Some("usage_limit"), false, None));
+}
+
+#[test]
+fn refused_arguments_do_not_start_a_turn() {
+    for (backend, stderr, exit) in [
+        (Backend::Claude, "error: unknown option '--effort'\n", 1),
+        (Backend::Codex, "error: unexpected argument '--sandbox' found\n", 2),
+    ] {
+        for verb in VERBS {
+            let sandbox = with_session(backend);
+            sandbox.agent(Turn::default().stderr(stderr).exit(exit));
+            let failure = sandbox.fails(&resume(verb), 1, "agent_failed").before_the_turn().hint(contains("doctor"));
+            assert_eq!(failure.cause.as_deref(), Some("refused_arguments"));
+            assert_eq!((failure.prompt_in_history, failure.agent_exit_code), (Some(false), Some(exit)));
+        }
+    }
+}
+
+#[test]
+fn stopped_turn_reports_whether_the_prompt_is_stored() {
+    let sandbox = with_session(Backend::Codex);
+    let started = "{\"type\":\"thread.started\",\"thread_id\":\"i\"}\n";
+    for (printed, stored) in
+        [("", None), (started, None), (&*format!("{started}{{\"type\":\"turn.started\"}}\n"), Some(true))]
+    {
+        sandbox.agent(Turn::doing([Step::stdout(printed), Step::wait_for("never")]));
+        let call = [&resume("resume-json")[..], &["--stall-seconds", "0.5"]].concat();
+        let failure = sandbox.fails(&call, 124, "stalled").after_the_turn();
+        assert_eq!((failure.prompt_in_history, failure.cause), (stored, None), "{printed}");
+    }
+    let missing = sandbox.fails(
+        &["--backend", "codex", "resume-json", "--session-name", "b", "--prompt", "p"],
+        3,
+        "session_not_found",
+    );
+    assert_eq!(missing.prompt_in_history, Some(false));
+}
+
+/// codex reconnects without an end if there is no network.
+#[test]
+fn cause_of_a_timeout_is_reported_if_it_is_known() {
+    let sandbox = with_session(Backend::Codex);
+    for (message, cause) in [
+        ("Reconnecting... waiting for network", Some("network")),
+        ("Reconnecting... 2/5 (exceeded retry limit, last status: 429 Too Many Requests)", Some("rate_limited")),
+        ("Reconnecting... 2/5 (something new)", None),
+    ] {
+        let events = [json!({"type": "turn.started"}), json!({"type": "error", "message": message})];
+        let printed = events.map(|event| format!("{event}\n")).concat();
+        sandbox.agent(Turn::doing([Step::stdout(&printed), Step::wait_for("never")]));
+        let call = [&resume("resume-stream")[..], &["--stall-seconds", "0.5"]].concat();
+        let failure = sandbox.fails(&call, 124, "stalled").after_the_turn();
+        assert_eq!((failure.cause.as_deref(), failure.retryable), (cause, cause.is_some()), "{message}");
+        assert_eq!(failure.prompt_in_history, Some(true));
+    }
+}
+
+/// Lines that only report reconnections are silence.
+#[test]
+fn reconnections_do_not_prevent_a_stall() {
+    let sandbox = with_session(Backend::Codex);
+    let line = json!({"type": "error", "message": "Reconnecting... waiting for network"}).to_string() + "\n";
+    let mut steps = Vec::new();
+    for _ in 0..200 {
+        steps.extend([Step::stdout(&line), Step::SleepMs(100)]);
+    }
+    sandbox.agent(Turn::doing(steps));
+    let call = [&resume("resume-stream")[..], &["--stall-seconds", "1"]].concat();
+    let failure = sandbox.fails(&call, 124, "stalled");
+    assert_eq!(failure.cause.as_deref(), Some("network"));
+}
+
+#[test]
+fn stopped_turn_names_its_limit_and_its_session() {
+    let sandbox = with_session(Backend::Claude);
+    sandbox.agent(Turn::doing([Step::create("up"), Step::wait_for("never")]));
+    let call = [&resume("resume-json")[..], &["--deadline-seconds", "0.5"]].concat();
+    let failure =
+        sandbox.fails(&call, 124, "deadline").message(starts_with("the deadline of 0.5 s passed; claude was stopped"));
+    let hint = "allow more time with --deadline-seconds, and resume the session 'a' (i)";
+    assert_eq!(failure.hint.as_deref(), Some(hint));
+    let first = ["--backend", "claude", "create-session", "--session-name", "n", "--deadline-seconds", "0.5"];
+    sandbox.fails(&first, 124, "deadline").hint(ends_with("--deadline-seconds"));
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_turn_names_its_session() {
+    let sandbox = with_session(Backend::Codex);
+    sandbox.agent(Turn::doing([Step::create("up"), Step::wait_for("never")]));
+    let running = sandbox.start(&[&["--error-format", "json"], &resume("resume-json")[..]].concat());
+    wait_until(Duration::from_secs(30), || sandbox.has_reached("up"));
+    running.signal(rustix::process::Signal::TERM);
+    let failure = running.wait(Duration::from_secs(30)).assert.failed(143, "interrupted").after_the_turn();
+    assert_eq!(failure.hint.as_deref(), Some("resume the session 'a' (i) to continue"));
+    assert_eq!(failure.session_id.as_deref(), Some("i"));
+}
+
+#[test]
+fn hint_of_a_first_turn_has_the_cause_and_the_id() {
+    let sandbox = Sandbox::new();
+    sandbox.agent(claude_fails(Some(401), "authentication_error", "", "no"));
+    sandbox
+        .fails(&["--backend", "claude", "create-session", "--session-name", "n"], 1, "agent_failed")
+        .hint(contains("claude /login").and(contains("; to keep session i, run: ")));
+}

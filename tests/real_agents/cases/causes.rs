@@ -1,0 +1,162 @@
+//! The causes of failed turns. The model fails in the ways that the vendors have published.
+
+use serde_json::{Value, json};
+
+use crate::{
+    model_api::Refusal,
+    world::{SESSION, World},
+};
+
+real_agent_tests! { claude:
+    failures_of_claudes_model_have_causes,
+    claude_without_a_key_is_not_logged_in,
+}
+real_agent_tests! { codex:
+    failures_of_codexs_model_have_causes,
+    codex_without_a_network_is_stopped,
+}
+real_agent_tests! { both:
+    refused_arguments_start_no_turn,
+    unreachable_model_is_a_network_failure,
+    retry_shows_the_prompt_to_the_model_once,
+}
+
+/// A status of the model, its headers, its body, and the expected cause, `retryable` and `retry_at`.
+type Row = (u16, &'static [(&'static str, &'static str)], Value, &'static str, bool, Option<&'static str>);
+
+/// Checks the error of a turn that the model refused, for a single answer and a stream.
+#[track_caller]
+fn check(world: &World, rows: impl IntoIterator<Item = Row>) {
+    world.create(&[]);
+    for (status, headers, body, cause, retryable, retry_at) in rows {
+        world.api.refuse_as(&Refusal { status, headers, body });
+        for verb in ["resume-json", "resume-stream"] {
+            let arguments = ["--session-name", SESSION, "--prompt", "p", "--error-format", "json"];
+            let outcome = world.call(verb, &arguments).run().exit(if retryable { 75 } else { 1 });
+            let error = outcome.error();
+            let got = (&error["cause"], &error["retryable"], &error["retry_at"], &error["prompt_in_history"]);
+            assert_eq!(got, (&cause.into(), &retryable.into(), &json!(retry_at), &true.into()), "{status}: {outcome}");
+            assert_eq!((&error["turn_started"], &error["kind"]), (&true.into(), &"agent_failed".into()), "{outcome}");
+        }
+    }
+    // every prompt of a failed turn is in the history
+    world.api.accept();
+    world.resume("the end", &[]).run().success();
+}
+
+fn failures_of_claudes_model_have_causes(world: &World) {
+    let error = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}});
+    check(
+        world,
+        [
+            (401, &[][..], error("authentication_error", "invalid x-api-key"), "authentication", false, None),
+            (403, &[], error("permission_error", "not allowed"), "authentication", false, None),
+            (404, &[], error("not_found_error", "model: m"), "model_unknown", false, None),
+            (402, &[], error("billing_error", "no credit"), "usage_limit", false, None),
+            (
+                400,
+                &[],
+                error("invalid_request_error", "Your credit balance is too low to access the API."),
+                "usage_limit",
+                false,
+                None,
+            ),
+            (400, &[], error("invalid_request_error", "port 429: bad field"), "other", false, None),
+            (429, &[], error("rate_limit_error", "too many requests"), "rate_limited", true, None),
+            (500, &[], error("api_error", "internal"), "overloaded", true, None),
+            (529, &[], error("overloaded_error", "overloaded"), "overloaded", true, None),
+        ],
+    );
+}
+
+fn failures_of_codexs_model_have_causes(world: &World) {
+    let error = |code: &str, message: &str| json!({"error": {"type": code, "code": code, "message": message}});
+    let in_stream = |code: &str, message: &str| json!({"type": "response.failed", "response": {"id": "r", "error": {"code": code, "message": message}}});
+    check(
+        world,
+        [
+            (401, &[][..], error("invalid_api_key", "no"), "authentication", false, None),
+            (403, &[], error("forbidden", "no"), "authentication", false, None),
+            (
+                404,
+                &[],
+                error("model_not_found", "The model `m` does not exist or you do not have access to it."),
+                "model_unknown",
+                false,
+                None,
+            ),
+            (400, &[], error("bad_request", "port 429: bad field"), "other", false, None),
+            (429, &[], error("rate_limited", "slow down"), "rate_limited", true, None),
+            (429, &[], error("insufficient_quota", "no quota"), "usage_limit", false, None),
+            (503, &[], error("unavailable", "no"), "overloaded", true, None),
+            (500, &[], error("internal", "no"), "overloaded", true, None),
+            (200, &[], in_stream("rate_limit_exceeded", "Please try again in 0.1s."), "rate_limited", true, None),
+            (200, &[], in_stream("server_is_overloaded", "busy"), "overloaded", true, None),
+            (200, &[], in_stream("context_length_exceeded", "too long"), "context_full", false, None),
+        ],
+    );
+}
+
+fn claude_without_a_key_is_not_logged_in(world: &World) {
+    world.create(&[]);
+    let requests = world.api.requests().len();
+    let arguments = ["--session-name", SESSION, "--prompt", "p", "--error-format", "json"];
+    let call = world.call("resume-json", &arguments).env_remove("ANTHROPIC_API_KEY");
+    let outcome = call.run().exit(1);
+    let error = outcome.error();
+    assert_eq!((&error["cause"], &error["turn_started"]), (&"authentication".into(), &false.into()), "{outcome}");
+    assert_eq!(world.api.requests().len(), requests, "the model was not called\n{outcome}");
+}
+
+fn refused_arguments_start_no_turn(world: &World) {
+    world.create(&[]);
+    let requests = world.api.requests().len();
+    for verb in ["resume-json", "resume-stream"] {
+        let arguments =
+            ["--session-name", SESSION, "--prompt", "p", "--error-format", "json", "--", "--no-such-option"];
+        let outcome = world.call(verb, &arguments).run().exit(1);
+        let error = outcome.error();
+        let got = (&error["cause"], &error["turn_started"], &error["prompt_in_history"]);
+        assert_eq!(got, (&"refused_arguments".into(), &false.into(), &false.into()), "{outcome}");
+    }
+    assert_eq!(world.api.requests().len(), requests, "the model was not called");
+}
+
+fn unreachable_model_is_a_network_failure(world: &World) {
+    world.create(&[]);
+    world.api.hang_up();
+    for verb in ["resume-json", "resume-stream"] {
+        let arguments = ["--session-name", SESSION, "--prompt", "p", "--error-format", "json"];
+        let outcome = world.call(verb, &arguments).run().exit(75);
+        let error = outcome.error();
+        assert_eq!((&error["cause"], &error["retryable"]), (&"network".into(), &true.into()), "{outcome}");
+    }
+}
+
+fn retry_shows_the_prompt_to_the_model_once(world: &World) {
+    const PROMPT: &str = "count the apples";
+    world.create(&[]);
+    let body = json!({"type": "error", "error": {"type": "rate_limit_error", "message": "too many requests"}});
+    world.api.refuse_as(&Refusal { status: 429, headers: &[], body });
+    let call = world.resume(PROMPT, &["--retry", "9"]).start();
+    call.wait_for_stderr("(retry 2 of 9)");
+    world.api.accept();
+    let outcome = call.wait().success();
+    let request = world.api.last_request().body.to_string();
+    assert_eq!(request.matches(PROMPT).count(), 1, "{outcome}\n{request}");
+    assert!(world.answer(&outcome).contains("Answer it now."), "{outcome}");
+    let next = world.resume("next", &[]).run().success();
+    assert_eq!(world.api.last_request().body.to_string().matches(PROMPT).count(), 1, "{next}");
+}
+
+/// codex 0.169.0 reconnects without an end, and prints a line each time.
+fn codex_without_a_network_is_stopped(world: &World) {
+    world.create(&[]);
+    let nowhere = "model_providers.loopback.base_url=\"http://127.0.0.1:9/v1\"";
+    let arguments = ["--session-name", SESSION, "--prompt", "p", "--error-format", "json", "--config", nowhere];
+    let outcome = world.call("resume-stream", &[&arguments[..], &["--stall-seconds", "8"]].concat()).run().exit(124);
+    let error = outcome.error();
+    assert_eq!((&error["kind"], &error["cause"]), (&"stalled".into(), &"network".into()), "{outcome}");
+    assert_eq!((&error["retryable"], &error["prompt_in_history"]), (&true.into(), &true.into()), "{outcome}");
+    assert!(outcome.stdout.matches("Reconnecting...").count() > 1, "{outcome}");
+}
