@@ -60,16 +60,15 @@ fn is_locked(file: File) -> Option<bool> {
     crate::sys::is_locked(&file).ok()
 }
 
-/// On Windows, a locked file cannot be read.
+/// On Windows, a locked file cannot be read. Wine reads it nevertheless, so a file that can be read may be locked.
 #[cfg(windows)]
 fn is_locked(mut file: File) -> Option<bool> {
     use std::io::Read;
     /// `ERROR_LOCK_VIOLATION`, which the standard library has no name for.
     const LOCKED: i32 = 33;
     match file.read(&mut [0]) {
-        Ok(_) => Some(false),
         Err(error) if error.raw_os_error() == Some(LOCKED) => Some(true),
-        Err(_) => None,
+        _ => None,
     }
 }
 
@@ -82,16 +81,18 @@ mod tests {
 
     #[test]
     fn lock_is_held_until_it_is_dropped() {
+        let free = if cfg!(windows) { None } else { Some(false) }; // of an existing file
         let key = Key::new(&[b"probe", format!("{:?}", Instant::now()).as_bytes()]);
         assert_eq!(is_held(&key), Some(false));
         let lock = Lock::try_take(&key).unwrap().unwrap();
-        assert_eq!(is_held(&key), Some(true));
+        let held = is_held(&key);
+        assert!(held == Some(true) || cfg!(windows) && held.is_none(), "{held:?}");
         let path = lock.files[0].path.clone();
         drop(lock);
         assert_eq!(is_held(&key), Some(false));
         // left by a killed process
         std::fs::write(&path, "").unwrap();
-        assert_eq!(is_held(&key), Some(false));
+        assert_eq!(is_held(&key), free);
         std::fs::remove_file(path).unwrap();
     }
 }

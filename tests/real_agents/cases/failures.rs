@@ -124,14 +124,15 @@ fn echo_agent_fails_in_the_same_shape(world: &World) {
     let variables = world.file("vars", format!("INVOKE_PERSIST_ECHO_DIR={}\n", world.path("echo").display()));
     for (status, cause) in causes {
         world.api.refuse_with(*status);
-        let real = world.call("resume-stream", &["--session-name", SESSION, "--prompt", "p"]).run().exit(1);
+        let exit = if matches!(*cause, "rate_limited" | "overloaded") { 75 } else { 1 };
+        let real = world.call("resume-stream", &["--session-name", SESSION, "--prompt", "p"]).run().exit(exit);
         let script = world.file("script", format!("fail {cause}\n"));
         let (program, name) = (env!("CARGO_BIN_EXE_invoke-persist"), world.agent.name());
         let command = format!("'{program}' echo-agent {name} --script '{script}'");
         let (option, session) = (format!("--{name}-cmd"), format!("echo-{cause}"));
         let arguments = ["--session-name", &session, "--prompt", "p", "--if-missing", "create"];
         let echo = [&arguments[..], &[option.as_str(), command.as_str(), "--env-file", variables.as_str()]].concat();
-        let echo = world.call("resume-stream", &echo).run().exit(1);
+        let echo = world.call("resume-stream", &echo).run().exit(exit);
         assert_eq!(shape(world, &echo.json_lines()), shape(world, &real.json_lines()), "{cause}\n{echo}\n{real}");
     }
 }

@@ -73,7 +73,7 @@ fn turn_with_tools_matches_the_recording(world: &World) {
 fn failed_turn_matches_the_recording(world: &World) {
     world.create(&[]);
     world.api.refuse_with(500);
-    record_or_compare(world, "failure", |form| turn(world, form, &[]).exit(1));
+    record_or_compare(world, "failure", |form| turn(world, form, &[]).exit(75));
 }
 
 fn answers_are_printed_as_text(world: &World) {
