@@ -93,8 +93,8 @@ impl OutputFile {
     }
 
     /// Replaces the file. If that fails, its content goes to standard output, because the turn is complete.
-    fn put_in_place(self, ui: &Ui) -> Result<()> {
-        let file = self.file;
+    fn put_in_place(&self, ui: &Ui) -> Result<()> {
+        let file = &self.file;
         let cannot_write = |error: &io::Error| failed(&self.shown, error).with_turn_started();
         let on_stdout = "read the answer on standard output";
         if let Some(error) = file.failure.get() {
@@ -109,6 +109,15 @@ impl OutputFile {
             let error = cannot_write(&error);
             if let Ok(Ok(())) = printed { error.with_hint(on_stdout) } else { error }
         })
+    }
+}
+
+impl Drop for OutputFile {
+    /// Removes the temporary file here, because a thread that wrote to it may hold it until the process exits.
+    fn drop(&mut self) {
+        if let Some(temp) = self.file.temp.get() {
+            let _ = fs::remove_file(temp.path());
+        }
     }
 }
 
@@ -177,4 +186,19 @@ fn check_writable(_file: &Path, metadata: &Metadata) -> io::Result<()> {
 
 fn failed(shown: &str, error: &io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("cannot write --output-file {shown}")).with_io_cause(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_file_is_removed_although_a_thread_still_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = OutputFile::open(&dir.path().join("out")).unwrap();
+        let held = Arc::clone(&output.file);
+        held.append(b"answer").unwrap();
+        drop(output);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 }
