@@ -58,13 +58,16 @@ pub(crate) struct BlockingReader(pub(crate) File);
 
 impl Read for BlockingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.0.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    wait_until_ready(&self.0, Direction::Read)?;
-                }
-                read => return read,
-            }
+        read_from(&self.0, buffer, || wait_until_ready(&self.0, Direction::Read))
+    }
+}
+
+/// Reads from `reader` into `buffer`, calling `wait` while nothing has come yet.
+fn read_from(mut reader: impl Read, buffer: &mut [u8], wait: impl Fn() -> io::Result<()>) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait()?,
+            read => return read,
         }
     }
 }
@@ -138,13 +141,38 @@ mod tests {
 
     use super::*;
 
+    /// Answers each read with the next of these.
+    struct ScriptedReads(Vec<io::Result<usize>>);
+
+    impl Read for ScriptedReads {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0.remove(0)
+        }
+    }
+
+    #[test]
+    fn read_waits_until_something_has_come() {
+        let read = |answers: Vec<io::Result<usize>>| {
+            let waits = Cell::new(0);
+            let wait = || {
+                waits.set(waits.get() + 1);
+                Ok(())
+            };
+            let result = read_from(ScriptedReads(answers), &mut [0; 8], wait);
+            (result.map_err(|error| error.kind()), waits.get())
+        };
+        assert_eq!(read(vec![Err(WouldBlock.into()), Err(WouldBlock.into()), Ok(3)]), (Ok(3), 2));
+        assert_eq!(read(vec![Ok(0)]), (Ok(0), 0));
+        assert_eq!(read(vec![Err(BrokenPipe.into())]), (Err(BrokenPipe), 0));
+    }
+
     /// Answers each write with the next of `answers`, and with all bytes after the last.
-    struct Scripted<'a> {
+    struct ScriptedWrites<'a> {
         answers: Vec<io::Result<usize>>,
         written: &'a mut Vec<u8>,
     }
 
-    impl Write for Scripted<'_> {
+    impl Write for ScriptedWrites<'_> {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let count = if self.answers.is_empty() { bytes.len() } else { self.answers.remove(0)? };
             self.written.extend_from_slice(&bytes[..count]);
@@ -164,7 +192,7 @@ mod tests {
                 waits.set(waits.get() + 1);
                 Ok(())
             };
-            let result = write_to(Scripted { answers, written: &mut written }, b"answer", wait);
+            let result = write_to(ScriptedWrites { answers, written: &mut written }, b"answer", wait);
             (result.map_err(|error| error.kind()), String::from_utf8(written).unwrap(), waits.get())
         };
         let answers = vec![Ok(2), Err(Interrupted.into()), Ok(1), Err(WouldBlock.into()), Err(WouldBlock.into())];
