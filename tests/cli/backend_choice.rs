@@ -38,7 +38,10 @@ fn backend_sources_have_a_precedence() {
 #[test]
 fn undecided_backend_is_a_usage_error_with_a_hint() {
     let sandbox = Sandbox::new(); // both agents are on PATH
-    sandbox.fails(&["resolve", "--session-name", "a"], 2, "usage").hint(contains("--backend claude"));
+    sandbox
+        .fails(&["resolve", "--session-name", "a"], 2, "usage")
+        .message(contains("claude or codex"))
+        .hint(contains("--backend claude"));
     sandbox.save(Backend::Claude, "a", "i");
     sandbox.save(Backend::Codex, "a", "j");
     sandbox.fails(&["resolve", "--session-name", "a"], 2, "usage").message(contains("claude and codex"));
@@ -71,7 +74,10 @@ fn error_names_an_option_of_the_other_backend() {
 fn error_names_the_variable_with_an_unknown_backend() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_BACKEND", "gpt");
-    sandbox.fails(&["list-sessions"], 2, "usage").message(contains("INVOKE_PERSIST_BACKEND"));
+    sandbox
+        .fails(&["list-sessions"], 2, "usage")
+        .message(contains("INVOKE_PERSIST_BACKEND"))
+        .hint(contains("claude or codex"));
     sandbox.env("INVOKE_PERSIST_BACKEND", " ");
     sandbox.succeeds(&["list-sessions"]);
 }
