@@ -114,3 +114,20 @@ impl Drop for Spinner {
         self.0.finish_and_clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursor_moves_only_by_a_count() {
+        let screen = Screen { frame: Mutex::default(), stderr: Arc::default() };
+        for count in [0, 2] {
+            screen.move_cursor_up(count).unwrap();
+            screen.move_cursor_down(count).unwrap();
+            screen.move_cursor_right(count).unwrap();
+            screen.move_cursor_left(count).unwrap();
+        }
+        assert_eq!(*screen.frame.lock().unwrap(), "\x1b[2A\x1b[2B\x1b[2C\x1b[2D");
+    }
+}
