@@ -27,6 +27,18 @@ fn refuses_invalid_command_lines() {
 }
 
 #[test]
+fn suggests_what_was_probably_meant() {
+    let sandbox = Sandbox::new();
+    for (args, hint) in [
+        (&["list-sesions"][..], "use 'list-sessions'; see "),
+        (&["list-sessions", "--formt", "json"], "use '--format'; see "),
+        (&["list-sessions", "--format", "jso"], "use 'json'; see "),
+    ] {
+        sandbox.fails(args, 2, "usage").hint(starts_with(hint));
+    }
+}
+
+#[test]
 fn refuses_missing_and_ambiguous_prompts() {
     let sandbox = Sandbox::new();
     sandbox.write("p.txt", "p");
