@@ -243,3 +243,19 @@ pub(crate) fn find_program(program: &str, path: Option<&OsStr>, dir: &Path) -> R
         not_found
     })
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_symlinks_are_followed_as_on_linux() {
+        // /40 is a symlink to 39, and so on; /0 is a file
+        let read_link = |path: &Path| {
+            let number: u32 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            Ok(number.checked_sub(1).map(|next| PathBuf::from(next.to_string())))
+        };
+        assert_eq!(follow(Path::new("/40"), read_link).unwrap(), Path::new("/0"));
+        assert_eq!(follow(Path::new("/41"), read_link).unwrap_err().to_string(), "its symlinks form a loop");
+    }
+}

@@ -59,7 +59,7 @@ pub(crate) fn lookup() -> Result<LookupResult> {
         Ok(response) => response,
     };
     Ok(match (response.end, response.stdout.lines().last().map(str::trim)) {
-        (End::Exited(0), Some(path)) if !path.is_empty() => found(PathBuf::from(path)),
+        (End::Exited(0), Some(path)) => found(PathBuf::from(path)),
         (End::Exited(_), _) => LookupResult::NotFound,
         _ => LookupResult::Unknown(response.failure().unwrap_or_default()),
     })

@@ -277,6 +277,24 @@ mod tests {
     }
 
     #[test]
+    fn every_command_of_the_original_can_have_shortened_options() {
+        for backend in Backend::ALL {
+            for (command, short, long) in [
+                ("create-session", "--init", "--init-prompt"),
+                ("resolve", "--session-n", "--session-name"),
+                ("list-sessions", "--work", "--workspace-dir"),
+                ("delete-session", "--work", "--workspace-dir"),
+                ("delete-all-sessions", "--work", "--workspace-dir"),
+                ("resume-json", "--prom", "--prompt"),
+                ("resume-stream", "--prom", "--prompt"),
+            ] {
+                let normalized = normalized_for(&[command, short, "x"], Some(backend)).unwrap();
+                assert_eq!(normalized, [command.to_owned(), format!("{long}=x")], "{backend}");
+            }
+        }
+    }
+
+    #[test]
     fn abbreviated_option_of_both_agents_does_not_select_one() {
         assert_eq!(normalized(&["create-session", "--fake", "i"]), ["create-session", "--fake-session-id=i"]);
         assert_eq!(normalized(&["create-session", "--fake-t", "i"]), ["create-session", "--fake-thread-id=i"]);

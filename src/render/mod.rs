@@ -381,3 +381,38 @@ fn duration(time: Duration) -> String {
         seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(width: usize, events: &[AgentEvent]) -> String {
+        let mut renderer = Renderer::new(RenderOptions { color: false, width: Some(width) });
+        for event in events {
+            renderer.render(event);
+        }
+        String::from_utf8(renderer.take()).unwrap()
+    }
+
+    #[test]
+    fn outcome_ends_the_line_of_its_call_if_it_fits() {
+        let started = AgentEvent::ToolStarted(Tool {
+            id: "1".to_owned(),
+            name: "Read".to_owned(),
+            about: String::new(),
+            inner: false,
+        });
+        let ended = |details: &[&str]| {
+            let details = details.iter().map(|&detail| detail.to_owned()).collect();
+            AgentEvent::ToolEnded(Outcome { id: "1".to_owned(), failed: false, details })
+        };
+        for (details, line) in
+            [(&["12 lines"][..], "▸ Read  ✓ 12 lines"), (&["12", "34"], "▸ Read  ✓ 12 · 34"), (&[], "▸ Read  ✓")]
+        {
+            let events = [started.clone(), ended(details)];
+            let width = measure_text_width(line);
+            assert_eq!(rendered(width, &events), format!("{line}\n"));
+            assert_eq!(rendered(width - 1, &events), format!("{}\n", line.replace("  ✓", "\n  ✓")));
+        }
+    }
+}

@@ -157,6 +157,16 @@ mod tests {
     }
 
     #[test]
+    fn tab_counts_up_to_the_next_tab_stop() {
+        let widths =
+            [("a\tbc", 10, "a\nbc\n"), ("1234567\tb", 9, "1234567\nb\n"), ("12345678\tb", 17, "12345678\nb\n")];
+        for (text, width, narrower) in widths {
+            assert_eq!(wrapped(Some(width), "", &[text]), format!("{text}\n"));
+            assert_eq!(wrapped(Some(width - 1), "", &[text]), narrower);
+        }
+    }
+
+    #[test]
     fn text_without_a_width_only_loses_blank_lines_around_it() {
         assert_eq!(wrapped(None, "", &["\n\na b", "c\n\n", "\td  e\n\n\n"]), "a bc\n\n\td  e\n");
         assert_eq!(wrapped(None, "", &["\n", " \n"]), "");

@@ -570,12 +570,12 @@ mod tests {
                     assert!(parse(file).to_text().len() > file.len());
                     start.elapsed()
                 };
-                // both minima approach the true costs, however busy the machine is
+                // the minima approach the true costs; copying every level would make the deep one 60 times the other
                 let (mut least_shallow, mut least_deep) = (Duration::MAX, Duration::MAX);
                 let is_bounded = (0..25).any(|_| {
                     least_shallow = least_shallow.min(took(&shallow));
                     least_deep = least_deep.min(took(&deep));
-                    least_deep <= least_shallow * 2
+                    least_deep <= least_shallow * 10
                 });
                 assert!(is_bounded, "{open}: {least_shallow:?} at depth 1, {least_deep:?} at depth 60");
             }

@@ -219,3 +219,18 @@ fn check_writable(_file: &Path, metadata: &Metadata) -> io::Result<()> {
 fn failed(shown: &str, error: &io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("cannot write --output-file {shown}")).with_io_cause(error)
 }
+
+#[cfg(all(test, unix))] // elsewhere the name of a removed file may stay until the file is closed
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_file_is_removed_although_a_thread_still_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = OutputFile::open(&dir.path().join("out")).unwrap();
+        let held = Arc::clone(&output.file);
+        held.append(b"answer").unwrap();
+        drop(output);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

@@ -274,7 +274,10 @@ fn error_names_an_option_of_the_other_backend() {
 fn error_names_the_variable_with_an_unknown_backend() {
     let mut sandbox = Sandbox::new();
     sandbox.env("INVOKE_PERSIST_BACKEND", "gpt");
-    sandbox.fails(&["list-sessions"], 2, "usage").message(contains("INVOKE_PERSIST_BACKEND"));
+    sandbox
+        .fails(&["list-sessions"], 2, "usage")
+        .message(contains("INVOKE_PERSIST_BACKEND"))
+        .hint(contains("claude or codex"));
     sandbox.env("INVOKE_PERSIST_BACKEND", " ");
     sandbox.succeeds(&["list-sessions"]);
 }

@@ -172,6 +172,27 @@ fn reports_a_missing_interpreter() {
     sandbox.fails(&args, 126, "agent_not_executable").message(contains("interpreter"));
 }
 
+/// Linux allows a quarter of the stack's limit for the arguments and variables together. Here the variables fit, but not
+/// with the role.
+#[test]
+#[cfg(target_os = "linux")]
+fn reports_arguments_that_are_too_large_together() {
+    const FILLED: &str = "x=$(head -c 120000 /dev/zero | tr '\\0' x); export A=$x B=$x C=$x D=$x; \
+        ulimit -s 2048; exec \"$@\"";
+    let sandbox = Sandbox::new();
+    sandbox.write("role.md", "r".repeat(90_000));
+    let create = ["--backend", "claude", "create-session", "--session-name", "a", "--role-definition-md", "role.md"];
+    let program = sandbox.cmd(&[&["--error-format", "json"], &create[..]].concat());
+    let mut filled = std::process::Command::new("/bin/sh");
+    filled.args(["-c", FILLED, "sh"]).arg(program.get_program()).args(program.get_args());
+    let output = filled.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables()).run();
+    output
+        .failed(1, "io")
+        .message(contains("cannot start"))
+        .hint(contains("shorten the arguments or the variables"))
+        .before_the_turn();
+}
+
 #[test]
 fn refuses_agent_arguments_that_change_the_session_or_the_output() {
     let sandbox = Sandbox::new();

@@ -348,7 +348,8 @@ fn call_from_inside_its_own_session_is_refused() {
             sandbox.only_call().env["INVOKE_PERSIST_HELD"].clone().expect("the agent gets the list of locked sessions");
         // a call from a shell inside the agent, even with other sessions in between
         sandbox.env("INVOKE_PERSIST_HELD", format!("0123,{held}"));
-        sandbox.fails(&resume(backend), 5, "session_busy").message(contains("inside"));
+        let refused = sandbox.fails(&resume(backend), 5, "session_busy");
+        refused.message(contains("locked by the call that this one runs inside"));
         sandbox.allow("go");
         outer.wait(SOON).assert.success();
         // the variable counts only while the session is locked

@@ -291,6 +291,16 @@ fn mapping_does_not_grow_beyond_the_readable_size() {
 }
 
 #[test]
+fn mapping_of_64_mib_is_read_and_a_larger_one_is_not() {
+    let sandbox = with_session(Backend::Claude);
+    let file = fs::File::options().write(true).open(sandbox.mapping_path(Backend::Claude)).unwrap();
+    for (size, kind) in [(64 << 20, "mapping_invalid"), ((64 << 20) + 1, "mapping_unreadable")] {
+        file.set_len(size).unwrap(); // a hole, which is not JSON
+        sandbox.fails(&["--backend", "claude", "resolve", "--session-name", "a"], 6, kind);
+    }
+}
+
+#[test]
 fn planted_symlinks_are_not_followed() {
     let file = |sandbox: &Sandbox| sandbox.mapping_path(Backend::Claude);
     let dir = |sandbox: &Sandbox| file(sandbox).parent().unwrap().to_owned();

@@ -141,6 +141,22 @@ fn deadline_ends_processes_that_left_the_group() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // other systems cannot find a process that left the group
+fn processes_that_left_the_group_can_clean_up() {
+    let clean_up = vec![Step::create("clean"), Step::Exit(0)];
+    let polite = Step::OnSignal { signals: vec![SignalName::Term], steps: clean_up };
+    let grandchild = Step::Grandchild {
+        steps: vec![polite, Step::create("up"), Step::wait_for("never")],
+        holds: vec![Sink::Stdout, Sink::Stderr],
+        own_session: true,
+    };
+    let sandbox = || with_turn(Turn::doing([grandchild.clone(), Step::wait_for("never")]));
+    let (sandbox, finished, _) = run_past_limit(sandbox, &resume(&[]), "--deadline-seconds");
+    finished.assert.failed(124, "deadline");
+    assert!(sandbox.has_reached("clean"));
+}
+
+#[test]
 fn deadline_includes_reading_the_prompt() {
     let sandbox = with_turn(endless());
     let args = ["--error-format", "json", "--backend", "codex", "resume-json", "--session-name", "a", "--prompt", "-"];

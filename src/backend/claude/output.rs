@@ -221,6 +221,20 @@ mod tests {
     }
 
     #[test]
+    fn answer_longer_than_the_limit_is_refused() {
+        let fed = |chunk: &[u8]| {
+            let mut bytes = vec![0; LONGEST_ANSWER]; // no memory is touched
+            bytes.pop();
+            let mut answer = WholeAnswer { bytes, is_too_long: false };
+            answer.feed(chunk, &mut |_| {});
+            answer
+        };
+        assert!(!fed(b"1").is_too_long);
+        let too_long = Box::new(fed(b"12")).into_report();
+        assert_eq!(too_long.malformed.as_deref(), Some("it wrote more than 512 MiB"));
+    }
+
+    #[test]
     fn output_without_an_answer_is_malformed() {
         let malformed = |text: &str| parse_answer(text.as_bytes().to_vec()).malformed.is_some();
         let cut = parse_answer(br#"{"result":"x\ud83d","is_error":true,"type":"a","type":"result"}"#.to_vec());
