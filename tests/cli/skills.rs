@@ -624,44 +624,6 @@ fn show_prints_the_texts() {
     }
 }
 
-/// Returns the command lines of this program in a text: those in blocks, and those within a sentence.
-fn command_lines(text: &str) -> Vec<String> {
-    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let in_blocks = blocks.flat_map(str::lines).filter_map(|line| line.find("invoke-persist ").map(|at| &line[at..]));
-    let spans = text.split('`').filter(|span| span.starts_with("invoke-persist ") && !span.contains('\n'));
-    let redirects = ["<", "<<", "<<PROMPT"];
-    let lines = in_blocks.chain(spans.filter(|span| !span.contains('…'))).map(|line| {
-        let words = shell_words::split(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-        let words = words.into_iter().take_while(|word| word != "--" && !redirects.contains(&word.as_str()));
-        words.collect::<Vec<_>>().join("\u{1f}")
-    });
-    lines.collect()
-}
-
-#[test]
-fn command_lines_in_the_texts_parse() {
-    let sandbox = repository();
-    for skill in BOTH {
-        let backend = skill.split('-').next().unwrap();
-        let mut count = 0;
-        for (path, content) in fresh(&sandbox, skill) {
-            if path.extension().is_none_or(|extension| extension != "md") {
-                continue;
-            }
-            for line in command_lines(std::str::from_utf8(&content).unwrap()) {
-                let words: Vec<_> = line.split('\u{1f}').skip(1).chain(["--help"]).collect();
-                let help = sandbox.succeeds(&words);
-                assert!(help.stdout_text().contains("Usage: "), "{words:?}");
-                if let Some(at) = words.iter().position(|word| *word == "--backend") {
-                    assert_eq!(words[at + 1], backend, "{words:?}");
-                }
-                count += 1;
-            }
-        }
-        assert!(count >= 40, "{skill}: {count}");
-    }
-}
-
 #[test]
 fn export_overwrites_only_with_force() {
     let sandbox = repository();
