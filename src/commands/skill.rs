@@ -545,7 +545,7 @@ mod tests {
     use crate::cli::{self, Cli};
     use crate::skills::{Reference, Skill};
 
-    /// Returns the commands in the `sh` blocks of a text, without redirections.
+    /// Returns the commands in the `sh` blocks of a text, without redirections and other programs of a pipeline.
     fn commands(text: &str) -> Vec<String> {
         let mut commands = Vec::new();
         let (mut within, mut here_document) = (false, None);
@@ -557,6 +557,7 @@ mod tests {
             } else if within && here_document.is_none() {
                 here_document = line.split_once("<<").map(|(_, end)| end.trim_matches('\'').to_owned());
                 let command = line.split(" <").next().unwrap_or_default();
+                let command = command.strip_prefix("git diff | ").unwrap_or(command);
                 assert!(command.starts_with("invoke-persist "), "{line}");
                 commands.push(command.to_owned());
             }
@@ -589,7 +590,8 @@ mod tests {
     #[test]
     fn options_in_the_texts_exist() {
         /// Options of the agents, which the texts mention.
-        const AGENT_OPTIONS: [&str; 5] = ["--sandbox", "--cd", "--add-dir", "--profile", "--permission-mode"];
+        const AGENT_OPTIONS: [&str; 6] =
+            ["--sandbox", "--cd", "--add-dir", "--profile", "--permission-mode", "--allowedTools"];
         let command = Cli::command();
         let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
         let known: Vec<String> = names

@@ -47,6 +47,20 @@ fn turns_have_their_own_actions() {
     }
 }
 
+/// The agent's own options stand before the prompt, and some of them take values.
+#[test]
+fn value_of_an_option_is_not_the_prompt() {
+    let sandbox = with_script("");
+    for (backend, options) in [
+        (Backend::Claude, &["--", "--permission-mode", "acceptEdits"][..]),
+        (Backend::Claude, &["--", "--allowedTools", "Bash", "Edit"]),
+        (Backend::Codex, &["--", "--add-dir", "../lib", "--profile", "work"]),
+    ] {
+        let output = sandbox.run(&call(backend, "resume-json", &[&["--print-result"], options].concat()));
+        assert!(output.success().stdout_text().ends_with(": p\n"), "{options:?}");
+    }
+}
+
 #[test]
 fn tools_succeed_fail_and_are_refused() {
     for backend in Backend::BOTH {

@@ -269,14 +269,16 @@ mod ci {
             ci
         }
 
-        /// Writes stand-ins for the programs of the job. The agent fails as often as the file `failures` says.
+        /// Writes stand-ins for the programs of the job. The agent fails as often as the file `failures` says, for the
+        /// cause in the file `script`.
         fn create_programs(&self) {
             let bin = self.sandbox.bin();
             let agent = format!(
                 "left=$(cat '{bin}/failures' 2>/dev/null || echo 0)\n\
                  echo call >>'{bin}/calls'\n\
                  cat >'{bin}/prompt'\n\
-                 if [ \"$left\" -gt 0 ]; then echo $((left - 1)) >'{bin}/failures'; echo overloaded >&2; exit 1; fi\n\
+                 if [ \"$left\" -gt 0 ]; then\n\
+                 echo $((left - 1)) >'{bin}/failures'; set -- --script '{bin}/script' \"$@\"; fi\n\
                  exec '{program}' echo-agent {name} \"$@\" <'{bin}/prompt'",
                 bin = bin.display(),
                 program = env!("CARGO_BIN_EXE_invoke-persist"),
@@ -289,7 +291,6 @@ mod ci {
                 ("gh", gh),
                 ("npm", log("npm")),
                 ("pipx", format!("test -e \"$2\"\n{}", log("pipx"))),
-                ("sleep", log("sleep")),
             ] {
                 let program =
                     self.sandbox.write(self.sandbox.home().join(name), format!("#!/bin/bash\nset -e\n{script}\n"));
@@ -357,8 +358,9 @@ mod ci {
             succeeded
         }
 
-        fn fails(&self, times: u32) {
+        fn fails(&self, times: u32, cause: &str) {
             self.sandbox.write(self.sandbox.bin().join("failures"), times.to_string());
+            self.sandbox.write(self.sandbox.bin().join("script"), format!("fail {cause}\n"));
         }
 
         /// Returns the content of a file of the stand-ins, and removes it.
@@ -374,14 +376,11 @@ mod ci {
         let ci = Ci::of(backend);
         let prompt = "Review these changes. Report only what is new since your last review.";
         // a first run that fails leaves nothing to resume
-        ci.fails(3);
+        ci.fails(3, "overloaded");
         assert!(!ci.run());
         assert_eq!((ci.take("calls").lines().count(), ci.take("posted")), (3, String::new()));
         let log = ci.take("log");
-        assert!(
-            log.contains("sleep 30\nsleep 120\n") && log.contains("pipx install tools/invoke_persist-0.1.0-x.whl"),
-            "{log}"
-        );
+        assert!(log.contains("pipx install tools/invoke_persist-0.1.0-x.whl"), "{log}");
         assert!(log.contains("npm install --global @"), "{log}");
         for turn in 1..=2 {
             assert!(ci.run());
@@ -397,16 +396,21 @@ mod ci {
                 Some(format!("gh pr comment 7 --body-file {}/review.md", ci.sandbox.temp().display()).as_str())
             );
         }
-        // a failed run in between
-        ci.fails(3);
+        // a failed run in between, for a cause that no retry removes; the session counts the turn
+        ci.take("calls");
+        ci.fails(1, "authentication");
         assert!(!ci.run());
-        assert_eq!(ci.take("posted"), "");
+        assert_eq!((ci.take("calls").lines().count(), ci.take("posted")), (1, String::new()));
         // the agent recovers during the run
-        ci.fails(1);
+        ci.fails(1, "overloaded");
         assert!(ci.run());
-        assert!(ci.take("posted").starts_with("turn 3: "));
+        assert_eq!(ci.take("calls").lines().count(), 2);
+        let posted = ci.take("posted");
+        assert!(posted.starts_with("turn 5: The previous request failed"), "{posted}");
         assert!(ci.run());
-        assert!(ci.take("posted").starts_with("turn 4: "));
+        let posted = ci.take("posted");
+        assert!(posted.starts_with("turn 6: ") && !posted.contains("previous request"), "{posted}");
+        assert!(ci.take("prompt").starts_with(prompt));
         // a mistake is not repeated
         ci.take("calls");
         fs::write(

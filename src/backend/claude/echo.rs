@@ -31,7 +31,8 @@ fn parse(arguments: &[String]) -> EchoCall {
             "--append-system-prompt" => call.role = value(),
             "--append-system-prompt-file" => call.role = value().and_then(|path| std::fs::read_to_string(path).ok()),
             "--output-format" => call.stream = value().as_deref() == Some("stream-json"),
-            "--" => words.extend(rest.by_ref().cloned()),
+            // what precedes it are values of options
+            "--" => words = rest.by_ref().cloned().collect(),
             flag if flag.starts_with("--") || flag == "-p" => {}
             _ => words.push(argument.clone()),
         }
