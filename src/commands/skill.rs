@@ -589,9 +589,9 @@ mod tests {
 
     #[test]
     fn options_in_the_texts_exist() {
-        /// Options of the agents, which the texts mention.
-        const AGENT_OPTIONS: [&str; 6] =
-            ["--sandbox", "--cd", "--add-dir", "--profile", "--permission-mode", "--allowedTools"];
+        /// Options of the agents and of the echo agent, which the texts mention.
+        const AGENT_OPTIONS: [&str; 7] =
+            ["--sandbox", "--cd", "--add-dir", "--profile", "--permission-mode", "--allowedTools", "--script"];
         let command = Cli::command();
         let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
         let known: Vec<String> = names
