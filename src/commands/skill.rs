@@ -601,7 +601,7 @@ mod tests {
                 let long = command.get_arguments().filter_map(clap::Arg::get_long_and_visible_aliases);
                 long.flatten().map(|name| format!("--{name}")).collect::<Vec<_>>()
             })
-            .chain(["--backend", "--error-format", "--quiet"].map(str::to_owned))
+            .chain(["--backend", "--error-format", "--help", "--quiet"].map(str::to_owned))
             .collect();
         for text in texts() {
             for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
