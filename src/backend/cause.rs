@@ -1,8 +1,8 @@
 //! Why a turn failed, in terms that a program can act on.
 
-use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
 
 /// The cause of a failed turn, the same for all agents.
@@ -107,6 +107,10 @@ pub(crate) struct Evidence<'a> {
     pub now: Timestamp,
 }
 
+/// A time of day that is at most this long ago is taken as past, not as tomorrow's. Agents round to minutes and repeat the
+/// last message.
+const TOLERANCE: SignedDuration = SignedDuration::from_mins(60);
+
 /// Returns the next time of day `text`, such as `12:34pm` or `1 PM`, in `zone`.
 ///
 /// Agents report the end of a limit without a date if the limit ends within a day.
@@ -117,5 +121,5 @@ pub(super) fn next_time(text: &str, now: Timestamp, zone: &TimeZone) -> Option<T
     let at = |date: Date| date.to_datetime(time).to_zoned(zone.clone());
     let today = now.to_zoned(zone.clone()).date();
     let next = [Ok(today), today.tomorrow()].into_iter().flatten().filter_map(|date| at(date).ok());
-    next.map(|zoned| zoned.timestamp()).find(|at| *at > now)
+    next.map(|zoned| zoned.timestamp()).find(|at| *at > now - TOLERANCE)
 }

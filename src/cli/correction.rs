@@ -492,15 +492,17 @@ fn close_to<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Vec<String
     for word in known {
         let other = plain(word);
         let distance = strsim::osa_distance(&typed, &other);
+        if length >= MIN_PREFIX && other.starts_with(&typed) {
+            begun.push(word);
+        }
         if distance <= most {
             close.push((distance, word));
-        } else if length >= MIN_PREFIX && other.starts_with(&typed) {
-            begun.push(word);
         }
     }
     close.sort_by_key(|(distance, _)| *distance);
     let begun = if begun.len() == 1 { begun } else { Vec::new() };
-    close.into_iter().map(|(_, word)| word).chain(begun).map(str::to_owned).collect()
+    let others = close.into_iter().map(|(_, word)| word).filter(|word| !begun.contains(word));
+    begun.iter().copied().chain(others).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

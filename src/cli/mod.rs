@@ -480,6 +480,11 @@ pub(crate) struct SettingsArgs {
     pub extra: Vec<OsString>,
 }
 
+/// Parses a number of retries.
+fn number(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "it is not a number, such as 3")
+}
+
 /// Options for a turn.
 #[derive(Debug, Args)]
 #[command(next_help_heading = AGENT)]
@@ -493,7 +498,7 @@ pub(crate) struct CallArgs {
     #[arg(long, help_heading = AGENT, value_name = "DURATION")]
     pub stall_seconds: Option<String>,
     /// Retry a turn that failed for a temporary reason, at most N times [default: 0]
-    #[arg(long, help_heading = AGENT, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, help_heading = AGENT, value_name = "N", allow_hyphen_values = true, value_parser = number)]
     pub retry: Option<u32>,
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]

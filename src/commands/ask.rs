@@ -64,6 +64,9 @@ fn prompt(options: &cli::Ask, name: &SessionName) -> Result<String> {
 /// Adds to the hint how to start the session, or how to use an ID.
 fn with_other_ways(error: Error, name: &SessionName) -> Error {
     let hint = error.hint.clone().unwrap_or_default();
+    if !hint.contains("names are per workspace") {
+        return error; // the hint names the session that was probably meant
+    }
     error.with_hint(if is_uuid(name.as_str()) {
         format!("ask takes a name; to use an ID, run: invoke-persist resume-json --session-id {name} --prompt PROMPT --print-result")
     } else {

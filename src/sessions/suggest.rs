@@ -26,11 +26,31 @@ pub(crate) fn not_found(store: &Store, name: &SessionName, unusable: Option<crat
     {
         return error.with_hint(hint);
     }
+    if let Some(other) = holder(store, name) {
+        return error.with_hint(format!(
+            "'{name}' is a {other} session: remove the options of {backend}, or add --backend {other}"
+        ));
+    }
     let similar = store.read().ok().flatten().map(|mapping| similar_names(&mapping, name)).unwrap_or_default();
     let meant = did_you_mean(&similar);
     error.with_hint(format!(
         "{meant}names are per workspace; list them with invoke-persist --backend {backend} list-sessions"
     ))
+}
+
+/// Returns another backend that has a session of this name in the workspace of `store`.
+fn holder(store: &Store, name: &SessionName) -> Option<Backend> {
+    let MappingLocation::Default { .. } = store.location else { return None };
+    let mut others = Backend::ALL.into_iter().filter(|other| *other != store.backend);
+    others.find(|other| {
+        let location = MappingLocation::of_workspace(*other, Path::new(&store.workspace)).ok();
+        let workspace = String::new(); // for new mappings only
+        let store = location.map(|location| {
+            Store { backend: *other, location, workspace, ui: store.ui.clone(), deadline: None }.silenced()
+        });
+        let mapping = store.and_then(|store| store.read().ok().flatten());
+        mapping.is_some_and(|mapping| mapping.get(name).is_some())
+    })
 }
 
 /// Returns the error for a session that none of `stores` has, one for each backend, with similar names.

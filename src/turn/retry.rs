@@ -45,15 +45,12 @@ impl<'a> Retries<'a> {
             return Err(interrupted(error, signal));
         }
         let retry_at = error.turn.cause.as_ref().and_then(|cause| cause.retry_at);
-        let pause = match retry_at {
-            Some(at) => Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default(),
-            None => with_jitter(self.pause),
-        };
+        let until = retry_at.and_then(|at| Duration::try_from(at.duration_since(Timestamp::now())).ok());
+        let pause = with_jitter(self.pause).max(until.unwrap_or_default());
         let is_late = |deadline: Instant| Instant::now().checked_add(pause).is_none_or(|end| end >= deadline);
         if options.deadline.is_some_and(is_late) {
-            let when =
-                retry_at.map_or_else(|| format!("{:.1} s have passed", pause.as_secs_f64()), |at| at.to_string());
-            ui.warn(&format!("not trying again: the deadline is before {when}"));
+            let when = retry_at.map_or_else(|| format!("in {:.1} s", pause.as_secs_f64()), |at| format!("at {at}"));
+            ui.warn(&format!("not trying again: the next try would be {when}, after the deadline"));
             return Err(error);
         }
         self.count += 1;

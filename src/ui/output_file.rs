@@ -119,8 +119,10 @@ impl OutputFile {
     /// Renames the output to `target`. If that fails, it goes to standard output, because the turn cannot be repeated.
     fn put_in_place(&self, ui: &Ui, target: &Path) -> Result<()> {
         let file = &self.file;
+        let partial = partial_path(Path::new(&self.shown)).display().to_string();
+        let shown = if target == file.target { &self.shown } else { &partial };
         let cannot_write =
-            |error: &io::Error| failed(&self.shown, error).with_turn_started().with_prompt_in_history(Some(true));
+            |error: &io::Error| failed(shown, error).with_turn_started().with_prompt_in_history(Some(true));
         let on_stdout = "read the answer on standard output";
         if let Some(error) = file.failure.get() {
             return Err(cannot_write(error).with_hint(on_stdout));
@@ -207,7 +209,10 @@ fn create_temp(dir: &Path) -> io::Result<NamedTempFile> {
 
 /// Fails for a file that its owner has protected. Replacing it would not need write permission for the file itself.
 #[cfg(unix)]
-fn check_writable(file: &Path, _metadata: &Metadata) -> io::Result<()> {
+fn check_writable(file: &Path, metadata: &Metadata) -> io::Result<()> {
+    if metadata.permissions().readonly() {
+        return Err(io::ErrorKind::PermissionDenied.into()); // also for root
+    }
     Ok(rustix::fs::access(file, rustix::fs::Access::WRITE_OK)?)
 }
 

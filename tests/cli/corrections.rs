@@ -66,6 +66,7 @@ const LINES: &[(&str, &str)] = &[
     ("resume-json --session-name a --prompt p --no-wait", "resume-json --session-name a --prompt p --if-busy fail"),
     ("resume-json --session-name a --prompt p --fork", "fork-session --session-name a --prompt p --to NEW"),
     ("resume-json --session-name a --prompt p --stream", "resume-stream --session-name a --prompt p"),
+    ("resume-json --session-name a --prompt-f p.txt", "resume-json --session-name a --prompt-file p.txt"),
     ("resume-json --session-name a --prompt p --output-format json", "resume-json --session-name a --prompt p"),
     (
         "resume-json --session-name a --prompt p --output-format stream-json",

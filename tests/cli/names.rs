@@ -137,6 +137,17 @@ fn misspelt_name_without_a_backend_gets_suggestions() {
 }
 
 #[test]
+fn hint_for_a_name_of_the_other_agent_does_not_start_a_second_session() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Claude, "a", "i");
+    for call in [&["ask", "a", "hi", "--full-auto"][..], &["--backend", "codex", "resolve", "--session-name", "a"]] {
+        let hint = "'a' is a claude session: remove the options of codex, or add --backend claude";
+        let failure = sandbox.fails(call, 3, "session_not_found").before_the_turn();
+        assert_eq!(failure.hint.as_deref(), Some(hint), "{call:?}");
+    }
+}
+
+#[test]
 fn new_session_of_a_name_that_exists_above_is_noted() {
     let sandbox = Sandbox::new();
     sandbox.write("below/x", "");

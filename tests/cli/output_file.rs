@@ -177,6 +177,7 @@ fn read_only_file_is_not_replaced() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
     let failure = bound_by_permissions(|| sandbox.fails(&resume_into("out"), 1, "io"));
     assert!(failure.message.contains("cannot write --output-file out: permission denied"), "{}", failure.message);
+    sandbox.fails(&resume_into("out"), 1, "io"); // also for root
     assert_eq!(fs::read(&file).unwrap(), b"precious");
     assert!(sandbox.calls().is_empty());
 }

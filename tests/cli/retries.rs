@@ -105,7 +105,8 @@ fn retry_that_the_deadline_would_prevent_is_not_waited_for() {
     let sandbox = with_session(Backend::Claude, turn);
     let call = ["resume-stream", "--session-name", "a", "--prompt", "p", "--retry", "5", "--deadline-seconds", "3600"];
     let output = sandbox.run(&[&["--error-format", "json"], &call[..]].concat());
-    let output = output.stderr(contains("not trying again: the deadline is before 2096-10-02T07:06:40Z"));
+    let output =
+        output.stderr(contains("not trying again: the next try would be at 2096-10-02T07:06:40Z, after the deadline"));
     assert_eq!(output.failed(75, "agent_failed").retry_at.as_deref(), Some("2096-10-02T07:06:40Z"));
     assert_eq!(sandbox.calls().len(), 1);
 }

@@ -248,7 +248,8 @@ mod tests {
             |text: &str| diagnosis(&failed(Some(429), "rate_limit_error", "usage_limit_reached", "api_error", text));
         for (text, retry_at) in [
             ("You've hit your 5-hour limit · resets 12:34pm (UTC)", Some("2026-11-21T12:34:00Z")),
-            ("You've hit your 5-hour limit · resets 9am (UTC)", Some("2026-11-22T09:00:00Z")),
+            ("You've hit your 5-hour limit · resets 8am (UTC)", Some("2026-11-22T08:00:00Z")),
+            ("You've hit your 5-hour limit · resets 9:59am (UTC)", Some("2026-11-21T09:59:00Z")),
             ("You've hit your 5-hour limit · resets 12am (Etc/GMT-1)", Some("2026-11-21T23:00:00Z")),
             ("You've hit your limit", None),
             ("You've hit your weekly limit · resets Nov 28, 1pm (UTC)", None),

@@ -4,8 +4,8 @@
 //! number or a word in the middle. They were recorded from codex 0.169.0 against a model API that fails in the vendor's
 //! published ways.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::output::RECONNECTING;
 use crate::backend::cause::{Cause, Diagnosis, Evidence, next_time};
@@ -65,6 +65,7 @@ pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     };
     let retry_at = match cause {
         Cause::UsageLimit => reset_time(sentence, evidence.now, &TimeZone::system()),
+        Cause::RateLimited => pause(sentence).and_then(|pause| evidence.now.checked_add(pause).ok()),
         _ => None,
     };
     Diagnosis { retry_at, ..Diagnosis::api_failure(cause) }
@@ -114,6 +115,13 @@ fn without_event(evidence: &Evidence<'_>) -> Diagnosis {
 fn reset_time(sentence: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
     let (_, time) = sentence.rsplit_once("try again at ")?;
     next_time(time.strip_suffix('.').unwrap_or(time), now, zone)
+}
+
+/// Returns the time in a sentence that ends in "try again in 3.5s.".
+fn pause(sentence: &str) -> Option<SignedDuration> {
+    let (_, rest) = sentence.rsplit_once("try again in ")?;
+    let seconds: f64 = rest.strip_suffix('.').unwrap_or(rest).strip_suffix('s')?.parse().ok()?;
+    SignedDuration::try_from_secs_f64(seconds).ok().filter(|pause| !pause.is_negative())
 }
 
 #[cfg(test)]
@@ -178,10 +186,18 @@ mod tests {
         let now = nothing().now;
         let at = |sentence: &str| reset_time(sentence, now, &TimeZone::UTC);
         assert_eq!(at("You’ve hit your usage limit. Or try again at 12:35 PM."), "2026-11-21T12:35:00Z".parse().ok());
-        assert_eq!(at("You’ve hit your usage limit, or try again at 9:05 AM."), "2026-11-22T09:05:00Z".parse().ok());
+        assert_eq!(at("You’ve hit your usage limit, or try again at 8:05 AM."), "2026-11-22T08:05:00Z".parse().ok());
         for unknown in ["You’ve hit your usage limit.", "try again at Nov 28th, 2026 1:03 PM.", "try again at noon."]
         {
             assert_eq!(at(unknown), None, "{unknown}");
+        }
+        for (sentence, at) in [
+            ("rate limit exceeded: Please try again in 3.5s.", Some("2026-11-21T10:00:03.5Z")),
+            ("rate limit exceeded: Please try again in 90s", Some("2026-11-21T10:01:30Z")),
+            ("rate limit exceeded: Please try again in -1s.", None),
+            ("rate limit exceeded: Please try again in a while.", None),
+        ] {
+            assert_eq!(diagnosis(sentence).retry_at, at.map(|at| at.parse().unwrap()), "{sentence}");
         }
         assert!(diagnosis("You’ve hit your usage limit, or try again at 9:05 AM.").is_retryable());
         assert!(!diagnosis("Quota exceeded. Check your plan and billing details.").is_retryable());
