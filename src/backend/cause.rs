@@ -33,6 +33,20 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Authentication,
+        Self::RateLimited,
+        Self::UsageLimit,
+        Self::Overloaded,
+        Self::Network,
+        Self::ContextFull,
+        Self::ModelUnknown,
+        Self::LimitReached,
+        Self::RefusedArguments,
+        Self::Safety,
+        Self::Other,
+    ];
+
     /// Returns the value of `cause` in `--error-format json`.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::cause::Cause;
 use crate::ui::json::JsonObject;
 
 /// The arguments, parsed like the real program parses them.
@@ -70,45 +71,6 @@ pub(crate) enum EchoOutcome {
     Refused,
 }
 
-/// Why a turn fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EchoCause {
-    Authentication,
-    RateLimited,
-    UsageLimit,
-    Overloaded,
-    Network,
-    ContextFull,
-    ModelUnknown,
-    LimitReached,
-    /// Nothing reaches the model.
-    RefusedArguments,
-    Safety,
-    Other,
-}
-
-impl EchoCause {
-    /// The names in scripts.
-    pub(crate) const NAMES: [(&'static str, Self); 11] = [
-        ("authentication", Self::Authentication),
-        ("rate_limited", Self::RateLimited),
-        ("usage_limit", Self::UsageLimit),
-        ("overloaded", Self::Overloaded),
-        ("network", Self::Network),
-        ("context_full", Self::ContextFull),
-        ("model_unknown", Self::ModelUnknown),
-        ("limit_reached", Self::LimitReached),
-        ("refused_arguments", Self::RefusedArguments),
-        ("safety", Self::Safety),
-        ("other", Self::Other),
-    ];
-
-    /// Returns whether such a failure comes before anything reaches the model.
-    pub(crate) fn is_before_the_turn(self) -> bool {
-        self == Self::RefusedArguments
-    }
-}
-
 /// What is written for a turn that fails. The exit status is 1.
 #[derive(Default)]
 pub(crate) struct EchoFailure {
@@ -129,7 +91,7 @@ pub(crate) struct EchoProtocol {
     /// Returns what is written at the end of a successful turn.
     pub end: fn(turn: &EchoTurn<'_>, answer: &str) -> Vec<JsonObject>,
     /// Returns what is written at the end of a failed turn. `wait`: how long the agent asks to wait.
-    pub fail: fn(turn: &EchoTurn<'_>, cause: EchoCause, wait: Option<Duration>) -> EchoFailure,
+    pub fail: fn(turn: &EchoTurn<'_>, cause: Cause, wait: Option<Duration>) -> EchoFailure,
     /// Returns the error for a session that does not exist.
     pub unknown_session: fn(id: &str) -> String,
 }

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use crate::backend::Backend;
 use crate::backend::echo::{EchoCall, EchoOutcome, EchoProtocol, EchoTurn};
+use crate::backend::{Backend, Cause};
 use crate::cli;
 use crate::digest;
 use crate::env;
@@ -45,7 +45,7 @@ pub(crate) fn run(ui: &Ui, options: &cli::EchoAgent) -> Result<i32> {
     let call = (protocol.parse)(&arguments);
     let sessions = Sessions::open()?;
     let next = sessions.next_turn(&call);
-    let refused = |action: &&ScriptAction| matches!(action, ScriptAction::Fail(cause, _) if cause.is_before_the_turn());
+    let refused = |action: &&ScriptAction| matches!(action, ScriptAction::Fail(Cause::RefusedArguments, _));
     if let Some(ScriptAction::Fail(cause, _)) = script.actions(next).iter().find(refused) {
         // nothing reaches the model, so neither a turn nor a session begins
         let failure = (protocol.fail)(&EchoTurn::new(&call, "", next), *cause, None);

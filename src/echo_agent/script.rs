@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::backend::echo::{EchoCause, EchoOutcome, EchoTokens, EchoTool};
+use crate::backend::Cause;
+use crate::backend::echo::{EchoOutcome, EchoTokens, EchoTool};
 use crate::error::{Error, Result};
 use crate::input;
 
@@ -29,7 +30,7 @@ pub(super) enum ScriptAction {
     Sleep(Duration),
     Tool(EchoTool),
     Usage(EchoTokens),
-    Fail(EchoCause, Option<Duration>),
+    Fail(Cause, Option<Duration>),
     Exit(i32),
     Hang,
     Garbage,
@@ -155,7 +156,7 @@ fn action(name: &str, arguments: &[&str]) -> std::result::Result<ScriptAction, S
         ("usage", _) => return needs("the numbers of input and output tokens"),
         ("fail", [cause]) => ScriptAction::Fail(parse_cause(cause)?, None),
         ("fail", [cause, "retry-after", duration]) => match parse_cause(cause)? {
-            cause @ (EchoCause::RateLimited | EchoCause::UsageLimit) => {
+            cause @ (Cause::RateLimited | Cause::UsageLimit) => {
                 ScriptAction::Fail(cause, Some(parse_duration(duration)?))
             }
             _ => return Err(format!("agents give no time to try again after {cause}")),
@@ -187,10 +188,10 @@ fn input_and_output(words: &[&str]) -> (String, String) {
     (text(&words[..at]), text(words.get(at + 1..).unwrap_or_default()))
 }
 
-fn parse_cause(name: &str) -> std::result::Result<EchoCause, String> {
-    let found = EchoCause::NAMES.iter().find(|(other, _)| *other == name);
-    found.map(|(_, cause)| *cause).ok_or_else(|| {
-        let names = EchoCause::NAMES.map(|(name, _)| name).join(", ");
+fn parse_cause(name: &str) -> std::result::Result<Cause, String> {
+    let found = Cause::ALL.into_iter().find(|cause| cause.name() == name);
+    found.ok_or_else(|| {
+        let names = Cause::ALL.map(Cause::name).join(", ");
         format!("unknown cause '{name}'; use one of {names}")
     })
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::backend::echo::{EchoCall, EchoCause, EchoFailure, EchoOutcome, EchoProtocol, EchoTool, EchoTurn};
+use crate::backend::cause::Cause;
+use crate::backend::echo::{EchoCall, EchoFailure, EchoOutcome, EchoProtocol, EchoTool, EchoTurn};
 use crate::ui::json::JsonObject;
 
 pub(super) const PROTOCOL: EchoProtocol = EchoProtocol {
@@ -143,7 +144,7 @@ fn end(turn: &EchoTurn<'_>, answer: &str) -> Vec<JsonObject> {
 
 /// A failure of the API, as claude 2.1.329 reports it.
 struct ApiFailure {
-    cause: EchoCause,
+    cause: Cause,
     status: Option<u16>,
     error_type: Option<&'static str>,
     error: Option<&'static str>,
@@ -159,7 +160,7 @@ struct ApiFailure {
 
 const API_FAILURES: &[ApiFailure] = &[
     ApiFailure {
-        cause: EchoCause::Authentication,
+        cause: Cause::Authentication,
         status: Some(401),
         error_type: Some("authentication_error"),
         class: "authentication_failed",
@@ -168,7 +169,7 @@ const API_FAILURES: &[ApiFailure] = &[
         ..PLAIN
     },
     ApiFailure {
-        cause: EchoCause::RateLimited,
+        cause: Cause::RateLimited,
         status: Some(429),
         error_type: Some("rate_limit_error"),
         class: "rate_limit",
@@ -177,7 +178,7 @@ const API_FAILURES: &[ApiFailure] = &[
         ..PLAIN
     },
     ApiFailure {
-        cause: EchoCause::UsageLimit,
+        cause: Cause::UsageLimit,
         status: Some(400),
         error_type: Some("invalid_request_error"),
         class: "billing_error",
@@ -185,7 +186,7 @@ const API_FAILURES: &[ApiFailure] = &[
         ..PLAIN
     },
     ApiFailure {
-        cause: EchoCause::Overloaded,
+        cause: Cause::Overloaded,
         status: Some(529),
         error_type: Some("overloaded_error"),
         class: "server_error",
@@ -194,7 +195,7 @@ const API_FAILURES: &[ApiFailure] = &[
         ..PLAIN
     },
     ApiFailure {
-        cause: EchoCause::Network,
+        cause: Cause::Network,
         error: Some("connection_failed"),
         class: "server_error",
         result: "API Error: Connection refused (ECONNREFUSED)",
@@ -202,7 +203,7 @@ const API_FAILURES: &[ApiFailure] = &[
         ..PLAIN
     },
     ApiFailure {
-        cause: EchoCause::ContextFull,
+        cause: Cause::ContextFull,
         status: Some(400),
         error_type: Some("invalid_request_error"),
         terminal_reason: "prompt_too_long",
@@ -211,7 +212,7 @@ const API_FAILURES: &[ApiFailure] = &[
         ..PLAIN
     },
     ApiFailure {
-        cause: EchoCause::ModelUnknown,
+        cause: Cause::ModelUnknown,
         status: Some(404),
         error_type: Some("not_found_error"),
         class: "model_not_found",
@@ -220,14 +221,14 @@ const API_FAILURES: &[ApiFailure] = &[
         ..PLAIN
     },
     ApiFailure {
-        cause: EchoCause::Safety,
+        cause: Cause::Safety,
         stop_reason: "refusal",
         class: "invalid_request",
         result: "API Error: safeguards flagged this message",
         ..PLAIN
     },
     ApiFailure {
-        cause: EchoCause::Other,
+        cause: Cause::Other,
         status: Some(400),
         error_type: Some("invalid_request_error"),
         result: "API Error: 400 The request is invalid",
@@ -237,7 +238,7 @@ const API_FAILURES: &[ApiFailure] = &[
 
 /// The usage limit of a subscription, which has a time of reset.
 const SUBSCRIPTION_LIMIT: ApiFailure = ApiFailure {
-    cause: EchoCause::UsageLimit,
+    cause: Cause::UsageLimit,
     status: Some(429),
     error_type: Some("rate_limit_error"),
     error: Some("usage_limit_reached"),
@@ -247,7 +248,7 @@ const SUBSCRIPTION_LIMIT: ApiFailure = ApiFailure {
 };
 
 const PLAIN: ApiFailure = ApiFailure {
-    cause: EchoCause::Other,
+    cause: Cause::Other,
     status: None,
     error_type: None,
     error: None,
@@ -258,13 +259,13 @@ const PLAIN: ApiFailure = ApiFailure {
     retries: false,
 };
 
-fn fail(turn: &EchoTurn<'_>, cause: EchoCause, wait: Option<Duration>) -> EchoFailure {
+fn fail(turn: &EchoTurn<'_>, cause: Cause, wait: Option<Duration>) -> EchoFailure {
     let failure = match (cause, wait) {
-        (EchoCause::RefusedArguments, _) => {
+        (Cause::RefusedArguments, _) => {
             let stderr = "Error: Invalid MCP configuration: the file cannot be found\n".to_owned();
             return EchoFailure { stderr, ..EchoFailure::default() };
         }
-        (EchoCause::LimitReached, _) => {
+        (Cause::LimitReached, _) => {
             let result = JsonObject::new()
                 .with("type", "result")
                 .with("subtype", "error_max_turns")
@@ -276,7 +277,7 @@ fn fail(turn: &EchoTurn<'_>, cause: EchoCause, wait: Option<Duration>) -> EchoFa
                 .with("errors", vec!["Reached maximum number of turns (1)"]);
             return EchoFailure { events: vec![with_usage(result, turn)], ..EchoFailure::default() };
         }
-        (EchoCause::UsageLimit, Some(_)) => &SUBSCRIPTION_LIMIT,
+        (Cause::UsageLimit, Some(_)) => &SUBSCRIPTION_LIMIT,
         _ => API_FAILURES.iter().find(|failure| failure.cause == cause).unwrap_or(&PLAIN),
     };
     let reset = jiff::Timestamp::now().as_second().saturating_add_unsigned(wait.unwrap_or_default().as_secs());
@@ -311,7 +312,7 @@ fn stream_of(
     let mut events = Vec::new();
     if failure.retries {
         let delay = wait.map_or(500, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let class = if failure.cause == EchoCause::Overloaded { "overloaded" } else { failure.class };
+        let class = if failure.cause == Cause::Overloaded { "overloaded" } else { failure.class };
         let retry = JsonObject::new()
             .with("type", "system")
             .with("subtype", "api_retry")

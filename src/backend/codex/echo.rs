@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::placement;
-use crate::backend::echo::{EchoCall, EchoCause, EchoFailure, EchoOutcome, EchoProtocol, EchoTool, EchoTurn};
+use crate::backend::cause::Cause;
+use crate::backend::echo::{EchoCall, EchoFailure, EchoOutcome, EchoProtocol, EchoTool, EchoTurn};
 use crate::ui::json::JsonObject;
 
 pub(super) const PROTOCOL: EchoProtocol = EchoProtocol {
@@ -110,44 +111,44 @@ fn end(turn: &EchoTurn<'_>, _answer: &str) -> Vec<JsonObject> {
 }
 
 /// The messages of codex 0.169.0, and whether it tries again by itself. `{model}` is the model.
-const MESSAGES: &[(EchoCause, &str, bool)] = &[
+const MESSAGES: &[(Cause, &str, bool)] = &[
     (
-        EchoCause::Authentication,
+        Cause::Authentication,
         "unexpected status 401 Unauthorized: Incorrect API key provided, url: http://127.0.0.1/v1/responses",
         true,
     ),
-    (EchoCause::RateLimited, "exceeded retry limit, last status: 429 Too Many Requests", false),
-    (EchoCause::UsageLimit, "Quota exceeded. Check your plan and billing details.", false),
-    (EchoCause::Overloaded, "Selected model is at capacity. Please try a different model.", true),
-    (EchoCause::Network, "Connection failed: error sending request", true),
+    (Cause::RateLimited, "exceeded retry limit, last status: 429 Too Many Requests", false),
+    (Cause::UsageLimit, "Quota exceeded. Check your plan and billing details.", false),
+    (Cause::Overloaded, "Selected model is at capacity. Please try a different model.", true),
+    (Cause::Network, "Connection failed: error sending request", true),
     (
-        EchoCause::ContextFull,
+        Cause::ContextFull,
         "Codex ran out of room in the model's context window. Start a new thread or clear earlier history before retrying.",
         false,
     ),
-    (EchoCause::ModelUnknown, "The model `{model}` does not exist or you do not have access to it.", false),
-    (EchoCause::LimitReached, "budget reached", false),
-    (EchoCause::Safety, "Incomplete response returned, reason: content_filter", false),
+    (Cause::ModelUnknown, "The model `{model}` does not exist or you do not have access to it.", false),
+    (Cause::LimitReached, "budget reached", false),
+    (Cause::Safety, "Incomplete response returned, reason: content_filter", false),
     (
-        EchoCause::Other,
+        Cause::Other,
         r#"{"error":{"message":"The request is invalid","type":"invalid_request_error","param":null,"code":null}}"#,
         false,
     ),
 ];
 
-fn fail(turn: &EchoTurn<'_>, cause: EchoCause, wait: Option<Duration>) -> EchoFailure {
-    if cause == EchoCause::RefusedArguments {
+fn fail(turn: &EchoTurn<'_>, cause: Cause, wait: Option<Duration>) -> EchoFailure {
+    if cause == Cause::RefusedArguments {
         let stderr = "Error loading config.toml: unknown variant `bogus`\n".to_owned();
         return EchoFailure { stderr, ..EchoFailure::default() };
     }
     let (_, message, retries) =
         *MESSAGES.iter().find(|(other, ..)| *other == cause).expect("every other cause has a message");
     let message = match (cause, wait) {
-        (EchoCause::RateLimited, Some(wait)) => {
+        (Cause::RateLimited, Some(wait)) => {
             format!("rate limit exceeded: Rate limit reached. Please try again in {}s.", wait.as_secs_f64())
         }
         // the real one has the local time
-        (EchoCause::UsageLimit, Some(wait)) => {
+        (Cause::UsageLimit, Some(wait)) => {
             let reset = jiff::Timestamp::now().as_second().saturating_add_unsigned(wait.as_secs());
             let reset = jiff::Timestamp::from_second(reset).unwrap_or_default().strftime("%-I:%M %p");
             format!("You’ve hit your usage limit. Upgrade to Pro to continue, or try again at {reset}.")
