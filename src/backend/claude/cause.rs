@@ -19,8 +19,14 @@ const REFUSALS: &[&str] = &[
     "Error: Session ID ",
 ];
 
+/// What claude prints on standard error, and in the errors of a stream's result, for a session that it does not have.
+const UNKNOWN_SESSION: &str = "No conversation found with session ID";
+
 /// Returns why the run failed.
 pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
+    if evidence.reason.contains(UNKNOWN_SESSION) {
+        return Diagnosis::not_sent(Cause::Other);
+    }
     let Some(result) = evidence.verdict.and_then(|raw| serde_json::from_str::<Members<'_>>(raw.get()).ok()) else {
         return without_result(evidence);
     };
@@ -120,9 +126,6 @@ fn without_result(evidence: &Evidence<'_>) -> Diagnosis {
     if evidence.lines == 0 && evidence.exit_status == Some(1) && stderr.lines().any(refused) {
         return Diagnosis::not_sent(Cause::RefusedArguments);
     }
-    if evidence.lines == 0 && stderr.lines().any(|line| line.starts_with("No conversation found with session ID")) {
-        return Diagnosis::not_sent(Cause::Other);
-    }
     Diagnosis::unknown()
 }
 
@@ -141,6 +144,11 @@ mod tests {
     use super::*;
 
     const NOW: &str = "2026-11-21T10:00:00Z";
+
+    fn nothing() -> Evidence<'static> {
+        let now = NOW.parse().unwrap();
+        Evidence { verdict: None, reason: "", retry_at: None, stderr: b"", exit_status: Some(1), lines: 0, now }
+    }
 
     fn diagnosis(result: &Value) -> Diagnosis {
         let raw = RawValue::from_string(result.to_string()).unwrap();
@@ -238,6 +246,9 @@ mod tests {
         assert_eq!((limited.reached_model, limited.in_history, limited.is_retryable()), (true, Some(true), true));
         let login = diagnosis(&failed(None, "", "", "api_error", "Not logged in · Please run /login"));
         assert_eq!((login.reached_model, login.in_history, login.is_retryable()), (false, Some(true), false));
+        let reason = "No conversation found with session ID: x";
+        let evidence = Evidence { reason, verdict: None, ..nothing() };
+        assert_eq!(diagnose(&evidence), Diagnosis::not_sent(Cause::Other));
         let unknown = diagnosis(&json!({"type": "result", "subtype": "error_during_execution", "errors": ["x"]}));
         assert_eq!((unknown.cause, unknown.reached_model, unknown.in_history), (Cause::Other, true, None));
     }
@@ -285,8 +296,6 @@ mod tests {
             assert_eq!(diagnosis(stderr, 0), Diagnosis::not_sent(Cause::RefusedArguments), "{stderr}");
             assert_eq!(diagnosis(stderr, 1), Diagnosis::unknown(), "{stderr}");
         }
-        let missing = diagnosis("No conversation found with session ID: x\n", 0);
-        assert_eq!(missing, Diagnosis::not_sent(Cause::Other));
         assert_eq!(diagnosis("it crashed: error: unknown option", 0), Diagnosis::unknown());
     }
 }

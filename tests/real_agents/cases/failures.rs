@@ -85,6 +85,7 @@ fn unknown_id_is_reported(world: &World) {
     let error = outcome.error();
     assert_eq!(error["kind"], "agent_failed", "{outcome}");
     assert_eq!(error["agent_exit_code"], 1, "{outcome}");
+    assert_eq!((&error["turn_started"], &error["prompt_in_history"]), (&false.into(), &false.into()), "{outcome}");
     let words = match world.agent {
         Agent::Claude => "No conversation found with session ID",
         Agent::Codex => "no rollout found for thread id",
