@@ -695,7 +695,7 @@ impl Drop for Escaped {
 #[ignore = "needs root"]
 fn error_names_an_agent_that_cannot_be_stopped() {
     for (stop, code, kind, said) in [
-        ("--deadline-seconds", 124, "deadline", " s passed; claude could not be stopped"),
+        ("--deadline-seconds", 124, "deadline", "the deadline of 1 s passed; claude could not be stopped"),
         ("--stall-seconds", 124, "stalled", "claude printed nothing for 1 s and could not be stopped"),
     ] {
         let mut sandbox = Sandbox::new();
