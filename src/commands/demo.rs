@@ -8,6 +8,8 @@ use crate::backend::Backend;
 use crate::context::Context;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::late_signal;
+use crate::process::Runner;
 use crate::ui::Ui;
 
 pub(super) fn run(context: &Context) -> Result<()> {
@@ -15,6 +17,10 @@ pub(super) fn run(context: &Context) -> Result<()> {
         Error::new(ErrorKind::Io, format!("cannot {what} for the demo")).with_io_cause(&error)
     };
     let program = std::env::current_exe().map_err(|error| failed("find this program", error))?;
+    // the first signal is kept until the directory can be removed
+    let runner = Runner::new(None).map_err(|error| failed("handle signals", error))?;
+    runner.turn_is_done();
+    drop(runner);
     let dir = tempfile::Builder::new().prefix("invoke-persist-demo-").tempdir();
     let dir = dir.map_err(|error| failed("create a directory", error))?;
     let demo = Demo { ui: &context.ui, program: &program, dir: dir.path() };
@@ -24,7 +30,11 @@ pub(super) fn run(context: &Context) -> Result<()> {
     for backend in Backend::ALL {
         show(&context.ui, &format!("\n# {backend} (the built-in echo agent)\n"))?;
         for line in STEPS {
-            demo.step(backend, line)?;
+            let done = demo.step(backend, line);
+            if let Some(signal) = late_signal::get() {
+                return Err(Error::new(ErrorKind::Interrupted(signal), format!("interrupted by signal {signal}")));
+            }
+            done?;
         }
     }
     show(

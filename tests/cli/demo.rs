@@ -29,6 +29,18 @@ fn demo_shows_every_command_for_both_agents() {
     assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0, "no file remains");
 }
 
+#[cfg(unix)]
+#[test]
+fn interrupted_demo_leaves_no_file() {
+    let mut sandbox = Sandbox::new();
+    sandbox.only_agents(&[]);
+    let running = sandbox.start(&["--error-format", "json", "demo"]);
+    wait_until(std::time::Duration::from_secs(60), || running.stdout_so_far().contains("$ invoke-persist "));
+    running.signal(rustix::process::Signal::INT);
+    running.wait(std::time::Duration::from_secs(60)).assert.failed(130, "interrupted").before_the_turn();
+    assert_eq!(std::fs::read_dir(sandbox.temp()).unwrap().count(), 0, "no file remains");
+}
+
 #[test]
 fn echo_agent_implements_the_protocols_of_both_agents() {
     let mut sandbox = Sandbox::new();
