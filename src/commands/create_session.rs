@@ -32,6 +32,9 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     if options.session_id.is_some() {
         context.ui.warn("--session-id is ignored here; use --adopt ID to save an existing session");
     }
+    if options.adopt.is_some() && options.init_prompt.is_some() {
+        context.ui.warn("--init-prompt is ignored here, because --adopt calls no agent");
+    }
     let creation = Creation { context, options, name, store, workspace, call };
     let adopted = match options.adopt.as_deref() {
         Some(text) => {

@@ -137,6 +137,15 @@ fn misspelt_name_without_a_backend_gets_suggestions() {
 }
 
 #[test]
+fn prompt_of_an_adopted_session_is_ignored_with_a_warning() {
+    let sandbox = Sandbox::new();
+    let adopt = ["--backend", "claude", "create-session", "--session-name", "a", "--adopt", "i", "--init-prompt", "hi"];
+    let output = sandbox.run(&adopt).success().stdout("i\n");
+    output.stderr("warning: --init-prompt is ignored here, because --adopt calls no agent\n");
+    assert!(sandbox.calls().is_empty());
+}
+
+#[test]
 fn hint_for_a_name_of_the_other_agent_does_not_start_a_second_session() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Claude, "a", "i");
