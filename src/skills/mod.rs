@@ -234,7 +234,7 @@ mod tests {
                 policy, b"policy:\n  allow_implicit_invocation: false\n",
                 "in codex, only the user invokes the skill"
             );
-            assert!(main.lines().count() < 200);
+            assert!(main.lines().count() < 220);
         }
     }
 
