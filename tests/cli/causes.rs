@@ -2,6 +2,7 @@
 //!
 //! The unit tests of each agent have the complete tables. These tests show that they reach the caller.
 
+#[cfg(unix)]
 use std::time::Duration;
 
 use serde_json::json;

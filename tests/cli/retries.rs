@@ -1,11 +1,13 @@
 //! `--retry`: a temporary failure is retried, and the model sees the prompt once.
 
+#[cfg(unix)]
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::*;
 
+#[cfg(unix)]
 const LIMIT: Duration = Duration::from_secs(60);
 const FOLLOW_UP: &str = "The previous request failed before you could answer it. Answer it now.";
 
