@@ -147,7 +147,7 @@ impl Context {
             let (store, _) = self.store(backend, place)?;
             match store.read() {
                 Ok(Some(mapping)) => {
-                    // in a file that the caller named, the key of the ID says whose an entry is, not the file's name
+                    // the name of the caller's file does not identify the backend, but the key of the ID in an entry does
                     let is_explicit = place.mapping_file.is_some();
                     let is_there = has(&mapping, subject);
                     let holds = if is_explicit { has_of(&mapping, backend, subject) } else { is_there };
@@ -222,7 +222,7 @@ struct Search {
     stores: Vec<Store>,
     /// The backends whose mapping has it.
     holders: Vec<Backend>,
-    /// Whether an entry does not say which backend has it.
+    /// Whether an entry has the name, but no key that identifies its backend.
     is_of_any: bool,
     unreadable: Vec<Unreadable>,
 }

@@ -2,7 +2,7 @@
 
 /// Splits a command into words by the rule of Python's `shlex.split`, which the original used.
 ///
-/// There are no comments, and within double quotes a backslash escapes only the quote and itself. The crates `shlex` and
+/// Comments are not recognized. Within double quotes a backslash escapes only the quote and itself. The crates `shlex` and
 /// `shell-words` differ in both points, because they follow the shell. On Windows a backslash is an ordinary
 /// character, so that paths work.
 pub(crate) fn split(command: &str) -> Result<Vec<String>, &'static str> {

@@ -1,4 +1,4 @@
-//! The scripts of the echo agent: what it does in which turn. `echo-agent --help` documents the language.
+//! The scripts of the echo agent, which list its actions in each turn. `echo-agent --help` documents the language.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use crate::backend::Cause;
 use crate::backend::echo::{EchoOutcome, EchoTokens, EchoTool};
 use crate::error::{Error, Result};
 use crate::input;
+use crate::turn::duration;
 
 /// What the echo agent does in its turns.
 #[derive(Debug, Default)]
@@ -197,14 +198,7 @@ fn parse_cause(name: &str) -> std::result::Result<Cause, String> {
 }
 
 fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
-    const UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let seconds = UNITS.iter().find_map(|(unit, seconds)| {
-        let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
-        Some(number * seconds)
-    });
-    let seconds = seconds.or_else(|| text.parse().ok());
-    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.ok_or_else(|| format!("'{text}' is not a duration, such as 2s or 500ms"))
+    duration::parse(text).ok_or_else(|| format!("'{text}' is not a duration, such as 2s or 500ms"))
 }
 
 #[cfg(test)]

@@ -41,16 +41,17 @@ pub(crate) fn not_found(store: &Store, name: &SessionName, unusable: Option<crat
 /// Returns another backend that has a session of this name in the workspace of `store`.
 fn holder(store: &Store, name: &SessionName) -> Option<Backend> {
     let MappingLocation::Default { .. } = store.location else { return None };
+    let workspace = Path::new(&store.workspace);
     let mut others = Backend::ALL.into_iter().filter(|other| *other != store.backend);
-    others.find(|other| {
-        let location = MappingLocation::of_workspace(*other, Path::new(&store.workspace)).ok();
-        let workspace = String::new(); // for new mappings only
-        let store = location.map(|location| {
-            Store { backend: *other, location, workspace, ui: store.ui.clone(), deadline: None }.silenced()
-        });
-        let mapping = store.and_then(|store| store.read().ok().flatten());
-        mapping.is_some_and(|mapping| mapping.get(name).is_some())
-    })
+    others.find(|other| has_session(*other, workspace, name, &store.ui))
+}
+
+/// Returns whether the mapping of `backend` in `dir` has a session of this name. A mapping that cannot be used has none.
+fn has_session(backend: Backend, dir: &Path, name: &SessionName, ui: &Ui) -> bool {
+    let Ok(location) = MappingLocation::of_workspace(backend, dir) else { return false };
+    let workspace = String::new(); // for new mappings only
+    let store = Store { backend, location, workspace, ui: ui.clone(), deadline: None }.silenced();
+    store.read().ok().flatten().is_some_and(|mapping| mapping.get(name).is_some())
 }
 
 /// Returns the error for a session that none of `stores` has, one for each backend, with similar names.
@@ -104,15 +105,7 @@ pub(crate) fn found_above(backends: &[Backend], workspace: &Path, name: &Session
     }
     let home = env::home().and_then(|home| paths::resolve(&home).ok());
     let holders = |dir: &Path| -> Vec<&str> {
-        let holds = |backend: &&Backend| {
-            let location = MappingLocation::of_workspace(**backend, dir).ok();
-            let workspace = String::new(); // for new mappings only
-            let store = location.map(|location| {
-                Store { backend: **backend, location, workspace, ui: ui.clone(), deadline: None }.silenced()
-            });
-            let mapping = store.and_then(|store| store.read().ok().flatten());
-            mapping.is_some_and(|mapping| mapping.get(name).is_some())
-        };
+        let holds = |backend: &&Backend| has_session(**backend, dir, name, ui);
         backends.iter().filter(holds).map(|backend| backend.name()).collect()
     };
     let is_beyond = |dir: &Path| home.as_deref().is_some_and(|home| home.starts_with(dir) && home != dir);

@@ -43,7 +43,7 @@ pub(crate) fn is_available(host: Backend, current_dir: &Path) -> bool {
         || agent_home(host).is_ok_and(|dir| dir.is_dir())
 }
 
-/// Returns all directories in which `host`, started in `current_dir`, looks for skills. Returns none for a host that
+/// Returns all directories in which `host`, started in `current_dir`, finds skills. Returns none for a host that
 /// accepts several skills of one name.
 pub(crate) fn duplicates_dirs(host: Backend, current_dir: &Path) -> Vec<PathBuf> {
     let Some(dirs) = host.spec().skill_dirs.duplicates else { return Vec::new() };

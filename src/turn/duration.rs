@@ -15,18 +15,22 @@ use crate::session::trim;
 ///
 /// A usage error that shows the accepted forms.
 pub(super) fn duration(option: &str, text: &str) -> Result<Duration> {
+    parse(text).filter(|duration| !duration.is_zero()).ok_or_else(|| {
+        Error::usage(format!("{option} '{text}' is not a duration above 0"))
+            .with_hint(format!("pass seconds, or a duration with units: {option} 300, 90s, 5m, 1h30m or 500ms"))
+    })
+}
+
+/// Parses a duration, which may be zero.
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let text = trim(text);
-    let parsed = match python_float(text) {
-        Some(seconds) if seconds.is_finite() && seconds > 0.0 => {
+    match python_float(text) {
+        Some(seconds) if seconds.is_finite() && seconds >= 0.0 => {
             Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
         }
         Some(_) => None,
         None => with_units(text),
-    };
-    parsed.filter(|duration| !duration.is_zero()).ok_or_else(|| {
-        Error::usage(format!("{option} '{text}' is not a duration above 0"))
-            .with_hint(format!("pass seconds, or a duration with units: {option} 300, 90s, 5m, 1h30m or 500ms"))
-    })
+    }
 }
 
 fn python_float(text: &str) -> Option<f64> {

@@ -212,7 +212,7 @@ fn table_fits_the_terminal() {
     }
 }
 
-/// Creates the file in which an agent keeps a session, written to so long ago.
+/// Creates an agent's session file whose last write was this long ago.
 fn write_session(sandbox: &Sandbox, backend: Backend, id: &str, age: Duration) -> PathBuf {
     let path = sandbox.home().join(match backend {
         Backend::Claude => format!(".claude/projects/-home-me-project/{id}.jsonl"),
