@@ -8,7 +8,7 @@
 set -euo pipefail
 
 # The versions that the tests require. The tests read them from this file.
-claude_version=2.1.329
+claude_version=2.1.330
 codex_version=0.169.0
 
 if [[ $# -ne 1 || -z $1 ]]; then

@@ -1,6 +1,6 @@
 //! Why a turn of claude failed. Fields and codes of its result decide before any text.
 //!
-//! The shapes were recorded from claude 2.1.329 against a model API that fails in the vendor's published ways.
+//! The shapes were recorded from claude 2.1.330 against a model API that fails in the vendor's published ways.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -163,7 +163,7 @@ mod tests {
         })
     }
 
-    /// Returns a result in the shape of claude 2.1.329 for a response of its API.
+    /// Returns a result in the shape of claude 2.1.330 for a response of its API.
     fn failed(status: Option<u16>, kind: &str, error: &str, terminal: &str, text: &str) -> Value {
         let mut result = json!({
             "type": "result",
