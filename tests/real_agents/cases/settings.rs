@@ -2,7 +2,7 @@
 
 use crate::world::{SESSION, World};
 
-real_agent_tests! { both:
+real_agent_tests! { every_release both:
     model_is_remembered,
     role_reaches_the_model,
 }
