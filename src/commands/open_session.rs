@@ -12,7 +12,7 @@ use crate::sessions::lookup::find_session;
 use crate::sessions::selector::SessionSelector;
 use crate::turn::options::TurnOptions;
 use crate::turn::outcome::not_started;
-use crate::turn::runner::role_file;
+use crate::turn::runner::{describe_arguments, role_file};
 use crate::turn::scratch_dir::ScratchDir;
 
 /// Returns the agent's exit status.
@@ -50,11 +50,9 @@ pub(super) fn run(context: &Context, options: &cli::OpenSession) -> Result<i32> 
     if let Some(dir) = &call.dir {
         command.current_dir(dir);
     }
-    context.ui.log(|| {
-        let arguments: Vec<_> =
-            command.get_args().map(|argument| format!("{:?}", argument.display().to_string())).collect();
-        format!("starting {} {} at the terminal", program.display(), arguments.join(" "))
-    });
+    context
+        .ui
+        .log(|| format!("starting {} {} at the terminal", program.display(), describe_arguments(command.get_args())));
     let agent = foreground::Foreground::new()
         .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
     agent.run(command, || lock.share_with_children()).map_err(|error| not_started(&program, &error))

@@ -92,9 +92,7 @@ impl From<Error> for error::Error {
                 why,
                 "remove the unsafe file or directory, or choose a private location with INVOKE_PERSIST_DIR or --mapping-file",
             ),
-            Error::Role { kind, why, .. } => {
-                (*kind, why, "repair the file, or remove the file to continue the session without its role")
-            }
+            Error::Role { kind, why, .. } => (*kind, why, "repair the file, or remove it to continue without the role"),
         };
         Self::new(kind, error.to_string()).caused_by(why).with_hint(hint)
     }
@@ -242,10 +240,10 @@ impl Store {
                 // indentation may push another program's file over the size that is read
                 return Err(dir::too_large_to_write(self.path()));
             }
-            let changes = mapping.take_role_changes();
-            self.keep_roles(&dir, &changes);
+            let roles = mapping.take_role_changes();
+            self.keep_roles(&dir, &roles);
             dir.replace(text.as_bytes())?;
-            Self::remove_roles(&dir, &changes, &mapping);
+            Self::remove_roles(&dir, &roles, &mapping);
         }
         Ok(Updated { value, written, replaced_invalid: was_replaced })
     }

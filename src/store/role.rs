@@ -40,9 +40,9 @@ pub(super) fn is_file_name(name: &str, mapping: &str) -> bool {
     id.is_some_and(|id| !id.is_empty() && id.bytes().all(is_plain))
 }
 
-/// Returns the beginning of the names, which differs for every mapping in a directory.
+/// Returns the beginning of the names, which differs for every mapping in a directory. An ID in a name has no dot.
 fn prefix(mapping: &str) -> String {
-    mapping.strip_suffix(".json").map_or_else(|| format!("{mapping}.role."), |stem| format!("{stem}.role-"))
+    mapping.strip_suffix(".json").map_or_else(|| format!("{mapping}.role_"), |stem| format!("{stem}.role-"))
 }
 
 fn is_plain(byte: u8) -> bool {
@@ -61,9 +61,9 @@ mod tests {
 
     #[test]
     fn every_mapping_and_id_has_its_own_file() {
-        let name = |mapping, id| file_name(mapping, &AgentSessionId::new(id).unwrap());
+        let name = |mapping: &str, id: &str| file_name(mapping, &AgentSessionId::new(id).unwrap());
         assert_eq!(name("m.json", "0F12-a"), "m.role-0F12-a.md");
-        assert_eq!(name("m", "i"), "m.role.i.md");
+        assert_eq!(name("m", "i"), "m.role_i.md");
         let odd = name("m.json", "../é");
         assert_eq!((odd.len(), name("m.json", &"i".repeat(65)).len()), (42, 42), "{odd}");
         for (mapping, other) in [("m.json", "m"), ("m", "m.role"), ("m.role.json", "m")] {

@@ -1,6 +1,6 @@
 //! Runs the agent for one turn: composes and delivers the prompt, starts the agent, and retries if that helps.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -298,23 +298,26 @@ fn fits(agent: &AgentCommand, program: &Path, text: &str) -> bool {
     agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::accepts_argument(program, text)
 }
 
-/// Describes a command for the log. Values of variables are omitted, because they may be secret.
-fn describe_command(command: &process::Command) -> String {
-    /// The limit on the length of an argument, which may be a prompt.
+/// Describes the arguments of a command for the log. A long one, which may be a prompt or a role, is cut.
+pub(crate) fn describe_arguments<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> String {
     const LONGEST: usize = 200;
     let shorten = |text: String| match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
         None => text,
     };
+    let described = arguments.map(|argument| format!("{:?}", shorten(argument.display().to_string())));
+    described.collect::<Vec<_>>().join(" ")
+}
+
+/// Describes a command for the log. Values of variables are omitted, because they may be secret.
+fn describe_command(command: &process::Command) -> String {
     let names =
         |names: Vec<&OsString>| names.iter().map(|name| name.display().to_string()).collect::<Vec<_>>().join(" ");
-    let arguments: Vec<String> =
-        command.arguments.iter().map(|argument| format!("{:?}", shorten(argument.display().to_string()))).collect();
     let dir = command.dir.as_ref().map_or_else(|| ".".to_owned(), |dir| dir.display().to_string());
     format!(
         "starting {} {} in {dir}; set: {}; unset: {}; standard input: {}",
         command.program.display(),
-        arguments.join(" "),
+        describe_arguments(command.arguments.iter().map(OsString::as_os_str)),
         names(command.set.iter().map(|(name, _)| name).collect()),
         names(command.unset.iter().collect()),
         command.stdin.as_ref().map_or("none".to_owned(), |bytes| format!("{} bytes", bytes.len())),

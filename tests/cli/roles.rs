@@ -297,7 +297,7 @@ fn role_that_cannot_be_used_fails_before_the_turn() {
         [&resume("resume-json", "a")[..], &["fork-session", "--session-name", "a", "--to", "b", "--prompt", "go"]]
     {
         let failure = sandbox.fails(call, 6, "mapping_unreadable").before_the_turn();
-        failure.message(contains("cannot use the role '")).hint(contains("remove the file"));
+        failure.message(contains("cannot use the role '")).hint(contains("remove it"));
     }
     assert_eq!(sandbox.calls().len(), before);
 }
@@ -348,8 +348,9 @@ fn role_that_cannot_be_saved_is_reported_and_the_name_is_saved() {
 #[test]
 fn open_session_passes_the_role() {
     use std::time::Duration;
-    for role in [ROLE.to_owned(), "long ".repeat(LONG_ARGUMENT / 3)] {
-        let sandbox = Sandbox::new();
+    for role in [format!("{ROLE}{}", "end ".repeat(100)), "long ".repeat(LONG_ARGUMENT / 3)] {
+        let mut sandbox = Sandbox::new();
+        sandbox.env("INVOKE_PERSIST_LOG", sandbox.root().join("log"));
         sandbox.write("role.md", &role);
         sandbox.agent([Backend::Claude.answers("id-1", "OK"), Turn::default()]);
         sandbox.succeeds(&create("a"));
@@ -357,8 +358,10 @@ fn open_session_passes_the_role() {
         let _dialogue = Terminal::of_width(100).starts(&open);
         wait_until(Duration::from_secs(30), || sandbox.calls().len() == 2 && sandbox.last_call().ended.is_some());
         let call = sandbox.last_call();
-        if role == ROLE {
-            assert_eq!(call.argv, ["--resume", "id-1", OPTION, ROLE, "--model", "m"]);
+        let log = fs::read_to_string(sandbox.root().join("log")).unwrap();
+        assert!(log.contains("at the terminal") && !log.contains(&"end ".repeat(100)), "arguments are cut: {log}");
+        if role.starts_with(ROLE) {
+            assert_eq!(call.argv, ["--resume", "id-1", OPTION, &role, "--model", "m"]);
         } else {
             assert!(call.value_of("--append-system-prompt-file").is_some(), "{:?}", call.argv);
         }
