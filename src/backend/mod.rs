@@ -146,6 +146,7 @@ pub(crate) struct Invocation<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InteractiveInvocation<'a> {
     pub session: &'a AgentSessionId,
+    pub role: Option<Role<'a>>,
     pub model: Option<Model<'a>>,
     pub effort: Option<&'a str>,
     pub args: &'a BackendArgs,

@@ -40,6 +40,7 @@ mod processes;
 mod prompts;
 mod readme;
 mod retries;
+mod roles;
 mod session_ids;
 mod settings;
 mod signals;
