@@ -7,8 +7,12 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::features::{FEATURES, FORK};
 use super::output::RECONNECTING;
+use super::quirks::refused_argument;
+use crate::backend::SessionMode;
 use crate::backend::cause::{Cause, Diagnosis, Evidence, next_time};
+use crate::backend::support::{needs, refusal_hint};
 
 /// How the sentence of a failed turn begins.
 const SENTENCES: &[(&str, Cause)] = &[
@@ -105,10 +109,23 @@ fn without_event(evidence: &Evidence<'_>) -> Diagnosis {
     let stderr = String::from_utf8_lossy(evidence.stderr);
     let begins = |beginnings: &[&str]| stderr.lines().any(|line| beginnings.iter().any(|text| line.starts_with(text)));
     match evidence.lines {
-        0 if begins(REFUSALS) => Diagnosis::not_sent(Cause::RefusedArguments),
+        0 if begins(REFUSALS) => refused(evidence, refused_argument(&stderr)),
         0 if stderr.contains("no rollout found for thread id ") => Diagnosis::not_sent(Cause::Other),
         _ => Diagnosis::unknown(),
     }
+}
+
+/// Returns the diagnosis for arguments or a configuration that codex does not accept.
+fn refused(evidence: &Evidence<'_>, argument: Option<&str>) -> Diagnosis {
+    // without the command, its name is the prompt and the ID is one argument too many
+    let is_fork = matches!(evidence.session, SessionMode::Fork(id) if argument == Some(id.as_str()));
+    let (reason, option) = if is_fork {
+        (Some(format!("this codex cannot fork: {}", needs("codex", &FORK))), None)
+    } else {
+        (None, argument)
+    };
+    let hint = argument.map(|_| refusal_hint("codex", FEATURES, option.unwrap_or_default(), evidence.extra));
+    Diagnosis { reason, hint, ..Diagnosis::not_sent(Cause::RefusedArguments) }
 }
 
 /// Returns the time in a sentence that ends in "try again at 12:35 PM.", in the time zone of the machine.
@@ -139,7 +156,17 @@ mod tests {
 
     fn nothing() -> Evidence<'static> {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
-        Evidence { verdict: None, reason: "", retry_at: None, stderr: b"", exit_status: Some(1), lines: 0, now }
+        Evidence {
+            verdict: None,
+            reason: "",
+            retry_at: None,
+            stderr: b"",
+            exit_status: Some(1),
+            lines: 0,
+            now,
+            session: SessionMode::New,
+            extra: &[],
+        }
     }
 
     #[test]
@@ -212,7 +239,8 @@ mod tests {
             "error: invalid value 'x' for '--sandbox <SANDBOX_MODE>'\n",
             "Error loading config.toml: invalid type\n",
         ] {
-            assert_eq!(diagnosis(stderr, 0), Diagnosis::not_sent(Cause::RefusedArguments), "{stderr}");
+            let refused = Diagnosis { hint: None, ..diagnosis(stderr, 0) };
+            assert_eq!(refused, Diagnosis::not_sent(Cause::RefusedArguments), "{stderr}");
             assert_eq!(diagnosis(stderr, 1), Diagnosis::unknown(), "{stderr}");
         }
         let missing = diagnosis("Error: thread/resume failed: no rollout found for thread id x (code -32600)\n", 0);
