@@ -176,11 +176,12 @@ impl Support {
     }
 }
 
-/// Returns the hint for an `option` that the agent does not accept. `extra` is what the caller passed after `--`.
-pub(super) fn refusal_hint(name: &str, features: &[Feature], option: &str, extra: &[OsString]) -> String {
+/// Returns the hint for an `option` that the agent `name` does not accept. `extra` is what the caller passed after `--`.
+pub(super) fn refusal_hint(name: &str, features: &[Feature], option: Option<&str>, extra: &[OsString]) -> String {
+    let doctor = format!("run 'invoke-persist doctor' to see what this {name} supports");
+    let Some(option) = option else { return doctor };
     let feature = features.iter().find(|feature| feature.option == option);
     let is_callers = extra.iter().any(|argument| spells(argument, option));
-    let doctor = format!("run 'invoke-persist doctor' to see what this {name} supports");
     match feature {
         Some(Feature { since, .. }) if is_callers => {
             format!("remove {option} after '--', or use {name} {since} or newer")

@@ -189,7 +189,9 @@ impl TurnRunner<'_> {
                 extra: &self.options.extra,
             })
         };
-        let stored = report.prompt_stored.then_some(true);
+        // without a thread, nobody can tell whose history has it
+        let is_known = report.prompt_stored && error.kind != ErrorKind::AgentOutputInvalid;
+        let stored = is_known.then_some(true);
         let diagnosis = match run.end {
             End::Exited(exit_status) if error.kind == ErrorKind::AgentFailed => Some(diagnose(Some(exit_status))),
             // what kept the agent busy until then

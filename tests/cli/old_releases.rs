@@ -122,7 +122,8 @@ fn call_is_not_repeated_if_no_option_was_refused_or_a_turn_may_have_started() {
 
 #[test]
 fn codex_turn_without_a_thread_is_not_an_answer() {
-    let completed = json!({"type": "turn.completed", "usage": {}}).to_string();
+    let completed = [json!({"type": "turn.started"}), json!({"type": "turn.completed", "usage": {}})];
+    let completed = completed.map(|event| event.to_string()).join("\n");
     let item = r#"{"type":"item.completed","item":{"type":"agent_message","text":"OK"}}"#; // in codex's order
     let nameless = json!({"type": "thread.started"}).to_string();
     let old = json!({"id": "0", "msg": {"type": "agent_message", "message": "OK"}}).to_string();
@@ -212,6 +213,7 @@ fn refused_argument_of_the_caller_is_to_be_removed() {
     }
     for (extra, refused, hint) in [
         (&["--foo=x"][..], "--foo", "remove --foo after '--': this codex does not accept it"),
+        (&["word"], "a prompt", "remove the words after '--' that do not follow an option"),
         (&["-xvalue"], "-x", "remove -x after '--': this codex does not accept it"),
         (&["--enable=f"], "--enable", "remove --enable after '--', or use codex 0.47.0 or newer"),
     ] {

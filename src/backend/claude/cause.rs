@@ -127,7 +127,7 @@ fn without_result(evidence: &Evidence<'_>) -> Diagnosis {
     let refused = |line: &str| REFUSALS.iter().any(|beginning| line.starts_with(beginning));
     if evidence.lines == 0 && evidence.exit_status == Some(1) && stderr.lines().any(refused) {
         let option = stderr.lines().find_map(unknown_option);
-        let hint = option.map(|option| refusal_hint("claude", FEATURES, option, evidence.extra));
+        let hint = option.map(|option| refusal_hint("claude", FEATURES, Some(option), evidence.extra));
         return Diagnosis { hint, ..Diagnosis::not_sent(Cause::RefusedArguments) };
     }
     Diagnosis::unknown()

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::features::{FEATURES, FORK};
 use super::output::RECONNECTING;
-use super::quirks::refused_argument;
+use super::quirks::{is_option, refused_argument};
 use crate::backend::SessionMode;
 use crate::backend::cause::{Cause, Diagnosis, Evidence, next_time};
 use crate::backend::support::{needs, refusal_hint};
@@ -19,6 +19,9 @@ const SENTENCES: &[(&str, Cause)] = &[
     ("unexpected status 401 ", Cause::Authentication),
     ("unexpected status 403 ", Cause::Authentication),
     ("Your access token could not be refreshed", Cause::Authentication),
+    // releases of 2025 try again
+    ("exceeded retry limit, last status: 401 ", Cause::Authentication),
+    ("exceeded retry limit, last status: 403 ", Cause::Authentication),
     ("unexpected status 402 ", Cause::UsageLimit),
     ("Quota exceeded.", Cause::UsageLimit),
     ("You’ve hit your usage limit", Cause::UsageLimit),
@@ -117,15 +120,22 @@ fn without_event(evidence: &Evidence<'_>) -> Diagnosis {
 
 /// Returns the diagnosis for arguments or a configuration that codex does not accept.
 fn refused(evidence: &Evidence<'_>, argument: Option<&str>) -> Diagnosis {
-    // without the command, its name is the prompt and the ID is one argument too many
-    let is_fork = matches!(evidence.session, SessionMode::Fork(id) if argument == Some(id.as_str()));
-    let (reason, option) = if is_fork {
-        (Some(format!("this codex cannot fork: {}", needs("codex", &FORK))), None)
-    } else {
-        (None, argument)
-    };
-    let hint = argument.map(|_| refusal_hint("codex", FEATURES, option.unwrap_or_default(), evidence.extra));
-    Diagnosis { reason, hint, ..Diagnosis::not_sent(Cause::RefusedArguments) }
+    let refused = Diagnosis::not_sent(Cause::RefusedArguments);
+    let Some(argument) = argument else { return refused };
+    let hint = |option| Some(refusal_hint("codex", FEATURES, option, evidence.extra));
+    match evidence.session {
+        // without the command, its name is the prompt and the ID is one argument too many
+        SessionMode::Fork(id) if argument == id.as_str() => {
+            let reason = Some(format!("this codex cannot fork: {}", needs("codex", &FORK)));
+            Diagnosis { reason, hint: hint(None), ..refused }
+        }
+        // the prompt, if another word is in its place
+        _ if !is_option(argument) && !evidence.extra.is_empty() => {
+            let hint = "remove the words after '--' that do not follow an option".to_owned();
+            Diagnosis { hint: Some(hint), ..refused }
+        }
+        _ => Diagnosis { hint: hint(Some(argument)), ..refused },
+    }
 }
 
 /// Returns the time in a sentence that ends in "try again at 12:35 PM.", in the time zone of the machine.
@@ -175,6 +185,8 @@ mod tests {
         for (sentence, cause) in [
             ("unexpected status 401 Unauthorized: no, url: http://h/v1/responses", Authentication),
             ("unexpected status 403 Forbidden: no, url: http://h/v1/responses", Authentication),
+            ("exceeded retry limit, last status: 401 Unauthorized", Authentication),
+            ("exceeded retry limit, last status: 403 Forbidden, request id: x", Authentication),
             ("Your access token could not be refreshed because your refresh token has expired.", Authentication),
             ("Missing environment variable: `KEY`.", Authentication),
             ("unexpected status 402 Payment Required: pay, url: http://h", UsageLimit),

@@ -32,7 +32,7 @@ pub(super) fn refused_argument(stderr: &str) -> Option<&str> {
 }
 
 /// Returns whether `argument` has the form of an option. It may be a prompt.
-fn is_option(argument: &str) -> bool {
+pub(super) fn is_option(argument: &str) -> bool {
     argument.starts_with('-') && argument.len() > 1 && !argument.contains(char::is_whitespace)
 }
 
