@@ -46,6 +46,7 @@ const SENTENCES: &[(&str, Cause)] = &[
 const REFUSALS: &[&str] = &[
     "error: unexpected argument ",
     "error: invalid value ",
+    "error: a value is required for ",
     "error: the argument ",
     "error: the following required arguments ",
     "Error loading config.toml: ",
@@ -249,6 +250,7 @@ mod tests {
         for stderr in [
             "error: unexpected argument '--sandbox' found\n\n  tip: …\n",
             "error: invalid value 'x' for '--sandbox <SANDBOX_MODE>'\n",
+            "error: a value is required for '--sandbox <SANDBOX_MODE>' but none was supplied\n",
             "Error loading config.toml: invalid type\n",
         ] {
             let refused = Diagnosis { hint: None, ..diagnosis(stderr, 0) };
