@@ -26,7 +26,7 @@ struct ExecParser {
     /// Finds answers. `None` in a stream, which is passed through.
     answer_word: Option<memmem::Finder<'static>>,
     thread_id: Option<String>,
-    /// The form of the events, if there are any.
+    /// The form of the events, if they show a turn.
     form: Option<EventForm>,
     answer: Option<String>,
     prompt_stored: bool,
@@ -72,11 +72,7 @@ impl LineParser for ExecParser {
     /// Parses a line only if it contains a word of a relevant event.
     fn line(&mut self, Line { bytes, whole }: Line<'_>) {
         self.reconnecting = false;
-        let is_item = bytes.starts_with(ITEM);
-        if is_item {
-            self.form = Some(EventForm::Current);
-        }
-        let words = if is_item { &[][..] } else { &self.words };
+        let words = if bytes.starts_with(ITEM) { &[][..] } else { &self.words };
         if !words.iter().chain(&self.answer_word).any(|word| word.find(bytes).is_some()) {
             return;
         }
@@ -89,14 +85,10 @@ impl LineParser for ExecParser {
             Some(FailureEvent { reason, event: raw.to_owned() })
         };
         // only the type identifies an event; its other members may differ between releases
-        let kind = event.text("type");
-        let is_old = || members_of("msg").is_some_and(|message| message.text("type").is_some());
-        if kind.as_deref().is_some_and(|kind| kind.starts_with("turn.") || kind.starts_with("item.")) {
-            self.form = Some(EventForm::Current);
-        } else if kind.is_none() && is_old() {
-            self.form = Some(EventForm::Old);
-        }
-        match kind.as_deref() {
+        match event.text("type").as_deref() {
+            None if members_of("msg").is_some_and(|message| message.text("type").is_some()) => {
+                self.form = Some(EventForm::Old);
+            }
             Some("thread.started") => self.thread_id = event.text("thread_id"),
             Some("turn.failed") => {
                 let message = members_of("error").and_then(|error| error.get("message"));
@@ -108,8 +100,10 @@ impl LineParser for ExecParser {
                 self.reconnecting = reason.is_some_and(|reason| reason.starts_with(RECONNECTING));
             }
             Some("turn.started") => self.prompt_stored = true,
-            // an error that the turn got over, a reconnect for example
-            Some("turn.completed") => self.error = None,
+            Some("turn.completed") => {
+                self.form = Some(EventForm::Current);
+                self.error = None; // the turn got over it, a reconnect for example
+            }
             Some("item.completed") => {
                 let message = members_of("item").filter(|item| item.text("type").as_deref() == Some("agent_message"));
                 if let Some(text) = message.and_then(|message| message.text("text")) {
