@@ -13,18 +13,20 @@ mod lines;
 mod output;
 mod session_files;
 mod spec;
+mod usage;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
 
 pub(crate) use self::cause::{Cause, Diagnosis, Evidence};
-pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tokens, Tool};
+pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tool};
 pub(crate) use self::output::{OutputParser, TurnReport};
 pub(crate) use self::session_files::WriteTimes;
 pub(crate) use self::spec::{
     Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, Setting, Spec, StderrLine, UserDir,
 };
+pub(crate) use self::usage::{Tokens, Usage};
 use crate::session::AgentSessionId;
 
 /// The options for starting an agent.

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::AgentEvent;
 use super::lines::{Line, Lines};
+use super::usage::Usage;
 use crate::json::{self, Members};
 
 /// The limit on the bytes that are reported of a line that is not an event.
@@ -21,6 +22,11 @@ pub(crate) trait OutputParser: Send {
     /// Returns whether the last line only reports that the agent tries to reconnect.
     fn is_reconnecting(&self) -> bool {
         false
+    }
+
+    /// Returns the session ID that the agent has reported so far. It is not validated.
+    fn session_id(&self) -> Option<&str> {
+        None
     }
 
     /// Returns the result of the turn.
@@ -46,6 +52,7 @@ pub(crate) struct TurnReport {
     pub malformed: Option<String>,
     /// The answer's text.
     pub answer: Option<String>,
+    pub usage: Usage,
     /// The number of lines.
     pub lines: u64,
     /// The complete output, if it is printed unchanged ([`super::JsonOutput::PassThrough`]).
@@ -66,6 +73,9 @@ pub(super) trait LineParser: Send {
     fn is_reconnecting(&self) -> bool {
         false
     }
+
+    /// See [`OutputParser::session_id`].
+    fn session_id(&self) -> Option<&str>;
 
     fn into_report(self) -> TurnReport;
 }
@@ -111,6 +121,10 @@ impl<P: LineParser, E: EventReader> OutputParser for LineOutput<P, E> {
 
     fn is_reconnecting(&self) -> bool {
         self.parser.is_reconnecting()
+    }
+
+    fn session_id(&self) -> Option<&str> {
+        self.parser.session_id()
     }
 
     fn into_report(mut self: Box<Self>) -> TurnReport {

@@ -62,9 +62,9 @@ pub(crate) struct Spec {
     pub arguments: fn(&Invocation<'_>) -> Vec<OsString>,
     /// Returns the arguments for an interactive session.
     pub interactive_arguments: fn(&InteractiveInvocation<'_>) -> Vec<OsString>,
-    /// Returns the parser of the agent's standard output. If its events are needed, `events_from` is the directory that
-    /// the agent runs in.
-    pub parser: fn(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser>,
+    /// Returns the parser of the agent's standard output. `keeps_answer` means that the answer of a stream is needed too.
+    /// If the events are needed, `events_from` is the directory that the agent runs in.
+    pub parser: fn(mode: OutputMode, keeps_answer: bool, events_from: Option<String>) -> Box<dyn OutputParser>,
     /// Returns whether to retry a failed run.
     pub retry: fn(&BackendArgs, &FailedRun<'_>) -> Retry,
     /// Returns why a run failed.

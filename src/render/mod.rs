@@ -266,11 +266,15 @@ impl Renderer {
         let took = duration(summary.took.unwrap_or_else(|| self.started.elapsed()));
         let mut parts = vec![if summary.failed { format!("turn failed after {took}") } else { format!("turn {took}") }];
         let mut session = Vec::new();
-        if let Some(tokens) = summary.tokens.filter(|tokens| tokens.input > 0 || tokens.output > 0) {
-            let counts = token_counts(tokens);
-            if tokens.of_session { session.extend(counts) } else { parts.extend(counts) }
+        let counts = |tokens: Option<Tokens>| {
+            tokens.filter(|tokens| tokens.input > 0 || tokens.output > 0).map(token_counts).unwrap_or_default()
+        };
+        let usage = &summary.usage;
+        parts.extend(counts(usage.turn));
+        if usage.turn.is_none() {
+            session.extend(counts(usage.session));
         }
-        session.extend(summary.cost.map(cost));
+        session.extend(usage.session_cost.map(cost));
         if let Some(first) = session.first_mut() {
             *first = format!("session {first}");
         }

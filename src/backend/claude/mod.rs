@@ -5,6 +5,7 @@ mod cause;
 mod echo;
 mod events;
 mod output;
+mod usage;
 
 use std::borrow::Cow;
 use std::ffi::OsString;

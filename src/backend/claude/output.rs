@@ -5,6 +5,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::events::Reader;
+use super::usage::usage;
 use crate::backend::lines::Line;
 use crate::backend::output::{Failure, LineOutput, LineParser, OutputParser, TurnReport};
 use crate::backend::{AgentEvent, OutputMode};
@@ -13,7 +14,7 @@ use crate::json::{self, Members};
 /// The limit on the size of an answer, which is kept in memory until the end.
 const LONGEST_ANSWER: usize = 512 << 20;
 
-pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser> {
+pub(super) fn parser(mode: OutputMode, _keeps_answer: bool, events_from: Option<String>) -> Box<dyn OutputParser> {
     match mode {
         OutputMode::Json => Box::<WholeAnswer>::default(),
         OutputMode::Stream { .. } => lines(StreamParser::default(), events_from),
@@ -140,6 +141,7 @@ impl<'a> ResultEvent<'a> {
             failure: self.failure(),
             verdict: Some(self.raw.to_owned()),
             answer: self.members.get("result").filter(|raw| raw.get() != "null").map(words),
+            usage: usage(&self.members),
             ..TurnReport::default()
         }
     }
@@ -191,6 +193,10 @@ impl LineParser for StreamParser {
             let malformed = (!line.whole && self.wants_answer).then(|| "its answer is too long".to_owned());
             self.result = Some(TurnReport { malformed, ..event.into_report() });
         }
+    }
+
+    fn session_id(&self) -> Option<&str> {
+        self.first_id.as_deref()
     }
 
     fn into_report(self) -> TurnReport {

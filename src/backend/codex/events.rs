@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
+use super::usage::usage;
 use crate::backend::event::{
-    AgentEvent, Outcome, Summary, TextKind, Tokens, Tool, first_line, lines_of, list, number, object, progress,
-    seen_from, words,
+    AgentEvent, Outcome, Summary, TextKind, Tool, first_line, lines_of, list, number, object, progress, seen_from,
+    words,
 };
 use crate::backend::output::EventReader;
 use crate::json::Members;
@@ -45,7 +46,7 @@ impl EventReader for Reader {
                     self.error = Some(message);
                 }
             }
-            "turn.completed" => emit(AgentEvent::TurnEnded(Summary { tokens: tokens(event), ..Summary::default() })),
+            "turn.completed" => emit(AgentEvent::TurnEnded(Summary { usage: usage(event), ..Summary::default() })),
             "turn.failed" => emit(AgentEvent::TurnEnded(Summary { failed: true, ..Summary::default() })),
             _ => {}
         }
@@ -141,12 +142,4 @@ fn outcome(id: String, item: &Members<'_>) -> Outcome {
         output.map(|output| lines_of(&output)).into_iter().collect()
     };
     Outcome { id, failed, details }
-}
-
-/// Returns the number of tokens. codex counts those of the whole thread.
-fn tokens(event: &Members<'_>) -> Option<Tokens> {
-    let usage = event.get("usage").and_then(object)?;
-    let count = |name: &str| number::<u64>(&usage, name);
-    let cached = count("cached_input_tokens").unwrap_or_default();
-    Some(Tokens { input: count("input_tokens")?, cached, output: count("output_tokens")?, of_session: true })
 }

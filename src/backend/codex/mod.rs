@@ -8,6 +8,7 @@ mod exec_options;
 mod output;
 mod placement;
 mod quirks;
+mod usage;
 
 use std::borrow::Cow;
 use std::ffi::OsString;

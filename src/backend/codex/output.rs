@@ -4,13 +4,14 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::events::Reader;
-use crate::backend::OutputMode;
+use super::usage::usage;
 use crate::backend::lines::Line;
 use crate::backend::output::{Failure, LineOutput, LineParser, OutputParser, TurnReport};
+use crate::backend::{OutputMode, Usage};
 use crate::json::{self, Members};
 
-pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser> {
-    let wants_answer = matches!(mode, OutputMode::Json | OutputMode::StreamedAnswer);
+pub(super) fn parser(mode: OutputMode, keeps_answer: bool, events_from: Option<String>) -> Box<dyn OutputParser> {
+    let wants_answer = keeps_answer || matches!(mode, OutputMode::Json | OutputMode::StreamedAnswer);
     Box::new(LineOutput::new(ExecParser::new(wants_answer), events_from.map(Reader::new)))
 }
 
@@ -32,6 +33,7 @@ struct ExecParser {
     reconnecting: bool,
     failed: Option<FailureEvent>,
     error: Option<FailureEvent>,
+    usage: Usage,
 }
 
 /// An event that reports a failure.
@@ -53,6 +55,7 @@ impl ExecParser {
             reconnecting: false,
             failed: None,
             error: None,
+            usage: Usage::default(),
         }
     }
 }
@@ -87,7 +90,10 @@ impl LineParser for ExecParser {
             }
             Some("turn.started") => self.prompt_stored = true,
             // an error that the turn got over, a reconnect for example
-            Some("turn.completed") => self.error = None,
+            Some("turn.completed") => {
+                self.error = None;
+                self.usage = usage(&event);
+            }
             Some("item.completed") => {
                 let message = members_of("item").filter(|item| item.text("type").as_deref() == Some("agent_message"));
                 if let Some(text) = message.and_then(|message| message.text("text")) {
@@ -102,13 +108,17 @@ impl LineParser for ExecParser {
         self.reconnecting
     }
 
+    fn session_id(&self) -> Option<&str> {
+        self.thread_id.as_deref()
+    }
+
     fn into_report(mut self) -> TurnReport {
         let (failure, verdict) = match self.failed.take().or(self.error.take()) {
             Some(failed) => (Some(Failure { reason: failed.reason }), Some(failed.event)),
             None => (None, None),
         };
-        let Self { thread_id: reported_id, answer, prompt_stored, .. } = self;
-        TurnReport { reported_id, failure, verdict, prompt_stored, answer, ..TurnReport::default() }
+        let Self { thread_id: reported_id, answer, prompt_stored, usage, .. } = self;
+        TurnReport { reported_id, failure, verdict, prompt_stored, answer, usage, ..TurnReport::default() }
     }
 }
 
