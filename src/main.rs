@@ -19,12 +19,14 @@ mod lock;
 mod paths;
 mod process;
 mod random;
+mod records;
 mod render;
 mod session;
 mod sessions;
 mod skills;
 mod store;
 mod sys;
+mod time;
 mod turn;
 mod ui;
 
@@ -36,6 +38,7 @@ use clap::CommandFactory;
 use cli::Cli;
 use context::Context;
 use error::{ErrorFormat, ErrorKind, Result};
+use records::recorder::TurnRecorder;
 use ui::Ui;
 
 fn main() {
@@ -66,7 +69,8 @@ fn run(started: Instant, ui: &Ui) -> (ErrorFormat, Result<i32>) {
             return Ok(0);
         };
         let ui = ui.with_quiet(global.quiet).with_log(started)?;
-        commands::run(&Context { started, global, ui, normalized, program }, &command)
+        let turn = TurnRecorder::new(command.name(), started);
+        commands::run(&Context { started, global, ui, turn, normalized, program }, &command)
     });
     (format, outcome)
 }

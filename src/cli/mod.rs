@@ -105,6 +105,15 @@ macro_rules! commands {
             $(#[doc = $about] $variant($variant),)*
         }
 
+        impl Command {
+            /// Returns the name on the command line.
+            pub(crate) fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                }
+            }
+        }
+
         /// The examples of each command, for the help and the manual pages.
         const EXAMPLES: &[(&str, &[&str])] = &[$(($name, &$examples)),*];
 
@@ -160,6 +169,20 @@ macro_rules! commands {
             }
         }
     };
+}
+
+impl Command {
+    /// Returns the options of a turn, for a command that runs one.
+    pub(crate) fn call_args(&self) -> Option<&CallArgs> {
+        match self {
+            Self::CreateSession(options) => Some(&options.call),
+            Self::ResumeJson(options) => Some(&options.resume.options.call),
+            Self::ResumeStream(options) => Some(&options.resume.options.call),
+            Self::Ask(options) => Some(&options.options.call),
+            Self::ForkSession(options) => Some(&options.call),
+            _ => None,
+        }
+    }
 }
 
 /// The usage of commands that need options. clap would show these options as optional, because their absence is
@@ -503,6 +526,9 @@ pub(crate) struct CallArgs {
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
     pub stdin: bool,
+    /// Write what is known of the turn to FILE, as JSON, also if it fails
+    #[arg(long, help_heading = AGENT, value_name = "FILE")]
+    pub summary_file: Option<PathBuf>,
 }
 
 /// What to do if the name is taken.

@@ -10,12 +10,14 @@ use crate::sessions::lock::lock_name;
 use crate::sessions::selector::{SessionSelector, required_name, session_id};
 use crate::store::Store;
 use crate::store::format::Entry;
+use crate::time::now;
+use crate::turn::files_in_use::FilesInUse;
 use crate::turn::options::TurnOptions;
 use crate::turn::outcome::finish_call;
 use crate::turn::prompt::{self, Prompt};
 use crate::turn::resume::CompletedTurn;
 use crate::turn::runner::TurnRunner;
-use crate::turn::start::{NewSession, note_replaced, now, save, start_session};
+use crate::turn::start::{NewSession, note_replaced, save, start_session};
 use crate::ui::json::JsonObject;
 
 pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()> {
@@ -29,6 +31,8 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
+    let role_file = ("the file of --role-definition-md", options.role_definition_md.as_deref());
+    FilesInUse::of(&options.call, &[role_file]).refuse_summary(&options.call, &store)?;
     if options.session_id.is_some() {
         context.ui.warn("--session-id is ignored here; use --adopt ID to save an existing session");
     }
@@ -80,20 +84,20 @@ impl Creation<'_> {
 
     fn start(&self) -> Result<()> {
         let role = prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?;
+        let mut prompt = None;
         if self.existing()?.is_none() {
             self.call.check_agent(&self.context.ui)?;
             self.store.prepare()?; // before a wait, and again after it
+            let prompt = prompt.insert(self.prompt()?);
+            self.call.recorder.update(|turn| turn.set_session(Some(&self.name), None));
+            self.call.recorder.open(&self.workspace.resolved, &prompt.bytes, &self.context.ui);
         }
         let _name = lock_name(&self.store, &self.name, true)?;
         self.store.prepare()?;
         if let Some(old) = self.existing()? {
             return self.print(&old, false);
         }
-        let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
-        let prompt = Prompt::text(
-            prompt.map_or_else(|| (self.call.agent.backend.spec().default_prompt)(&self.name), str::to_owned),
-        );
-        let prompt = if self.call.stdin { prompt.with_stdin(self.call.deadline)? } else { prompt };
+        let prompt = prompt.map_or_else(|| self.prompt(), Ok)?; // the name may have been removed during the wait
         let caller = TurnRunner::new(&self.call, &self.context.ui)?;
         let beginning = NewSession {
             name: &self.name,
@@ -111,6 +115,15 @@ impl Creation<'_> {
         let done = CompletedTurn::created(&self.name, created, "created");
         let printed = done.print(&self.context.ui, &self.store, true, self.options.print_session_id);
         finish_call(printed, &done.session.id)
+    }
+
+    /// Returns the prompt of the first turn.
+    fn prompt(&self) -> Result<Prompt> {
+        let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
+        let prompt = Prompt::text(
+            prompt.map_or_else(|| (self.call.agent.backend.spec().default_prompt)(&self.name), str::to_owned),
+        );
+        if self.call.stdin { prompt.with_stdin(self.call.deadline) } else { Ok(prompt) }
     }
 
     /// Returns the session of that name if it is to be kept.

@@ -14,7 +14,7 @@ use crate::sessions::json::entries;
 use crate::store::format::{Entry, Mapping};
 use crate::store::location::{MappingLocation, Root};
 use crate::store::{self, FoundMapping, Store};
-use crate::turn::start::iso_format;
+use crate::time::iso_format;
 use crate::ui::json::JsonObject;
 use crate::ui::table::Column;
 use crate::ui::tsv::Tsv;

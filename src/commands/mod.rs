@@ -21,9 +21,17 @@ mod skill;
 use crate::cli::Command;
 use crate::context::Context;
 use crate::error::Result;
+use crate::turn::summary::with_summary;
 
 /// Runs the command. Returns the exit status of this program.
 pub(crate) fn run(context: &Context, command: &Command) -> Result<i32> {
+    match command.call_args() {
+        Some(options) => with_summary(context, options, || run_command(context, command)),
+        None => run_command(context, command),
+    }
+}
+
+fn run_command(context: &Context, command: &Command) -> Result<i32> {
     match command {
         Command::OpenSession(options) => return open_session::run(context, options),
         Command::EchoAgent(options) => return crate::echo_agent::run(&context.ui, options),

@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::env;
 use crate::error::{Error, ErrorFormat, Result};
 use crate::help::TOPICS;
+use crate::records::recorder::TurnRecorder;
 use crate::session::{SessionName, is_blank};
 use crate::store::format::Entry;
 use crate::ui::Ui;
@@ -71,7 +72,8 @@ impl Line {
         };
         let global = Global { backend, error_format: ErrorFormat::Text, quiet: true };
         let ui = Ui::new().with_quiet(true);
-        let context = Context { started, global, ui, normalized, program: program.clone() };
+        let turn = TurnRecorder::default();
+        let context = Context { started, global, ui, turn, normalized, program: program.clone() };
         let selected = context.selected_backend().ok()?;
         Some(Self { context, selected, location, is_inline: current.starts_with("--") && current.contains('=') })
     }

@@ -27,6 +27,11 @@ impl StoredSession {
         self.saved.as_ref()?.1.effort.as_deref()
     }
 
+    /// Returns how the session was found.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Returns all names that the session had at the time of the lookup.
     pub(crate) fn names(&self) -> Vec<String> {
         self.mapping.as_ref().map(|mapping| mapping.names_of(&self.id)).unwrap_or_default()

@@ -1,6 +1,7 @@
 //! One turn of an agent: a request in, an outcome out.
 
 pub(crate) mod duration;
+pub(crate) mod files_in_use;
 pub(crate) mod options;
 pub(crate) mod outcome;
 pub(crate) mod prompt;
@@ -11,3 +12,4 @@ mod retry;
 pub(crate) mod runner;
 pub(crate) mod scratch_dir;
 pub(crate) mod start;
+pub(crate) mod summary;

@@ -13,6 +13,7 @@ use crate::env;
 use crate::error::{Error, Result, io_message};
 use crate::lock::Key;
 use crate::paths;
+use crate::records::recorder::TurnRecorder;
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, trim};
 use crate::sessions::lock::{agent_home, session_key};
@@ -43,6 +44,9 @@ pub(crate) struct TurnOptions {
     pub(crate) location_args: Vec<String>,
     /// How the turn is rendered while it runs. `None` means that it is not rendered.
     pub(crate) render: Option<RenderOptions>,
+    /// Whether the answer is needed even if the output is only passed through.
+    pub(crate) keeps_answer: bool,
+    pub(crate) recorder: TurnRecorder,
 }
 
 /// The model and effort of a turn.
@@ -73,6 +77,11 @@ impl TurnOptions {
         mode: OutputMode,
     ) -> Result<Self> {
         let backend = store.backend;
+        context.turn.update(|turn| {
+            turn.record.backend = Some(backend.name().to_owned());
+            turn.record.workspace_dir = Some(workspace.text().to_owned());
+            turn.record.mapping_file = Some(store.path().display().to_string());
+        });
         let deadline =
             options.deadline_seconds.as_deref().map(|text| duration("--deadline-seconds", text)).transpose()?;
         let stall = options.stall_seconds.as_deref().map(|text| duration("--stall-seconds", text)).transpose()?;
@@ -89,7 +98,9 @@ impl TurnOptions {
         }
         let unlimited = Self::without_limits(store, workspace, &options.settings, deadline)?;
         let retries = options.retry.unwrap_or_default();
-        Ok(Self { deadline, deadline_limit, stall, retries, stdin: options.stdin, ..unlimited })
+        let keeps_answer = options.summary_file.is_some();
+        let recorder = context.turn.clone();
+        Ok(Self { deadline, deadline_limit, stall, retries, stdin: options.stdin, keeps_answer, recorder, ..unlimited })
     }
 
     /// Checks the options that also an interactive session has. The environment file is read until `deadline`.
@@ -128,6 +139,8 @@ impl TurnOptions {
             dir: workspace.given.then(|| workspace.resolved.clone()),
             location_args: location_args(store, workspace),
             render: None,
+            keeps_answer: false,
+            recorder: TurnRecorder::default(),
         })
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
 use super::runner::TurnRunner;
-use crate::backend::{Backend, Cause, Diagnosis, Evidence, SessionMode, StderrLine, TurnReport};
+use crate::backend::{Backend, Cause, Diagnosis, Evidence, StderrLine, TurnReport};
 use crate::error::{Error, ErrorKind, FailureCause, Result};
 use crate::late_signal;
 use crate::process::{End, RECONNECT_LIMIT};
@@ -171,6 +171,7 @@ impl TurnRunner<'_> {
     /// Adds the agent's reason, verdict and session to an error.
     fn with_agent_details(&self, request: &TurnRequest<'_>, run: CompletedRun, error: Error) -> Error {
         let backend = self.options.agent.backend;
+        let reported = request.answering_session(&run.report);
         let report = run.report;
         // the reason of a stopped agent is only that it was stopped
         let stopped = matches!(run.end, End::Deadline | End::Stalled | End::Interrupted(_));
@@ -205,11 +206,6 @@ impl TurnRunner<'_> {
             _ if error.kind == ErrorKind::AgentFailed => error.caused_by("the agent printed no reason"),
             _ => error,
         };
-        let reported = report.reported_id.and_then(|id| AgentSessionId::new(&id).ok());
-        // a failed fork may report the original session
-        let reported = reported.filter(
-            |reported| !matches!(request.session, SessionMode::Fork(id) if id.is_reported_as(reported.as_str())),
-        );
         // the turn is in the session that the agent reported, which may differ from the requested one
         let known = request.session.known();
         let new = reported.filter(|reported| !known.is_some_and(|known| known.is_reported_as(reported.as_str())));

@@ -37,6 +37,13 @@ impl TurnRequest<'_> {
         report.failure.is_none() && report.malformed.is_none() && is_in_session
     }
 
+    /// Returns the session that answered, as far as `report` names it. A failed fork may name the original session.
+    pub(crate) fn answering_session(&self, report: &TurnReport) -> Option<AgentSessionId> {
+        let reported = AgentSessionId::new(report.reported_id.as_deref()?).ok()?;
+        let is_original = matches!(self.session, SessionMode::Fork(id) if id.is_reported_as(reported.as_str()));
+        (!is_original).then_some(reported)
+    }
+
     /// Returns the session `id` of this turn as messages name it.
     pub(crate) fn session_label(&self, id: &AgentSessionId) -> String {
         match self.name {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
+use super::files_in_use::FilesInUse;
 use super::options::TurnOptions;
 use super::outcome::{TurnOutput, finish_call};
 use super::prompt::{Prompt, PromptSource, read_role};
@@ -14,9 +15,7 @@ use super::start::{NewSession, StartedSession, start_session};
 use crate::backend::{JsonOutput, OnNewId, OutputMode, SessionMode};
 use crate::cli::{self, IfBusy, IfMissing};
 use crate::context::Context;
-use crate::env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::paths;
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, SessionName, is_blank};
 use crate::sessions::lock::{lock_name, lock_session};
@@ -101,6 +100,8 @@ impl<'a> ResumeRequest<'a> {
 pub(crate) struct ResumeCall {
     selector: SessionSelector,
     pub(crate) store: Store,
+    /// The workspace's path, as resolved.
+    workspace: PathBuf,
     options: TurnOptions,
     mode: OutputMode,
     prompt: Prompt,
@@ -133,10 +134,20 @@ impl ResumeCall {
         let options = TurnOptions { render, ..TurnOptions::new(context, &store, &workspace, &args.call, mode)? };
         let deadline = options.deadline;
         store.deadline = deadline;
-        if let Some(file) = args.output_file.as_deref().filter(|file| *file != Path::new("-")) {
-            refuse_file_in_use(file, request.prompt, args, &store)?;
-            refuse_file_in_use(&partial_path(file), request.prompt, args, &store)?;
+        let output_file = args.output_file.as_deref().filter(|file| *file != Path::new("-"));
+        let partial_file = output_file.map(partial_path);
+        let mut inputs = vec![
+            ("the prompt file", request.prompt.prompt_file.as_deref()),
+            ("the file of --role-definition-md", args.role_definition_md.as_deref()),
+        ];
+        for file in output_file.into_iter().chain(partial_file.as_deref()) {
+            FilesInUse::of(&args.call, &inputs).refuse("--output-file", file, &store)?;
         }
+        inputs.extend([
+            ("the file of --output-file", output_file),
+            ("the file of --output-file", partial_file.as_deref()),
+        ]);
+        FilesInUse::of(&args.call, &inputs).refuse_summary(&args.call, &store)?;
         let source = PromptSource::of(request.prompt, options.stdin)?;
         if !creates {
             find_session(&store, &selector)?;
@@ -146,11 +157,15 @@ impl ResumeCall {
         let prompt = source.read(deadline)?;
         let prompt = if options.stdin { prompt.with_stdin(deadline)? } else { prompt };
         let (wait, ui) = (args.if_busy == IfBusy::Wait, ui.clone());
-        Ok(Self { selector, store, options, mode, prompt, role, create_missing, wait, ui, prints_id })
+        let workspace = workspace.resolved;
+        Ok(Self { selector, store, workspace, options, mode, prompt, role, create_missing, wait, ui, prints_id })
     }
 
     /// Finds the session, locks it and runs the turn.
     pub(crate) fn run(&self) -> Result<CompletedTurn> {
+        let recorder = &self.options.recorder;
+        recorder.update(|turn| turn.set_session(self.selector.name.as_ref(), self.selector.id.as_ref()));
+        recorder.open(&self.workspace, &self.prompt.bytes, &self.ui);
         let missing = self.selector.name.as_ref().filter(|_| self.create_missing && self.selector.id.is_none());
         let (session, _lock) = loop {
             if let Some(name) = missing
@@ -165,6 +180,7 @@ impl ResumeCall {
                 locked => break locked?,
             }
         };
+        self.options.recorder.update(|turn| turn.source = Some(session.source().to_owned()));
         let settings = self.options.settings(Some(&session));
         let output = TurnRunner::new(&self.options, &self.ui)?.run(&TurnRequest {
             session: SessionMode::Resume(&session.id),
@@ -308,31 +324,6 @@ pub(crate) fn resume_and_print(
         let printed = turn.print(ui, &call.store, result, session_id);
         turn.lost.map_or_else(|| finish_call(printed, &turn.session.id), Err)
     })
-}
-
-/// Fails if an output file would replace the mapping or a file that the call reads or logs to.
-fn refuse_file_in_use(file: &Path, prompt: &cli::PromptArgs, args: &cli::ResumeOptions, store: &Store) -> Result<()> {
-    let resolved = paths::resolve(file).ok();
-    let log = env::var_os(env::LOG).map(PathBuf::from);
-    let is_same = |other: Option<&Path>| {
-        let other = other.filter(|other| *other != Path::new("-")); // a standard stream
-        resolved.is_some() && other.and_then(|other| paths::resolve(other).ok()) == resolved
-    };
-    let used_as = if store.would_be_replaced_by(file) {
-        "the mapping"
-    } else if is_same(prompt.prompt_file.as_deref()) {
-        "the prompt file"
-    } else if is_same(args.call.settings.agent.env_file.as_deref()) {
-        "the file of --env-file"
-    } else if is_same(args.role_definition_md.as_deref()) {
-        "the file of --role-definition-md"
-    } else if is_same(log.as_deref()) {
-        "the log"
-    } else {
-        return Ok(());
-    };
-    Err(Error::usage(format!("--output-file {} is {used_as}", file.display()))
-        .with_hint("choose another file, such as --output-file answer.txt"))
 }
 
 /// The changes of the mapping after a successful turn.

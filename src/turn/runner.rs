@@ -18,6 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::input;
 use crate::paths;
 use crate::process::{self, End, Passthrough, Runner};
+use crate::records::record::State;
+use crate::records::recorder::TurnRecorder;
 use crate::render::Renderer;
 use crate::ui::spinner::{Spinner, SpinnerHandle};
 use crate::ui::{Ui, stdout_error};
@@ -39,6 +41,9 @@ pub(crate) struct TurnRunner<'a> {
 
 /// Parses an agent's output and renders its events.
 struct TurnSink {
+    recorder: TurnRecorder,
+    /// Whether the session ID is recorded.
+    has_id: bool,
     parser: Box<dyn OutputParser>,
     renderer: Option<Renderer>,
     progress: Option<SpinnerHandle>,
@@ -64,6 +69,10 @@ impl TurnSink {
 impl process::OutputSink for TurnSink {
     fn write(&mut self, chunk: &[u8]) {
         self.parser.feed(chunk, &mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
+        if let Some(id) = self.parser.session_id().filter(|_| !self.has_id) {
+            self.recorder.update(|turn| turn.record.session_id = Some(id.to_owned()));
+            self.has_id = true;
+        }
     }
 
     fn is_reconnecting(&self) -> bool {
@@ -99,13 +108,25 @@ impl<'a> TurnRunner<'a> {
     ///
     /// An error for every turn that did not succeed, with the agent's reason.
     pub(crate) fn run(&self, request: &TurnRequest<'_>) -> Result<TurnOutput> {
+        let recorder = &self.options.recorder;
+        recorder.begin(self.options.agent.backend, request.session);
+        recorder.update(|turn| {
+            turn.set_session(request.name, request.session.known());
+            (turn.record.model, turn.record.reasoning_effort) = request.settings.to_owned();
+            turn.record.state = State::Running;
+        });
         let mut retries = Retries::new(self);
         let follow_up = Prompt::text(FOLLOW_UP);
         let mut request = *request;
         loop {
+            recorder.update(|turn| turn.record.tries += 1);
             let error = match self.run_until_accepted(&request) {
                 Err(error) if error.turn.cause.as_ref().is_some_and(|cause| cause.retryable) => error,
-                outcome => return outcome,
+                Err(error) => return Err(error),
+                Ok(output) => {
+                    recorder.update(|turn| turn.answer.clone_from(&output.report.answer));
+                    return Ok(output);
+                }
             };
             let error = retries.wait(error)?;
             if request.session.known().is_some() && error.turn.prompt_in_history == Some(true) {
@@ -218,7 +239,9 @@ impl<'a> TurnRunner<'a> {
         let started = Instant::now();
         let wants_events = progress.is_some() || self.options.render.is_some();
         let sink = TurnSink {
-            parser: (backend.spec().parser)(request.mode, wants_events.then(|| self.dir())),
+            recorder: self.options.recorder.clone(),
+            has_id: false,
+            parser: (backend.spec().parser)(request.mode, self.options.keeps_answer, wants_events.then(|| self.dir())),
             renderer: self.options.render.map(Renderer::new),
             progress: progress.as_ref().map(Spinner::handle),
         };
@@ -233,6 +256,11 @@ impl<'a> TurnRunner<'a> {
         });
         if let (End::Exited(_) | End::Killed(_), Some(pids)) = (run.end, &run.survivors) {
             self.ui.warn(&format!("cannot stop what {backend} left running: {}", still_running(pids)));
+        }
+        let recorder = &self.options.recorder;
+        recorder.used(report.usage);
+        if let Some(id) = request.answering_session(&report) {
+            recorder.update(|turn| turn.record.session_id = Some(id.as_str().to_owned()));
         }
         let written = answer_file.as_deref().and_then(|path| self.written_answer(path, report.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(report.answer);

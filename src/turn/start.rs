@@ -13,6 +13,7 @@ use crate::session::{AgentSessionId, SessionName};
 use crate::sessions::lookup::StoredSession;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
+use crate::time::now;
 use crate::ui::Ui;
 
 /// The request for a new session.
@@ -67,6 +68,8 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
     let locks = [store.name_key(name)].into_iter().chain(history.map(|history| options.session_key(&history.id)));
     let locks: Vec<String> = locks.map(|key| key.handed_down()).collect();
     let settings = options.settings(history);
+    let source = if history.is_some() { "forked" } else { "created" };
+    options.recorder.update(|turn| turn.source = Some(source.to_owned()));
     let output = runner.run(&TurnRequest {
         session: history.map_or(SessionMode::New, |history| SessionMode::Fork(&history.id)),
         name: Some(name),
@@ -140,14 +143,4 @@ pub(crate) fn save(mapping: &mut Mapping, name: &SessionName, entry: &Entry, wor
     mapping.insert(name, entry);
     mapping.set_workspace(workspace);
     old.filter(|old| old != entry.id.as_str())
-}
-
-/// Returns the current time in the format of Python's `datetime.now(timezone.utc).isoformat()`.
-pub(crate) fn now() -> String {
-    iso_format(jiff::Timestamp::now())
-}
-
-/// Returns `time` in the form of all times that this program stores and prints.
-pub(crate) fn iso_format(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }

@@ -43,8 +43,9 @@ mod session_ids;
 mod settings;
 mod signals;
 mod skills;
-mod support;
 #[cfg(target_os = "linux")] // other systems open the user side of a terminal in other ways
+mod summaries;
+mod support;
 mod terminals;
 mod text_format;
 mod verdicts;
