@@ -149,8 +149,9 @@ impl Lock {
         limit: Option<Instant>,
         report_wait: impl FnOnce(&Holder),
     ) -> io::Result<Result<Self, Holder>> {
-        let try_take = || Ok(Self::try_take(key)?.map_err(|holder| Obstacle { holder, longest_pause: LONGEST_PAUSE }));
-        let taken = poll(limit, report_wait, try_take, |_, _| None)?;
+        let mut try_take =
+            || Ok(Self::try_take(key)?.map_err(|holder| Obstacle { holder, longest_pause: LONGEST_PAUSE }));
+        let taken = poll(limit, report_wait, &mut try_take, &mut |_, _| None)?;
         Ok(taken.map_err(|busy| match busy {
             Busy::Held(holder) | Busy::Cycle(holder) => holder,
             Busy::Inside => Holder::default(),
@@ -182,8 +183,8 @@ impl Lock {
 fn poll(
     limit: Option<Instant>,
     report_wait: impl FnOnce(&Holder),
-    mut try_take: impl FnMut() -> io::Result<Result<Lock, Obstacle>>,
-    mut deadlock: impl FnMut(&Holder, bool) -> Option<Busy>,
+    try_take: &mut dyn FnMut() -> io::Result<Result<Lock, Obstacle>>,
+    deadlock: &mut dyn FnMut(&Holder, bool) -> Option<Busy>,
 ) -> io::Result<Result<Lock, Busy>> {
     let started = Instant::now();
     let mut report_wait = Some(report_wait);

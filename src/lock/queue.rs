@@ -124,8 +124,9 @@ impl Place {
     ) -> io::Result<Result<Lock, Busy>> {
         let key = self.key.clone();
         let mut waits = None;
-        let check = |holder: &Holder, last| waits.get_or_insert_with(|| Waits::new(&key, outer)).check(holder, last);
-        let taken = poll(limit, report_wait, || self.try_take(), check)?;
+        let mut check =
+            |holder: &Holder, last| waits.get_or_insert_with(|| Waits::new(&key, outer)).check(holder, last);
+        let taken = poll(limit, report_wait, &mut || self.try_take(), &mut check)?;
         if taken.is_ok() {
             self.notices.clear();
             self.position = Position::Unknown;
@@ -247,7 +248,7 @@ fn by_rank(queue: &[(Rank, PathBuf)]) -> impl Iterator<Item = &[(Rank, PathBuf)]
     queue.chunk_by(|(rank, _), (next, _)| rank == next)
 }
 
-/// Returns the process that the lock file names. Returns `None` if there is no such file.
+/// Returns the process that the lock file names. Returns `None` if that file is missing.
 fn recorded_holder(key: &Key) -> Option<Holder> {
     candidates().filter_map(|candidate| candidate.existing()).find_map(|dir| {
         let mut file = notice::open(&dir.path.join(key.name_in(&dir)))?;

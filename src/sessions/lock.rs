@@ -58,29 +58,34 @@ pub(crate) fn lock_session(
     ui: &Ui,
     wait: bool,
 ) -> Result<(StoredSession, Lock)> {
-    SessionPlace::join(store, selector, session_key, wait)?.wait(ui)
+    SessionPlace::join(store, selector, &session_key, wait)?.wait(ui)
 }
 
 /// A call's place in the queue of a session. Turns run in the order of their places. The place is given up when it is
 /// dropped or when this process ends.
-pub(crate) struct SessionPlace<'a, K> {
+pub(crate) struct SessionPlace<'a> {
     /// Prints no warnings about the mapping, because the first read printed them.
     store: Store,
     selector: &'a SessionSelector,
-    session_key: K,
+    session_key: &'a dyn Fn(&AgentSessionId) -> Key,
     wait: bool,
     session: StoredSession,
     place: Place,
 }
 
-impl<'a, K: Fn(&AgentSessionId) -> Key> SessionPlace<'a, K> {
+impl<'a> SessionPlace<'a> {
     /// Finds the session that `selector` refers to and joins its queue, without waiting. If `wait` is false, all
     /// other waiters come before this call.
     ///
     /// # Errors
     ///
     /// Those of [`find_session`].
-    pub(crate) fn join(store: &Store, selector: &'a SessionSelector, session_key: K, wait: bool) -> Result<Self> {
+    pub(crate) fn join(
+        store: &Store,
+        selector: &'a SessionSelector,
+        session_key: &'a dyn Fn(&AgentSessionId) -> Key,
+        wait: bool,
+    ) -> Result<Self> {
         let store = store.silenced();
         let session = find_session(&store, selector)?;
         let place = join(&session_key(&session.id), wait);

@@ -44,9 +44,9 @@ impl Queue {
 
     /// Starts a call and waits until it has its place.
     fn start(&self, prompt: &str, options: &[&str]) -> Running {
-        let before = self.places().len();
+        let before = self.places();
         let running = self.sandbox.start(&self.call(prompt, options));
-        wait_until(SOON, || self.places().len() > before);
+        wait_until(SOON, || self.places().iter().any(|place| !before.contains(place)));
         running
     }
 
