@@ -37,6 +37,8 @@ pub(crate) struct Place {
     rank: Option<Rank>,
     /// One in every usable directory, as for the lock itself.
     notices: Vec<Notice>,
+    /// Set if the lock was free and the queue was empty.
+    taken: Option<Lock>,
     position: Position,
     next_beat: Instant,
     /// Earlier places, their modification times, and the number of beats for which these did not change.
@@ -85,13 +87,20 @@ enum Position {
 }
 
 impl Place {
-    /// Joins the queue of the lock `key`. All waiters that join later come after it.
+    /// Joins the queue of the lock `key`, or takes the lock if that is possible. All waiters that join later come after
+    /// this one.
     pub(crate) fn join(key: &Key) -> Self {
         let dirs = candidates().filter_map(|dir| dir.open(false).ok().flatten());
         let numbers =
             dirs.flat_map(|dir| places(&dir.path, key.name_in(&dir)).map(|(rank, _)| rank.number).collect::<Vec<_>>());
-        let mut place = Self { rank: Some(Rank::after(numbers.max())), ..Self::after_all(key) };
-        place.queue();
+        let last = numbers.max();
+        let mut place = Self { rank: Some(Rank::after(last)), ..Self::after_all(key) };
+        if last.is_none() {
+            place.taken = Lock::try_take(key).ok().and_then(Result::ok); // an error is reported by the wait
+        }
+        if place.taken.is_none() {
+            place.queue();
+        }
         place
     }
 
@@ -101,6 +110,7 @@ impl Place {
             key: key.clone(),
             rank: None,
             notices: Vec::new(),
+            taken: None,
             position: Position::Unknown,
             next_beat: Instant::now(),
             unchanged: Vec::new(),
@@ -122,6 +132,9 @@ impl Place {
         outer: &str,
         report_wait: impl FnOnce(&Holder),
     ) -> io::Result<Result<Lock, Busy>> {
+        if let Some(lock) = self.taken.take() {
+            return Ok(Ok(lock));
+        }
         let key = self.key.clone();
         let mut waits = None;
         let mut check =
@@ -264,6 +277,13 @@ mod tests {
         Key::new(&[b"queue", random::digits().as_bytes()])
     }
 
+    /// Returns two places in the queue of a lock that is free now.
+    fn two_places() -> (Place, Place) {
+        let key = key();
+        let _lock = Lock::try_take(&key).unwrap().unwrap();
+        (Place::join(&key), Place::join(&key))
+    }
+
     fn try_take(place: &mut Place) -> Result<Lock, Busy> {
         place.wait(Some(Instant::now()), "", |_| panic!("it does not wait")).unwrap()
     }
@@ -276,7 +296,11 @@ mod tests {
     #[test]
     fn places_get_the_lock_in_their_order() {
         let key = key();
+        let mut free = Place::join(&key);
+        assert!(free.notices.is_empty());
+        let lock = try_take(&mut free).unwrap();
         let mut places: Vec<Place> = (0..3).map(|_| Place::join(&key)).collect();
+        drop(lock);
         let mut last = Place::after_all(&key);
         assert!(is_behind_a_waiter(&mut places[2]) && is_behind_a_waiter(&mut places[1]));
         drop(places.remove(1));
@@ -294,9 +318,7 @@ mod tests {
 
     #[test]
     fn place_of_an_ended_process_is_removed() {
-        let key = key();
-        let mut place = Place::join(&key);
-        let mut later = Place::join(&key);
+        let (mut place, mut later) = two_places();
         for notice in &place.notices {
             notice.unlock(); // as the system does
         }
@@ -325,9 +347,7 @@ mod tests {
 
     #[test]
     fn stopped_waiter_keeps_its_place_but_is_passed() {
-        let key = key();
-        let stopped = Place::join(&key);
-        let mut place = Place::join(&key);
+        let (stopped, mut place) = two_places();
         let mut beat = |touched: bool| {
             if touched {
                 let other = SystemTime::UNIX_EPOCH + Duration::from_secs(random::number() % 1_000_000);
