@@ -37,6 +37,7 @@ mod path_parity;
 mod print_result;
 mod processes;
 mod prompts;
+mod queues;
 mod readme;
 mod retries;
 mod session_ids;
