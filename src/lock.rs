@@ -13,7 +13,6 @@ mod waits;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::digest;
@@ -150,7 +149,7 @@ impl Lock {
         report_wait: impl FnOnce(&Holder),
     ) -> io::Result<Result<Self, Holder>> {
         let try_take = || Ok(Self::try_take(key)?.map_err(|holder| Obstacle { holder, longest_pause: LONGEST_PAUSE }));
-        let taken = poll(limit, report_wait, try_take, |_, _| None)?;
+        let taken = poll(limit, SIGNAL_WAIT, report_wait, try_take, |_, _| None)?;
         Ok(taken.map_err(|busy| match busy {
             Busy::Held(holder) | Busy::Cycle(holder) => holder,
             Busy::Inside => Holder::default(),
@@ -176,11 +175,12 @@ impl Lock {
     }
 }
 
-/// Repeats `try_take` until `limit`, or for a second after a signal that arrived since the turn ended.
+/// Repeats `try_take` until `limit`, or for `signal_wait` after a signal that is kept ([`late_signal`]).
 ///
 /// `deadlock` gets the holder and whether this is the last try.
 fn poll(
     limit: Option<Instant>,
+    signal_wait: Duration,
     report_wait: impl FnOnce(&Holder),
     mut try_take: impl FnMut() -> io::Result<Result<Lock, Obstacle>>,
     mut deadlock: impl FnMut(&Holder, bool) -> Option<Busy>,
@@ -196,7 +196,7 @@ fn poll(
         };
         let now = Instant::now();
         if late_signal::get().is_some() {
-            signal_limit.get_or_insert(now + SIGNAL_WAIT);
+            signal_limit.get_or_insert(now + signal_wait);
         }
         let limit = [limit, signal_limit].into_iter().flatten().min();
         let last = limit.is_some_and(|limit| now >= limit);
@@ -213,7 +213,7 @@ fn poll(
         }
         pause = pause.min(longest_pause);
         let pause_now = with_jitter(pause);
-        thread::sleep(limit.map_or(pause_now, |limit| pause_now.min(limit.saturating_duration_since(now))));
+        late_signal::pause(limit.map_or(pause_now, |limit| pause_now.min(limit.saturating_duration_since(now))));
         pause *= 2;
     }
 }

@@ -172,6 +172,17 @@ macro_rules! commands {
 }
 
 impl Command {
+    /// Returns the options for a turn that outlives the call, for a command that has them.
+    pub(crate) fn detach_args(&self) -> Option<&DetachArgs> {
+        match self {
+            Self::CreateSession(options) => Some(&options.detach),
+            Self::ResumeJson(options) => Some(&options.resume.detach),
+            Self::ResumeStream(options) => Some(&options.resume.detach),
+            Self::ForkSession(options) => Some(&options.detach),
+            _ => None,
+        }
+    }
+
     /// Returns the options of a turn, for a command that runs one.
     pub(crate) fn call_args(&self) -> Option<&CallArgs> {
         match self {
@@ -531,6 +542,17 @@ pub(crate) struct CallArgs {
     pub summary_file: Option<PathBuf>,
 }
 
+/// Options of a turn that can outlive the call.
+#[derive(Debug, Args)]
+pub(crate) struct DetachArgs {
+    /// Return as soon as the turn is accepted, and print its record; wait-turn prints its output later
+    #[arg(help_heading = None::<&str>, long)]
+    pub detach: bool,
+    /// With --detach, print only the turn's ID
+    #[arg(help_heading = None::<&str>, long, requires = "detach")]
+    pub print_turn_id: bool,
+}
+
 /// What to do if the name is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IfExists {
@@ -591,6 +613,8 @@ pub(crate) struct CreateSession {
     /// Print the saved entry as JSON
     #[arg(long)]
     pub print_mapping_json: bool,
+    #[command(flatten)]
+    pub detach: DetachArgs,
     #[command(flatten)]
     pub place: LocationArgs,
     #[command(flatten)]
@@ -706,6 +730,8 @@ pub(crate) struct ResumeArgs {
     #[command(flatten)]
     pub prompt: PromptArgs,
     #[command(flatten)]
+    pub detach: DetachArgs,
+    #[command(flatten)]
     pub options: ResumeOptions,
 }
 
@@ -794,6 +820,8 @@ pub(crate) struct ForkSession {
     /// What to do if another call uses the session
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_busy: IfBusy,
+    #[command(flatten)]
+    pub detach: DetachArgs,
     #[command(flatten)]
     pub place: LocationArgs,
     #[command(flatten)]

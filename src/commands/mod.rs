@@ -21,10 +21,15 @@ mod skill;
 use crate::cli::Command;
 use crate::context::Context;
 use crate::error::Result;
+use crate::turn::detach;
 use crate::turn::summary::with_summary;
 
 /// Runs the command. Returns the exit status of this program.
 pub(crate) fn run(context: &Context, command: &Command) -> Result<i32> {
+    let detach = command.detach_args().filter(|options| options.detach && !context.turn.is_detached());
+    if let Some(options) = detach {
+        return detach::launch(context, command, options);
+    }
     match command.call_args() {
         Some(options) => with_summary(context, options, || run_command(context, command)),
         None => run_command(context, command),

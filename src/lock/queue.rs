@@ -101,6 +101,8 @@ impl Place {
     /// Does not wait if the wait would never end. `outer` lists the locks of the outer calls ([`Key::handed_down`]),
     /// separated by commas.
     ///
+    /// The wait ends with a signal, if signals are kept ([`crate::late_signal`]).
+    ///
     /// The place is given up if the lock is taken, and kept if not.
     ///
     /// # Errors
@@ -115,7 +117,7 @@ impl Place {
         let key = self.key.clone();
         let mut waits = None;
         let check = |holder: &Holder, last| waits.get_or_insert_with(|| Waits::new(&key, outer)).check(holder, last);
-        let taken = poll(limit, report_wait, || self.try_take(), check)?;
+        let taken = poll(limit, Duration::ZERO, report_wait, || self.try_take(), check)?;
         if taken.is_ok() {
             self.notices.clear();
         }

@@ -57,6 +57,14 @@ fn handle_late_signal(signal: i32) {
     }
 }
 
+/// Keeps the next terminating signal from now on ([`late_signal`]), until a [`Runner`] handles signals.
+pub(crate) fn keep_next_signal() -> io::Result<()> {
+    if !late_signal::is_held() {
+        late_signal::hold();
+    }
+    platform::handle_signals()
+}
+
 /// The program to start.
 #[derive(Debug)]
 pub(crate) struct Command {

@@ -36,9 +36,13 @@ static RECEIVER: Mutex<Option<Sender<Event>>> = Mutex::new(None);
 
 /// Sends Ctrl-C to `events` from now on. The agent shares the console and receives it too.
 pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
-    /// The handler can be set once per process.
-    static HANDLER: OnceLock<Result<(), String>> = OnceLock::new();
     *lock(&RECEIVER) = Some(events.clone());
+    handle_signals()
+}
+
+/// Installs the handler for Ctrl-C, once per process.
+pub(super) fn handle_signals() -> io::Result<()> {
+    static HANDLER: OnceLock<Result<(), String>> = OnceLock::new();
     let handler = || {
         let sent = lock(&RECEIVER).as_ref().is_some_and(|events| events.send(Event::Signal(INTERRUPT)).is_ok());
         if !sent {

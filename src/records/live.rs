@@ -56,14 +56,20 @@ impl LiveRecord {
         written.and_then(|()| fs::rename(&temp, target)).inspect_err(|_| drop(fs::remove_file(&temp)))
     }
 
-    /// Writes the last state of the record and releases it.
-    pub(super) fn end(self, record: &Record) -> io::Result<()> {
-        let written = self.write(record);
-        if written.is_ok() {
+    /// Creates the files for the output of the turn. `stderr` is what it has written to standard error so far.
+    pub(super) fn create_outputs(&self, stderr: &[u8]) -> io::Result<(File, File)> {
+        let create = |extension| private_file().append(true).create_new(true).open(self.dir.file(&self.id, extension));
+        let (output, mut errors) = (create("out")?, create("err")?);
+        errors.write_all(stderr)?;
+        Ok((output, errors))
+    }
+
+    /// Writes the last state of the record and releases it. If it cannot be written, the turn counts as lost.
+    pub(super) fn end(self, record: &Record) {
+        if self.write(record).is_ok() {
             let _ = fs::remove_file(self.dir.file(&self.id, "lock"));
         }
         drop(self.lock);
-        written
     }
 
     /// Removes the record.
