@@ -46,6 +46,22 @@ impl Notice {
     }
 }
 
+/// What other processes or the system do to it.
+#[cfg(test)]
+impl Notice {
+    pub(super) fn unlock(&self) {
+        self.file.unlock().unwrap();
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.path.exists()
+    }
+
+    pub(super) fn set_modified(&self, time: SystemTime) {
+        self.file.set_modified(time).unwrap();
+    }
+}
+
 impl Drop for Notice {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);

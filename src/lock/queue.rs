@@ -5,7 +5,7 @@
 //! place that is not seen affects the order, but never the exclusion: on a full disk, in a directory that the others
 //! cannot use, or next to a release that has no queues.
 
-use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,8 @@ use crate::random;
 
 /// The suffix of the file of a place.
 const SUFFIX: &str = ".place";
-/// The interval at which a waiter updates the file of its place.
+/// The interval at which a waiter reads the queue, and updates the file of its place. Between, it only checks whether
+/// the first waiter is still there.
 const BEAT: Duration = Duration::from_secs(1);
 /// A waiter that did not update its place for this many beats of another is stopped, and the other one passes it.
 const STOPPED_AFTER: u32 = 10;
@@ -36,16 +37,17 @@ pub(crate) struct Place {
     rank: Option<Rank>,
     /// One in every usable directory, as for the lock itself.
     notices: Vec<Notice>,
+    position: Position,
     next_beat: Instant,
-    /// The modification times of earlier places, and the number of beats for which they did not change.
-    unchanged: HashMap<Rank, (SystemTime, u32)>,
+    /// Earlier places, their modification times, and the number of beats for which these did not change.
+    unchanged: Vec<(Rank, SystemTime, u32)>,
 }
 
 /// Sorts the places of a queue in all directories.
 ///
 /// A waiter chooses a number above all that it finds, so nothing needs to be locked while it joins. Waiters that join
 /// concurrently may find the same numbers. Either order is right for them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     /// Nanoseconds since 1970, unless the clock was set back. So the order survives the loss of all files.
     number: u64,
@@ -72,13 +74,14 @@ impl Rank {
     }
 }
 
-/// Where a waiter is in the queue.
+/// Where a waiter was in the queue when it read it.
 #[derive(Debug)]
 enum Position {
+    Unknown,
     /// The number of places in the queue.
     First(usize),
-    /// The first waiter, and the number of places before this one.
-    Behind(Holder, usize),
+    /// The first waiter, the file of its place, and the number of places before this one.
+    Behind(Holder, File, usize),
 }
 
 impl Place {
@@ -94,7 +97,14 @@ impl Place {
 
     /// Returns the place after all waiters, also after those that join later. It is not visible to others.
     pub(crate) fn after_all(key: &Key) -> Self {
-        Self { key: key.clone(), rank: None, notices: Vec::new(), next_beat: Instant::now(), unchanged: HashMap::new() }
+        Self {
+            key: key.clone(),
+            rank: None,
+            notices: Vec::new(),
+            position: Position::Unknown,
+            next_beat: Instant::now(),
+            unchanged: Vec::new(),
+        }
     }
 
     /// Waits for the turn of this place until `limit`, and takes the lock. Calls `report_wait` once, after a second.
@@ -120,68 +130,93 @@ impl Place {
         let taken = poll(limit, Duration::ZERO, report_wait, || self.try_take(), check)?;
         if taken.is_ok() {
             self.notices.clear();
+            self.position = Position::Unknown;
         }
         Ok(taken)
     }
 
     /// Takes the lock if no other waiter comes before.
     fn try_take(&mut self) -> io::Result<Result<Lock, Obstacle>> {
-        Ok(match self.position() {
-            Position::First(length) => {
-                let tries = u32::try_from(length).unwrap_or(MOST_TRIES).clamp(1, MOST_TRIES);
-                Lock::try_take(&self.key)?.map_err(|holder| Obstacle { holder, longest_pause: LONGEST_PAUSE / tries })
-            }
-            Position::Behind(first, count) => {
-                let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.update_position();
+        Ok(match &self.position {
+            Position::Behind(first, _, count) => {
+                let count = u32::try_from(*count).unwrap_or(u32::MAX);
                 let longest_pause = PAUSE_BEHIND.saturating_mul(count).min(LONGEST_PAUSE_BEHIND);
-                let holder = recorded_holder(&self.key).unwrap_or(Holder { is_next: true, ..first });
+                let holder = recorded_holder(&self.key).unwrap_or_else(|| Holder { is_next: true, ..first.clone() });
                 Err(Obstacle { holder, longest_pause })
             }
+            Position::First(length) => {
+                let tries = u32::try_from(*length).unwrap_or(MOST_TRIES).clamp(1, MOST_TRIES);
+                Lock::try_take(&self.key)?.map_err(|holder| Obstacle { holder, longest_pause: LONGEST_PAUSE / tries })
+            }
+            Position::Unknown => unreachable!("it was just updated"),
         })
     }
 
-    fn position(&mut self) -> Position {
+    /// Reads the queue, unless it was read recently and the first waiter is still there.
+    fn update_position(&mut self) {
         let now = Instant::now();
         let beats = now >= self.next_beat;
+        let is_current = match &self.position {
+            Position::Unknown => false,
+            Position::First(_) => true,
+            Position::Behind(_, first, _) => matches!(first.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        };
+        if is_current && !beats {
+            return;
+        }
         if beats {
             self.next_beat = now + BEAT;
             self.notices.iter().for_each(Notice::touch);
         }
-        let queue = self.queue();
-        let before = |rank: &&Rank| self.rank.as_ref().is_none_or(|own| *rank < own);
-        let count = queue.keys().take_while(before).count();
-        for (rank, paths) in queue.iter().take(count) {
-            let Some((holder, modified)) = paths.iter().find_map(|path| waiter(path)) else { continue };
-            let (last, unchanged) = self.unchanged.entry(rank.clone()).or_insert((modified, 0));
-            if *last != modified {
-                (*last, *unchanged) = (modified, 0);
-            } else if beats {
-                *unchanged += 1;
-            }
-            if *unchanged < STOPPED_AFTER {
-                return Position::Behind(holder, count);
+        let mut queue = self.queue();
+        let length = by_rank(&queue).count() + 1;
+        queue.retain(|(rank, _)| self.rank.as_ref().is_none_or(|own| rank < own));
+        let count = by_rank(&queue).count();
+        self.position = Position::First(length);
+        for files in by_rank(&queue) {
+            let Some(mut file) = files.iter().find_map(|(_, path)| notice::open_of_living(path)) else { continue };
+            if !self.is_stopped(&files[0].0, &file, beats) {
+                self.position = Position::Behind(read_holder(&mut file), file, count);
+                return;
             }
         }
-        Position::First(queue.len() + 1)
     }
 
-    /// Returns the files of the other places by their ranks. Creates the files of this place where they are missing,
-    /// for example because the directory was cleaned.
-    fn queue(&mut self) -> BTreeMap<Rank, Vec<PathBuf>> {
-        let mut queue: BTreeMap<Rank, Vec<PathBuf>> = BTreeMap::new();
+    /// Returns whether the waiter with the place `rank` does not update its file. `beats` is whether the file is
+    /// compared now. Beats count the time in which this process runs, so clocks and its own stops do not matter.
+    fn is_stopped(&mut self, rank: &Rank, file: &File, beats: bool) -> bool {
+        let modified = file.metadata().and_then(|metadata| metadata.modified()).unwrap_or(UNIX_EPOCH);
+        let Some((_, last, unchanged)) = self.unchanged.iter_mut().find(|(other, ..)| other == rank) else {
+            self.unchanged.push((rank.clone(), modified, 0));
+            return false;
+        };
+        if *last != modified {
+            (*last, *unchanged) = (modified, 0);
+        } else if beats {
+            *unchanged += 1;
+        }
+        *unchanged >= STOPPED_AFTER
+    }
+
+    /// Returns the files of the other places, sorted by their ranks. Creates the files of this place where they are
+    /// missing, for example because the directory was cleaned.
+    fn queue(&mut self) -> Vec<(Rank, PathBuf)> {
+        let mut queue = Vec::new();
         let mut is_visible = self.rank.is_none();
         for candidate in candidates() {
             let Ok(Some(dir)) = candidate.open(!is_visible) else { continue };
-            let mut is_listed = false;
-            for (rank, path) in places(&dir.path, self.key.name_in(&dir)) {
-                if self.rank.as_ref() == Some(&rank) {
-                    is_listed = true;
-                } else {
-                    queue.entry(rank).or_default().push(path);
-                }
+            let begin = queue.len();
+            queue.extend(places(&dir.path, self.key.name_in(&dir)));
+            let is_own = |(rank, _): &(Rank, PathBuf)| self.rank.as_ref() == Some(rank);
+            if let Some(own) = queue[begin..].iter().position(is_own) {
+                queue.swap_remove(begin + own);
+                is_visible = true;
+            } else {
+                is_visible |= self.publish(&dir);
             }
-            is_visible |= is_listed || self.publish(&dir);
         }
+        queue.sort_unstable();
         queue
     }
 
@@ -209,11 +244,9 @@ fn places(directory: &Path, lock: &str) -> impl Iterator<Item = (Rank, PathBuf)>
     notice::files(directory, |name| name.ends_with(SUFFIX)).filter_map(rank)
 }
 
-/// Returns the process that has the place at `path`, and when it last updated the file, if it is alive.
-fn waiter(path: &Path) -> Option<(Holder, SystemTime)> {
-    let mut file = notice::open_of_living(path)?;
-    let modified = file.metadata().and_then(|metadata| metadata.modified()).unwrap_or(UNIX_EPOCH);
-    Some((read_holder(&mut file), modified))
+/// Splits a sorted queue into places. One can have a file in each directory.
+fn by_rank(queue: &[(Rank, PathBuf)]) -> impl Iterator<Item = &[(Rank, PathBuf)]> {
+    queue.chunk_by(|(rank, _), (next, _)| rank == next)
 }
 
 /// Returns the process that the lock file names. Returns `None` if there is no such file.
@@ -222,4 +255,94 @@ fn recorded_holder(key: &Key) -> Option<Holder> {
         let mut file = notice::open(&dir.path.join(key.name_in(&dir)))?;
         Some(read_holder(&mut file))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        Key::new(&[b"queue", random::digits().as_bytes()])
+    }
+
+    fn try_take(place: &mut Place) -> Result<Lock, Busy> {
+        place.wait(Some(Instant::now()), "", |_| panic!("it does not wait")).unwrap()
+    }
+
+    /// Returns whether `place` cannot take the lock because of a waiter.
+    fn is_behind_a_waiter(place: &mut Place) -> bool {
+        matches!(try_take(place), Err(Busy::Held(holder)) if holder.is_next)
+    }
+
+    #[test]
+    fn places_get_the_lock_in_their_order() {
+        let key = key();
+        let mut places: Vec<Place> = (0..3).map(|_| Place::join(&key)).collect();
+        let mut last = Place::after_all(&key);
+        assert!(is_behind_a_waiter(&mut places[2]) && is_behind_a_waiter(&mut places[1]));
+        drop(places.remove(1));
+        assert!(is_behind_a_waiter(&mut places[1]) && is_behind_a_waiter(&mut last));
+        let lock = try_take(&mut places[0]).unwrap();
+        assert!(matches!(try_take(&mut places[1]), Err(Busy::Inside)), "this process holds the lock");
+        let mut later = Place::join(&key);
+        drop(lock);
+        assert!(is_behind_a_waiter(&mut later) && is_behind_a_waiter(&mut last));
+        drop(try_take(&mut places[1]).unwrap());
+        assert!(is_behind_a_waiter(&mut last));
+        drop(try_take(&mut later).unwrap());
+        drop(try_take(&mut last).unwrap());
+    }
+
+    #[test]
+    fn place_of_an_ended_process_is_removed() {
+        let key = key();
+        let mut place = Place::join(&key);
+        let mut later = Place::join(&key);
+        for notice in &place.notices {
+            notice.unlock(); // as the system does
+        }
+        assert!(try_take(&mut later).is_ok());
+        assert!(place.notices.iter().all(|notice| !notice.exists()));
+        assert!(try_take(&mut place).is_ok());
+    }
+
+    #[test]
+    fn later_places_come_after_all_earlier_ones() {
+        let mut ranks = vec![Rank::after(Some(u64::MAX - 5))]; // the clock was set back
+        for _ in 0..4 {
+            ranks.push(Rank::after(ranks.last().map(|rank| rank.number)));
+        }
+        assert!(ranks.is_sorted() && ranks[0].number > Rank::after(None).number);
+        let names: Vec<String> = ranks.iter().map(|rank| rank.file_name("lock")).collect();
+        assert!(names.is_sorted());
+        for (rank, name) in ranks.iter().zip(&names) {
+            assert_eq!(Rank::parse(name, "lock").as_ref(), Some(rank));
+            assert_eq!(Rank::parse(name, "loc"), None);
+        }
+        for name in ["lock", "lock.place", "lock.1.place", "lock.-1.0.place", "lock.18446744073709551616.0.place"] {
+            assert_eq!(Rank::parse(name, "lock"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn stopped_waiter_keeps_its_place_but_is_passed() {
+        let key = key();
+        let stopped = Place::join(&key);
+        let mut place = Place::join(&key);
+        let mut beat = |touched: bool| {
+            if touched {
+                let other = SystemTime::UNIX_EPOCH + Duration::from_secs(random::number() % 1_000_000);
+                stopped.notices.iter().for_each(|notice| notice.set_modified(other));
+            }
+            place.next_beat = Instant::now();
+            place.update_position();
+            matches!(place.position, Position::First(_))
+        };
+        let beats = |count: u32, beat: &mut dyn FnMut(bool) -> bool| (0..count).filter(|_| beat(false)).count();
+        assert_eq!(beats(STOPPED_AFTER, &mut beat), 0);
+        assert!(!beat(true), "it updated its file");
+        assert_eq!(beats(STOPPED_AFTER - 1, &mut beat), 0);
+        assert!(beat(false));
+        assert!(!beat(true), "it continues");
+    }
 }

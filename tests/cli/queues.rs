@@ -77,7 +77,7 @@ impl Queue {
         for call in calls {
             call.wait(SOON).assert.success();
         }
-        assert_eq!(self.places(), [PathBuf::new(); 0]);
+        assert!(self.places().is_empty(), "{:?}", self.places());
     }
 }
 
@@ -197,12 +197,13 @@ fn files_that_are_not_places_of_living_calls_do_not_matter() {
     #[cfg(unix)]
     std::os::unix::fs::symlink(&victim, path("00000000000000000003")).unwrap();
     fs::create_dir(path("00000000000000000004")).unwrap();
+    let third = queue.sandbox.start(&queue.call("p1", &[]));
+    wait_until(SOON, || left.iter().all(|file| !file.exists())); // calls that were killed left them
     queue.sandbox.allow("go");
-    for call in [first, second] {
+    for call in [first, second, third] {
         call.wait(SOON).assert.success();
     }
-    assert_eq!(queue.prompts(), ["first", "p0"]);
-    assert_eq!(left.map(|file| file.exists()), [false, false], "places that calls left are removed");
+    assert_eq!(queue.prompts(), ["first", "p0", "p1"]);
     assert!(unusual.iter().all(|file| file.exists()));
     assert_eq!(fs::read_to_string(victim).unwrap(), "text");
 }
