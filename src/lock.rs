@@ -20,7 +20,7 @@ use crate::error::io_message;
 use crate::late_signal;
 use crate::random;
 use dirs::{Dir, candidates};
-pub(crate) use dirs::{dir, make_private, make_shared};
+pub(crate) use dirs::{check_private, dir, make_private, make_shared};
 pub(crate) use probe::is_held;
 pub(crate) use queue::Place;
 

@@ -44,14 +44,14 @@ const HELP_STEP: &str = "Run 'invoke-persist help' for the exit statuses and the
 /// Exit statuses and their meanings, for the help and the manual page.
 pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("0", "Success"),
-    ("1", "The turn failed, another session answered, or an I/O error occurred"),
+    ("1", "The turn failed or is lost, another session answered, or an I/O error occurred"),
     ("2", "Invalid usage, or an unreadable prompt, role or environment file"),
-    ("3", "Session not found"),
+    ("3", "Session or turn not found"),
     ("4", "Session already exists"),
     ("5", "Session is busy"),
     ("6", "Mapping file cannot be used"),
     ("7", "Agent's output is invalid"),
-    ("75", "The turn failed for a temporary reason: try again later"),
+    ("75", "The turn failed for a temporary reason, or has not ended: try again later"),
     ("124", "Deadline or stall timeout expired"),
     ("126", "Agent's program is not executable"),
     ("127", "Agent's program cannot be found"),
@@ -481,6 +481,28 @@ pub(crate) struct SessionArgs {
     /// ID of the session (codex: thread ID)
     #[arg(long, value_name = "ID", visible_alias = "thread-id")]
     pub session_id: Option<String>,
+}
+
+/// The option for a workspace, on commands that need no mapping.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WorkspaceArgs {
+    /// Workspace directory [default: current directory]
+    // the value may be empty: each command decides what that means
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub workspace_dir: Option<PathBuf>,
+}
+
+/// Options that select turns.
+#[derive(Debug, Args)]
+pub(crate) struct TurnSelectorArgs {
+    /// ID of the turn, or a unique beginning of it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["session_name", "session_id"])]
+    pub turn_id: Vec<String>,
+    #[command(flatten)]
+    pub session: SessionArgs,
+    #[command(flatten)]
+    pub place: WorkspaceArgs,
 }
 
 /// Options for the agent's program and its environment.

@@ -12,5 +12,6 @@ pub(crate) mod resume;
 mod retry;
 pub(crate) mod runner;
 pub(crate) mod scratch_dir;
+pub(crate) mod selector;
 pub(crate) mod start;
 pub(crate) mod summary;
