@@ -23,6 +23,7 @@ use dirs::{Dir, candidates};
 pub(crate) use dirs::{check_private, dir, make_private, make_shared};
 pub(crate) use probe::is_held;
 pub(crate) use queue::Place;
+pub(crate) use waits::pid_namespace;
 
 /// How long a wait continues after a signal.
 const SIGNAL_WAIT: Duration = Duration::from_secs(1);
@@ -290,7 +291,7 @@ fn sweep(dir: Option<&Path>) {
 /// Describes the holder for messages.
 pub(crate) fn name_of(holder: &Holder) -> String {
     let Some(pid) = holder.pid else { return "another process".to_owned() };
-    let other_container = holder.namespace.is_some() && holder.namespace.as_deref() != waits::pid_namespace();
+    let other_container = holder.namespace.is_some() && holder.namespace.as_deref() != pid_namespace();
     if other_container { format!("process {pid} in another container") } else { format!("process {pid}") }
 }
 
@@ -307,7 +308,7 @@ pub(crate) fn waiting_for(what: &str, holder: &Holder) -> String {
 
 /// Returns what a file records of this process, for [`read_holder`].
 fn holder_text() -> String {
-    format!("{}\n{}\n{}\n", std::process::id(), random::token(), waits::pid_namespace().unwrap_or_default())
+    format!("{}\n{}\n{}\n", std::process::id(), random::token(), pid_namespace().unwrap_or_default())
 }
 
 fn read_holder(file: &mut File) -> Holder {

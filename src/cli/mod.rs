@@ -346,6 +346,18 @@ commands! {
         ],
         hidden: false
     }
+    StopTurn {
+        name: "stop-turn",
+        about: "Stop a turn that waits or runs, and print its record",
+        details: "The agent and everything it started are stopped, as by a deadline. The command returns when nothing of \
+                  the turn is left. A turn that has ended stays as it is, and is not an error. The session keeps the \
+                  prompt, so resume it to continue.",
+        examples: [
+            "invoke-persist stop-turn --session-name nightly",
+            "invoke-persist stop-turn --turn-id 20261121-105533-k3f9",
+        ],
+        hidden: false
+    }
     Skill {
         name: "skill",
         about: "Install, update and print the skills for agents",
@@ -888,6 +900,12 @@ pub(crate) enum ColorChoice {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopTurn {
+    #[command(flatten)]
+    pub turn: TurnSelectorArgs,
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ mod resolve;
 mod resume_json;
 mod resume_stream;
 mod skill;
+mod stop_turn;
 
 use crate::cli::Command;
 use crate::context::Context;
@@ -50,6 +51,7 @@ fn run_command(context: &Context, command: &Command) -> Result<i32> {
         Command::ResumeStream(options) => resume_stream::run(context, options),
         Command::Ask(options) => ask::run(context, options),
         Command::ForkSession(options) => fork_session::run(context, options),
+        Command::StopTurn(options) => stop_turn::run(context, options),
         Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),
         Command::Demo(_) => demo::run(context),

@@ -38,6 +38,8 @@ use supervisor::{Action, Finished, Input, Limits, Next, Observation, Supervisor}
 use crate::late_signal;
 use crate::ui::OutputStream;
 
+#[cfg(windows)]
+pub(crate) use platform::interrupt;
 pub(crate) use platform::prepare_signals;
 
 /// The time between the first signal and the kill.

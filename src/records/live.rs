@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::dir::RecordDir;
 use super::record::Record;
+use crate::lock::pid_namespace;
 use crate::random;
 
 /// How many IDs are tried. Only turns that begin within two milliseconds can have the same.
@@ -33,8 +34,11 @@ impl LiveRecord {
             let id = new_id();
             let path = dir.file(&id, "lock");
             match private_file().create_new(true).open(&path) {
-                Ok(lock) => {
+                Ok(mut lock) => {
                     lock.try_lock().map_err(io::Error::from)?;
+                    lock.write_all(pid_namespace().unwrap_or_default().as_bytes())?;
+                    #[cfg(windows)]
+                    watch_for_stop(dir.file(&id, "stop"), path);
                     return Ok(Self { dir, id, lock });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -86,6 +90,21 @@ impl LiveRecord {
 pub(super) fn is_alive(dir: &RecordDir, id: &str) -> bool {
     let Ok(lock) = OpenOptions::new().read(true).open(dir.file(id, "lock")) else { return false };
     matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Interrupts this process if the file `request` appears, until its lock file is gone.
+#[cfg(windows)]
+fn watch_for_stop(request: PathBuf, lock: PathBuf) {
+    const INTERVAL: std::time::Duration = std::time::Duration::from_millis(200);
+    std::thread::spawn(move || {
+        while lock.exists() {
+            if request.exists() {
+                let _ = fs::remove_file(&request);
+                crate::process::interrupt();
+            }
+            std::thread::sleep(INTERVAL);
+        }
+    });
 }
 
 /// Returns options for a file that only this user can read.
