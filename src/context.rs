@@ -44,7 +44,8 @@ impl Workspace {
         self.resolved.to_str().expect("checked when it was resolved")
     }
 
-    fn of(given: Option<&Path>) -> Result<Self> {
+    /// Returns the workspace that `--workspace-dir` selects, or the current directory.
+    pub(crate) fn of(given: Option<&Path>) -> Result<Self> {
         let (path, shown) = match given {
             Some(path) => (path.to_owned(), paths::to_text(path)?.to_owned()),
             None => (paths::current_dir()?, String::new()),

@@ -30,6 +30,12 @@ pub(crate) enum ErrorKind {
     Usage,
     /// The name is not in the mapping.
     SessionNotFound,
+    /// No turn has that ID, or is of that session.
+    TurnNotFound,
+    /// The turn did not end within the limit of the wait.
+    TurnRunning,
+    /// The turn's process is gone and left no verdict.
+    TurnLost,
     /// The name is taken (`--if-exists fail`, rename without `--force`).
     SessionExists,
     /// Another call has the session locked, and this one does not wait.
@@ -65,6 +71,9 @@ impl ErrorKind {
             Self::Io => "io",
             Self::Usage => "usage",
             Self::SessionNotFound => "session_not_found",
+            Self::TurnNotFound => "turn_not_found",
+            Self::TurnRunning => "turn_running",
+            Self::TurnLost => "turn_lost",
             Self::SessionExists => "session_exists",
             Self::SessionBusy => "session_busy",
             Self::MappingInvalid => "mapping_invalid",
@@ -83,13 +92,14 @@ impl ErrorKind {
     /// Returns the exit status (contract section 7). `timeout` and shells also use 124, 126, 127 and 128+N.
     fn exit_status(self) -> i32 {
         match self {
-            Self::AgentFailed | Self::SessionLost | Self::Io => 1,
+            Self::AgentFailed | Self::SessionLost | Self::TurnLost | Self::Io => 1,
             Self::Usage => 2,
-            Self::SessionNotFound => 3,
+            Self::SessionNotFound | Self::TurnNotFound => 3,
             Self::SessionExists => 4,
             Self::SessionBusy => 5,
             Self::MappingInvalid | Self::MappingUnreadable | Self::MappingUnwritable | Self::MappingUnsafe => 6,
             Self::AgentOutputInvalid => 7,
+            Self::TurnRunning => TRY_AGAIN_LATER,
             Self::Deadline | Self::Stalled => 124,
             Self::AgentNotExecutable => 126,
             Self::AgentNotFound => 127,
@@ -134,7 +144,7 @@ pub(crate) struct FailureCause {
     pub retry_at: Option<Timestamp>,
 }
 
-/// The exit status of a turn that failed for a temporary reason: `EX_TEMPFAIL` of sysexits.h.
+/// The exit status of a turn that failed for a temporary reason, or that is not over: `EX_TEMPFAIL` of sysexits.h.
 const TRY_AGAIN_LATER: i32 = 75;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;

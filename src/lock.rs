@@ -13,7 +13,6 @@ mod waits;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::digest;
@@ -21,9 +20,10 @@ use crate::error::io_message;
 use crate::late_signal;
 use crate::random;
 use dirs::{Dir, candidates};
-pub(crate) use dirs::{dir, make_private, make_shared};
+pub(crate) use dirs::{check_private, dir, make_private, make_shared};
 pub(crate) use probe::is_held;
 pub(crate) use queue::Place;
+pub(crate) use waits::pid_namespace;
 
 /// How long a wait continues after a signal.
 const SIGNAL_WAIT: Duration = Duration::from_secs(1);
@@ -149,9 +149,14 @@ impl Lock {
         limit: Option<Instant>,
         report_wait: impl FnOnce(&Holder),
     ) -> io::Result<Result<Self, Holder>> {
+<<<<<<< HEAD
         let mut try_take =
             || Ok(Self::try_take(key)?.map_err(|holder| Obstacle { holder, longest_pause: LONGEST_PAUSE }));
         let taken = poll(limit, report_wait, &mut try_take, &mut |_, _| None)?;
+=======
+        let try_take = || Ok(Self::try_take(key)?.map_err(|holder| Obstacle { holder, longest_pause: LONGEST_PAUSE }));
+        let taken = poll(limit, SIGNAL_WAIT, report_wait, try_take, |_, _| None)?;
+>>>>>>> w-detach
         Ok(taken.map_err(|busy| match busy {
             Busy::Held(holder) | Busy::Cycle(holder) => holder,
             Busy::Inside => Holder::default(),
@@ -177,11 +182,12 @@ impl Lock {
     }
 }
 
-/// Repeats `try_take` until `limit`, or for a second after a signal that arrived since the turn ended.
+/// Repeats `try_take` until `limit`, or for `signal_wait` after a signal that is kept ([`late_signal`]).
 ///
 /// `deadlock` gets the holder and whether this is the last try.
 fn poll(
     limit: Option<Instant>,
+    signal_wait: Duration,
     report_wait: impl FnOnce(&Holder),
     try_take: &mut dyn FnMut() -> io::Result<Result<Lock, Obstacle>>,
     deadlock: &mut dyn FnMut(&Holder, bool) -> Option<Busy>,
@@ -197,7 +203,7 @@ fn poll(
         };
         let now = Instant::now();
         if late_signal::get().is_some() {
-            signal_limit.get_or_insert(now + SIGNAL_WAIT);
+            signal_limit.get_or_insert(now + signal_wait);
         }
         let limit = [limit, signal_limit].into_iter().flatten().min();
         let last = limit.is_some_and(|limit| now >= limit);
@@ -214,7 +220,7 @@ fn poll(
         }
         pause = pause.min(longest_pause);
         let pause_now = with_jitter(pause);
-        thread::sleep(limit.map_or(pause_now, |limit| pause_now.min(limit.saturating_duration_since(now))));
+        late_signal::pause(limit.map_or(pause_now, |limit| pause_now.min(limit.saturating_duration_since(now))));
         pause *= 2;
     }
 }
@@ -291,7 +297,7 @@ fn sweep(dir: Option<&Path>) {
 /// Describes the holder for messages.
 pub(crate) fn name_of(holder: &Holder) -> String {
     let Some(pid) = holder.pid else { return "another process".to_owned() };
-    let other_container = holder.namespace.is_some() && holder.namespace.as_deref() != waits::pid_namespace();
+    let other_container = holder.namespace.is_some() && holder.namespace.as_deref() != pid_namespace();
     if other_container { format!("process {pid} in another container") } else { format!("process {pid}") }
 }
 
@@ -308,7 +314,7 @@ pub(crate) fn waiting_for(what: &str, holder: &Holder) -> String {
 
 /// Returns what a file records of this process, for [`read_holder`].
 fn holder_text() -> String {
-    format!("{}\n{}\n{}\n", std::process::id(), random::token(), waits::pid_namespace().unwrap_or_default())
+    format!("{}\n{}\n{}\n", std::process::id(), random::token(), pid_namespace().unwrap_or_default())
 }
 
 fn read_holder(file: &mut File) -> Holder {

@@ -44,14 +44,14 @@ const HELP_STEP: &str = "Run 'invoke-persist help' for the exit statuses and the
 /// Exit statuses and their meanings, for the help and the manual page.
 pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("0", "Success"),
-    ("1", "The turn failed, another session answered, or an I/O error occurred"),
+    ("1", "The turn failed or is lost, another session answered, or an I/O error occurred"),
     ("2", "Invalid usage, or an unreadable prompt, role or environment file"),
-    ("3", "Session not found"),
+    ("3", "Session or turn not found"),
     ("4", "Session already exists"),
     ("5", "Session is busy"),
     ("6", "Mapping file cannot be used"),
     ("7", "Agent's output is invalid"),
-    ("75", "The turn failed for a temporary reason: try again later"),
+    ("75", "The turn failed for a temporary reason, or has not ended: try again later"),
     ("124", "Deadline or stall timeout expired"),
     ("126", "Agent's program is not executable"),
     ("127", "Agent's program cannot be found"),
@@ -172,6 +172,17 @@ macro_rules! commands {
 }
 
 impl Command {
+    /// Returns the options for a turn that outlives the call, for a command that has them.
+    pub(crate) fn detach_args(&self) -> Option<&DetachArgs> {
+        match self {
+            Self::CreateSession(options) => Some(&options.detach),
+            Self::ResumeJson(options) => Some(&options.resume.detach),
+            Self::ResumeStream(options) => Some(&options.resume.detach),
+            Self::ForkSession(options) => Some(&options.detach),
+            _ => None,
+        }
+    }
+
     /// Returns the options of a turn, for a command that runs one.
     pub(crate) fn call_args(&self) -> Option<&CallArgs> {
         match self {
@@ -335,6 +346,18 @@ commands! {
         ],
         hidden: false
     }
+    StopTurn {
+        name: "stop-turn",
+        about: "Stop a turn that waits or runs, and print its record",
+        details: "The agent and everything it started are stopped, as by a deadline. The command returns when nothing of \
+                  the turn is left. A turn that has ended stays as it is, and is not an error. The session keeps the \
+                  prompt, so resume it to continue.",
+        examples: [
+            "invoke-persist stop-turn --session-name nightly",
+            "invoke-persist stop-turn --turn-id 20261121-105533-k3f9",
+        ],
+        hidden: false
+    }
     Skill {
         name: "skill",
         about: "Install, update and print the skills for agents",
@@ -472,6 +495,28 @@ pub(crate) struct SessionArgs {
     pub session_id: Option<String>,
 }
 
+/// The option for a workspace, on commands that need no mapping.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WorkspaceArgs {
+    /// Workspace directory [default: current directory]
+    // the value may be empty: each command decides what that means
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub workspace_dir: Option<PathBuf>,
+}
+
+/// Options that select turns.
+#[derive(Debug, Args)]
+pub(crate) struct TurnSelectorArgs {
+    /// ID of the turn, or a unique beginning of it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["session_name", "session_id"])]
+    pub turn_id: Vec<String>,
+    #[command(flatten)]
+    pub session: SessionArgs,
+    #[command(flatten)]
+    pub place: WorkspaceArgs,
+}
+
 /// Options for the agent's program and its environment.
 #[derive(Debug, Args)]
 #[command(next_help_heading = AGENT)]
@@ -529,6 +574,17 @@ pub(crate) struct CallArgs {
     /// Write what is known of the turn to FILE, as JSON, also if it fails
     #[arg(long, help_heading = AGENT, value_name = "FILE")]
     pub summary_file: Option<PathBuf>,
+}
+
+/// Options of a turn that can outlive the call.
+#[derive(Debug, Args)]
+pub(crate) struct DetachArgs {
+    /// Return as soon as the turn is accepted, and print its record; wait-turn prints its output later
+    #[arg(help_heading = None::<&str>, long)]
+    pub detach: bool,
+    /// With --detach, print only the turn's ID
+    #[arg(help_heading = None::<&str>, long, requires = "detach")]
+    pub print_turn_id: bool,
 }
 
 /// What to do if the name is taken.
@@ -591,6 +647,8 @@ pub(crate) struct CreateSession {
     /// Print the saved entry as JSON
     #[arg(long)]
     pub print_mapping_json: bool,
+    #[command(flatten)]
+    pub detach: DetachArgs,
     #[command(flatten)]
     pub place: LocationArgs,
     #[command(flatten)]
@@ -706,6 +764,8 @@ pub(crate) struct ResumeArgs {
     #[command(flatten)]
     pub prompt: PromptArgs,
     #[command(flatten)]
+    pub detach: DetachArgs,
+    #[command(flatten)]
     pub options: ResumeOptions,
 }
 
@@ -795,6 +855,8 @@ pub(crate) struct ForkSession {
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_busy: IfBusy,
     #[command(flatten)]
+    pub detach: DetachArgs,
+    #[command(flatten)]
     pub place: LocationArgs,
     #[command(flatten)]
     pub call: CallArgs,
@@ -838,6 +900,12 @@ pub(crate) enum ColorChoice {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopTurn {
+    #[command(flatten)]
+    pub turn: TurnSelectorArgs,
 }
 
 #[derive(Debug, Args)]

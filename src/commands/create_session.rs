@@ -26,6 +26,11 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
         return Err(Error::usage("--print-result cannot be used with --if-exists reuse, which may start no turn")
             .with_hint("use resume-json --if-missing create --print-result"));
     }
+    if options.detach.detach && (options.adopt.is_some() || options.if_exists == IfExists::Reuse) {
+        let other = if options.adopt.is_some() { "--adopt" } else { "--if-exists reuse" };
+        return Err(Error::usage(format!("--detach cannot be used with {other}, which may start no turn"))
+            .with_hint("use resume-json --if-missing create --detach"));
+    }
     let subject = SessionSelector { name: Some(name.clone()), id: None };
     let backend = context.backend_to_create(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
@@ -90,9 +95,9 @@ impl Creation<'_> {
             self.store.prepare()?; // before a wait, and again after it
             let prompt = prompt.insert(self.prompt()?);
             self.call.recorder.update(|turn| turn.set_session(Some(&self.name), None));
-            self.call.recorder.open(&self.workspace.resolved, &prompt.bytes, &self.context.ui);
+            self.call.recorder.open(&self.workspace.resolved, &prompt.bytes, &self.context.ui)?;
         }
-        let _name = lock_name(&self.store, &self.name, true)?;
+        let _name = lock_name(&self.store, &self.name, true, || self.call.accept(&self.context.ui))?;
         self.store.prepare()?;
         if let Some(old) = self.existing()? {
             return self.print(&old, false);

@@ -41,11 +41,12 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
 
     store.prepare()?; // before a wait, and again after it
     call.recorder.update(|turn| turn.set_session(Some(&to), None));
-    call.recorder.open(&workspace.resolved, &prompt.bytes, &context.ui);
+    call.recorder.open(&workspace.resolved, &prompt.bytes, &context.ui)?;
     let wait = options.if_busy == IfBusy::Wait;
-    let _name = lock_name(&store, &to, wait)?;
+    let _name = lock_name(&store, &to, wait, || Ok(()))?;
+    let accept = || call.accept(&context.ui);
     // a running turn would be half in the fork
-    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait)?;
+    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait, accept)?;
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
     let caller = TurnRunner::new(&call, &context.ui)?;

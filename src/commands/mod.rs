@@ -17,14 +17,20 @@ mod resolve;
 mod resume_json;
 mod resume_stream;
 mod skill;
+mod stop_turn;
 
 use crate::cli::Command;
 use crate::context::Context;
 use crate::error::Result;
+use crate::turn::detach;
 use crate::turn::summary::with_summary;
 
 /// Runs the command. Returns the exit status of this program.
 pub(crate) fn run(context: &Context, command: &Command) -> Result<i32> {
+    let detach = command.detach_args().filter(|options| options.detach && !context.turn.is_detached());
+    if let Some(options) = detach {
+        return detach::launch(context, command, options);
+    }
     match command.call_args() {
         Some(options) => with_summary(context, options, || run_command(context, command)),
         None => run_command(context, command),
@@ -45,6 +51,7 @@ fn run_command(context: &Context, command: &Command) -> Result<i32> {
         Command::ResumeStream(options) => resume_stream::run(context, options),
         Command::Ask(options) => ask::run(context, options),
         Command::ForkSession(options) => fork_session::run(context, options),
+        Command::StopTurn(options) => stop_turn::run(context, options),
         Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),
         Command::Demo(_) => demo::run(context),

@@ -157,7 +157,7 @@ pub(crate) fn make_private(path: &Path, parents: bool) -> io::Result<()> {
 
 /// Fails if the directory is missing or not private to the user.
 #[cfg(unix)]
-fn check_private(path: &Path) -> io::Result<()> {
+pub(crate) fn check_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::symlink_metadata(path)?;
     let shown = path.display();
@@ -184,6 +184,6 @@ pub(crate) fn make_private(path: &Path, parents: bool) -> io::Result<()> {
 
 /// Fails if the directory is missing. It is in a directory that is private to the user.
 #[cfg(windows)]
-fn check_private(path: &Path) -> io::Result<()> {
+pub(crate) fn check_private(path: &Path) -> io::Result<()> {
     std::fs::symlink_metadata(path).map(drop)
 }

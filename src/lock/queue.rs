@@ -121,6 +121,8 @@ impl Place {
     /// Does not wait if the wait would never end. `outer` lists the locks of the outer calls ([`Key::handed_down`]),
     /// separated by commas.
     ///
+    /// The wait ends with a signal, if signals are kept ([`crate::late_signal`]).
+    ///
     /// The place is given up if the lock is taken, and kept if not.
     ///
     /// # Errors
@@ -137,9 +139,14 @@ impl Place {
         }
         let key = self.key.clone();
         let mut waits = None;
+<<<<<<< HEAD
         let mut check =
             |holder: &Holder, last| waits.get_or_insert_with(|| Waits::new(&key, outer)).check(holder, last);
         let taken = poll(limit, report_wait, &mut || self.try_take(), &mut check)?;
+=======
+        let check = |holder: &Holder, last| waits.get_or_insert_with(|| Waits::new(&key, outer)).check(holder, last);
+        let taken = poll(limit, Duration::ZERO, report_wait, || self.try_take(), check)?;
+>>>>>>> w-detach
         if taken.is_ok() {
             self.notices.clear();
             self.position = Position::Unknown;

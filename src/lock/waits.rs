@@ -176,7 +176,7 @@ fn waits(directory: &Path) -> impl Iterator<Item = Wait> {
 /// Returns what identifies the process IDs that this process sees: the boot of the machine, and the container. Returns
 /// `None` if the system does not report it.
 #[cfg(target_os = "linux")]
-pub(super) fn pid_namespace() -> Option<&'static str> {
+pub(crate) fn pid_namespace() -> Option<&'static str> {
     use std::sync::OnceLock;
     static NAMESPACE: OnceLock<Option<String>> = OnceLock::new();
     let read = || {
@@ -189,7 +189,7 @@ pub(super) fn pid_namespace() -> Option<&'static str> {
 
 /// Returns `None`: on other systems there is only one namespace.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn pid_namespace() -> Option<&'static str> {
+pub(crate) fn pid_namespace() -> Option<&'static str> {
     None
 }
 

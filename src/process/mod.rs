@@ -38,6 +38,8 @@ use supervisor::{Action, Finished, Input, Limits, Next, Observation, Supervisor}
 use crate::late_signal;
 use crate::ui::OutputStream;
 
+#[cfg(windows)]
+pub(crate) use platform::interrupt;
 pub(crate) use platform::prepare_signals;
 
 /// The time between the first signal and the kill.
@@ -55,6 +57,14 @@ fn handle_late_signal(signal: i32) {
     if !late_signal::receive(signal) {
         platform::raise_default(signal);
     }
+}
+
+/// Keeps the next terminating signal from now on ([`late_signal`]), until a [`Runner`] handles signals.
+pub(crate) fn keep_next_signal() -> io::Result<()> {
+    if !late_signal::is_held() {
+        late_signal::hold();
+    }
+    platform::handle_signals()
 }
 
 /// The program to start.

@@ -12,6 +12,7 @@ use super::selector::SessionSelector;
 use crate::backend::Backend;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::late_signal;
 use crate::lock::{self, Busy, Key, Lock, Place};
 use crate::paths;
 use crate::session::{AgentSessionId, SessionName};
@@ -39,10 +40,29 @@ pub(crate) fn session_key(backend: Backend, agent_home: &Path, id: &AgentSession
 ///
 /// [`ErrorKind::SessionBusy`] if it is locked and `wait` is false, or if the wait would never end.
 /// [`ErrorKind::Deadline`] if the deadline passes during the wait.
-pub(crate) fn lock_name(store: &Store, name: &SessionName, wait: bool) -> Result<Lock> {
+///
+/// `accept` is called once the lock is certain: when the call has its place in the queue, or has the lock if `wait` is
+/// false.
+pub(crate) fn lock_name(
+    store: &Store,
+    name: &SessionName,
+    wait: bool,
+    accept: impl FnOnce() -> Result<()>,
+) -> Result<Lock> {
     let what = format!("the name '{name}'");
     let mut place = join(&store.name_key(name), wait);
-    wait_for(&mut place, &what, store.deadline, &store.ui, wait)
+    accepted(wait, accept, || wait_for(&mut place, &what, store.deadline, &store.ui, wait))
+}
+
+/// Calls `accept` before `lock` if that `waits`, and otherwise after it.
+fn accepted<T>(waits: bool, accept: impl FnOnce() -> Result<()>, lock: impl FnOnce() -> Result<T>) -> Result<T> {
+    if waits {
+        accept()?;
+        return lock();
+    }
+    let locked = lock()?;
+    accept()?;
+    Ok(locked)
 }
 
 /// Finds and locks the session that `selector` refers to. If the name refers to another session after the wait, that
@@ -57,8 +77,10 @@ pub(crate) fn lock_session(
     session_key: impl Fn(&AgentSessionId) -> Key,
     ui: &Ui,
     wait: bool,
+    accept: impl FnOnce() -> Result<()>,
 ) -> Result<(StoredSession, Lock)> {
-    SessionPlace::join(store, selector, &session_key, wait)?.wait(ui)
+    let place = SessionPlace::join(store, selector, &session_key, wait)?;
+    accepted(wait, accept, || place.wait(ui))
 }
 
 /// A call's place in the queue of a session. Turns run in the order of their places. The place is given up when it is
@@ -114,6 +136,12 @@ impl<'a> SessionPlace<'a> {
     }
 }
 
+/// Returns the error for a signal that arrived before the agent was started.
+pub(crate) fn interrupted(signal: i32, when: &str) -> Error {
+    Error::new(ErrorKind::Interrupted(signal), format!("interrupted by signal {signal} {when}"))
+        .with_hint("nothing was sent; repeat the call to continue")
+}
+
 /// Joins the queue of a lock. A call that does not wait gets the place after all others.
 fn join(key: &Key, wait: bool) -> Place {
     lock::make_shared();
@@ -138,6 +166,9 @@ fn wait_for(place: &mut Place, what: &str, deadline: Option<Instant>, ui: &Ui, w
         }
         Err(busy) => busy,
     };
+    if let Some(signal) = late_signal::get() {
+        return Err(interrupted(signal, &format!("while waiting for {what}")));
+    }
     Err(match busy {
         Busy::Inside => {
             Error::new(ErrorKind::SessionBusy, format!("{what} is locked by the call that this one runs inside"))

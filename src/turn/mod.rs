@@ -1,5 +1,6 @@
 //! One turn of an agent: a request in, an outcome out.
 
+pub(crate) mod detach;
 pub(crate) mod duration;
 pub(crate) mod files_in_use;
 pub(crate) mod options;
@@ -11,5 +12,6 @@ pub(crate) mod resume;
 mod retry;
 pub(crate) mod runner;
 pub(crate) mod scratch_dir;
+pub(crate) mod selector;
 pub(crate) mod start;
 pub(crate) mod summary;

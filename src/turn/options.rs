@@ -10,9 +10,10 @@ use crate::backend::{Backend, BackendArgs, Model, OutputMode};
 use crate::cli;
 use crate::context::{Context, Workspace};
 use crate::env;
-use crate::error::{Error, Result, io_message};
+use crate::error::{Error, ErrorKind, Result, io_message};
 use crate::lock::Key;
 use crate::paths;
+use crate::process;
 use crate::records::recorder::TurnRecorder;
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, trim};
@@ -160,6 +161,18 @@ impl TurnOptions {
             }
         }
         Ok(())
+    }
+
+    /// Accepts the turn, which has its place in the queue of its session: the caller of a detached turn continues. A
+    /// signal is kept from now on, until the agent runs.
+    ///
+    /// # Errors
+    ///
+    /// See [`TurnRecorder::accept`].
+    pub(crate) fn accept(&self, ui: &Ui) -> Result<()> {
+        process::keep_next_signal()
+            .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
+        self.recorder.accept(ui)
     }
 
     /// Returns the variables to set for the agent. `locks`: what this call holds ([`Key::handed_down`]).

@@ -165,7 +165,7 @@ impl ResumeCall {
     pub(crate) fn run(&self) -> Result<CompletedTurn> {
         let recorder = &self.options.recorder;
         recorder.update(|turn| turn.set_session(self.selector.name.as_ref(), self.selector.id.as_ref()));
-        recorder.open(&self.workspace, &self.prompt.bytes, &self.ui);
+        recorder.open(&self.workspace, &self.prompt.bytes, &self.ui)?;
         let missing = self.selector.name.as_ref().filter(|_| self.create_missing && self.selector.id.is_none());
         let (session, _lock) = loop {
             if let Some(name) = missing
@@ -174,7 +174,8 @@ impl ResumeCall {
                 return Ok(created);
             }
             let session_key = |id: &AgentSessionId| self.options.session_key(id);
-            match lock_session(&self.store, &self.selector, session_key, &self.ui, self.wait) {
+            let accept = || self.options.accept(&self.ui);
+            match lock_session(&self.store, &self.selector, session_key, &self.ui, self.wait, accept) {
                 // the name was removed while this call waited
                 Err(error) if error.kind == ErrorKind::SessionNotFound && missing.is_some() => {}
                 locked => break locked?,
@@ -214,7 +215,7 @@ impl ResumeCall {
             return Ok(None);
         }
         self.store.prepare()?; // before a wait, and again after it
-        let _lock = lock_name(&self.store, name, self.wait)?;
+        let _lock = lock_name(&self.store, name, self.wait, || self.options.accept(&self.ui))?;
         if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }

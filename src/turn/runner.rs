@@ -14,13 +14,16 @@ use crate::agent::launcher;
 use crate::backend::{
     AgentEvent, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
 };
+use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::input;
+use crate::late_signal;
 use crate::paths;
 use crate::process::{self, End, Passthrough, Runner};
 use crate::records::record::State;
 use crate::records::recorder::TurnRecorder;
 use crate::render::Renderer;
+use crate::sessions::lock::interrupted;
 use crate::ui::spinner::{Spinner, SpinnerHandle};
 use crate::ui::{Ui, stdout_error};
 
@@ -99,6 +102,10 @@ impl<'a> TurnRunner<'a> {
         let program = options.agent.program(options.dir.as_deref())?;
         let runner = Runner::new(options.deadline)
             .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
+        if let Some(signal) = late_signal::get() {
+            return Err(interrupted(signal, &format!("before {} was started", options.agent.backend)));
+        }
+        late_signal::release(); // the runner receives them from now on
         Ok(Self { options, ui, program, runner })
     }
 
@@ -183,7 +190,10 @@ impl<'a> TurnRunner<'a> {
         let dir = ScratchDir::default();
         let composed = (backend.spec().prompt_with_role)(request.role, &request.prompt.bytes);
         let as_argument = match std::str::from_utf8(&composed) {
-            Ok(text) if !request.prompt.by_stdin && self.fits(text) => Some(text),
+            // the prompt of a detached turn is not for the process list
+            Ok(text) if !request.prompt.by_stdin && !self.options.recorder.is_detached() && self.fits(text) => {
+                Some(text)
+            }
             _ => None,
         };
         let role_file = match request.role.filter(|_| backend.capabilities().system_prompt) {
@@ -229,7 +239,7 @@ impl<'a> TurnRunner<'a> {
             program: self.program.clone(),
             arguments: self.options.agent.launcher.arguments(arguments)?,
             set: self.options.variables(request.locks),
-            unset: backend.spec().removed_env.iter().map(OsString::from).collect(),
+            unset: backend.spec().removed_env.iter().chain(&[env::DETACHED]).map(OsString::from).collect(),
             dir: self.options.dir.clone(),
             stdin,
             output,

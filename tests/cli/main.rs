@@ -15,6 +15,7 @@ mod corrections;
 #[cfg(unix)] // KILL is a Unix signal
 mod crashes;
 mod demo;
+mod detached_turns;
 mod doctor;
 mod echo_scripts;
 mod forks;
