@@ -116,7 +116,7 @@ struct Row {
     codex: &'static str,
 }
 
-/// The rows of section A of the facts about claude 2.1.329 and codex 0.169.0.
+/// The rows of section A of the facts about claude 2.1.330 and codex 0.169.0.
 fn rows() -> Vec<Row> {
     let row = |cause, status: Value, types: [Value; 2], (terminal_reason, class), claude, codex| {
         let [error_type, api_error] = types;

@@ -1,5 +1,6 @@
 //! Tests of the program through its arguments, its outputs and its files. One module per feature.
 
+mod agents_workflow;
 mod ask;
 mod backend_choice;
 mod bad_input;

@@ -1,6 +1,6 @@
 //! Why a turn of claude failed. Fields and codes of its result decide before any text.
 //!
-//! The shapes were recorded from claude 2.1.329 against a model API that fails in the vendor's published ways.
+//! The shapes were recorded from claude 2.1.330 against a model API that fails in the vendor's published ways.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -22,6 +22,18 @@ const REFUSALS: &[&str] = &[
 /// What claude prints on standard error, and in the errors of a stream's result, for a session that it does not have.
 const UNKNOWN_SESSION: &str = "No conversation found with session ID";
 
+/// How the text of a result begins, for results without a field that decides. Most are from releases before 2.1.330.
+const TEXTS: &[(&str, Cause)] = &[
+    ("Not logged in", Cause::Authentication),
+    ("Invalid API key · Fix external API key", Cause::Authentication),
+    ("There's an issue with the selected model (", Cause::ModelUnknown),
+    ("Credit balance is too low", Cause::UsageLimit),
+    ("Request timed out", Cause::Network),
+    ("API Error: Connection error.", Cause::Network),
+    ("API Error: Connection dropped", Cause::Network),
+    ("API Error: Unable to connect to API", Cause::Network),
+];
+
 /// Returns why the run failed.
 pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     if evidence.reason.contains(UNKNOWN_SESSION) {
@@ -31,11 +43,14 @@ pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
         return without_result(evidence);
     };
     let field = |name| result.text(name).unwrap_or_default();
-    let status = result.get("api_error_status").and_then(|raw| raw.get().parse::<u16>().ok());
     let text = field("result");
+    let (status, kind) = match result.get("api_error_status") {
+        Some(raw) => (raw.get().parse::<u16>().ok(), field("api_error_type")),
+        None => response(&text).map_or((None, "".into()), |(status, kind)| (Some(status), kind.into())),
+    };
     let cause = cause(&Fields {
         status,
-        kind: &field("api_error_type"),
+        kind: &kind,
         error: &field("api_error"),
         terminal: &field("terminal_reason"),
         subtype: &field("subtype"),
@@ -108,16 +123,27 @@ fn cause(fields: &Fields<'_>) -> Cause {
     }
     match (fields.status, fields.kind) {
         (_, "billing_error") | (Some(402), _) => Cause::UsageLimit,
-        (Some(400), _) if fields.text.starts_with("Credit balance is too low") => Cause::UsageLimit,
         (Some(401 | 403), _) => Cause::Authentication,
         (Some(404), "not_found_error") => Cause::ModelUnknown,
         (Some(413), _) => Cause::ContextFull,
         (Some(429), _) => Cause::RateLimited,
         (Some(500..), _) => Cause::Overloaded,
-        (None, _) if fields.text.starts_with("Not logged in") => Cause::Authentication,
-        (None, _) if fields.text.starts_with("Request timed out") => Cause::Network,
-        _ => Cause::Other,
+        _ => {
+            let known = TEXTS.iter().find(|(beginning, _)| fields.text.starts_with(beginning));
+            known.map_or(Cause::Other, |(_, cause)| *cause)
+        }
     }
+}
+
+/// Returns the status of the HTTP response and the type in its body, which are in the text of releases that report no
+/// status.
+fn response(text: &str) -> Option<(u16, String)> {
+    let text = text.strip_prefix("Failed to authenticate. ").unwrap_or(text);
+    let (status, body) = text.strip_prefix("API Error: ")?.split_once(' ')?;
+    let status = status.parse().ok().filter(|status| (400..600).contains(status))?;
+    let body = serde_json::Deserializer::from_str(body).into_iter::<serde_json::Value>().next();
+    let kind = body.and_then(Result::ok).and_then(|body| body["error"]["type"].as_str().map(str::to_owned));
+    Some((status, kind.unwrap_or_default()))
 }
 
 fn without_result(evidence: &Evidence<'_>) -> Diagnosis {
@@ -163,7 +189,7 @@ mod tests {
         })
     }
 
-    /// Returns a result in the shape of claude 2.1.329 for a response of its API.
+    /// Returns a result in the shape of claude 2.1.330 for a response of its API.
     fn failed(status: Option<u16>, kind: &str, error: &str, terminal: &str, text: &str) -> Value {
         let mut result = json!({
             "type": "result",
@@ -238,6 +264,42 @@ mod tests {
                 json!({"type": "result", "subtype": subtype, "terminal_reason": terminal, "errors": ["limit"]});
             assert_eq!(diagnosis(&result).cause, LimitReached);
         }
+    }
+
+    /// The results were recorded from claude 2.0.50, 2.1.48 and 2.1.268.
+    #[test]
+    fn results_of_older_releases_have_causes() {
+        use Cause::*;
+        let body = |kind: &str| json!({"type": "error", "error": {"type": kind, "message": "429"}});
+        for (start, kind, end, cause) in [
+            ("Invalid API key · Fix external API key", "", "", Authentication),
+            ("API Error: 403 ", "permission_error", " · Please run /login", Authentication),
+            ("Failed to authenticate. API Error: 403 ", "permission_error", "", Authentication),
+            ("There's an issue with the selected model (m).", "", "", ModelUnknown),
+            ("API Error: 404 ", "not_found_error", "", ModelUnknown),
+            ("API Error: 404 ", "other_error", "", Other),
+            ("API Error: 400 ", "invalid_request_error", "", Other),
+            ("Credit balance is too low", "", "", UsageLimit),
+            ("API Error: 402 ", "billing_error", "", UsageLimit),
+            ("API Error: 429 ", "rate_limit_error", "", RateLimited),
+            ("API Error: 500 ", "api_error", "", Overloaded),
+            ("API Error: 529 ", "overloaded_error", "", Overloaded),
+            ("API Error: Connection error.", "", "", Network),
+            ("API Error: Unable to connect to API (UND_ERR_SOCKET)", "", "", Network),
+            ("API Error: 4290 of them", "", "", Other),
+            ("API Error: none", "", "", Other),
+        ] {
+            let body = if kind.is_empty() { String::new() } else { body(kind).to_string() };
+            let result = json!({"type": "result", "is_error": true, "result": format!("{start}{body}{end}")});
+            let diagnosis = diagnosis(&result);
+            assert_eq!(diagnosis.cause, cause, "{result}");
+            let in_history = (cause != Other || kind.ends_with("_error")).then_some(true);
+            assert_eq!((diagnosis.reached_model, diagnosis.in_history), (true, in_history), "{result}");
+        }
+        let model = failed(Some(404), "", "", "api_error", "There's an issue with the selected model (m).");
+        assert_eq!(diagnosis(&model).cause, ModelUnknown);
+        let lost = failed(None, "", "", "api_error", "API Error: Connection dropped (ECONNRESET)");
+        assert_eq!(diagnosis(&lost).cause, Network);
     }
 
     #[test]

@@ -142,7 +142,7 @@ fn end(turn: &EchoTurn<'_>, answer: &str) -> Vec<JsonObject> {
     vec![with_usage(result, turn)]
 }
 
-/// A failure of the API, as claude 2.1.329 reports it.
+/// A failure of the API, as claude 2.1.330 reports it.
 struct ApiFailure {
     cause: Cause,
     status: Option<u16>,

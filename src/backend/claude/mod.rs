@@ -1,4 +1,4 @@
-//! Claude Code: the program `claude`, tested with 2.1.329.
+//! Claude Code: the program `claude`, tested with 2.1.330.
 
 mod args;
 mod cause;

@@ -96,8 +96,10 @@ fn underlying(sentence: &str) -> &str {
     }
 }
 
-/// Returns whether this is the sentence about a model, which names it.
+/// Returns whether this is the sentence about a model, which names it. Releases before 0.169.0 put the status before it.
 fn is_unknown_model(sentence: &str) -> bool {
+    let after_status = sentence.strip_prefix("unexpected status 404 Not Found: ");
+    let sentence = after_status.and_then(|rest| rest.split_once(", url: ")).map_or(sentence, |(sentence, _)| sentence);
     sentence.starts_with("The model `") && sentence.ends_with("` does not exist or you do not have access to it.")
 }
 
@@ -162,6 +164,11 @@ mod tests {
             ("unexpected status 529 <unknown status code>: no, url: http://h", Overloaded),
             ("Codex ran out of room in the model's context window. Start a new thread.", ContextFull),
             ("The model `m` does not exist or you do not have access to it.", ModelUnknown),
+            (
+                "unexpected status 404 Not Found: The model `m` does not exist or you do not have access to it., url: u",
+                ModelUnknown,
+            ),
+            ("unexpected status 404 Not Found: page, url: http://h", Other),
             ("Connection failed: error sending request", Network),
             ("stream disconnected before completion: stream closed before response.completed", Network),
             ("stream disconnected before completion: idle timeout waiting for SSE", Network),

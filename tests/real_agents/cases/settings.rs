@@ -2,10 +2,8 @@
 
 use crate::world::{SESSION, World};
 
-real_agent_tests! { both:
-    model_is_remembered,
-    role_reaches_the_model,
-}
+real_agent_tests! { every_release both: model_is_remembered }
+real_agent_tests! { both: role_reaches_the_model }
 real_agent_tests! { claude:
     effort_is_remembered,
     arguments_after_two_dashes_reach_claude,
