@@ -14,6 +14,7 @@ mod output;
 mod session_files;
 mod spec;
 mod usage;
+mod support;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -27,6 +28,7 @@ pub(crate) use self::spec::{
     Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, Setting, Spec, StderrLine, UserDir,
 };
 pub(crate) use self::usage::{Tokens, Usage};
+pub(crate) use self::support::{FeatureEvidence, Support};
 use crate::session::AgentSessionId;
 
 /// The options for starting an agent.
@@ -126,6 +128,15 @@ impl<'a> SessionMode<'a> {
     }
 }
 
+/// How the arguments differ from the usual ones, because the agent refused those ([`Retry::WithFallbacks`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fallbacks {
+    /// A setting replaces an option.
+    pub replaced_option: bool,
+    /// All options precede the agent's command.
+    pub options_first: bool,
+}
+
 /// Everything that the arguments for one turn depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocation<'a> {
@@ -136,8 +147,7 @@ pub(crate) struct Invocation<'a> {
     pub model: Option<Model<'a>>,
     pub effort: Option<&'a str>,
     pub args: &'a BackendArgs,
-    /// Whether to use other arguments, because the agent refused the usual ones ([`Retry::WithFallback`]).
-    pub fallback: bool,
+    pub fallbacks: Fallbacks,
     /// The file to which the agent writes its last message, if it can.
     pub answer_file: Option<&'a Path>,
     /// The caller's arguments for the agent.
@@ -168,7 +178,7 @@ impl<'a> Invocation<'a> {
             model: None,
             effort: None,
             args,
-            fallback: false,
+            fallbacks: Fallbacks::default(),
             answer_file: None,
             extra,
         }

@@ -8,7 +8,8 @@ use super::cause::{Cause, Diagnosis, Evidence};
 use super::echo::EchoProtocol;
 use super::output::OutputParser;
 use super::session_files::SessionFiles;
-use super::{BackendArgs, InteractiveInvocation, Invocation, LaunchArgs, OutputMode};
+use super::support::{Feature, HelpPage, Release};
+use super::{BackendArgs, Fallbacks, InteractiveInvocation, Invocation, LaunchArgs, OutputMode};
 use crate::session::SessionName;
 
 /// Everything about one agent that other layers use.
@@ -40,6 +41,10 @@ pub(crate) struct Spec {
     pub echo: EchoProtocol,
     /// The help pages that list the options which this program uses.
     pub help_pages: &'static [HelpPage],
+    /// What its older releases lack.
+    pub features: &'static [Feature],
+    /// Returns the release in what the agent prints for `--version`, unless that has an unknown form.
+    pub release: fn(version: &str) -> Option<Release>,
     /// Returns whether only this agent has the option, on this command.
     pub owns_option: fn(command: &str, option: &str) -> bool,
     /// Returns the options of a command in the original script for this agent. Those may be abbreviated.
@@ -180,15 +185,6 @@ pub(crate) enum OnNewId {
     Lost,
 }
 
-/// A help page of an agent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HelpPage {
-    /// The arguments that print it.
-    pub arguments: &'static [&'static str],
-    /// The options that it must list, because this program uses them.
-    pub options: &'static [&'static str],
-}
-
 /// An option of this program, and the variable that replaces it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting<'a> {
@@ -226,16 +222,20 @@ pub(crate) struct FailedRun<'a> {
     pub lines: u64,
     /// Whether the turn resumed an existing session.
     pub resumes: bool,
-    /// See [`Invocation::fallback`].
-    pub fallback: bool,
+    /// See [`Invocation::fallbacks`].
+    pub fallbacks: Fallbacks,
 }
 
 /// Whether to retry a failed run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     No,
-    /// Retry once with [`Invocation::fallback`], and print this note.
-    WithFallback(&'static str),
+    /// Call the agent again with these [`Invocation::fallbacks`], which are more than those of the failed run.
+    WithFallbacks {
+        fallbacks: Fallbacks,
+        /// What to tell the caller, if the call has another effect.
+        note: Option<&'static str>,
+    },
     /// Another program has the session open. The prompt was not sent.
     SessionInUse,
 }

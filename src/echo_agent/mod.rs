@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::backend::echo::{EchoCall, EchoOutcome, EchoProtocol, EchoTurn};
-use crate::backend::{Backend, Cause};
+use crate::backend::{Backend, Cause, FeatureEvidence};
 use crate::cli;
 use crate::digest;
 use crate::env;
@@ -189,8 +189,11 @@ fn version_or_help(backend: Backend, arguments: &[String]) -> Option<String> {
     if option == "--version" {
         return Some(format!("{} (echo agent)\n", env!("CARGO_PKG_VERSION")));
     }
-    let page = backend.spec().help_pages.iter().find(|page| page.arguments == arguments)?;
-    Some(format!("Options:\n  {}\n", page.options.join("\n  ")))
+    let spec = backend.spec();
+    let page = spec.help_pages.iter().find(|page| page.arguments == arguments)?;
+    let listed = spec.features.iter().filter(|feature| feature.evidence == FeatureEvidence::Listed);
+    let options: Vec<&str> = page.options.iter().copied().chain(listed.map(|feature| feature.option)).collect();
+    Some(format!("Usage: {} {}\n\nOptions:\n  {}\n", spec.name, page.path(), options.join("\n  ")))
 }
 
 impl EchoCall {

@@ -186,9 +186,13 @@ impl TurnRunner<'_> {
                 exit_status,
                 lines: report.lines,
                 now: Timestamp::now(),
+                session: request.session,
+                extra: &self.options.extra,
             })
         };
-        let stored = report.prompt_stored.then_some(true);
+        // without a thread, nobody can tell whose history has it
+        let is_known = report.prompt_stored && error.kind != ErrorKind::AgentOutputInvalid;
+        let stored = is_known.then_some(true);
         let diagnosis = match run.end {
             End::Exited(exit_status) if error.kind == ErrorKind::AgentFailed => Some(diagnose(Some(exit_status))),
             // what kept the agent busy until then
@@ -200,7 +204,8 @@ impl TurnRunner<'_> {
         let in_history = diagnosis.as_ref().and_then(|diagnosis| diagnosis.in_history).or(stored);
         // a shell may have done more with the prompt than to start the agent
         let is_sent = self.options.agent.launcher.is_shell() || diagnosis.as_ref().is_none_or(|it| it.reached_model);
-        let mut error = match shorten(&reason) {
+        let reason = diagnosis.as_ref().and_then(|diagnosis| diagnosis.reason.as_ref()).unwrap_or(&reason);
+        let mut error = match shorten(reason) {
             _ if stopped => error,
             reason if !reason.is_empty() => error.caused_by(reason),
             _ if error.kind == ErrorKind::AgentFailed => error.caused_by("the agent printed no reason"),
@@ -212,7 +217,7 @@ impl TurnRunner<'_> {
         let mut hints: Vec<String> = Vec::new();
         if let Some(diagnosis) = &diagnosis {
             let hint = || (backend.spec().cause_hint)(diagnosis.cause).map(str::to_owned);
-            hints.extend(retry_hint(diagnosis).or_else(hint));
+            hints.extend(diagnosis.hint.clone().or_else(|| retry_hint(diagnosis)).or_else(hint));
         }
         if let Some(id) = &new {
             hints.push(adopt_hint(self.options, request.name, id));

@@ -12,7 +12,7 @@ use super::retry::{FOLLOW_UP, Retries};
 use super::scratch_dir::ScratchDir;
 use crate::agent::launcher;
 use crate::backend::{
-    AgentEvent, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
+    AgentEvent, FailedRun, Fallbacks, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
 };
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
@@ -144,18 +144,18 @@ impl<'a> TurnRunner<'a> {
 
     /// Runs one turn, with further calls of the agent as long as it refuses the call before anything is sent.
     fn run_until_accepted(&self, request: &TurnRequest<'_>) -> Result<TurnOutput> {
-        let mut fallback = false;
+        let mut fallbacks = Fallbacks::default();
         let mut noted = false;
         loop {
-            let run = self.run_once(request, fallback)?;
-            match self.retry(request, &run, fallback) {
+            let run = self.run_once(request, fallbacks)?;
+            match self.retry(request, &run, fallbacks) {
                 Retry::No => {
                     self.runner.turn_is_done();
                     return self.classify(request, run);
                 }
-                Retry::WithFallback(note) => {
-                    self.ui.note(note);
-                    fallback = true;
+                Retry::WithFallbacks { fallbacks: more, note } => {
+                    note.inspect(|note| self.ui.note(note));
+                    fallbacks = more;
                 }
                 Retry::SessionInUse => {
                     let id = request.session.known().expect("only an existing session can be in use");
@@ -178,14 +178,14 @@ impl<'a> TurnRunner<'a> {
     }
 
     /// Returns whether to retry.
-    fn retry(&self, request: &TurnRequest<'_>, run: &CompletedRun, fallback: bool) -> Retry {
+    fn retry(&self, request: &TurnRequest<'_>, run: &CompletedRun, fallbacks: Fallbacks) -> Retry {
         let End::Exited(exit_status) = run.end else { return Retry::No };
         let (lines, resumes) = (run.report.lines, request.session.known().is_some());
-        let failed = FailedRun { exit_status, stderr: &run.stderr, lines, resumes, fallback };
+        let failed = FailedRun { exit_status, stderr: &run.stderr, lines, resumes, fallbacks };
         (self.options.agent.backend.spec().retry)(&self.options.args, &failed)
     }
 
-    fn run_once(&self, request: &TurnRequest<'_>, fallback: bool) -> Result<CompletedRun> {
+    fn run_once(&self, request: &TurnRequest<'_>, fallbacks: Fallbacks) -> Result<CompletedRun> {
         let backend = self.options.agent.backend;
         let dir = ScratchDir::default();
         let composed = (backend.spec().prompt_with_role)(request.role, &request.prompt.bytes);
@@ -215,7 +215,7 @@ impl<'a> TurnRunner<'a> {
             model: request.settings.model,
             effort: request.settings.effort,
             args: &self.options.args,
-            fallback,
+            fallbacks,
             answer_file: answer_file.as_deref(),
             extra: &self.options.extra,
         });

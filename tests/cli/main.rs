@@ -32,6 +32,7 @@ mod many_writers;
 mod mapping_file;
 mod names;
 mod odd_output;
+mod old_releases;
 mod open_session;
 mod original_calls;
 mod output_file;

@@ -5,7 +5,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::features::FEATURES;
 use crate::backend::cause::{Cause, Diagnosis, Evidence, next_time};
+use crate::backend::support::refusal_hint;
 use crate::json::Members;
 
 /// How the first line of standard error begins if claude does not accept its arguments or configuration. It then prints
@@ -150,9 +152,17 @@ fn without_result(evidence: &Evidence<'_>) -> Diagnosis {
     let stderr = String::from_utf8_lossy(evidence.stderr);
     let refused = |line: &str| REFUSALS.iter().any(|beginning| line.starts_with(beginning));
     if evidence.lines == 0 && evidence.exit_status == Some(1) && stderr.lines().any(refused) {
-        return Diagnosis::not_sent(Cause::RefusedArguments);
+        let option = stderr.lines().find_map(unknown_option);
+        let hint = option.map(|option| refusal_hint("claude", FEATURES, Some(option), evidence.extra));
+        return Diagnosis { hint, ..Diagnosis::not_sent(Cause::RefusedArguments) };
     }
     Diagnosis::unknown()
+}
+
+/// Returns the option that a line of standard error reports as unknown, without its value.
+fn unknown_option(line: &str) -> Option<&str> {
+    let (argument, _) = line.strip_prefix("error: unknown option '")?.split_once('\'')?;
+    Some(argument.split_once('=').map_or(argument, |(option, _)| option))
 }
 
 /// Returns the time in a sentence such as "You've hit your 5-hour limit · resets 12:34pm (UTC)".
@@ -168,25 +178,28 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::backend::SessionMode;
 
     const NOW: &str = "2026-11-21T10:00:00Z";
 
     fn nothing() -> Evidence<'static> {
         let now = NOW.parse().unwrap();
-        Evidence { verdict: None, reason: "", retry_at: None, stderr: b"", exit_status: Some(1), lines: 0, now }
-    }
-
-    fn diagnosis(result: &Value) -> Diagnosis {
-        let raw = RawValue::from_string(result.to_string()).unwrap();
-        diagnose(&Evidence {
-            verdict: Some(&raw),
+        Evidence {
+            verdict: None,
             reason: "",
             retry_at: None,
             stderr: b"",
             exit_status: Some(1),
-            lines: 1,
-            now: NOW.parse().unwrap(),
-        })
+            lines: 0,
+            now,
+            session: SessionMode::New,
+            extra: &[],
+        }
+    }
+
+    fn diagnosis(result: &Value) -> Diagnosis {
+        let raw = RawValue::from_string(result.to_string()).unwrap();
+        diagnose(&Evidence { verdict: Some(&raw), lines: 1, ..nothing() })
     }
 
     /// Returns a result in the shape of claude 2.1.330 for a response of its API.
@@ -337,17 +350,7 @@ mod tests {
 
     #[test]
     fn refused_arguments_are_found_on_standard_error() {
-        let diagnosis = |stderr: &str, lines| {
-            diagnose(&Evidence {
-                verdict: None,
-                reason: "",
-                retry_at: None,
-                stderr: stderr.as_bytes(),
-                exit_status: Some(1),
-                lines,
-                now: NOW.parse().unwrap(),
-            })
-        };
+        let diagnosis = |stderr: &str, lines| diagnose(&Evidence { stderr: stderr.as_bytes(), lines, ..nothing() });
         for stderr in [
             "error: unknown option '--effort'\n",
             "error: option '--permission-mode <mode>' argument 'x' is invalid.\n",
@@ -355,7 +358,8 @@ mod tests {
             "Error: --json-schema is not valid JSON: x",
             "Error: Session ID 0f12c83d is already in use.",
         ] {
-            assert_eq!(diagnosis(stderr, 0), Diagnosis::not_sent(Cause::RefusedArguments), "{stderr}");
+            let refused = Diagnosis { hint: None, ..diagnosis(stderr, 0) };
+            assert_eq!(refused, Diagnosis::not_sent(Cause::RefusedArguments), "{stderr}");
             assert_eq!(diagnosis(stderr, 1), Diagnosis::unknown(), "{stderr}");
         }
         assert_eq!(diagnosis("it crashed: error: unknown option", 0), Diagnosis::unknown());

@@ -4,6 +4,7 @@ mod args;
 mod cause;
 mod echo;
 mod events;
+mod features;
 mod output;
 mod usage;
 
@@ -12,9 +13,8 @@ use std::ffi::OsString;
 
 pub(crate) use self::args::ClaudeLaunchArgs;
 use super::session_files::SessionFiles;
-use super::spec::{
-    Capabilities, HelpPage, Home, JsonOutput, OnNewId, Retry, SkillDirs, SkillTexts, Spec, StderrLine, UserDir,
-};
+use super::spec::{Capabilities, Home, JsonOutput, OnNewId, Retry, SkillDirs, SkillTexts, Spec, StderrLine, UserDir};
+use super::support::HelpPage;
 use super::{Arguments, InteractiveInvocation, Invocation, OutputMode, PromptChannel, Role, SessionMode};
 use crate::session::SessionName;
 
@@ -52,6 +52,8 @@ pub(super) static SPEC: Spec = Spec {
     skill_dirs: SkillDirs { user: UserDir::Agent("skills"), project: ".claude/skills", duplicates: None },
     echo: echo::PROTOCOL,
     help_pages: HELP_PAGES,
+    features: features::FEATURES,
+    release: features::release,
     owns_option: args::owns_option,
     original_options: args::original_options,
     passed_options: args::PASSED_OPTIONS,
@@ -71,17 +73,8 @@ pub(super) static SPEC: Spec = Spec {
 
 const HELP_PAGES: &[HelpPage] = &[HelpPage {
     arguments: &["--help"],
-    options: &[
-        "-p",
-        "--output-format",
-        "--resume",
-        "--append-system-prompt",
-        "--model",
-        "--effort",
-        "--verbose",
-        "--include-partial-messages",
-        "--fork-session",
-    ],
+    command: None,
+    options: &["-p", "--output-format", "--resume", "--append-system-prompt", "--model", "--verbose"],
 }];
 
 /// Returns whether `argument` would change the session or the form of the answer, or keep claude from exiting.
@@ -92,6 +85,7 @@ fn is_reserved_arg(argument: &str) -> bool {
         "--cloud",
         "--continue",
         "--desktop",
+        "--environment",
         "--fork-session",
         "--from-pr",
         "--help",
@@ -219,7 +213,7 @@ mod tests {
 
     #[test]
     fn arguments_that_change_the_session_or_the_output_are_refused() {
-        for argument in ["--resume", "--resume=x", "-r", "-rx", "-c", "-pc", "--output-format=text", "--fork-session"] {
+        for argument in ["--resume", "--resume=x", "-r", "-rx", "-c", "-pc", "--output-format=text", "--environment"] {
             assert!(is_reserved_arg(argument), "{argument}");
         }
         for argument in ["--add-dir", "-p", "-n", "-d", "--resumeable", "x", "-", "--settings={\"a\":1}"] {

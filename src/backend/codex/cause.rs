@@ -7,14 +7,21 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::features::{FEATURES, FORK};
 use super::output::RECONNECTING;
+use super::quirks::{is_option, refused_argument};
+use crate::backend::SessionMode;
 use crate::backend::cause::{Cause, Diagnosis, Evidence, next_time};
+use crate::backend::support::{needs, refusal_hint};
 
 /// How the sentence of a failed turn begins.
 const SENTENCES: &[(&str, Cause)] = &[
     ("unexpected status 401 ", Cause::Authentication),
     ("unexpected status 403 ", Cause::Authentication),
     ("Your access token could not be refreshed", Cause::Authentication),
+    // releases of 2025 try again
+    ("exceeded retry limit, last status: 401 ", Cause::Authentication),
+    ("exceeded retry limit, last status: 403 ", Cause::Authentication),
     ("unexpected status 402 ", Cause::UsageLimit),
     ("Quota exceeded.", Cause::UsageLimit),
     ("You’ve hit your usage limit", Cause::UsageLimit),
@@ -39,6 +46,7 @@ const SENTENCES: &[(&str, Cause)] = &[
 const REFUSALS: &[&str] = &[
     "error: unexpected argument ",
     "error: invalid value ",
+    "error: a value is required for ",
     "error: the argument ",
     "error: the following required arguments ",
     "Error loading config.toml: ",
@@ -107,9 +115,29 @@ fn without_event(evidence: &Evidence<'_>) -> Diagnosis {
     let stderr = String::from_utf8_lossy(evidence.stderr);
     let begins = |beginnings: &[&str]| stderr.lines().any(|line| beginnings.iter().any(|text| line.starts_with(text)));
     match evidence.lines {
-        0 if begins(REFUSALS) => Diagnosis::not_sent(Cause::RefusedArguments),
+        0 if begins(REFUSALS) => refused(evidence, refused_argument(&stderr)),
         0 if stderr.contains("no rollout found for thread id ") => Diagnosis::not_sent(Cause::Other),
         _ => Diagnosis::unknown(),
+    }
+}
+
+/// Returns the diagnosis for arguments or a configuration that codex does not accept.
+fn refused(evidence: &Evidence<'_>, argument: Option<&str>) -> Diagnosis {
+    let refused = Diagnosis::not_sent(Cause::RefusedArguments);
+    let Some(argument) = argument else { return refused };
+    let hint = |option| Some(refusal_hint("codex", FEATURES, option, evidence.extra));
+    match evidence.session {
+        // without the command, its name is the prompt and the ID is one argument too many
+        SessionMode::Fork(id) if argument == id.as_str() => {
+            let reason = Some(format!("this codex cannot fork: {}", needs("codex", &FORK)));
+            Diagnosis { reason, hint: hint(None), ..refused }
+        }
+        // the prompt, if another word is in its place
+        _ if !is_option(argument) && !evidence.extra.is_empty() => {
+            let hint = "remove the words after '--' that do not follow an option".to_owned();
+            Diagnosis { hint: Some(hint), ..refused }
+        }
+        _ => Diagnosis { hint: hint(Some(argument)), ..refused },
     }
 }
 
@@ -141,7 +169,17 @@ mod tests {
 
     fn nothing() -> Evidence<'static> {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
-        Evidence { verdict: None, reason: "", retry_at: None, stderr: b"", exit_status: Some(1), lines: 0, now }
+        Evidence {
+            verdict: None,
+            reason: "",
+            retry_at: None,
+            stderr: b"",
+            exit_status: Some(1),
+            lines: 0,
+            now,
+            session: SessionMode::New,
+            extra: &[],
+        }
     }
 
     #[test]
@@ -150,6 +188,8 @@ mod tests {
         for (sentence, cause) in [
             ("unexpected status 401 Unauthorized: no, url: http://h/v1/responses", Authentication),
             ("unexpected status 403 Forbidden: no, url: http://h/v1/responses", Authentication),
+            ("exceeded retry limit, last status: 401 Unauthorized", Authentication),
+            ("exceeded retry limit, last status: 403 Forbidden, request id: x", Authentication),
             ("Your access token could not be refreshed because your refresh token has expired.", Authentication),
             ("Missing environment variable: `KEY`.", Authentication),
             ("unexpected status 402 Payment Required: pay, url: http://h", UsageLimit),
@@ -217,9 +257,11 @@ mod tests {
         for stderr in [
             "error: unexpected argument '--sandbox' found\n\n  tip: …\n",
             "error: invalid value 'x' for '--sandbox <SANDBOX_MODE>'\n",
+            "error: a value is required for '--sandbox <SANDBOX_MODE>' but none was supplied\n",
             "Error loading config.toml: invalid type\n",
         ] {
-            assert_eq!(diagnosis(stderr, 0), Diagnosis::not_sent(Cause::RefusedArguments), "{stderr}");
+            let refused = Diagnosis { hint: None, ..diagnosis(stderr, 0) };
+            assert_eq!(refused, Diagnosis::not_sent(Cause::RefusedArguments), "{stderr}");
             assert_eq!(diagnosis(stderr, 1), Diagnosis::unknown(), "{stderr}");
         }
         let missing = diagnosis("Error: thread/resume failed: no rollout found for thread id x (code -32600)\n", 0);

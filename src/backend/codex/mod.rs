@@ -5,6 +5,7 @@ mod cause;
 mod echo;
 mod events;
 mod exec_options;
+mod features;
 mod output;
 mod placement;
 mod quirks;
@@ -15,9 +16,8 @@ use std::ffi::OsString;
 
 pub(crate) use self::args::{CodexArgs, CodexLaunchArgs};
 use super::session_files::SessionFiles;
-use super::spec::{
-    Capabilities, DuplicateDirs, HelpPage, Home, JsonOutput, OnNewId, SkillDirs, SkillTexts, Spec, UserDir,
-};
+use super::spec::{Capabilities, DuplicateDirs, Home, JsonOutput, OnNewId, SkillDirs, SkillTexts, Spec, UserDir};
+use super::support::HelpPage;
 use super::{Arguments, InteractiveInvocation, Invocation, PromptChannel, SessionMode};
 use crate::session::{SessionName, trim};
 
@@ -61,6 +61,8 @@ pub(super) static SPEC: Spec = Spec {
     },
     echo: echo::PROTOCOL,
     help_pages: HELP_PAGES,
+    features: features::FEATURES,
+    release: features::release,
     owns_option: args::owns_option,
     original_options: args::original_options,
     passed_options: args::PASSED_OPTIONS,
@@ -79,24 +81,14 @@ pub(super) static SPEC: Spec = Spec {
     stderr_line: quirks::stderr_line,
 };
 
-/// The options that `codex exec`, `codex exec resume` and `codex exec fork` must all accept. `--full-auto` has a
-/// fallback, so it is not listed.
-const USED_OPTIONS: &[&str] = &[
-    "--json",
-    "-o",
-    "--config",
-    "--enable",
-    "--disable",
-    "--image",
-    "--model",
-    "--dangerously-bypass-approvals-and-sandbox",
-    "--skip-git-repo-check",
-];
+/// The options that `codex exec` and `codex exec fork` must accept. `--full-auto` has a fallback. So has every option that
+/// `codex exec resume` lacks.
+const USED_OPTIONS: &[&str] =
+    &["--json", "-o", "--config", "--model", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check"];
 
 const HELP_PAGES: &[HelpPage] = &[
-    HelpPage { arguments: &["exec", "--help"], options: USED_OPTIONS },
-    HelpPage { arguments: &["exec", "resume", "--help"], options: USED_OPTIONS },
-    HelpPage { arguments: &["exec", "fork", "--help"], options: USED_OPTIONS },
+    HelpPage { arguments: &["exec", "--help"], command: None, options: USED_OPTIONS },
+    HelpPage { arguments: &["exec", "fork", "--help"], command: Some(features::FORK.option), options: USED_OPTIONS },
 ];
 
 /// Returns whether `argument` would change the thread or the form of the answer, or make the thread impossible to
@@ -157,33 +149,23 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         SessionMode::Resume(_) => Some("resume"),
         SessionMode::Fork(_) => Some("fork"),
     };
-    let extra = match command {
-        None => turn.extra.iter().map(OsString::as_os_str).collect(),
-        Some(command) => {
-            let (before, after) = placement::split(turn.extra);
-            arguments.all(&before).push(command);
-            after
-        }
+    let (before, after) = match command {
+        None => (Vec::new(), turn.extra.iter().map(OsString::as_os_str).collect()),
+        Some(_) => placement::split(turn.extra),
     };
-    let exec = &turn.args.codex;
-    let remembered = turn.model.filter(|model| model.remembered).map(|model| model.name);
-    let explicit = turn.model.filter(|model| !model.remembered).map(|model| model.name);
-    arguments
-        .option("--model", remembered)
-        .each("--config", &exec.config)
-        .each("--enable", &exec.enable)
-        .each("--disable", &exec.disable)
-        .each("--image", &exec.image)
-        .option("--model", explicit)
-        .flag("--full-auto", exec.full_auto && !turn.fallback)
-        .option("--config", (exec.full_auto && turn.fallback).then_some("sandbox_mode=\"workspace-write\""))
-        .flag("--dangerously-bypass-approvals-and-sandbox", exec.dangerously_bypass_approvals_and_sandbox)
-        .flag("--skip-git-repo-check", exec.skip_git_repo_check);
-    if let Some(id) = turn.session.history() {
-        arguments.push(id);
+    arguments.all(&before);
+    let id = turn.session.history();
+    if turn.fallbacks.options_first {
+        let (options, words) = placement::separate_words(after);
+        push_options(&mut arguments, turn);
+        // an option with several values would take the command as one of them, so these stand in between
+        arguments.all(&options).push("--json").option("--output-last-message", turn.answer_file);
+        arguments.all(command.as_slice()).all(id.as_slice()).all(&words);
+    } else {
+        arguments.all(command.as_slice());
+        push_options(&mut arguments, turn);
+        arguments.all(id.as_slice()).push("--json").option("-o", turn.answer_file).all(&after);
     }
-    arguments.push("--json").option("-o", turn.answer_file);
-    arguments.all(&extra);
     if turn.needs_double_dash() {
         arguments.push("--");
     }
@@ -192,6 +174,25 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         PromptChannel::StandardInput => arguments.push("-"),
     };
     arguments.0
+}
+
+/// Adds the options of this program's command line.
+fn push_options(arguments: &mut Arguments, turn: &Invocation<'_>) {
+    let exec = &turn.args.codex;
+    let remembered = turn.model.filter(|model| model.remembered).map(|model| model.name);
+    let explicit = turn.model.filter(|model| !model.remembered).map(|model| model.name);
+    let replaced = turn.fallbacks.replaced_option;
+    arguments
+        .option("--model", remembered)
+        .each("--config", &exec.config)
+        .each("--enable", &exec.enable)
+        .each("--disable", &exec.disable)
+        .each("--image", &exec.image)
+        .option("--model", explicit)
+        .flag("--full-auto", exec.full_auto && !replaced)
+        .option("--config", (exec.full_auto && replaced).then_some("sandbox_mode=\"workspace-write\""))
+        .flag("--dangerously-bypass-approvals-and-sandbox", exec.dangerously_bypass_approvals_and_sandbox)
+        .flag("--skip-git-repo-check", exec.skip_git_repo_check);
 }
 
 /// The interactive program has no `--full-auto` and no `--skip-git-repo-check`: it asks whether to trust a directory.
@@ -215,7 +216,7 @@ fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{BackendArgs, Model};
+    use crate::backend::{BackendArgs, Fallbacks, Model};
     use crate::session::AgentSessionId;
 
     #[test]
@@ -227,7 +228,7 @@ mod tests {
         let turn = Invocation {
             session: SessionMode::Resume(&id),
             model: model(true),
-            fallback: true,
+            fallbacks: Fallbacks { replaced_option: true, ..Fallbacks::default() },
             ..Invocation::plain(&exec, PromptChannel::Argument("- x"))
         };
         let setting = "sandbox_mode=\"workspace-write\"";

@@ -23,10 +23,12 @@ const ITEM: &[u8] = br#"{"type":"item."#;
 
 /// Finds the thread, the answer and the verdict in the events of `codex exec --json`.
 struct ExecParser {
-    words: [memmem::Finder<'static>; 3],
+    words: [memmem::Finder<'static>; 4],
     /// Finds answers. `None` in a stream, which is passed through.
     answer_word: Option<memmem::Finder<'static>>,
     thread_id: Option<String>,
+    /// The form of the events, if there are any.
+    form: Option<EventForm>,
     answer: Option<String>,
     prompt_stored: bool,
     /// Whether the last line reports an attempt to reconnect.
@@ -34,6 +36,14 @@ struct ExecParser {
     failed: Option<FailureEvent>,
     error: Option<FailureEvent>,
     usage: Usage,
+}
+
+/// The form of codex's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EventForm {
+    Current,
+    /// That of releases before 0.44.0. They do not report a thread.
+    Old,
 }
 
 /// An event that reports a failure.
@@ -44,12 +54,13 @@ struct FailureEvent {
 
 impl ExecParser {
     fn new(wants_answer: bool) -> Self {
-        let words = ["thread.started", "\"turn.", "\"error\""].map(memmem::Finder::new);
+        let words = ["thread.started", "\"turn.", "\"error\"", "\"msg\""].map(memmem::Finder::new);
         let answer_word = wants_answer.then(|| memmem::Finder::new("agent_message"));
         Self {
             words,
             answer_word,
             thread_id: None,
+            form: None,
             answer: None,
             prompt_stored: false,
             reconnecting: false,
@@ -64,7 +75,11 @@ impl LineParser for ExecParser {
     /// Parses a line only if it contains a word of a relevant event.
     fn line(&mut self, Line { bytes, whole }: Line<'_>) {
         self.reconnecting = false;
-        let words = if bytes.starts_with(ITEM) { &[][..] } else { &self.words };
+        let is_item = bytes.starts_with(ITEM);
+        if is_item {
+            self.form = Some(EventForm::Current);
+        }
+        let words = if is_item { &[][..] } else { &self.words };
         if !words.iter().chain(&self.answer_word).any(|word| word.find(bytes).is_some()) {
             return;
         }
@@ -77,7 +92,14 @@ impl LineParser for ExecParser {
             Some(FailureEvent { reason, event: raw.to_owned() })
         };
         // only the type identifies an event; its other members may differ between releases
-        match event.text("type").as_deref() {
+        let kind = event.text("type");
+        let is_old = || members_of("msg").is_some_and(|message| message.text("type").is_some());
+        if kind.as_deref().is_some_and(|kind| kind.starts_with("turn.") || kind.starts_with("item.")) {
+            self.form = Some(EventForm::Current);
+        } else if kind.is_none() && is_old() {
+            self.form = Some(EventForm::Old);
+        }
+        match kind.as_deref() {
             Some("thread.started") => self.thread_id = event.text("thread_id"),
             Some("turn.failed") => {
                 let message = members_of("error").and_then(|error| error.get("message"));
@@ -117,8 +139,15 @@ impl LineParser for ExecParser {
             Some(failed) => (Some(Failure { reason: failed.reason }), Some(failed.event)),
             None => (None, None),
         };
-        let Self { thread_id: reported_id, answer, prompt_stored, usage, .. } = self;
-        TurnReport { reported_id, failure, verdict, prompt_stored, answer, usage, ..TurnReport::default() }
+        let Self { thread_id: reported_id, answer, prompt_stored, usage, form, .. } = self;
+        // the answer may be from a new thread
+        let nameless = match form.filter(|_| reported_id.is_none()) {
+            Some(EventForm::Current) => Some("its events do not name their thread"),
+            Some(EventForm::Old) => Some("its events are those of codex before 0.44.0, which do not name their thread"),
+            None => None,
+        };
+        let malformed = nameless.map(str::to_owned);
+        TurnReport { reported_id, failure, verdict, prompt_stored, malformed, answer, usage, ..TurnReport::default() }
     }
 }
 
