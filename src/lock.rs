@@ -149,14 +149,9 @@ impl Lock {
         limit: Option<Instant>,
         report_wait: impl FnOnce(&Holder),
     ) -> io::Result<Result<Self, Holder>> {
-<<<<<<< HEAD
         let mut try_take =
             || Ok(Self::try_take(key)?.map_err(|holder| Obstacle { holder, longest_pause: LONGEST_PAUSE }));
-        let taken = poll(limit, report_wait, &mut try_take, &mut |_, _| None)?;
-=======
-        let try_take = || Ok(Self::try_take(key)?.map_err(|holder| Obstacle { holder, longest_pause: LONGEST_PAUSE }));
-        let taken = poll(limit, SIGNAL_WAIT, report_wait, try_take, |_, _| None)?;
->>>>>>> w-detach
+        let taken = poll(limit, SIGNAL_WAIT, report_wait, &mut try_take, &mut |_, _| None)?;
         Ok(taken.map_err(|busy| match busy {
             Busy::Held(holder) | Busy::Cycle(holder) => holder,
             Busy::Inside => Holder::default(),

@@ -13,8 +13,8 @@ mod lines;
 mod output;
 mod session_files;
 mod spec;
-mod usage;
 mod support;
+mod usage;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -27,8 +27,8 @@ pub(crate) use self::session_files::WriteTimes;
 pub(crate) use self::spec::{
     Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, Setting, Spec, StderrLine, UserDir,
 };
-pub(crate) use self::usage::{Tokens, Usage};
 pub(crate) use self::support::{FeatureEvidence, Support};
+pub(crate) use self::usage::{Tokens, Usage};
 use crate::session::AgentSessionId;
 
 /// The options for starting an agent.
@@ -158,6 +158,7 @@ pub(crate) struct Invocation<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InteractiveInvocation<'a> {
     pub session: &'a AgentSessionId,
+    pub role: Option<Role<'a>>,
     pub model: Option<Model<'a>>,
     pub effort: Option<&'a str>,
     pub args: &'a BackendArgs,

@@ -44,6 +44,9 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     if options.adopt.is_some() && options.init_prompt.is_some() {
         context.ui.warn("--init-prompt is ignored here, because --adopt calls no agent");
     }
+    if options.adopt.is_some() && options.role_definition_md.is_some() && backend.capabilities().system_prompt {
+        context.ui.warn("--role-definition-md is ignored here, because --adopt calls no agent");
+    }
     let creation = Creation { context, options, name, store, workspace, call };
     let adopted = match options.adopt.as_deref() {
         Some(text) => {

@@ -49,12 +49,13 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait, accept)?;
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
+    let role = history.role(&store)?;
     let caller = TurnRunner::new(&call, &context.ui)?;
     let beginning = NewSession {
         name: &to,
         mode: OutputMode::Json,
         prompt: &prompt,
-        role: None,
+        role: role.as_deref(),
         history: Some(&history),
         overwrites: options.force,
     };

@@ -139,14 +139,9 @@ impl Place {
         }
         let key = self.key.clone();
         let mut waits = None;
-<<<<<<< HEAD
         let mut check =
             |holder: &Holder, last| waits.get_or_insert_with(|| Waits::new(&key, outer)).check(holder, last);
-        let taken = poll(limit, report_wait, &mut || self.try_take(), &mut check)?;
-=======
-        let check = |holder: &Holder, last| waits.get_or_insert_with(|| Waits::new(&key, outer)).check(holder, last);
-        let taken = poll(limit, Duration::ZERO, report_wait, || self.try_take(), check)?;
->>>>>>> w-detach
+        let taken = poll(limit, Duration::ZERO, report_wait, &mut || self.try_take(), &mut check)?;
         if taken.is_ok() {
             self.notices.clear();
             self.position = Position::Unknown;

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::role::RoleChange;
 use crate::backend::Backend;
 use crate::json::{Key, Members, Pairs};
 use crate::session::{AgentSessionId, SessionName, UnusableId};
@@ -36,6 +37,8 @@ pub(crate) struct Mapping {
     /// The file's text, which slices refer to.
     source: Rc<String>,
     contents: Contents,
+    /// The changes of roles since the mapping was parsed.
+    role_changes: Vec<RoleChange>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -97,13 +100,13 @@ pub(crate) enum ParseError {
 
 impl Mapping {
     pub(crate) fn new(backend: Backend) -> Self {
-        Self { backend, source: Rc::default(), contents: Contents::default() }
+        Self { backend, source: Rc::default(), contents: Contents::default(), role_changes: Vec::new() }
     }
 
     pub(crate) fn parse(backend: Backend, bytes: Vec<u8>) -> Result<Self, ParseError> {
         let source = String::from_utf8(bytes).map_err(|error| ParseError::Malformed(error.utf8_error().to_string()))?;
         let contents = Contents::parse(&source)?;
-        Ok(Self { backend, source: Rc::new(source), contents })
+        Ok(Self { backend, source: Rc::new(source), contents, role_changes: Vec::new() })
     }
 
     /// Returns whether the mapping was parsed from `text`.
@@ -192,11 +195,26 @@ impl Mapping {
         if let Some(at) = self.position(name) {
             let old = self.text(&self.contents.entries[at].1);
             let members = serde_json::from_str(old).unwrap_or_default();
+            let from = parse_entry(self.backend, old).ok().map(|old| old.id).filter(|old| *old != entry.id);
             self.contents.entries[at].1 = Slice::new(entry_text(self.backend, members, entry));
+            self.role_changes.extend(from.map(|from| RoleChange::Move { from, to: entry.id.clone() }));
         }
     }
 
+    /// Keeps the role that the session begins with.
+    pub(crate) fn keep_role(&mut self, id: &AgentSessionId, role: &str) {
+        if !role.is_empty() && self.backend.capabilities().system_prompt {
+            self.role_changes.push(RoleChange::Keep(id.clone(), role.to_owned()));
+        }
+    }
+
+    /// Returns the changes of roles that belong to the changes of entries so far.
+    pub(super) fn take_role_changes(&mut self) -> Vec<RoleChange> {
+        std::mem::take(&mut self.role_changes)
+    }
+
     pub(crate) fn remove(&mut self, name: &str) {
+        self.release_role(name);
         self.contents.entries.retain(|(key, _)| key.text(&self.source) != name);
     }
 
@@ -252,7 +270,18 @@ impl Mapping {
         self.position(name.as_str()).map(|at| self.text(&self.contents.entries[at].1))
     }
 
+    /// Notes that the name no longer refers to its session.
+    fn release_role(&mut self, name: &str) {
+        if !self.backend.capabilities().system_prompt {
+            return;
+        }
+        let entry = self.position(name).map(|at| self.text(&self.contents.entries[at].1));
+        let id = entry.and_then(|entry| parse_entry(self.backend, entry).ok()).map(|entry| entry.id);
+        self.role_changes.extend(id.map(RoleChange::Release));
+    }
+
     fn put(&mut self, name: &str, entry: Slice) {
+        self.release_role(name);
         match self.position(name) {
             Some(at) => self.contents.entries[at].1 = entry,
             None => self.contents.entries.push((Slice::new(name), entry)),

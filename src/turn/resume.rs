@@ -183,12 +183,13 @@ impl ResumeCall {
         };
         self.options.recorder.update(|turn| turn.source = Some(session.source().to_owned()));
         let settings = self.options.settings(Some(&session));
+        let kept_role = session.role(&self.store)?;
         let output = TurnRunner::new(&self.options, &self.ui)?.run(&TurnRequest {
             session: SessionMode::Resume(&session.id),
             name: session.saved.as_ref().map(|(name, _)| name),
             mode: self.mode,
             prompt: &self.prompt,
-            role: self.role.as_deref(),
+            role: self.role.as_deref().or(kept_role.as_deref()),
             settings,
             locks: &[self.options.session_key(&session.id).handed_down()],
             wait: self.wait,

@@ -1,6 +1,6 @@
 //! Runs the agent for one turn: composes and delivers the prompt, starts the agent, and retries if that helps.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::prompt::Prompt;
 use super::request::TurnRequest;
 use super::retry::{FOLLOW_UP, Retries};
 use super::scratch_dir::ScratchDir;
+use crate::agent::command::AgentCommand;
 use crate::agent::launcher;
 use crate::backend::{
     AgentEvent, FailedRun, Fallbacks, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
@@ -137,7 +138,9 @@ impl<'a> TurnRunner<'a> {
             };
             let error = retries.wait(error)?;
             if request.session.known().is_some() && error.turn.prompt_in_history == Some(true) {
-                request = TurnRequest { prompt: &follow_up, role: None, ..request };
+                // a role in a prompt is in the history too
+                let role = request.role.filter(|_| self.options.agent.backend.capabilities().system_prompt);
+                request = TurnRequest { prompt: &follow_up, role, ..request };
             }
         }
     }
@@ -196,11 +199,8 @@ impl<'a> TurnRunner<'a> {
             }
             _ => None,
         };
-        let role_file = match request.role.filter(|_| backend.capabilities().system_prompt) {
-            Some(role) if !self.fits(role) => Some(dir.file("role.md", role.as_bytes())?),
-            _ => None,
-        };
         let role = request.role.filter(|role| backend.capabilities().system_prompt && !role.is_empty());
+        let role_file = role_file(&self.options.agent, &self.program, role, &dir)?;
         let answer_file = match request.mode {
             OutputMode::Json | OutputMode::StreamedAnswer if backend.capabilities().answer_file => {
                 Some(dir.path("answer")?)
@@ -305,8 +305,7 @@ impl<'a> TurnRunner<'a> {
     /// Returns whether `text` can be an argument. It must be short enough with PowerShell's quotes, and the program must
     /// accept it.
     fn fits(&self, text: &str) -> bool {
-        self.options.agent.launcher.length_of(text) <= LONGEST_ARGUMENT
-            && launcher::accepts_argument(&self.program, text)
+        fits(&self.options.agent, &self.program, text)
     }
 
     /// Returns the directory that the agent runs in.
@@ -322,23 +321,41 @@ impl<'a> TurnRunner<'a> {
     }
 }
 
-/// Describes a command for the log. Values of variables are omitted, because they may be secret.
-fn describe_command(command: &process::Command) -> String {
-    /// The limit on the length of an argument, which may be a prompt.
+/// Writes a role that is not a valid argument to a file.
+pub(crate) fn role_file(
+    agent: &AgentCommand,
+    program: &Path,
+    role: Option<&str>,
+    dir: &ScratchDir,
+) -> Result<Option<PathBuf>> {
+    let long = role.filter(|role| !fits(agent, program, role));
+    long.map(|role| dir.file("role.md", role.as_bytes())).transpose()
+}
+
+fn fits(agent: &AgentCommand, program: &Path, text: &str) -> bool {
+    agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::accepts_argument(program, text)
+}
+
+/// Describes the arguments of a command for the log. A long one, which may be a prompt or a role, is cut.
+pub(crate) fn describe_arguments<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> String {
     const LONGEST: usize = 200;
     let shorten = |text: String| match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
         None => text,
     };
+    let described = arguments.map(|argument| format!("{:?}", shorten(argument.display().to_string())));
+    described.collect::<Vec<_>>().join(" ")
+}
+
+/// Describes a command for the log. Values of variables are omitted, because they may be secret.
+fn describe_command(command: &process::Command) -> String {
     let names =
         |names: Vec<&OsString>| names.iter().map(|name| name.display().to_string()).collect::<Vec<_>>().join(" ");
-    let arguments: Vec<String> =
-        command.arguments.iter().map(|argument| format!("{:?}", shorten(argument.display().to_string()))).collect();
     let dir = command.dir.as_ref().map_or_else(|| ".".to_owned(), |dir| dir.display().to_string());
     format!(
         "starting {} {} in {dir}; set: {}; unset: {}; standard input: {}",
         command.program.display(),
-        arguments.join(" "),
+        describe_arguments(command.arguments.iter().map(OsString::as_os_str)),
         names(command.set.iter().map(|(name, _)| name).collect()),
         names(command.unset.iter().collect()),
         command.stdin.as_ref().map_or("none".to_owned(), |bytes| format!("{} bytes", bytes.len())),

@@ -22,6 +22,7 @@ pub(crate) struct NewSession<'a> {
     pub(crate) mode: OutputMode,
     /// The prompt of its first turn.
     pub(crate) prompt: &'a Prompt,
+    /// The role that the session begins with, which is kept with it.
     pub(crate) role: Option<&'a str>,
     /// The session to fork.
     pub(crate) history: Option<&'a StoredSession>,
@@ -90,6 +91,7 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
             let why = format!("'{name}' was given to {} during the turn", id.as_deref().unwrap_or("another session"));
             return (Err((None, why)), false);
         }
+        mapping.keep_role(&entry.id, new.role.unwrap_or_default());
         (Ok(save(mapping, name, &entry, &store.workspace)), true)
     });
     let saved = match saved {

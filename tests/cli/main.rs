@@ -43,6 +43,7 @@ mod prompts;
 mod queues;
 mod readme;
 mod retries;
+mod roles;
 mod session_ids;
 mod settings;
 mod signals;

@@ -128,11 +128,8 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         }
     };
     arguments.flag("--fork-session", forks);
-    match turn.role {
-        Some(Role::Text(text)) => arguments.push("--append-system-prompt").push(text),
-        Some(Role::File(path)) => arguments.push("--append-system-prompt-file").push(path),
-        None => &mut arguments,
-    };
+    let resumes = history.is_some();
+    append_role(&mut arguments, turn.role.filter(|_| !resumes || !has_own_role(turn.extra)));
     arguments.option("--model", turn.model.map(|model| model.name)).option("--effort", turn.effort);
     if turn.mode != OutputMode::Json {
         // `claude -p` refuses stream-json without it
@@ -147,9 +144,27 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
     arguments.0
 }
 
+/// Passes the role on every turn, because claude before 2.1.268 forgets it after each turn. Later releases keep it, and
+/// ignore another one.
+fn append_role(arguments: &mut Arguments, role: Option<Role<'_>>) {
+    match role {
+        Some(Role::Text(text)) => arguments.push("--append-system-prompt").push(text),
+        Some(Role::File(path)) => arguments.push("--append-system-prompt-file").push(path),
+        None => arguments,
+    };
+}
+
+/// Returns whether the caller's arguments have a role. claude does not accept both options, and uses the last of one.
+fn has_own_role(extra: &[OsString]) -> bool {
+    let name = |argument: &OsString| argument.to_str().and_then(|text| text.split('=').next()).map(str::to_owned);
+    let is_role = |name: String| matches!(name.as_str(), "--append-system-prompt" | "--append-system-prompt-file");
+    extra.iter().filter_map(name).any(is_role)
+}
+
 fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {
     let mut arguments = Arguments::default();
     arguments.push("--resume").push(session.session.as_str());
+    append_role(&mut arguments, session.role.filter(|_| !has_own_role(session.extra)));
     arguments.option("--model", session.model.map(|model| model.name)).option("--effort", session.effort);
     arguments.0.extend_from_slice(session.extra);
     arguments.0
