@@ -71,7 +71,9 @@ pub(crate) struct Spec {
     pub diagnose: fn(&Evidence<'_>) -> Diagnosis,
     /// Returns what to do about a cause, as a hint.
     pub cause_hint: fn(Cause) -> Option<&'static str>,
-    /// Returns how much a line of standard error explains a failure.
+    /// Returns the agent's arguments that allow these tools, for a hint.
+    pub allowing_arguments: fn(tools: &[&str]) -> Vec<String>,
+    /// Returns what a line of standard error is.
     pub stderr_line: fn(line: &str) -> StderrLine,
 }
 
@@ -240,12 +242,16 @@ pub(crate) enum Retry {
     SessionInUse,
 }
 
-/// How much a line of an agent's standard error explains a failure.
+/// What a line of an agent's standard error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StderrLine {
-    /// It explains nothing.
+    /// It explains nothing, and is not a warning to hand on.
     Noise,
     /// It explains less than a message.
     Log,
+    /// The log has it for a call of this tool that was not allowed.
+    Denied(&'static str),
+    /// It warns that the reasoning effort of the call has no effect.
+    IgnoredEffort,
     Message,
 }

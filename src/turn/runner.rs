@@ -12,7 +12,8 @@ use super::retry::{FOLLOW_UP, Retries};
 use super::scratch_dir::ScratchDir;
 use crate::agent::launcher;
 use crate::backend::{
-    AgentEvent, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
+    AgentEvent, Backend, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, StderrLine,
+    TurnReport,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::input;
@@ -236,11 +237,13 @@ impl<'a> TurnRunner<'a> {
         }
         let written = answer_file.as_deref().and_then(|path| self.written_answer(path, report.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(report.answer);
+        let mut denied = report.denied;
+        denied.names.extend(denied_in_log(backend, &run.stderr));
         Ok(CompletedRun {
             end: run.end,
             started: run.started,
             survivors: run.survivors,
-            report: TurnReport { answer, ..report },
+            report: TurnReport { answer, denied, ..report },
             stderr: run.stderr,
             copied: run.copied,
         })
@@ -282,6 +285,16 @@ impl<'a> TurnRunner<'a> {
         let is_silent = run.report.lines == 0 && run.report.answer.is_none();
         is_silent && self.options.agent.launcher.could_not_run_command(&String::from_utf8_lossy(&run.stderr))
     }
+}
+
+/// Returns the tool of each call that the agent was not allowed to make, by its standard error.
+fn denied_in_log(backend: Backend, stderr: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(stderr);
+    let tool = |line: &str| match (backend.spec().stderr_line)(line) {
+        StderrLine::Denied(tool) => Some(tool.to_owned()),
+        _ => None,
+    };
+    text.lines().filter_map(tool).collect()
 }
 
 /// Describes a command for the log. Values of variables are omitted, because they may be secret.

@@ -18,6 +18,7 @@ mod demo;
 mod doctor;
 mod echo_scripts;
 mod forks;
+mod good_turns;
 mod help;
 mod hostile_places;
 mod layers;

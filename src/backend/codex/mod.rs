@@ -75,6 +75,7 @@ pub(super) static SPEC: Spec = Spec {
     retry: quirks::retry,
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
+    allowing_arguments: |_tools| ["--sandbox", "workspace-write"].map(str::to_owned).to_vec(),
     stderr_line: quirks::stderr_line,
 };
 
