@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 use super::cause::{Cause, Diagnosis, Evidence};
 use super::echo::EchoProtocol;
@@ -67,6 +70,9 @@ pub(crate) struct Spec {
     pub parser: fn(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser>,
     /// Returns whether to retry a failed run.
     pub retry: fn(&BackendArgs, &FailedRun<'_>) -> Retry,
+    /// Returns the agent's code for the failure of the last turn of a session, from the files in the agent's `home`. The
+    /// turn began after `since`.
+    pub failure_code: fn(home: &Path, session: &str, since: Timestamp) -> Option<Box<RawValue>>,
     /// Returns why a run failed.
     pub diagnose: fn(&Evidence<'_>) -> Diagnosis,
     /// Returns what to do about a cause, as a hint.

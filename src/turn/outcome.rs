@@ -35,6 +35,8 @@ pub(crate) struct TurnOutput {
 pub(crate) struct CompletedRun {
     pub(crate) end: End,
     pub(crate) started: bool,
+    /// The time before the agent was started.
+    pub(crate) began: Timestamp,
     /// See [`crate::process::Run::survivors`].
     pub(crate) survivors: Option<Vec<i32>>,
     pub(crate) report: TurnReport,
@@ -180,9 +182,13 @@ impl TurnRunner<'_> {
         let stopped = matches!(run.end, End::Deadline | End::Stalled | End::Interrupted(_));
         let reason = report.failure.and_then(|failure| failure.reason).or(report.last_words);
         let reason = reason.unwrap_or_else(|| last_words(backend, &run.stderr));
+        let code = |id: &String| (backend.spec().failure_code)(&self.options.agent_home(), id, run.began);
+        let ended_by_itself = matches!(run.end, End::Exited(_)) && report.verdict.is_some();
+        let code = report.reported_id.as_ref().filter(|_| ended_by_itself).and_then(code);
         let diagnose = |exit_status| {
             (backend.spec().diagnose)(&Evidence {
                 verdict: report.verdict.as_deref(),
+                code: code.as_deref(),
                 reason: &reason,
                 retry_at: report.limit_ends,
                 stderr: &run.stderr,

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::options::TurnOptions;
 use super::outcome::{CompletedRun, TurnOutput, not_started, session_in_use, still_running};
 use super::prompt::Prompt;
@@ -216,7 +218,7 @@ impl<'a> TurnRunner<'a> {
             stall: self.options.stall,
         };
         self.ui.log(|| describe_command(&command));
-        let started = Instant::now();
+        let (began, started) = (Timestamp::now(), Instant::now());
         let wants_events = progress.is_some() || self.options.render.is_some();
         let sink = TurnSink {
             parser: (backend.spec().parser)(request.mode, wants_events.then(|| self.dir())),
@@ -242,6 +244,7 @@ impl<'a> TurnRunner<'a> {
         Ok(CompletedRun {
             end: run.end,
             started: run.started,
+            began,
             survivors: run.survivors,
             report: TurnReport { answer, denied, ..report },
             stderr: run.stderr,

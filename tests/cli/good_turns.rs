@@ -105,7 +105,7 @@ fn refusals_in_the_log_of_codex_count() {
         r#"exec_command failed: CreateProcess { message: "Rejected(\"Failed to create unified exec process: No such file or directory (os error 2)\")" }"#,
         r#"exec_command failed: CreateProcess { message: "Rejected(\"This action was rejected due to unacceptable risk.\")" }"#,
     ];
-    let log = |lines: &[&str]| -> String { lines.iter().map(|line| format!("{ROUTER}{line}\n")).collect() };
+    let log = |lines: &[&str]| lines.iter().map(|line| format!("{ROUTER}{line}\n")).collect::<Vec<_>>().concat();
     let turn = |lines: &[&str]| Backend::Codex.answers("i", "done").stderr(&log(lines));
     let sandbox = with_session(Backend::Codex, turn(&[&other[..], &refused[..]].concat()));
     for form in FORMS {
@@ -305,8 +305,8 @@ fn warnings_of_the_agent_reach_stderr() {
         sandbox.run(&[&["--quiet"], FORMS[0]].concat()).success().stderr("");
         let create = ["--backend", name, "create-session", "--session-name", "n"];
         sandbox.run(&create).success().stderr(want);
-        let many: String = (0..30).map(|number| format!("warning: number {number}\n")).collect();
-        sandbox.agent(backend.answers("i", "done").stderr(&many));
+        let many: Vec<_> = (0..30).map(|number| format!("warning: number {number}\n")).collect();
+        sandbox.agent(backend.answers("i", "done").stderr(&many.concat()));
         let shown = sandbox.run(FORMS[0]).success().stderr_text();
         assert!(shown.lines().count() <= 11 && shown.contains("20 more warnings"), "{shown}");
     }

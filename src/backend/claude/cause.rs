@@ -147,13 +147,23 @@ mod tests {
 
     fn nothing() -> Evidence<'static> {
         let now = NOW.parse().unwrap();
-        Evidence { verdict: None, reason: "", retry_at: None, stderr: b"", exit_status: Some(1), lines: 0, now }
+        Evidence {
+            verdict: None,
+            code: None,
+            reason: "",
+            retry_at: None,
+            stderr: b"",
+            exit_status: Some(1),
+            lines: 0,
+            now,
+        }
     }
 
     fn diagnosis(result: &Value) -> Diagnosis {
         let raw = RawValue::from_string(result.to_string()).unwrap();
         diagnose(&Evidence {
             verdict: Some(&raw),
+            code: None,
             reason: "",
             retry_at: None,
             stderr: b"",
@@ -278,6 +288,7 @@ mod tests {
         let diagnosis = |stderr: &str, lines| {
             diagnose(&Evidence {
                 verdict: None,
+                code: None,
                 reason: "",
                 retry_at: None,
                 stderr: stderr.as_bytes(),

@@ -63,6 +63,7 @@ pub(super) static SPEC: Spec = Spec {
     interactive_arguments,
     parser: output::parser,
     retry: |_args, _run| Retry::No,
+    failure_code: |_home, _session, _since| None, // the result has all codes
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
     allowing_arguments: |tools| vec!["--allowedTools".to_owned(), tools.join(",")],

@@ -8,6 +8,7 @@ mod exec_options;
 mod output;
 mod placement;
 mod quirks;
+mod rollout;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -73,6 +74,7 @@ pub(super) static SPEC: Spec = Spec {
     interactive_arguments,
     parser: output::parser,
     retry: quirks::retry,
+    failure_code: rollout::failure_code,
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
     allowing_arguments: |_tools| ["--sandbox", "workspace-write"].map(str::to_owned).to_vec(),
