@@ -50,6 +50,10 @@ pub(crate) enum ErrorKind {
     MappingUnsafe,
     /// The agent exited successfully, but its output cannot be used.
     AgentOutputInvalid,
+    /// The turn is complete, but the agent was not allowed to use a tool (`--fail-on denied`).
+    PermissionDenied,
+    /// The turn is complete, but its answer has no text (`--fail-on empty`).
+    EmptyAnswer,
     /// `--deadline-seconds` passed.
     Deadline,
     /// The agent printed nothing for `--stall-seconds`.
@@ -81,12 +85,19 @@ impl ErrorKind {
             Self::MappingUnwritable => "mapping_unwritable",
             Self::MappingUnsafe => "mapping_unsafe",
             Self::AgentOutputInvalid => "agent_output_invalid",
+            Self::PermissionDenied => "permission_denied",
+            Self::EmptyAnswer => "empty_answer",
             Self::Deadline => "deadline",
             Self::Stalled => "stalled",
             Self::AgentNotExecutable => "agent_not_executable",
             Self::AgentNotFound => "agent_not_found",
             Self::Interrupted(_) => "interrupted",
         }
+    }
+
+    /// Returns whether the call fails although its output is complete.
+    pub(crate) fn keeps_output(self) -> bool {
+        matches!(self, Self::PermissionDenied | Self::EmptyAnswer)
     }
 
     /// Returns the exit status (contract section 7). `timeout` and shells also use 124, 126, 127 and 128+N.
@@ -100,6 +111,7 @@ impl ErrorKind {
             Self::MappingInvalid | Self::MappingUnreadable | Self::MappingUnwritable | Self::MappingUnsafe => 6,
             Self::AgentOutputInvalid => 7,
             Self::TurnRunning => TRY_AGAIN_LATER,
+            Self::PermissionDenied | Self::EmptyAnswer => 8,
             Self::Deadline | Self::Stalled => 124,
             Self::AgentNotExecutable => 126,
             Self::AgentNotFound => 127,

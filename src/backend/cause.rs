@@ -116,6 +116,8 @@ impl Diagnosis {
 pub(crate) struct Evidence<'a> {
     /// The agent's result event.
     pub verdict: Option<&'a RawValue>,
+    /// The agent's code for the failure, from its files.
+    pub code: Option<&'a RawValue>,
     /// The reason in the agent's words.
     pub reason: &'a str,
     /// The time at which a limit ends, from an event before the result.

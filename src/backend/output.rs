@@ -7,6 +7,7 @@ use super::AgentEvent;
 use super::lines::{Line, Lines};
 use super::usage::Usage;
 use crate::json::{self, Members};
+use crate::session::is_blank;
 
 /// The limit on the bytes that are reported of a line that is not an event.
 const LONGEST_NOISE: usize = 4 << 10;
@@ -53,10 +54,44 @@ pub(crate) struct TurnReport {
     /// The answer's text.
     pub answer: Option<String>,
     pub usage: Usage,
+    /// Whether the agent ended the turn without any answer.
+    pub answer_missing: bool,
+    /// The tools that it was not allowed to use.
+    pub denied: DeniedTools,
     /// The number of lines.
     pub lines: u64,
     /// The complete output, if it is printed unchanged ([`super::JsonOutput::PassThrough`]).
     pub whole: Vec<u8>,
+}
+
+impl TurnReport {
+    /// Returns whether the answer of a successful turn has no text. That is false if the answer is not known.
+    pub(crate) fn has_empty_answer(&self) -> bool {
+        self.answer.as_deref().map_or(self.answer_missing, is_blank)
+    }
+}
+
+/// The calls of tools that an agent was not allowed to make.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeniedTools {
+    /// The tool of each call, in order.
+    pub names: Vec<String>,
+    /// Whether the agent reports every such call. If not, there may be more.
+    pub complete: bool,
+}
+
+impl DeniedTools {
+    /// Returns the different tools, each with the number of its calls.
+    pub(crate) fn by_name(&self) -> Vec<(&str, usize)> {
+        let mut tools: Vec<(&str, usize)> = Vec::new();
+        for name in &self.names {
+            match tools.iter_mut().find(|(other, _)| other == name) {
+                Some((_, calls)) => *calls += 1,
+                None => tools.push((name, 1)),
+            }
+        }
+        tools
+    }
 }
 
 /// The agent's verdict on a turn that failed.

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 use super::cause::{Cause, Diagnosis, Evidence};
 use super::echo::EchoProtocol;
@@ -72,11 +75,16 @@ pub(crate) struct Spec {
     pub parser: fn(mode: OutputMode, keeps_answer: bool, events_from: Option<String>) -> Box<dyn OutputParser>,
     /// Returns whether to retry a failed run.
     pub retry: fn(&BackendArgs, &FailedRun<'_>) -> Retry,
+    /// Returns the agent's code for the failure of the last turn of a session, from the files in the agent's `home`. The
+    /// turn began after `since`.
+    pub failure_code: fn(home: &Path, session: &str, since: Timestamp) -> Option<Box<RawValue>>,
     /// Returns why a run failed.
     pub diagnose: fn(&Evidence<'_>) -> Diagnosis,
     /// Returns what to do about a cause, as a hint.
     pub cause_hint: fn(Cause) -> Option<&'static str>,
-    /// Returns how much a line of standard error explains a failure.
+    /// Returns the agent's arguments that allow these tools, for a hint.
+    pub allowing_arguments: fn(tools: &[&str]) -> Vec<String>,
+    /// Returns what a line of standard error is.
     pub stderr_line: fn(line: &str) -> StderrLine,
 }
 
@@ -240,12 +248,16 @@ pub(crate) enum Retry {
     SessionInUse,
 }
 
-/// How much a line of an agent's standard error explains a failure.
+/// What a line of an agent's standard error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StderrLine {
-    /// It explains nothing.
+    /// It explains nothing, and is not a warning to hand on.
     Noise,
     /// It explains less than a message.
     Log,
+    /// The log has it for a call of this tool that was not allowed.
+    Denied(&'static str),
+    /// It warns that the reasoning effort of the call has no effect.
+    IgnoredEffort,
     Message,
 }

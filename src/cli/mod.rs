@@ -51,6 +51,7 @@ pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("5", "Session is busy"),
     ("6", "Mapping file cannot be used"),
     ("7", "Agent's output is invalid"),
+    ("8", "The turn is complete, but --fail-on does not accept it"),
     ("75", "The turn failed for a temporary reason, or has not ended: try again later"),
     ("124", "Deadline or stall timeout expired"),
     ("126", "Agent's program is not executable"),
@@ -568,6 +569,9 @@ pub(crate) struct CallArgs {
     /// Retry a turn that failed for a temporary reason, at most N times [default: 0]
     #[arg(long, help_heading = AGENT, value_name = "N", allow_hyphen_values = true, value_parser = number)]
     pub retry: Option<u32>,
+    /// Fail with status 8 after a complete turn with a refused tool or an empty answer
+    #[arg(long, help_heading = AGENT, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
     pub stdin: bool,
@@ -585,6 +589,15 @@ pub(crate) struct DetachArgs {
     /// With --detach, print only the turn's ID
     #[arg(help_heading = None::<&str>, long, requires = "detach")]
     pub print_turn_id: bool,
+}
+
+/// What a call does not accept of a complete turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// The agent was not allowed to use a tool
+    Denied,
+    /// The answer has no text
+    Empty,
 }
 
 /// What to do if the name is taken.

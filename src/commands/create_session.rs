@@ -118,11 +118,12 @@ impl Creation<'_> {
         let created = start_session(caller, &self.store, &beginning)?;
         created.note_replaced(&self.context.ui, &self.name);
         if !self.options.print_result {
-            return finish_call(self.print(&created.entry, created.written), &created.entry.id);
+            let printed = self.print(&created.entry, created.written);
+            return finish_call(printed, created.output.rejected, &created.entry.id);
         }
         let done = CompletedTurn::created(&self.name, created, "created");
         let printed = done.print(&self.context.ui, &self.store, true, self.options.print_session_id);
-        finish_call(printed, &done.session.id)
+        finish_call(printed, done.output.rejected, &done.session.id)
     }
 
     /// Returns the prompt of the first turn.

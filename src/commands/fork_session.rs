@@ -63,7 +63,7 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     created.note_replaced(&context.ui, &to);
     let done = CompletedTurn::created(&to, created, "forked");
     let printed = done.print(&context.ui, &store, options.print_result, options.print_session_id);
-    finish_call(printed, &done.session.id)
+    finish_call(printed, done.output.rejected, &done.session.id)
 }
 
 /// Fails if the name is taken. An unreadable mapping counts as empty here, because a later write reports the error.

@@ -1,5 +1,6 @@
 //! One turn of an agent: a request in, an outcome out.
 
+mod completion;
 pub(crate) mod detach;
 pub(crate) mod duration;
 pub(crate) mod files_in_use;

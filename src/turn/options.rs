@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::duration::duration;
+use super::outcome::TurnOutput;
 use crate::agent::command::AgentCommand;
 use crate::backend::{Backend, BackendArgs, Model, OutputMode};
-use crate::cli;
+use crate::cli::{self, FailOn};
 use crate::context::{Context, Workspace};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result, io_message};
@@ -37,6 +38,8 @@ pub(crate) struct TurnOptions {
     pub(crate) stall: Option<Duration>,
     /// The number of retries after temporary failures.
     pub(crate) retries: u32,
+    /// What the call does not accept of a complete turn.
+    pub(crate) fail_on: Vec<FailOn>,
     /// Whether standard input is added to the prompt.
     pub(crate) stdin: bool,
     /// The directory that the agent runs in. `None` means the current directory.
@@ -58,9 +61,10 @@ pub(crate) struct Settings<'a> {
 }
 
 impl Settings<'_> {
-    /// Returns the names of the model and the effort.
-    pub(crate) fn to_owned(self) -> (Option<String>, Option<String>) {
-        (self.model.map(|model| model.name.to_owned()), self.effort.map(str::to_owned))
+    /// Returns the names of the model and the effort that the agent used for `output`.
+    pub(super) fn in_force(self, output: &TurnOutput) -> (Option<String>, Option<String>) {
+        let effort = self.effort.filter(|_| !output.effort_ignored);
+        (self.model.map(|model| model.name.to_owned()), effort.map(str::to_owned))
     }
 }
 
@@ -99,9 +103,11 @@ impl TurnOptions {
         }
         let unlimited = Self::without_limits(store, workspace, &options.settings, deadline)?;
         let retries = options.retry.unwrap_or_default();
+        let fail_on = options.fail_on.clone();
         let keeps_answer = options.summary_file.is_some();
         let recorder = context.turn.clone();
-        Ok(Self { deadline, deadline_limit, stall, retries, stdin: options.stdin, keeps_answer, recorder, ..unlimited })
+        let stdin = options.stdin;
+        Ok(Self { deadline, deadline_limit, stall, retries, fail_on, stdin, keeps_answer, recorder, ..unlimited })
     }
 
     /// Checks the options that also an interactive session has. The environment file is read until `deadline`.
@@ -136,6 +142,7 @@ impl TurnOptions {
             deadline_limit: None,
             stall: None,
             retries: 0,
+            fail_on: Vec::new(),
             stdin: false,
             dir: workspace.given.then(|| workspace.resolved.clone()),
             location_args: location_args(store, workspace),
@@ -199,8 +206,12 @@ impl TurnOptions {
 
     /// Returns the key of the lock for a session.
     pub(crate) fn session_key(&self, id: &AgentSessionId) -> Key {
-        let backend = self.agent.backend;
-        session_key(backend, &agent_home(backend, |name| self.agent.variable(name), self.dir.as_deref()), id)
+        session_key(self.agent.backend, &self.agent_home(), id)
+    }
+
+    /// Returns where the agent keeps its sessions.
+    pub(crate) fn agent_home(&self) -> PathBuf {
+        agent_home(self.agent.backend, |name| self.agent.variable(name), self.dir.as_deref())
     }
 }
 

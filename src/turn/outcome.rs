@@ -25,12 +25,18 @@ pub(crate) struct TurnOutput {
     pub(crate) report: TurnReport,
     /// Whether the stream could be written to stdout. The turn is complete either way.
     pub(crate) copied: io::Result<()>,
+    /// Whether the agent ignored the reasoning effort.
+    pub(crate) effort_ignored: bool,
+    /// Set if `--fail-on` does not accept the turn.
+    pub(crate) rejected: Option<Error>,
 }
 
 /// A run of the agent that has ended.
 pub(crate) struct CompletedRun {
     pub(crate) end: End,
     pub(crate) started: bool,
+    /// The time before the agent was started.
+    pub(crate) began: Timestamp,
     /// See [`crate::process::Run::survivors`].
     pub(crate) survivors: Option<Vec<i32>>,
     pub(crate) report: TurnReport,
@@ -92,7 +98,7 @@ fn last_words(backend: Backend, stderr: &[u8]) -> String {
 }
 
 /// Returns `words`, or only their end if they are too long.
-fn shorten(words: &str) -> String {
+pub(super) fn shorten(words: &str) -> String {
     let words = words.trim();
     if words.len() <= MOST_WORDS {
         return words.to_owned();
@@ -117,7 +123,7 @@ impl TurnRunner<'_> {
                     Error::new(ErrorKind::AgentOutputInvalid, format!("{backend} exited successfully, but {why}"))
                         .with_hint(format!("check that '{}' is {backend}", self.options.agent.launcher.name()))
                 }
-                _ => return Ok(TurnOutput { report: run.report, copied: run.copied }),
+                _ => return Ok(self.completed(request, run)),
             },
             End::Exited(status @ (126 | 127)) if self.could_not_run_command(&run) => {
                 let shell = self.options.agent.launcher.name();
@@ -177,9 +183,13 @@ impl TurnRunner<'_> {
         let stopped = matches!(run.end, End::Deadline | End::Stalled | End::Interrupted(_));
         let reason = report.failure.and_then(|failure| failure.reason).or(report.last_words);
         let reason = reason.unwrap_or_else(|| last_words(backend, &run.stderr));
+        let code = |id: &String| (backend.spec().failure_code)(&self.options.agent_home(), id, run.began);
+        let ended_by_itself = matches!(run.end, End::Exited(_)) && report.verdict.is_some();
+        let code = report.reported_id.as_ref().filter(|_| ended_by_itself).and_then(code);
         let diagnose = |exit_status| {
             (backend.spec().diagnose)(&Evidence {
                 verdict: report.verdict.as_deref(),
+                code: code.as_deref(),
                 reason: &reason,
                 retry_at: report.limit_ends,
                 stderr: &run.stderr,
@@ -265,10 +275,13 @@ pub(crate) fn not_started(program: &Path, error: &io::Error) -> Error {
         _ => cannot.with_io_cause(error),
     }
 }
+
 /// Returns the result of a call after a complete turn in session `id`. A signal that arrived since the turn ended is an
-/// error. Otherwise this is the result of printing.
-pub(crate) fn finish_call(printed: Result<()>, id: &AgentSessionId) -> Result<()> {
-    let Some(signal) = late_signal::get() else { return printed.map_err(|error| error.after_turn(id)) };
+/// error. Otherwise this is the result of printing, and then that of `--fail-on`.
+pub(crate) fn finish_call(printed: Result<()>, rejected: Option<Error>, id: &AgentSessionId) -> Result<()> {
+    let Some(signal) = late_signal::get() else {
+        return printed.and(rejected.map_or(Ok(()), Err)).map_err(|error| error.after_turn(id));
+    };
     let answer = if printed.is_ok() { "the answer is printed" } else { "the answer was not read" };
     Err(Error::new(
         ErrorKind::Interrupted(signal),

@@ -1,4 +1,4 @@
-//! The hint with the shell command that saves a session whose name was not saved.
+//! Hints with the shell command that saves a session whose name was not saved, or resumes one.
 
 use super::options::TurnOptions;
 use crate::session::{AgentSessionId, SessionName};
@@ -11,4 +11,21 @@ pub(crate) fn adopt_hint(options: &TurnOptions, name: Option<&SessionName>, id: 
     let words: Vec<String> = args.iter().chain(&options.location_args).map(|arg| shell::quote(arg)).collect();
     let backend = options.agent.backend;
     format!("to keep session {id}, run: invoke-persist --backend {backend} create-session {}", words.join(" "))
+}
+
+/// Returns the command that resumes a session, with `extra` for the agent.
+pub(crate) fn resume_hint(
+    options: &TurnOptions,
+    name: Option<&SessionName>,
+    id: &AgentSessionId,
+    prompt: &str,
+    extra: &[String],
+) -> String {
+    let session = name.map_or_else(|| format!("--session-id={id}"), |name| format!("--session-name={name}"));
+    let args = std::iter::once(&session).chain(&options.location_args).map(String::as_str).chain(["--prompt", prompt]);
+    let extra = extra.iter().map(String::as_str);
+    let separator = (extra.len() > 0).then_some("--");
+    let words: Vec<String> = args.chain(separator).chain(extra).map(shell::quote).collect();
+    let backend = options.agent.backend;
+    format!("invoke-persist --backend {backend} resume-json {}", words.join(" "))
 }

@@ -194,7 +194,7 @@ impl ResumeCall {
             locks: &[self.options.session_key(&session.id).handed_down()],
             wait: self.wait,
         })?;
-        let (model, effort) = settings.to_owned();
+        let (model, effort) = settings.in_force(&output);
         let reported = output.report.reported_id.as_deref().filter(|reported| !is_blank(reported));
         // printed even if it differs only in case
         let printed_id = reported.and_then(|reported| AgentSessionId::new(reported).ok());
@@ -324,7 +324,7 @@ pub(crate) fn resume_and_print(
         let call = ResumeCall::new(context, ui, request)?;
         let turn = call.run()?;
         let printed = turn.print(ui, &call.store, result, session_id);
-        turn.lost.map_or_else(|| finish_call(printed, &turn.session.id), Err)
+        turn.lost.map_or_else(|| finish_call(printed, turn.output.rejected, &turn.session.id), Err)
     })
 }
 

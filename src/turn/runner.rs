@@ -4,6 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::options::TurnOptions;
 use super::outcome::{CompletedRun, TurnOutput, not_started, session_in_use, still_running};
 use super::prompt::Prompt;
@@ -13,7 +15,8 @@ use super::scratch_dir::ScratchDir;
 use crate::agent::command::AgentCommand;
 use crate::agent::launcher;
 use crate::backend::{
-    AgentEvent, FailedRun, Fallbacks, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
+    AgentEvent, Backend, FailedRun, Fallbacks, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role,
+    StderrLine, TurnReport,
 };
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
@@ -120,7 +123,8 @@ impl<'a> TurnRunner<'a> {
         recorder.begin(self.options.agent.backend, request.session);
         recorder.update(|turn| {
             turn.set_session(request.name, request.session.known());
-            (turn.record.model, turn.record.reasoning_effort) = request.settings.to_owned();
+            turn.record.model = request.settings.model.map(|model| model.name.to_owned());
+            turn.record.reasoning_effort = request.settings.effort.map(str::to_owned);
             turn.record.state = State::Running;
         });
         let mut retries = Retries::new(self);
@@ -132,7 +136,10 @@ impl<'a> TurnRunner<'a> {
                 Err(error) if error.turn.cause.as_ref().is_some_and(|cause| cause.retryable) => error,
                 Err(error) => return Err(error),
                 Ok(output) => {
-                    recorder.update(|turn| turn.answer.clone_from(&output.report.answer));
+                    recorder.update(|turn| {
+                        turn.answer.clone_from(&output.report.answer);
+                        (turn.record.model, turn.record.reasoning_effort) = request.settings.in_force(&output);
+                    });
                     return Ok(output);
                 }
             };
@@ -246,7 +253,7 @@ impl<'a> TurnRunner<'a> {
             stall: self.options.stall,
         };
         self.ui.log(|| describe_command(&command));
-        let started = Instant::now();
+        let (began, started) = (Timestamp::now(), Instant::now());
         let wants_events = progress.is_some() || self.options.render.is_some();
         let sink = TurnSink {
             recorder: self.options.recorder.clone(),
@@ -274,11 +281,17 @@ impl<'a> TurnRunner<'a> {
         }
         let written = answer_file.as_deref().and_then(|path| self.written_answer(path, report.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(report.answer);
+        let mut denied = report.denied;
+        denied.names.extend(denied_in_log(backend, &run.stderr));
+        if denied.complete || !denied.names.is_empty() {
+            recorder.update(|turn| turn.record.denied = Some(denied.names.clone()));
+        }
         Ok(CompletedRun {
             end: run.end,
             started: run.started,
+            began,
             survivors: run.survivors,
-            report: TurnReport { answer, ..report },
+            report: TurnReport { answer, denied, ..report },
             stderr: run.stderr,
             copied: run.copied,
         })
@@ -319,6 +332,16 @@ impl<'a> TurnRunner<'a> {
         let is_silent = run.report.lines == 0 && run.report.answer.is_none();
         is_silent && self.options.agent.launcher.could_not_run_command(&String::from_utf8_lossy(&run.stderr))
     }
+}
+
+/// Returns the tool of each call that the agent was not allowed to make, by its standard error.
+fn denied_in_log(backend: Backend, stderr: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(stderr);
+    let tool = |line: &str| match (backend.spec().stderr_line)(line) {
+        StderrLine::Denied(tool) => Some(tool.to_owned()),
+        _ => None,
+    };
+    text.lines().filter_map(tool).collect()
 }
 
 /// Writes a role that is not a valid argument to a file.

@@ -83,7 +83,7 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
     })?;
     drop(runner); // from now on, a second signal ends the program
     let id = new_id(options, history, &output)?;
-    let (model, effort) = settings.to_owned();
+    let (model, effort) = settings.in_force(&output);
     let entry = Entry { id, created_at: Some(now()), model, effort };
     let saved = store.update(true, |mapping, _| {
         if !new.overwrites && mapping.contains(name) {

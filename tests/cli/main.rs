@@ -20,6 +20,7 @@ mod detached_turns;
 mod doctor;
 mod echo_scripts;
 mod forks;
+mod good_turns;
 mod help;
 mod hostile_places;
 mod layers;

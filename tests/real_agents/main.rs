@@ -71,6 +71,7 @@ mod cases {
     mod doctor;
     mod every_release;
     mod failures;
+    mod good_turns;
     mod inputs;
     mod memory;
     mod nesting;

@@ -186,6 +186,7 @@ mod tests {
         let now = NOW.parse().unwrap();
         Evidence {
             verdict: None,
+            code: None,
             reason: "",
             retry_at: None,
             stderr: b"",

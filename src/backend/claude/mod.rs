@@ -66,10 +66,16 @@ pub(super) static SPEC: Spec = Spec {
     interactive_arguments,
     parser: output::parser,
     retry: |_args, _run| Retry::No,
+    failure_code: |_home, _session, _since| None, // the result has all codes
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
-    stderr_line: |_line| StderrLine::Message,
+    allowing_arguments: |tools| vec!["--allowedTools".to_owned(), tools.join(",")],
+    stderr_line: |line| if line.starts_with(IGNORED_EFFORT) { StderrLine::IgnoredEffort } else { StderrLine::Message },
 };
+
+/// How the warning begins with which claude 2.1.160 and later ignore an effort that they do not know. No field of the
+/// result has it.
+const IGNORED_EFFORT: &str = "Warning: Unknown --effort value ";
 
 const HELP_PAGES: &[HelpPage] = &[HelpPage {
     arguments: &["--help"],

@@ -6,8 +6,9 @@ use serde_json::value::RawValue;
 
 use super::events::Reader;
 use super::usage::usage;
+use crate::backend::event::{list, object};
 use crate::backend::lines::Line;
-use crate::backend::output::{Failure, LineOutput, LineParser, OutputParser, TurnReport};
+use crate::backend::output::{DeniedTools, Failure, LineOutput, LineParser, OutputParser, TurnReport};
 use crate::backend::{AgentEvent, OutputMode};
 use crate::json::{self, Members};
 
@@ -135,12 +136,22 @@ impl<'a> ResultEvent<'a> {
         Some(Failure { reason: details.into_iter().flatten().find(|words| !words.is_empty()) })
     }
 
+    /// Returns the calls that claude was not allowed to make. Releases that list them list all of them.
+    fn denied(&self) -> DeniedTools {
+        let Some(denials) = self.members.get("permission_denials") else { return DeniedTools::default() };
+        let tool = |denial: Members<'_>| denial.text("tool_name").unwrap_or_default();
+        DeniedTools { names: list(denials).into_iter().filter_map(object).map(tool).collect(), complete: true }
+    }
+
     fn into_report(self) -> TurnReport {
+        let answer = self.members.get("result").filter(|raw| raw.get() != "null").map(words);
         TurnReport {
             reported_id: self.session_id(),
             failure: self.failure(),
             verdict: Some(self.raw.to_owned()),
-            answer: self.members.get("result").filter(|raw| raw.get() != "null").map(words),
+            answer_missing: answer.is_none(),
+            answer,
+            denied: self.denied(),
             usage: usage(&self.members),
             ..TurnReport::default()
         }

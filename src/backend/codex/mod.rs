@@ -9,6 +9,7 @@ mod features;
 mod output;
 mod placement;
 mod quirks;
+mod rollout;
 mod usage;
 
 use std::borrow::Cow;
@@ -76,8 +77,10 @@ pub(super) static SPEC: Spec = Spec {
     interactive_arguments,
     parser: output::parser,
     retry: quirks::retry,
+    failure_code: rollout::failure_code,
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
+    allowing_arguments: |_tools| ["--sandbox", "workspace-write"].map(str::to_owned).to_vec(),
     stderr_line: quirks::stderr_line,
 };
 
