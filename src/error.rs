@@ -44,6 +44,8 @@ pub(crate) enum ErrorKind {
     MappingUnsafe,
     /// The agent exited successfully, but its output cannot be used.
     AgentOutputInvalid,
+    /// The turn is complete, but its answer does not match `--schema`.
+    AnswerInvalid,
     /// `--deadline-seconds` passed.
     Deadline,
     /// The agent printed nothing for `--stall-seconds`.
@@ -72,6 +74,7 @@ impl ErrorKind {
             Self::MappingUnwritable => "mapping_unwritable",
             Self::MappingUnsafe => "mapping_unsafe",
             Self::AgentOutputInvalid => "agent_output_invalid",
+            Self::AnswerInvalid => "answer_invalid",
             Self::Deadline => "deadline",
             Self::Stalled => "stalled",
             Self::AgentNotExecutable => "agent_not_executable",
@@ -89,7 +92,7 @@ impl ErrorKind {
             Self::SessionExists => 4,
             Self::SessionBusy => 5,
             Self::MappingInvalid | Self::MappingUnreadable | Self::MappingUnwritable | Self::MappingUnsafe => 6,
-            Self::AgentOutputInvalid => 7,
+            Self::AgentOutputInvalid | Self::AnswerInvalid => 7,
             Self::Deadline | Self::Stalled => 124,
             Self::AgentNotExecutable => 126,
             Self::AgentNotFound => 127,

@@ -20,6 +20,7 @@ mod paths;
 mod process;
 mod random;
 mod render;
+mod schema;
 mod session;
 mod sessions;
 mod skills;

@@ -23,7 +23,7 @@ pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tokens, Too
 pub(crate) use self::output::{OutputParser, TurnReport};
 pub(crate) use self::session_files::WriteTimes;
 pub(crate) use self::spec::{
-    Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, Setting, Spec, StderrLine, UserDir,
+    Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, SchemaChannel, Setting, Spec, StderrLine, UserDir,
 };
 use crate::session::AgentSessionId;
 
@@ -91,6 +91,13 @@ pub(crate) enum Role<'a> {
     File(&'a Path),
 }
 
+/// The schema of a turn's answer, in the form of [`SchemaChannel`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SchemaArgument<'a> {
+    Text(&'a str),
+    File(&'a Path),
+}
+
 /// The model of a turn. For codex, the position of a remembered model among the arguments differs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Model<'a> {
@@ -138,6 +145,7 @@ pub(crate) struct Invocation<'a> {
     pub fallback: bool,
     /// The file to which the agent writes its last message, if it can.
     pub answer_file: Option<&'a Path>,
+    pub schema: Option<SchemaArgument<'a>>,
     /// The caller's arguments for the agent.
     pub extra: &'a [OsString],
 }
@@ -168,6 +176,7 @@ impl<'a> Invocation<'a> {
             args,
             fallback: false,
             answer_file: None,
+            schema: None,
             extra,
         }
     }

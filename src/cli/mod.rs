@@ -50,7 +50,7 @@ pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("4", "Session already exists"),
     ("5", "Session is busy"),
     ("6", "Mapping file cannot be used"),
-    ("7", "Agent's output is invalid"),
+    ("7", "Agent's output is invalid, or its answer does not match --schema"),
     ("75", "The turn failed for a temporary reason: try again later"),
     ("124", "Deadline or stall timeout expired"),
     ("126", "Agent's program is not executable"),
@@ -500,6 +500,9 @@ pub(crate) struct CallArgs {
     /// Retry a turn that failed for a temporary reason, at most N times [default: 0]
     #[arg(long, help_heading = AGENT, value_name = "N", allow_hyphen_values = true, value_parser = number)]
     pub retry: Option<u32>,
+    /// Require an answer that matches the JSON Schema in FILE; --print-result then prints it as one line of JSON
+    #[arg(long, help_heading = AGENT, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
     pub stdin: bool,

@@ -11,7 +11,7 @@ use crate::sessions::selector::{SessionSelector, required_name, session_id};
 use crate::store::Store;
 use crate::store::format::Entry;
 use crate::turn::options::TurnOptions;
-use crate::turn::outcome::finish_call;
+use crate::turn::outcome::finish_answer;
 use crate::turn::prompt::{self, Prompt};
 use crate::turn::resume::CompletedTurn;
 use crate::turn::runner::TurnRunner;
@@ -23,6 +23,16 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     if options.print_result && options.if_exists == IfExists::Reuse {
         return Err(Error::usage("--print-result cannot be used with --if-exists reuse, which may start no turn")
             .with_hint("use resume-json --if-missing create --print-result"));
+    }
+    if options.call.schema.is_some() {
+        if options.adopt.is_some() || options.init_prompt.as_deref().is_none_or(is_blank) {
+            return Err(Error::usage("--schema needs --init-prompt, because it is for the first answer")
+                .with_hint("add --init-prompt TEXT, or give --schema to a later turn"));
+        }
+        if options.if_exists == IfExists::Reuse {
+            return Err(Error::usage("--schema cannot be used with --if-exists reuse, which may start no turn")
+                .with_hint("use resume-json --if-missing create --schema"));
+        }
     }
     let subject = SessionSelector { name: Some(name.clone()), id: None };
     let backend = context.backend_to_create(&options.place, &subject)?;
@@ -106,11 +116,12 @@ impl Creation<'_> {
         let created = start_session(caller, &self.store, &beginning)?;
         created.note_replaced(&self.context.ui, &self.name);
         if !self.options.print_result {
-            return finish_call(self.print(&created.entry, created.written), &created.entry.id);
+            let printed = self.print(&created.entry, created.written);
+            return finish_answer(printed, &created.entry.id, created.output.invalid);
         }
         let done = CompletedTurn::created(&self.name, created, "created");
         let printed = done.print(&self.context.ui, &self.store, true, self.options.print_session_id);
-        finish_call(printed, &done.session.id)
+        finish_answer(printed, &done.session.id, done.output.invalid)
     }
 
     /// Returns the session of that name if it is to be kept.

@@ -11,7 +11,7 @@ use crate::sessions::lookup::find_session;
 use crate::sessions::selector::SessionSelector;
 use crate::store::Store;
 use crate::turn::options::TurnOptions;
-use crate::turn::outcome::finish_call;
+use crate::turn::outcome::finish_answer;
 use crate::turn::prompt::PromptSource;
 use crate::turn::resume::CompletedTurn;
 use crate::turn::runner::TurnRunner;
@@ -56,7 +56,7 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     created.note_replaced(&context.ui, &to);
     let done = CompletedTurn::created(&to, created, "forked");
     let printed = done.print(&context.ui, &store, options.print_result, options.print_session_id);
-    finish_call(printed, &done.session.id)
+    finish_answer(printed, &done.session.id, done.output.invalid)
 }
 
 /// Fails if the name is taken. An unreadable mapping counts as empty here, because a later write reports the error.

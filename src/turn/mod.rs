@@ -11,3 +11,4 @@ mod retry;
 pub(crate) mod runner;
 pub(crate) mod scratch_dir;
 pub(crate) mod start;
+mod structured;

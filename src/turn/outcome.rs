@@ -25,6 +25,8 @@ pub(crate) struct TurnOutput {
     pub(crate) report: TurnReport,
     /// Whether the stream could be written to stdout. The turn is complete either way.
     pub(crate) copied: io::Result<()>,
+    /// Set if the answer does not match `--schema`.
+    pub(crate) invalid: Option<Error>,
 }
 
 /// A run of the agent that has ended.
@@ -108,7 +110,17 @@ impl TurnRunner<'_> {
     /// Returns the output of a successful turn, or the error.
     pub(super) fn classify(&self, request: &TurnRequest<'_>, run: CompletedRun) -> Result<TurnOutput> {
         let backend = self.options.agent.backend;
+        let schema = self.options.schema.as_ref();
+        let done = |run: CompletedRun, exit_status| {
+            let invalid = schema.and_then(|schema| {
+                let error = schema.error(backend, &run.report)?.with_agent_exit_status(Some(exit_status));
+                Some(error.with_hint(schema.hint(self.options, request)))
+            });
+            TurnOutput { report: run.report, copied: run.copied, invalid }
+        };
         let failed = match run.end {
+            // the turn is complete, and only its answer is missing
+            End::Exited(status) if schema.is_some() && run.report.unmet_schema => return Ok(done(run, status)),
             End::Exited(0) => match &run.report {
                 TurnReport { failure: Some(_), .. } => {
                     Error::new(ErrorKind::AgentFailed, format!("{backend}'s turn failed"))
@@ -117,7 +129,7 @@ impl TurnRunner<'_> {
                     Error::new(ErrorKind::AgentOutputInvalid, format!("{backend} exited successfully, but {why}"))
                         .with_hint(format!("check that '{}' is {backend}", self.options.agent.launcher.name()))
                 }
-                _ => return Ok(TurnOutput { report: run.report, copied: run.copied }),
+                _ => return Ok(done(run, 0)),
             },
             End::Exited(status @ (126 | 127)) if self.could_not_run_command(&run) => {
                 let shell = self.options.agent.launcher.name();
@@ -216,7 +228,8 @@ impl TurnRunner<'_> {
         let mut hints: Vec<String> = Vec::new();
         if let Some(diagnosis) = &diagnosis {
             let hint = || (backend.spec().cause_hint)(diagnosis.cause).map(str::to_owned);
-            hints.extend(retry_hint(diagnosis).or_else(hint));
+            let schema_hint = self.options.schema.as_ref().and_then(|_| (backend.spec().schema_hint)(reason.trim()));
+            hints.extend(schema_hint.map(str::to_owned).or_else(|| retry_hint(diagnosis)).or_else(hint));
         }
         if let Some(id) = &new {
             hints.push(adopt_hint(self.options, request.name, id));
@@ -239,6 +252,16 @@ impl TurnRunner<'_> {
                 retry_at: diagnosis.retry_at,
             }))
     }
+}
+
+/// Returns the result of a call whose answer is printed, as [`finish_call`] does. `invalid` is the error if the answer does
+/// not match its schema.
+pub(crate) fn finish_answer(printed: Result<()>, id: &AgentSessionId, invalid: Option<Error>) -> Result<()> {
+    finish_call(printed, id)?;
+    invalid.map_or(Ok(()), |error| {
+        let exit_status = error.turn.agent_exit_status;
+        Err(error.after_turn(id).with_agent_exit_status(exit_status))
+    })
 }
 
 /// Returns the error for an agent that could not be started.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::value::RawValue;
 
 use super::options::TurnOptions;
-use super::outcome::{TurnOutput, finish_call};
+use super::outcome::{TurnOutput, finish_answer};
 use super::prompt::{Prompt, PromptSource, read_role};
 use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
@@ -35,6 +35,8 @@ pub(crate) struct CompletedTurn {
     /// The model and effort of the turn.
     pub(crate) model: Option<String>,
     pub(crate) effort: Option<String>,
+    /// Whether a schema was given.
+    pub(crate) structured: bool,
     /// Set if the agent answered from another session ([`OnNewId::Lost`]).
     pub(crate) lost: Option<Error>,
 }
@@ -42,18 +44,22 @@ pub(crate) struct CompletedTurn {
 impl CompletedTurn {
     /// Returns the first turn of a session. `source` is how the session was created.
     pub(crate) fn created(name: &SessionName, started: StartedSession, source: &str) -> Self {
-        let StartedSession { entry, output, .. } = started;
+        let StartedSession { entry, output, structured, .. } = started;
         let (model, effort) = (entry.model.clone(), entry.effort.clone());
         let session = StoredSession::created(name.clone(), entry, source);
-        Self { session, output, model, effort, lost: None }
+        Self { session, output, model, effort, structured, lost: None }
     }
 
-    /// Prints the complete answer, only its text, or only the session ID.
+    /// Prints the complete answer, only its text or its JSON, or only the session ID.
     pub(crate) fn print(&self, ui: &Ui, store: &Store, result: bool, session_id: bool) -> Result<()> {
-        let Self { session, output: TurnOutput { report, .. }, model, effort, .. } = self;
+        let Self { session, output: TurnOutput { report, .. }, model, effort, structured, .. } = self;
         let answer = report.answer.as_deref().unwrap_or_default();
         if result || session_id {
-            let answer = result.then(|| (store.backend.spec().printed_answer)(answer));
+            let answer = result.then(|| match &report.structured {
+                Some(json) if *structured => format!("{json}\n"),
+                _ if *structured && report.answer.is_none() => String::new(),
+                _ => (store.backend.spec().printed_answer)(answer),
+            });
             let id = session_id.then(|| format!("{}\n", session.id));
             ui.print(&[answer, id].into_iter().flatten().collect::<String>())
         } else if store.backend.capabilities().json_output == JsonOutput::PassThrough {
@@ -188,7 +194,8 @@ impl ResumeCall {
             let (model, effort) = (model.as_deref(), effort.as_deref());
             self.save(&MappingUpdate { options: &self.options, session: &session, new_id, model, effort });
         }
-        Ok(CompletedTurn { session: session.answered_as(printed_id), output, model, effort, lost })
+        let structured = self.options.schema.is_some();
+        Ok(CompletedTurn { session: session.answered_as(printed_id), output, model, effort, structured, lost })
     }
 
     /// Starts the session if none has the name. One of several concurrent calls starts it. The others wait here, and then
@@ -306,7 +313,7 @@ pub(crate) fn resume_and_print(
         let call = ResumeCall::new(context, ui, request)?;
         let turn = call.run()?;
         let printed = turn.print(ui, &call.store, result, session_id);
-        turn.lost.map_or_else(|| finish_call(printed, &turn.session.id), Err)
+        turn.lost.map_or_else(|| finish_answer(printed, &turn.session.id, turn.output.invalid), Err)
     })
 }
 
@@ -326,6 +333,8 @@ fn refuse_file_in_use(file: &Path, prompt: &cli::PromptArgs, args: &cli::ResumeO
         "the file of --env-file"
     } else if is_same(args.role_definition_md.as_deref()) {
         "the file of --role-definition-md"
+    } else if is_same(args.call.schema.as_deref()) {
+        "the file of --schema"
     } else if is_same(log.as_deref()) {
         "the log"
     } else {

@@ -10,9 +10,12 @@ use super::prompt::Prompt;
 use super::request::TurnRequest;
 use super::retry::{FOLLOW_UP, Retries};
 use super::scratch_dir::ScratchDir;
+use super::structured::parse_answer;
+use crate::agent::command::AgentCommand;
 use crate::agent::launcher;
 use crate::backend::{
-    AgentEvent, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
+    AgentEvent, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, SchemaArgument,
+    SchemaChannel, TurnReport,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::input;
@@ -176,6 +179,17 @@ impl<'a> TurnRunner<'a> {
             }
             _ => None,
         };
+        let schema_file = match &self.options.schema {
+            Some(schema) if backend.capabilities().schema == SchemaChannel::File => {
+                Some(dir.file("schema.json", schema.text.as_bytes())?)
+            }
+            _ => None,
+        };
+        let schema = self
+            .options
+            .schema
+            .as_ref()
+            .map(|schema| schema_file.as_deref().map_or(SchemaArgument::Text(&schema.text), SchemaArgument::File));
         let arguments = (backend.spec().arguments)(&Invocation {
             session: request.session,
             mode: request.mode,
@@ -186,6 +200,7 @@ impl<'a> TurnRunner<'a> {
             args: &self.options.args,
             fallback,
             answer_file: answer_file.as_deref(),
+            schema,
             extra: &self.options.extra,
         });
         let stdin = if as_argument.is_some() { None } else { Some(composed.into_owned()) };
@@ -236,11 +251,15 @@ impl<'a> TurnRunner<'a> {
         }
         let written = answer_file.as_deref().and_then(|path| self.written_answer(path, report.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(report.answer);
+        let structured = match &answer {
+            Some(answer) if schema_file.is_some() => parse_answer(answer),
+            _ => report.structured,
+        };
         Ok(CompletedRun {
             end: run.end,
             started: run.started,
             survivors: run.survivors,
-            report: TurnReport { answer, ..report },
+            report: TurnReport { answer, structured, ..report },
             stderr: run.stderr,
             copied: run.copied,
         })
@@ -264,11 +283,9 @@ impl<'a> TurnRunner<'a> {
         None
     }
 
-    /// Returns whether `text` can be an argument. It must be short enough with PowerShell's quotes, and the program must
-    /// accept it.
+    /// See [`fits_argument`].
     fn fits(&self, text: &str) -> bool {
-        self.options.agent.launcher.length_of(text) <= LONGEST_ARGUMENT
-            && launcher::accepts_argument(&self.program, text)
+        fits_argument(&self.options.agent, &self.program, text)
     }
 
     /// Returns the directory that the agent runs in.
@@ -282,6 +299,12 @@ impl<'a> TurnRunner<'a> {
         let is_silent = run.report.lines == 0 && run.report.answer.is_none();
         is_silent && self.options.agent.launcher.could_not_run_command(&String::from_utf8_lossy(&run.stderr))
     }
+}
+
+/// Returns whether `text` can be an argument of the agent. It must be short enough with PowerShell's quotes, and the
+/// program must accept it.
+pub(super) fn fits_argument(agent: &AgentCommand, program: &Path, text: &str) -> bool {
+    agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::accepts_argument(program, text)
 }
 
 /// Describes a command for the log. Values of variables are omitted, because they may be secret.

@@ -39,6 +39,7 @@ mod processes;
 mod prompts;
 mod readme;
 mod retries;
+mod schemas;
 mod session_ids;
 mod settings;
 mod signals;

@@ -15,12 +15,16 @@ use std::ffi::OsString;
 pub(crate) use self::args::{CodexArgs, CodexLaunchArgs};
 use super::session_files::SessionFiles;
 use super::spec::{
-    Capabilities, DuplicateDirs, HelpPage, Home, JsonOutput, OnNewId, SkillDirs, SkillTexts, Spec, UserDir,
+    Capabilities, DuplicateDirs, HelpPage, Home, JsonOutput, OnNewId, SchemaChannel, SkillDirs, SkillTexts, Spec,
+    UserDir,
 };
-use super::{Arguments, InteractiveInvocation, Invocation, PromptChannel, SessionMode};
+use super::{Arguments, InteractiveInvocation, Invocation, PromptChannel, SchemaArgument, SessionMode};
+use crate::json::Members;
 use crate::session::{SessionName, trim};
 
 const COMMAND_VARIABLE: &str = "CODEX_CMD";
+
+const SCHEMA_OPTION: &str = "--output-schema";
 
 pub(super) static SPEC: Spec = Spec {
     name: "codex",
@@ -37,6 +41,7 @@ pub(super) static SPEC: Spec = Spec {
         system_prompt: false,
         events_in_json_mode: true,
         answer_file: true,
+        schema: SchemaChannel::File,
         json_output: JsonOutput::Report,
         on_new_id: OnNewId::Lost,
         delete_ignores_call_options: false,
@@ -75,6 +80,8 @@ pub(super) static SPEC: Spec = Spec {
     retry: quirks::retry,
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
+    schema_option: SCHEMA_OPTION,
+    schema_hint,
     stderr_line: quirks::stderr_line,
 };
 
@@ -182,6 +189,9 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         arguments.push(id);
     }
     arguments.push("--json").option("-o", turn.answer_file);
+    if let Some(SchemaArgument::File(path)) = turn.schema {
+        arguments.push(SCHEMA_OPTION).push(path);
+    }
     arguments.all(&extra);
     if turn.needs_double_dash() {
         arguments.push("--");
@@ -191,6 +201,17 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         PromptChannel::StandardInput => arguments.push("-"),
     };
     arguments.0
+}
+
+/// The API wants every part of a schema to be closed. codex passes on the body of its refusal.
+fn schema_hint(reason: &str) -> Option<&'static str> {
+    let body: Members<'_> = serde_json::from_str(reason).ok()?;
+    let error: Members<'_> = serde_json::from_str(body.get("error")?.get()).ok()?;
+    let is_refused = error.text("code").as_deref() == Some("invalid_json_schema");
+    is_refused.then_some(
+        "write the schema for strict mode: each object has \"additionalProperties\": false, and its \"required\" names all \
+         properties; for an optional one, allow null",
+    )
 }
 
 /// The interactive program has no `--full-auto` and no `--skip-git-repo-check`: it asks whether to trust a directory.
