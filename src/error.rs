@@ -54,6 +54,8 @@ pub(crate) enum ErrorKind {
     PermissionDenied,
     /// The turn is complete, but its answer has no text (`--fail-on empty`).
     EmptyAnswer,
+    /// The turn is complete, but its answer does not match `--schema`.
+    AnswerInvalid,
     /// `--deadline-seconds` passed.
     Deadline,
     /// The agent printed nothing for `--stall-seconds`.
@@ -87,6 +89,7 @@ impl ErrorKind {
             Self::AgentOutputInvalid => "agent_output_invalid",
             Self::PermissionDenied => "permission_denied",
             Self::EmptyAnswer => "empty_answer",
+            Self::AnswerInvalid => "answer_invalid",
             Self::Deadline => "deadline",
             Self::Stalled => "stalled",
             Self::AgentNotExecutable => "agent_not_executable",
@@ -109,7 +112,7 @@ impl ErrorKind {
             Self::SessionExists => 4,
             Self::SessionBusy => 5,
             Self::MappingInvalid | Self::MappingUnreadable | Self::MappingUnwritable | Self::MappingUnsafe => 6,
-            Self::AgentOutputInvalid => 7,
+            Self::AgentOutputInvalid | Self::AnswerInvalid => 7,
             Self::TurnRunning => TRY_AGAIN_LATER,
             Self::PermissionDenied | Self::EmptyAnswer => 8,
             Self::Deadline | Self::Stalled => 124,
@@ -237,7 +240,8 @@ impl Error {
     /// Records that a turn in session `id` completed, so that a caller does not send its prompt again.
     #[must_use]
     pub(crate) fn after_turn(self, id: &AgentSessionId) -> Self {
-        let error = self.with_turn_started().with_agent_exit_status(Some(0)).with_session_id(Some(id.clone()));
+        let exit_status = self.turn.agent_exit_status.or(Some(0));
+        let error = self.with_turn_started().with_agent_exit_status(exit_status).with_session_id(Some(id.clone()));
         error.with_prompt_in_history(Some(true))
     }
 

@@ -21,6 +21,7 @@ mod process;
 mod random;
 mod records;
 mod render;
+mod schema;
 mod session;
 mod sessions;
 mod skills;

@@ -17,6 +17,8 @@ pub(crate) struct EchoCall {
     pub effort: Option<String>,
     pub role: Option<String>,
     pub answer_file: Option<PathBuf>,
+    /// The schema of the answer.
+    pub schema: Option<String>,
     pub stream: bool,
     /// Whether it is the agent's program for people.
     pub interactive: bool,

@@ -25,7 +25,7 @@ pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tool};
 pub(crate) use self::output::{OutputParser, TurnReport};
 pub(crate) use self::session_files::WriteTimes;
 pub(crate) use self::spec::{
-    Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, Setting, Spec, StderrLine, UserDir,
+    Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, SchemaChannel, Setting, Spec, StderrLine, UserDir,
 };
 pub(crate) use self::support::{FeatureEvidence, Support};
 pub(crate) use self::usage::{Tokens, Usage};
@@ -95,6 +95,13 @@ pub(crate) enum Role<'a> {
     File(&'a Path),
 }
 
+/// The schema of a turn's answer, in the form of [`SchemaChannel`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SchemaArgument<'a> {
+    Text(&'a str),
+    File(&'a Path),
+}
+
 /// The model of a turn. For codex, the position of a remembered model among the arguments differs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Model<'a> {
@@ -150,6 +157,7 @@ pub(crate) struct Invocation<'a> {
     pub fallbacks: Fallbacks,
     /// The file to which the agent writes its last message, if it can.
     pub answer_file: Option<&'a Path>,
+    pub schema: Option<SchemaArgument<'a>>,
     /// The caller's arguments for the agent.
     pub extra: &'a [OsString],
 }
@@ -181,6 +189,7 @@ impl<'a> Invocation<'a> {
             args,
             fallbacks: Fallbacks::default(),
             answer_file: None,
+            schema: None,
             extra,
         }
     }

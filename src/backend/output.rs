@@ -58,6 +58,10 @@ pub(crate) struct TurnReport {
     pub answer_missing: bool,
     /// The tools that it was not allowed to use.
     pub denied: DeniedTools,
+    /// The answer as JSON on one line, if a schema was given.
+    pub structured: Option<Box<RawValue>>,
+    /// Whether the failure is only that no answer matched the schema. The turn is then complete.
+    pub unmet_schema: bool,
     /// The number of lines.
     pub lines: u64,
     /// The complete output, if it is printed unchanged ([`super::JsonOutput::PassThrough`]).

@@ -84,6 +84,10 @@ pub(crate) struct Spec {
     pub cause_hint: fn(Cause) -> Option<&'static str>,
     /// Returns the agent's arguments that allow these tools, for a hint.
     pub allowing_arguments: fn(tools: &[&str]) -> Vec<String>,
+    /// The agent's own option for a schema.
+    pub schema_option: &'static str,
+    /// Returns what to do if the agent or its API refused a schema for this reason, as a hint.
+    pub schema_hint: fn(reason: &str) -> Option<&'static str>,
     /// Returns what a line of standard error is.
     pub stderr_line: fn(line: &str) -> StderrLine,
 }
@@ -169,10 +173,20 @@ pub(crate) struct Capabilities {
     pub events_in_json_mode: bool,
     /// The agent can write its last message to a file ([`Invocation::answer_file`]).
     pub answer_file: bool,
+    pub schema: SchemaChannel,
     pub json_output: JsonOutput,
     pub on_new_id: OnNewId,
     /// The original's delete commands accepted the options of a turn and ignored them.
     pub delete_ignores_call_options: bool,
+}
+
+/// How the schema of an answer reaches the agent, and how the answer comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SchemaChannel {
+    /// An argument has the schema, and the agent's result has the answer as a member.
+    Argument,
+    /// A file has the schema, and the text of the answer is JSON.
+    File,
 }
 
 /// What `resume-json` prints.

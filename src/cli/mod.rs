@@ -50,7 +50,7 @@ pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("4", "Session already exists"),
     ("5", "Session is busy"),
     ("6", "Mapping file cannot be used"),
-    ("7", "Agent's output is invalid"),
+    ("7", "Agent's output is invalid, or its answer does not match --schema"),
     ("8", "The turn is complete, but --fail-on does not accept it"),
     ("75", "The turn failed for a temporary reason, or has not ended: try again later"),
     ("124", "Deadline or stall timeout expired"),
@@ -572,6 +572,9 @@ pub(crate) struct CallArgs {
     /// Fail with status 8 after a complete turn with a refused tool or an empty answer
     #[arg(long, help_heading = AGENT, value_enum, value_name = "WHAT", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
+    /// Require an answer that matches the JSON Schema in FILE; --print-result then prints it as one line of JSON
+    #[arg(long, help_heading = AGENT, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
     pub stdin: bool,

@@ -231,6 +231,8 @@ delete-all-sessions --force => # leave --force out: no command asks for confirma
 -e => --env-file
 --images => --image
 -i => --image
+--output-schema => --schema
+--json-schema # write the schema to a file for --schema
 --yolo => --dangerously-bypass-approvals-and-sandbox";
 
 /// A value that an option does not have, and the one that was meant.

@@ -31,6 +31,16 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
         return Err(Error::usage(format!("--detach cannot be used with {other}, which may start no turn"))
             .with_hint("use resume-json --if-missing create --detach"));
     }
+    if options.call.schema.is_some() {
+        if options.adopt.is_some() || options.init_prompt.as_deref().is_none_or(is_blank) {
+            return Err(Error::usage("--schema needs --init-prompt, because it is for the first answer")
+                .with_hint("add --init-prompt TEXT, or give --schema to a later turn"));
+        }
+        if options.if_exists == IfExists::Reuse {
+            return Err(Error::usage("--schema cannot be used with --if-exists reuse, which may start no turn")
+                .with_hint("use resume-json --if-missing create --schema"));
+        }
+    }
     let subject = SessionSelector { name: Some(name.clone()), id: None };
     let backend = context.backend_to_create(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;

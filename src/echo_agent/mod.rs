@@ -21,6 +21,7 @@ use crate::digest;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
+use crate::schema::Schema;
 use crate::ui::Ui;
 use crate::ui::json::JsonObject;
 use script::{Script, ScriptAction};
@@ -144,7 +145,11 @@ impl Player<'_> {
         let answer = if let Some(answer) = answer {
             answer
         } else {
-            let answer = self.turn.call.answer(self.turn.number);
+            let schema = self.turn.call.schema.as_deref().and_then(|text| Schema::parse(text).ok());
+            let answer = match schema {
+                Some(schema) => schema.sample().to_string(),
+                None => self.turn.call.answer(self.turn.number),
+            };
             self.say(&answer)?;
             answer
         };

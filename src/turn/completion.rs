@@ -21,11 +21,14 @@ const WARNINGS: [&str; 2] = ["Warning: ", "warning: "];
 
 impl TurnRunner<'_> {
     /// Returns the output of a turn that succeeded, and prints its warnings.
-    pub(super) fn completed(&self, request: &TurnRequest<'_>, run: CompletedRun) -> TurnOutput {
+    pub(super) fn completed(&self, request: &TurnRequest<'_>, run: CompletedRun, exit_status: i32) -> TurnOutput {
         let backend = self.options.agent.backend;
         let (ui, fail_on) = (self.ui, &self.options.fail_on);
         let effort_ignored = self.warn_as_agent(&run.stderr);
-        let mut rejected = None;
+        let mut rejected = self.options.schema.as_ref().and_then(|schema| {
+            let error = schema.error(backend, &run.report)?.with_agent_exit_status(Some(exit_status));
+            Some(error.with_hint(schema.hint(self.options, request)))
+        });
         let found = [
             (FailOn::Denied, self.denial(&run.report)),
             (FailOn::Empty, run.report.has_empty_answer().then(|| format!("{backend}'s answer is empty"))),

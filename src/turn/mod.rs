@@ -15,4 +15,5 @@ pub(crate) mod runner;
 pub(crate) mod scratch_dir;
 pub(crate) mod selector;
 pub(crate) mod start;
+mod structured;
 pub(crate) mod summary;

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::duration::duration;
 use super::outcome::TurnOutput;
+use super::runner::fits_argument;
+use super::structured::AnswerSchema;
 use crate::agent::command::AgentCommand;
-use crate::backend::{Backend, BackendArgs, Model, OutputMode};
+use crate::backend::{Backend, BackendArgs, Model, OutputMode, SchemaChannel};
 use crate::cli::{self, FailOn};
 use crate::context::{Context, Workspace};
 use crate::env;
@@ -42,6 +44,8 @@ pub(crate) struct TurnOptions {
     pub(crate) fail_on: Vec<FailOn>,
     /// Whether standard input is added to the prompt.
     pub(crate) stdin: bool,
+    /// The schema of the answer.
+    pub(crate) schema: Option<AnswerSchema>,
     /// The directory that the agent runs in. `None` means the current directory.
     pub(crate) dir: Option<PathBuf>,
     /// The options that select the mapping from any directory, for hints.
@@ -102,12 +106,27 @@ impl TurnOptions {
             context.ui.set_deadline(deadline);
         }
         let unlimited = Self::without_limits(store, workspace, &options.settings, deadline)?;
+        let schema = AnswerSchema::read(options.schema.as_deref(), deadline)?;
+        if schema.is_some() {
+            refuse_with_schema(backend, mode, &options.settings.extra)?;
+        }
         let retries = options.retry.unwrap_or_default();
         let fail_on = options.fail_on.clone();
         let keeps_answer = options.summary_file.is_some();
         let recorder = context.turn.clone();
         let stdin = options.stdin;
-        Ok(Self { deadline, deadline_limit, stall, retries, fail_on, stdin, keeps_answer, recorder, ..unlimited })
+        Ok(Self {
+            schema,
+            deadline,
+            deadline_limit,
+            stall,
+            retries,
+            fail_on,
+            stdin,
+            keeps_answer,
+            recorder,
+            ..unlimited
+        })
     }
 
     /// Checks the options that also an interactive session has. The environment file is read until `deadline`.
@@ -144,6 +163,7 @@ impl TurnOptions {
             retries: 0,
             fail_on: Vec::new(),
             stdin: false,
+            schema: None,
             dir: workspace.given.then(|| workspace.resolved.clone()),
             location_args: location_args(store, workspace),
             render: None,
@@ -158,7 +178,17 @@ impl TurnOptions {
     ///
     /// Those of finding the program; a usage error for arguments that a shell cannot pass.
     pub(crate) fn check_agent(&self, ui: &Ui) -> Result<()> {
-        self.agent.program(self.dir.as_deref())?;
+        let program = self.agent.program(self.dir.as_deref())?;
+        if let (Some(schema), SchemaChannel::Argument) = (&self.schema, self.agent.backend.capabilities().schema)
+            && !fits_argument(&self.agent, &program, &schema.text)
+        {
+            let (length, backend) = (schema.text.len(), self.agent.backend);
+            return Err(Error::usage(format!(
+                "the schema is too long for {backend}, which receives it as an argument"
+            ))
+            .caused_by(format!("it has {length} bytes, or characters that a batch file cannot receive"))
+            .with_hint("remove descriptions, and use $ref for what is repeated"));
+        }
         self.agent.launcher.arguments(self.extra.clone())?;
         for (option, file) in self.args.files() {
             // only a warning, because the agent may run where other files are
@@ -230,6 +260,19 @@ fn not_blank(option: &str, value: Option<&str>) -> Result<Option<String>> {
     match value.map(trim) {
         Some("") => Err(Error::usage(format!("{option} is blank")).with_hint("pass a value, or remove the option")),
         value => Ok(value.map(str::to_owned)),
+    }
+}
+
+/// Fails if a call with a schema has no single answer, or passes another schema.
+fn refuse_with_schema(backend: Backend, mode: OutputMode, extra: &[OsString]) -> Result<()> {
+    if matches!(mode, OutputMode::Stream { .. }) {
+        return Err(Error::usage("--schema cannot be used with events").with_hint("add --print-result"));
+    }
+    let own = backend.spec().schema_option;
+    let is_own = |argument: &&OsString| argument.to_str().and_then(|text| text.split('=').next()) == Some(own);
+    match extra.iter().find(is_own) {
+        Some(_) => Err(Error::usage(format!("--schema and {own} are both given")).with_hint("remove one of them")),
+        None => Ok(()),
     }
 }
 

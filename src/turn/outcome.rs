@@ -27,7 +27,7 @@ pub(crate) struct TurnOutput {
     pub(crate) copied: io::Result<()>,
     /// Whether the agent ignored the reasoning effort.
     pub(crate) effort_ignored: bool,
-    /// Set if `--fail-on` does not accept the turn.
+    /// Set if the answer does not match `--schema`, or if `--fail-on` does not accept the turn.
     pub(crate) rejected: Option<Error>,
 }
 
@@ -115,6 +115,10 @@ impl TurnRunner<'_> {
     pub(super) fn classify(&self, request: &TurnRequest<'_>, run: CompletedRun) -> Result<TurnOutput> {
         let backend = self.options.agent.backend;
         let failed = match run.end {
+            // the turn is complete, and only its answer is missing
+            End::Exited(status) if self.options.schema.is_some() && run.report.unmet_schema => {
+                return Ok(self.completed(request, run, status));
+            }
             End::Exited(0) => match &run.report {
                 TurnReport { failure: Some(_), .. } => {
                     Error::new(ErrorKind::AgentFailed, format!("{backend}'s turn failed"))
@@ -123,7 +127,7 @@ impl TurnRunner<'_> {
                     Error::new(ErrorKind::AgentOutputInvalid, format!("{backend} exited successfully, but {why}"))
                         .with_hint(format!("check that '{}' is {backend}", self.options.agent.launcher.name()))
                 }
-                _ => return Ok(self.completed(request, run)),
+                _ => return Ok(self.completed(request, run, 0)),
             },
             End::Exited(status @ (126 | 127)) if self.could_not_run_command(&run) => {
                 let shell = self.options.agent.launcher.name();
@@ -227,7 +231,9 @@ impl TurnRunner<'_> {
         let mut hints: Vec<String> = Vec::new();
         if let Some(diagnosis) = &diagnosis {
             let hint = || (backend.spec().cause_hint)(diagnosis.cause).map(str::to_owned);
-            hints.extend(diagnosis.hint.clone().or_else(|| retry_hint(diagnosis)).or_else(hint));
+            let schema_hint = self.options.schema.as_ref().and_then(|_| (backend.spec().schema_hint)(reason.trim()));
+            let specific = schema_hint.map(str::to_owned).or_else(|| diagnosis.hint.clone());
+            hints.extend(specific.or_else(|| retry_hint(diagnosis)).or_else(hint));
         }
         if let Some(id) = &new {
             hints.push(adopt_hint(self.options, request.name, id));

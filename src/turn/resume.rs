@@ -34,6 +34,8 @@ pub(crate) struct CompletedTurn {
     /// The model and effort of the turn.
     pub(crate) model: Option<String>,
     pub(crate) effort: Option<String>,
+    /// Whether a schema was given.
+    pub(crate) structured: bool,
     /// Set if the agent answered from another session ([`OnNewId::Lost`]).
     pub(crate) lost: Option<Error>,
 }
@@ -41,18 +43,22 @@ pub(crate) struct CompletedTurn {
 impl CompletedTurn {
     /// Returns the first turn of a session. `source` is how the session was created.
     pub(crate) fn created(name: &SessionName, started: StartedSession, source: &str) -> Self {
-        let StartedSession { entry, output, .. } = started;
+        let StartedSession { entry, output, structured, .. } = started;
         let (model, effort) = (entry.model.clone(), entry.effort.clone());
         let session = StoredSession::created(name.clone(), entry, source);
-        Self { session, output, model, effort, lost: None }
+        Self { session, output, model, effort, structured, lost: None }
     }
 
-    /// Prints the complete answer, only its text, or only the session ID.
+    /// Prints the complete answer, only its text or its JSON, or only the session ID.
     pub(crate) fn print(&self, ui: &Ui, store: &Store, result: bool, session_id: bool) -> Result<()> {
-        let Self { session, output: TurnOutput { report, .. }, model, effort, .. } = self;
+        let Self { session, output: TurnOutput { report, .. }, model, effort, structured, .. } = self;
         let answer = report.answer.as_deref().unwrap_or_default();
         if result || session_id {
-            let answer = result.then(|| (store.backend.spec().printed_answer)(answer));
+            let answer = result.then(|| match &report.structured {
+                Some(json) if *structured => format!("{json}\n"),
+                _ if *structured && report.answer.is_none() => String::new(),
+                _ => (store.backend.spec().printed_answer)(answer),
+            });
             let id = session_id.then(|| format!("{}\n", session.id));
             ui.print(&[answer, id].into_iter().flatten().collect::<String>())
         } else if store.backend.capabilities().json_output == JsonOutput::PassThrough {
@@ -139,6 +145,7 @@ impl ResumeCall {
         let mut inputs = vec![
             ("the prompt file", request.prompt.prompt_file.as_deref()),
             ("the file of --role-definition-md", args.role_definition_md.as_deref()),
+            ("the file of --schema", args.call.schema.as_deref()),
         ];
         for file in output_file.into_iter().chain(partial_file.as_deref()) {
             FilesInUse::of(&args.call, &inputs).refuse("--output-file", file, &store)?;
@@ -206,7 +213,8 @@ impl ResumeCall {
             let (model, effort) = (model.as_deref(), effort.as_deref());
             self.save(&MappingUpdate { options: &self.options, session: &session, new_id, model, effort });
         }
-        Ok(CompletedTurn { session: session.answered_as(printed_id), output, model, effort, lost })
+        let structured = self.options.schema.is_some();
+        Ok(CompletedTurn { session: session.answered_as(printed_id), output, model, effort, structured, lost })
     }
 
     /// Starts the session if none has the name. One of several concurrent calls starts it. The others wait here, and then

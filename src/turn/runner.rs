@@ -12,11 +12,12 @@ use super::prompt::Prompt;
 use super::request::TurnRequest;
 use super::retry::{FOLLOW_UP, Retries};
 use super::scratch_dir::ScratchDir;
+use super::structured::parse_answer;
 use crate::agent::command::AgentCommand;
 use crate::agent::launcher;
 use crate::backend::{
     AgentEvent, Backend, FailedRun, Fallbacks, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role,
-    StderrLine, TurnReport,
+    SchemaArgument, SchemaChannel, StderrLine, TurnReport,
 };
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
@@ -138,6 +139,7 @@ impl<'a> TurnRunner<'a> {
                 Ok(output) => {
                     recorder.update(|turn| {
                         turn.answer.clone_from(&output.report.answer);
+                        turn.structured_answer.clone_from(&output.report.structured);
                         (turn.record.model, turn.record.reasoning_effort) = request.settings.in_force(&output);
                     });
                     return Ok(output);
@@ -214,6 +216,17 @@ impl<'a> TurnRunner<'a> {
             }
             _ => None,
         };
+        let schema_file = match &self.options.schema {
+            Some(schema) if backend.capabilities().schema == SchemaChannel::File => {
+                Some(dir.file("schema.json", schema.text.as_bytes())?)
+            }
+            _ => None,
+        };
+        let schema = self
+            .options
+            .schema
+            .as_ref()
+            .map(|schema| schema_file.as_deref().map_or(SchemaArgument::Text(&schema.text), SchemaArgument::File));
         let arguments = (backend.spec().arguments)(&Invocation {
             session: request.session,
             mode: request.mode,
@@ -224,6 +237,7 @@ impl<'a> TurnRunner<'a> {
             args: &self.options.args,
             fallbacks,
             answer_file: answer_file.as_deref(),
+            schema,
             extra: &self.options.extra,
         });
         let stdin = if as_argument.is_some() { None } else { Some(composed.into_owned()) };
@@ -286,12 +300,16 @@ impl<'a> TurnRunner<'a> {
         if denied.complete || !denied.names.is_empty() {
             recorder.update(|turn| turn.record.denied = Some(denied.names.clone()));
         }
+        let structured = match &answer {
+            Some(answer) if schema_file.is_some() => parse_answer(answer),
+            _ => report.structured,
+        };
         Ok(CompletedRun {
             end: run.end,
             started: run.started,
             began,
             survivors: run.survivors,
-            report: TurnReport { answer, denied, ..report },
+            report: TurnReport { answer, denied, structured, ..report },
             stderr: run.stderr,
             copied: run.copied,
         })
@@ -315,10 +333,9 @@ impl<'a> TurnRunner<'a> {
         None
     }
 
-    /// Returns whether `text` can be an argument. It must be short enough with PowerShell's quotes, and the program must
-    /// accept it.
+    /// See [`fits_argument`].
     fn fits(&self, text: &str) -> bool {
-        fits(&self.options.agent, &self.program, text)
+        fits_argument(&self.options.agent, &self.program, text)
     }
 
     /// Returns the directory that the agent runs in.
@@ -351,11 +368,13 @@ pub(crate) fn role_file(
     role: Option<&str>,
     dir: &ScratchDir,
 ) -> Result<Option<PathBuf>> {
-    let long = role.filter(|role| !fits(agent, program, role));
+    let long = role.filter(|role| !fits_argument(agent, program, role));
     long.map(|role| dir.file("role.md", role.as_bytes())).transpose()
 }
 
-fn fits(agent: &AgentCommand, program: &Path, text: &str) -> bool {
+/// Returns whether `text` can be an argument of the agent. It must be short enough with PowerShell's quotes, and the
+/// program must accept it.
+pub(super) fn fits_argument(agent: &AgentCommand, program: &Path, text: &str) -> bool {
     agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::accepts_argument(program, text)
 }
 

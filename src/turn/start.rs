@@ -38,6 +38,8 @@ pub(crate) struct StartedSession {
     /// Whether the name was saved.
     pub(crate) written: bool,
     pub(crate) output: TurnOutput,
+    /// Whether a schema was given.
+    pub(crate) structured: bool,
 }
 
 impl StartedSession {
@@ -106,7 +108,7 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
             (None, false)
         }
     };
-    Ok(StartedSession { entry, replaced, written, output })
+    Ok(StartedSession { entry, replaced, written, output, structured: options.schema.is_some() })
 }
 
 /// Returns the ID of the new session.

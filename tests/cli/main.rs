@@ -45,6 +45,7 @@ mod queues;
 mod readme;
 mod retries;
 mod roles;
+mod schemas;
 mod session_ids;
 mod settings;
 mod signals;

@@ -79,6 +79,7 @@ mod cases {
     #[cfg(target_os = "linux")] // the terminal
     mod picture;
     mod quick_start;
+    mod schemas;
     mod settings;
     mod skills;
     mod streams;

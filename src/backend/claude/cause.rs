@@ -16,7 +16,7 @@ const REFUSALS: &[&str] = &[
     "error: unknown option",
     "error: option '",
     "Error: Invalid MCP configuration",
-    "Error: --json-schema is not valid JSON",
+    "Error: --json-schema ",
     "Error: Invalid session ID",
     "Error: Session ID ",
 ];
@@ -357,6 +357,8 @@ mod tests {
             "error: option '--permission-mode <mode>' argument 'x' is invalid.\n",
             "Error: Invalid MCP configuration: x\n",
             "Error: --json-schema is not valid JSON: x",
+            "Error: --json-schema is not a valid JSON Schema: strict mode: unknown keyword: \"x\"",
+            "Error: --json-schema must be a JSON object",
             "Error: Session ID 0f12c83d is already in use.",
         ] {
             let refused = Diagnosis { hint: None, ..diagnosis(stderr, 0) };

@@ -11,14 +11,23 @@ mod usage;
 use std::borrow::Cow;
 use std::ffi::OsString;
 
+use serde_json::Value;
+
 pub(crate) use self::args::ClaudeLaunchArgs;
 use super::session_files::SessionFiles;
-use super::spec::{Capabilities, Home, JsonOutput, OnNewId, Retry, SkillDirs, SkillTexts, Spec, StderrLine, UserDir};
+use super::spec::{
+    Capabilities, Home, JsonOutput, OnNewId, Retry, SchemaChannel, SkillDirs, SkillTexts, Spec, StderrLine, UserDir,
+};
 use super::support::HelpPage;
-use super::{Arguments, InteractiveInvocation, Invocation, OutputMode, PromptChannel, Role, SessionMode};
+use super::{
+    Arguments, InteractiveInvocation, Invocation, OutputMode, PromptChannel, Role, SchemaArgument, SessionMode,
+};
+use crate::json::Members;
 use crate::session::SessionName;
 
 const COMMAND_VARIABLE: &str = "CLAUDE_CMD";
+
+const SCHEMA_OPTION: &str = "--json-schema";
 
 pub(super) static SPEC: Spec = Spec {
     name: "claude",
@@ -37,6 +46,7 @@ pub(super) static SPEC: Spec = Spec {
         system_prompt: true,
         events_in_json_mode: false,
         answer_file: false,
+        schema: SchemaChannel::Argument,
         json_output: JsonOutput::PassThrough,
         on_new_id: OnNewId::Follow,
         delete_ignores_call_options: true,
@@ -70,6 +80,8 @@ pub(super) static SPEC: Spec = Spec {
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
     allowing_arguments: |tools| vec!["--allowedTools".to_owned(), tools.join(",")],
+    schema_option: SCHEMA_OPTION,
+    schema_hint,
     stderr_line: |line| if line.starts_with(IGNORED_EFFORT) { StderrLine::IgnoredEffort } else { StderrLine::Message },
 };
 
@@ -137,6 +149,9 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
     let resumes = history.is_some();
     append_role(&mut arguments, turn.role.filter(|_| !resumes || !has_own_role(turn.extra)));
     arguments.option("--model", turn.model.map(|model| model.name)).option("--effort", turn.effort);
+    if let Some(SchemaArgument::Text(text)) = turn.schema {
+        arguments.push(SCHEMA_OPTION).push(without_dialect(text));
+    }
     if turn.mode != OutputMode::Json {
         // `claude -p` refuses stream-json without it
         arguments.push("--verbose");
@@ -165,6 +180,19 @@ fn has_own_role(extra: &[OsString]) -> bool {
     let name = |argument: &OsString| argument.to_str().and_then(|text| text.split('=').next()).map(str::to_owned);
     let is_role = |name: String| matches!(name.as_str(), "--append-system-prompt" | "--append-system-prompt-file");
     extra.iter().filter_map(name).any(is_role)
+}
+
+/// Returns a schema without `$schema`. claude knows draft-07 only, and refuses the name of any other.
+fn without_dialect(schema: &str) -> String {
+    let Ok(members) = serde_json::from_str::<Members<'_>>(schema) else { return schema.to_owned() };
+    let members = members.0.iter().filter(|(key, _)| key != "$schema");
+    let members: Vec<String> = members.map(|(key, raw)| format!("{}:{raw}", Value::from(key.as_ref()))).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+fn schema_hint(reason: &str) -> Option<&'static str> {
+    let is_refused = reason.starts_with("Error: --json-schema ");
+    is_refused.then_some("write the schema with keywords of draft-07: claude refuses newer and unknown ones")
 }
 
 fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {

@@ -145,7 +145,10 @@ impl<'a> ResultEvent<'a> {
 
     fn into_report(self) -> TurnReport {
         let answer = self.members.get("result").filter(|raw| raw.get() != "null").map(words);
+        let structured = self.members.get("structured_output").filter(|raw| raw.get() != "null");
         TurnReport {
+            structured: structured.and_then(|raw| RawValue::from_string(json::compact(raw.get())).ok()),
+            unmet_schema: self.members.text("subtype").as_deref() == Some("error_max_structured_output_retries"),
             reported_id: self.session_id(),
             failure: self.failure(),
             verdict: Some(self.raw.to_owned()),
