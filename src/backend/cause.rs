@@ -75,22 +75,29 @@ pub(crate) struct Diagnosis {
     pub reached_model: bool,
     /// Whether the session's history has the prompt, if that is known.
     pub in_history: Option<bool>,
+    /// Whether the agent does not have the session.
+    pub session_unknown: bool,
 }
 
 impl Diagnosis {
     /// Returns the diagnosis of a request that the model's API answered with an error. Both agents keep its prompt.
     pub(super) fn api_failure(cause: Cause) -> Self {
-        Self { cause, retry_at: None, reached_model: true, in_history: Some(true) }
+        Self { cause, retry_at: None, reached_model: true, in_history: Some(true), session_unknown: false }
     }
 
     /// Returns the diagnosis of an agent that ended before it sent a request or stored the prompt.
     pub(super) fn not_sent(cause: Cause) -> Self {
-        Self { cause, retry_at: None, reached_model: false, in_history: Some(false) }
+        Self { reached_model: false, in_history: Some(false), ..Self::api_failure(cause) }
+    }
+
+    /// Returns the diagnosis of an agent that does not have the session.
+    pub(super) fn unknown_session() -> Self {
+        Self { session_unknown: true, ..Self::not_sent(Cause::Other) }
     }
 
     /// Returns the diagnosis of a failure that matches nothing known.
     pub(super) fn unknown() -> Self {
-        Self { cause: Cause::Other, retry_at: None, reached_model: true, in_history: None }
+        Self { in_history: None, ..Self::api_failure(Cause::Other) }
     }
 
     /// Returns whether the same request can succeed later without any change.

@@ -3,6 +3,7 @@
 //! Code outside of these directories does not ask which agent it runs, because [`Spec`] describes an agent as data. A
 //! third agent needs a directory, a variant, a match arm and a field for its options.
 
+mod activity;
 mod cause;
 mod claude;
 mod codex;
@@ -128,6 +129,8 @@ impl<'a> SessionMode<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocation<'a> {
     pub session: SessionMode<'a>,
+    /// The ID that the new session gets, if the agent accepts one ([`Capabilities::accepts_new_id`]).
+    pub new_id: Option<&'a AgentSessionId>,
     pub mode: OutputMode,
     pub prompt: PromptChannel<'a>,
     pub role: Option<Role<'a>>,
@@ -160,6 +163,7 @@ impl<'a> Invocation<'a> {
         let (mode, extra) = (OutputMode::Json, &[][..]);
         Self {
             session: SessionMode::New,
+            new_id: None,
             mode,
             prompt,
             role: None,

@@ -23,6 +23,11 @@ pub(crate) trait OutputParser: Send {
         false
     }
 
+    /// Returns what the agent does now, as far as its output shows that, such as "running `cargo test`".
+    fn activity(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the result of the turn.
     fn into_report(self: Box<Self>) -> TurnReport;
 }
@@ -66,6 +71,9 @@ pub(super) trait LineParser: Send {
     fn is_reconnecting(&self) -> bool {
         false
     }
+
+    /// See [`OutputParser::activity`].
+    fn activity(&self) -> Option<String>;
 
     fn into_report(self) -> TurnReport;
 }
@@ -111,6 +119,10 @@ impl<P: LineParser, E: EventReader> OutputParser for LineOutput<P, E> {
 
     fn is_reconnecting(&self) -> bool {
         self.parser.is_reconnecting()
+    }
+
+    fn activity(&self) -> Option<String> {
+        self.parser.activity()
     }
 
     fn into_report(mut self: Box<Self>) -> TurnReport {

@@ -12,13 +12,15 @@ use super::retry::{FOLLOW_UP, Retries};
 use super::scratch_dir::ScratchDir;
 use crate::agent::launcher;
 use crate::backend::{
-    AgentEvent, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
+    AgentEvent, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, SessionMode, TurnReport,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::input;
 use crate::paths;
 use crate::process::{self, End, Passthrough, Runner};
+use crate::random;
 use crate::render::Renderer;
+use crate::session::AgentSessionId;
 use crate::ui::spinner::{Spinner, SpinnerHandle};
 use crate::ui::{Ui, stdout_error};
 
@@ -70,6 +72,10 @@ impl process::OutputSink for TurnSink {
         self.parser.is_reconnecting()
     }
 
+    fn activity(&self) -> Option<String> {
+        self.parser.activity()
+    }
+
     fn finish(&mut self) {
         self.parser.end(&mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
         self.renderer.iter_mut().for_each(Renderer::end_line);
@@ -101,15 +107,41 @@ impl<'a> TurnRunner<'a> {
     pub(crate) fn run(&self, request: &TurnRequest<'_>) -> Result<TurnOutput> {
         let mut retries = Retries::new(self);
         let follow_up = Prompt::text(FOLLOW_UP);
+        let capabilities = self.options.agent.backend.capabilities();
         let mut request = *request;
+        let mut begun: Option<AgentSessionId> = None; // the session whose history has the prompt
         loop {
-            let error = match self.run_until_accepted(&request) {
+            let chosen = AgentSessionId::new(&random::uuid()).ok().filter(|_| capabilities.accepts_new_id);
+            let attempt = match &begun {
+                Some(id) => TurnRequest {
+                    session: SessionMode::Resume(id),
+                    prompt: &follow_up,
+                    // otherwise the role is a part of the prompt
+                    role: request.role.filter(|_| capabilities.system_prompt),
+                    ..request
+                },
+                None if request.session.known().is_some() => request,
+                None => TurnRequest { new_id: request.new_id.or(chosen.as_ref()), ..request },
+            };
+            let error = match self.run_until_accepted(&attempt) {
+                Err(error) if error.turn.session_unknown && attempt.may_be_missing && begun.is_none() => {
+                    let Some(id) = request.session.known() else { return Err(error) };
+                    Retries::check_signal(error).map_err(|error| request.with_continuation(error))?;
+                    self.ui.note(&format!(
+                        "{} does not have {}, because its first turn was stopped too early; starting it anew",
+                        self.options.agent.backend,
+                        request.session_label(id)
+                    ));
+                    let new_id = Some(id).filter(|_| capabilities.accepts_new_id);
+                    request = TurnRequest { session: SessionMode::New, new_id, ..request };
+                    continue;
+                }
                 Err(error) if error.turn.cause.as_ref().is_some_and(|cause| cause.retryable) => error,
                 outcome => return outcome,
             };
-            let error = retries.wait(error)?;
-            if request.session.known().is_some() && error.turn.prompt_in_history == Some(true) {
-                request = TurnRequest { prompt: &follow_up, role: None, ..request };
+            let error = retries.wait(error).map_err(|error| request.with_continuation(error))?;
+            if error.turn.prompt_in_history == Some(true) {
+                begun = error.turn.session_id.or(begun);
             }
         }
     }
@@ -119,6 +151,7 @@ impl<'a> TurnRunner<'a> {
         let mut fallback = false;
         let mut noted = false;
         loop {
+            let request = &TurnRequest { new_id: request.new_id.filter(|_| !fallback), ..*request };
             let run = self.run_once(request, fallback)?;
             match self.retry(request, &run, fallback) {
                 Retry::No => {
@@ -178,6 +211,7 @@ impl<'a> TurnRunner<'a> {
         };
         let arguments = (backend.spec().arguments)(&Invocation {
             session: request.session,
+            new_id: request.new_id,
             mode: request.mode,
             prompt: as_argument.map_or(PromptChannel::StandardInput, PromptChannel::Argument),
             role: role.map(|role| role_file.as_deref().map_or(Role::Text(role), Role::File)),
@@ -240,6 +274,7 @@ impl<'a> TurnRunner<'a> {
             end: run.end,
             started: run.started,
             survivors: run.survivors,
+            activity: run.activity,
             report: TurnReport { answer, ..report },
             stderr: run.stderr,
             copied: run.copied,

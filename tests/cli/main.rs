@@ -17,6 +17,7 @@ mod crashes;
 mod demo;
 mod doctor;
 mod echo_scripts;
+mod first_turns;
 mod forks;
 mod help;
 mod hostile_places;

@@ -1,5 +1,6 @@
 //! Claude Code: the program `claude`, tested with 2.1.329.
 
+mod activity;
 mod args;
 mod cause;
 mod echo;
@@ -12,10 +13,11 @@ use std::ffi::OsString;
 pub(crate) use self::args::ClaudeLaunchArgs;
 use super::session_files::SessionFiles;
 use super::spec::{
-    Capabilities, HelpPage, Home, JsonOutput, OnNewId, Retry, SkillDirs, SkillTexts, Spec, StderrLine, UserDir,
+    Capabilities, FailedRun, HelpPage, Home, JsonOutput, OnNewId, Retry, SkillDirs, SkillTexts, Spec, StderrLine,
+    UserDir,
 };
 use super::{Arguments, InteractiveInvocation, Invocation, OutputMode, PromptChannel, Role, SessionMode};
-use crate::session::SessionName;
+use crate::session::{AgentSessionId, SessionName};
 
 const COMMAND_VARIABLE: &str = "CLAUDE_CMD";
 
@@ -35,6 +37,7 @@ pub(super) static SPEC: Spec = Spec {
         effort: true,
         system_prompt: true,
         events_in_json_mode: false,
+        accepts_new_id: true,
         answer_file: false,
         json_output: JsonOutput::PassThrough,
         on_new_id: OnNewId::Follow,
@@ -62,7 +65,7 @@ pub(super) static SPEC: Spec = Spec {
     arguments,
     interactive_arguments,
     parser: output::parser,
-    retry: |_args, _run| Retry::No,
+    retry: |_args, run| retry(run),
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
     stderr_line: |_line| StderrLine::Message,
@@ -115,6 +118,18 @@ fn is_reserved_arg(argument: &str) -> bool {
     joined.and_then(|rest| rest.chars().next()).is_some_and(|c| "chrv".contains(c))
 }
 
+/// Returns whether to retry without [`Invocation::new_id`]. Releases before 2.1 accept none for a fork, older ones none at
+/// all.
+fn retry(run: &FailedRun<'_>) -> Retry {
+    const REFUSALS: [&str; 2] = ["error: unknown option '--session-id'", "Error: --session-id cannot be used with "];
+    let stderr = String::from_utf8_lossy(run.stderr);
+    let is_refusal = |line: &str| REFUSALS.iter().any(|beginning| line.starts_with(beginning));
+    if run.exit_status != 1 || run.lines > 0 || run.fallback || !stderr.lines().any(is_refusal) {
+        return Retry::No;
+    }
+    Retry::WithFallback("this claude does not accept an ID for the new session; calling it without one")
+}
+
 fn default_prompt(name: &SessionName) -> String {
     format!("Initialize a new session named '{name}'. Reply only: OK")
 }
@@ -133,6 +148,7 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         }
     };
     arguments.flag("--fork-session", forks);
+    arguments.option("--session-id", turn.new_id.map(AgentSessionId::as_str));
     match turn.role {
         Some(Role::Text(text)) => arguments.push("--append-system-prompt").push(text),
         Some(Role::File(path)) => arguments.push("--append-system-prompt-file").push(path),
@@ -164,7 +180,6 @@ fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {
 mod tests {
     use super::*;
     use crate::backend::BackendArgs;
-    use crate::session::AgentSessionId;
 
     #[test]
     fn fork_names_its_original_session() {

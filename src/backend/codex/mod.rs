@@ -1,5 +1,6 @@
 //! Codex CLI: the program `codex`, tested with 0.169.0.
 
+mod activity;
 mod args;
 mod cause;
 mod echo;
@@ -36,6 +37,7 @@ pub(super) static SPEC: Spec = Spec {
         effort: false,
         system_prompt: false,
         events_in_json_mode: true,
+        accepts_new_id: false,
         answer_file: true,
         json_output: JsonOutput::Report,
         on_new_id: OnNewId::Lost,

@@ -3,8 +3,10 @@
 use memchr::memmem;
 use serde_json::value::RawValue;
 
+use super::activity::OpenItems;
 use super::events::Reader;
 use crate::backend::OutputMode;
+use crate::backend::activity::WAITING;
 use crate::backend::lines::Line;
 use crate::backend::output::{Failure, LineOutput, LineParser, OutputParser, TurnReport};
 use crate::json::{self, Members};
@@ -32,6 +34,7 @@ struct ExecParser {
     reconnecting: bool,
     failed: Option<FailureEvent>,
     error: Option<FailureEvent>,
+    open_items: OpenItems,
 }
 
 /// An event that reports a failure.
@@ -53,6 +56,7 @@ impl ExecParser {
             reconnecting: false,
             failed: None,
             error: None,
+            open_items: OpenItems::default(),
         }
     }
 }
@@ -61,7 +65,11 @@ impl LineParser for ExecParser {
     /// Parses a line only if it contains a word of a relevant event.
     fn line(&mut self, Line { bytes, whole }: Line<'_>) {
         self.reconnecting = false;
-        let words = if bytes.starts_with(ITEM) { &[][..] } else { &self.words };
+        let is_item = bytes.starts_with(ITEM);
+        if is_item && whole {
+            self.open_items.line(bytes);
+        }
+        let words = if is_item { &[][..] } else { &self.words };
         if !words.iter().chain(&self.answer_word).any(|word| word.find(bytes).is_some()) {
             return;
         }
@@ -100,6 +108,13 @@ impl LineParser for ExecParser {
 
     fn is_reconnecting(&self) -> bool {
         self.reconnecting
+    }
+
+    fn activity(&self) -> Option<String> {
+        if self.reconnecting {
+            return Some("reconnecting to the model".to_owned());
+        }
+        self.open_items.describe().or_else(|| self.prompt_stored.then(|| WAITING.to_owned()))
     }
 
     fn into_report(mut self) -> TurnReport {
