@@ -62,6 +62,7 @@ mod cases {
     mod deadlines;
     mod doctor;
     mod failures;
+    mod first_turns;
     mod inputs;
     mod memory;
     mod nesting;

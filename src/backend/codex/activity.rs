@@ -54,7 +54,7 @@ mod tests {
     fn the_last_open_item_is_described() {
         let run = r#"{"type":"item.started","item":{"id":"item_1","type":"command_execution","command":"/bin/bash -lc 'cargo test'"}}"#;
         let edit = r#"{"type":"item.started","item":{"id":"item_10","type":"file_change","changes":[{"path":"/a/b.rs","kind":"add"}]}}"#;
-        let tool = r#"{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call","server":"docs","tool":"find","arguments":{}}}"#;
+        let tool = r#"{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call","server":"docs","tool":"find","arguments":{"q":"x"}}}"#;
         let list = r#"{"type":"item.started","item":{"id":"item_4","type":"todo_list","items":[{"text":"a","completed":false}]}}"#;
         let message = r#"{"type":"item.completed","item":{"id":"item_9","type":"agent_message","text":"x"}}"#;
         let done = r#"{"type":"item.completed","item":{"id":"item_10","type":"file_change","changes":[]}}"#;
