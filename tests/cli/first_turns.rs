@@ -88,6 +88,45 @@ fn stopped_first_turn_is_saved_and_resumed() {
     }
 }
 
+/// The failed try has left its prompt in the history.
+#[cfg(unix)]
+#[test]
+fn first_turn_that_is_interrupted_before_a_retry_is_saved() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        let reason = "Selected model is at capacity. Please try a different model.";
+        let result = json!({
+            "type": "result", "is_error": true, "session_id": "thread-1", "result": reason, "api_error_status": 529,
+            "api_error_type": "overloaded_error",
+        });
+        sandbox.agent(match backend {
+            Backend::Claude => Turn::default().stdout(&format!("{result}\n")).exit(1),
+            Backend::Codex => backend.fails("thread-1", reason),
+        });
+        let running = sandbox.start(&call(backend, &[&CREATE[..], &["--retry", "9"]].concat()));
+        wait_until(LIMIT, || running.stderr_so_far().contains("trying again in "));
+        running.signal(rustix::process::Signal::TERM);
+        let failure = running.wait(LIMIT).assert.failed(143, "interrupted").after_the_turn();
+        failure.hint(starts_with("resume the session 'my name' (thread-1), which is saved, with: invoke-persist "));
+        assert_eq!(entry(&sandbox, backend)[backend.id_key()], "thread-1");
+    }
+}
+
+/// `codex` refuses a thread that another program has open, and the call waits for it.
+#[cfg(unix)]
+#[test]
+fn call_that_is_interrupted_before_the_turn_says_so() {
+    let sandbox = Sandbox::new();
+    sandbox.save(Backend::Codex, "a", "i");
+    sandbox.agent(Turn::default().stderr("Error: thread i already has an active writer\n").exit(1));
+    let running = sandbox.start(&call(Backend::Codex, &["resume-json", "--session-name", "a", "--prompt", "p"]));
+    wait_until(LIMIT, || running.stderr_so_far().contains("waiting for "));
+    running.signal(rustix::process::Signal::TERM);
+    let failure = running.wait(LIMIT).assert.failed(143, "interrupted").before_the_turn();
+    assert_eq!(failure.session_id.as_deref(), Some("i"));
+    failure.message(ends_with("before codex was started")).hint(contains("call again to send the prompt"));
+}
+
 #[test]
 fn session_that_was_stopped_too_early_is_started_anew() {
     for backend in Backend::BOTH {

@@ -144,6 +144,7 @@ fn signal_ends_the_wait_for_a_retry() {
     let failure = running.wait(LIMIT).assert.failed(143, "interrupted").after_the_turn();
     assert_eq!((failure.prompt_in_history, failure.session_id.as_deref()), (Some(true), Some("i")));
     assert!(failure.message.contains("before the retry"), "{}", failure.message);
+    failure.hint(contains("resume the session 'a' (i) to continue"));
 }
 
 #[test]
