@@ -211,6 +211,9 @@ impl TurnRunner<'_> {
             _ if error.kind == ErrorKind::AgentFailed => error.caused_by("the agent printed no reason"),
             _ => error,
         };
+        if run.started && is_sent {
+            error = error.with_turn_started();
+        }
         let reported = report.reported_id.and_then(|id| AgentSessionId::new(&id).ok());
         // a failed fork may report the original session
         let reported = reported.filter(
@@ -219,7 +222,7 @@ impl TurnRunner<'_> {
         // the turn is in the session that the agent reported, which may differ from the requested one
         let known = request.session.known();
         let new = reported.filter(|reported| !known.is_some_and(|known| known.is_reported_as(reported.as_str())));
-        let began = run.started && stopped;
+        let began = error.is_stopped_turn();
         let given = request.new_id.filter(|_| began && known.is_none());
         let session_id = new.or_else(|| known.or(given).cloned());
         let is_unsaved = |id: &&AgentSessionId| !request.saved.is_some_and(|saved| saved.is_reported_as(id.as_str()));
@@ -235,9 +238,6 @@ impl TurnRunner<'_> {
         }
         if !hints.is_empty() {
             error = error.with_hint(hints.join("; "));
-        }
-        if run.started && is_sent {
-            error = error.with_turn_started();
         }
         let status = if let End::Exited(status) = run.end { Some(status) } else { None };
         error

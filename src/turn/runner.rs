@@ -115,6 +115,7 @@ impl<'a> TurnRunner<'a> {
             let attempt = match &begun {
                 Some(id) => TurnRequest {
                     session: SessionMode::Resume(id),
+                    new_id: None,
                     prompt: &follow_up,
                     // otherwise the role is a part of the prompt
                     role: request.role.filter(|_| capabilities.system_prompt),

@@ -28,6 +28,19 @@ fn unknown(backend: Backend, id: &str) -> Turn {
     Turn::default().stderr(&stderr).exit(1)
 }
 
+/// Returns a turn that fails for a temporary reason.
+fn overloaded(backend: Backend, id: &str) -> Turn {
+    let reason = "Selected model is at capacity. Please try a different model.";
+    let result = json!({
+        "type": "result", "is_error": true, "session_id": id, "result": reason, "api_error_status": 529,
+        "api_error_type": "overloaded_error",
+    });
+    match backend {
+        Backend::Claude => Turn::default().stdout(&format!("{result}\n")).exit(1),
+        Backend::Codex => backend.fails(id, reason),
+    }
+}
+
 fn call<'a>(backend: Backend, command: &[&'a str]) -> Vec<&'a str> {
     [&["--error-format", "json", "--backend", backend.name()], command].concat()
 }
@@ -94,15 +107,7 @@ fn stopped_first_turn_is_saved_and_resumed() {
 fn first_turn_that_is_interrupted_before_a_retry_is_saved() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
-        let reason = "Selected model is at capacity. Please try a different model.";
-        let result = json!({
-            "type": "result", "is_error": true, "session_id": "thread-1", "result": reason, "api_error_status": 529,
-            "api_error_type": "overloaded_error",
-        });
-        sandbox.agent(match backend {
-            Backend::Claude => Turn::default().stdout(&format!("{result}\n")).exit(1),
-            Backend::Codex => backend.fails("thread-1", reason),
-        });
+        sandbox.agent(overloaded(backend, "thread-1"));
         let running = sandbox.start(&call(backend, &[&CREATE[..], &["--retry", "9"]].concat()));
         wait_until(LIMIT, || running.stderr_so_far().contains("trying again in "));
         running.signal(rustix::process::Signal::TERM);
@@ -148,6 +153,24 @@ fn session_that_was_stopped_too_early_is_started_anew() {
         }
         output.stdout(format!("{answered}\n"));
         assert_eq!(entry(&sandbox, backend)[backend.id_key()], answered);
+        assert_eq!(entry(&sandbox, backend)["first_turn_stopped"], Value::Null);
+    }
+}
+
+#[test]
+fn session_that_is_started_anew_can_be_retried() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.agent(hangs(backend, true));
+        let id = stopped(&sandbox, backend, &CREATE);
+        let new = if backend == Backend::Claude { id.as_str() } else { "thread-2" };
+        let answer = backend.answers(new, "OK");
+        sandbox.agent([Turn::default(), unknown(backend, &id), overloaded(backend, new), answer]);
+        sandbox.succeeds(&call(backend, &[&RESUME[..], &["--retry", "1"]].concat()));
+        let calls = sandbox.calls();
+        assert!(calls[2].has("go") && !calls[3].has("go") && calls[3].has(new), "{calls:?}");
+        assert!(!calls[3].has("--session-id"), "{:?}", calls[3].argv);
+        assert_eq!(entry(&sandbox, backend)[backend.id_key()], new);
         assert_eq!(entry(&sandbox, backend)["first_turn_stopped"], Value::Null);
     }
 }
