@@ -104,7 +104,9 @@ mod tests {
 
     fn described(lines: &[&str]) -> Option<String> {
         let mut activity = StreamActivity::default();
-        lines.iter().for_each(|line| activity.line(line.as_bytes()));
+        for line in lines {
+            activity.line(line.as_bytes());
+        }
         activity.describe()
     }
 

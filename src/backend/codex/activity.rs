@@ -46,7 +46,9 @@ mod tests {
 
     fn described(lines: &[&str]) -> Option<String> {
         let mut items = OpenItems::default();
-        lines.iter().for_each(|line| items.line(line.as_bytes()));
+        for line in lines {
+            items.line(line.as_bytes());
+        }
         items.describe()
     }
 

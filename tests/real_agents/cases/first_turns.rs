@@ -92,7 +92,7 @@ fn stopped_fork_is_resumed_by_its_name(world: &World) {
     let outcome = world.call("fork-session", &[&fork[..], &DEADLINE].concat()).run().exit(124);
     world.api.pause_between_deltas(Duration::ZERO);
     let id = outcome.error()["session_id"].clone();
-    assert!(id.is_string() && id != Value::from(original), "{outcome}");
+    assert!(id.is_string() && id != original, "{outcome}");
 
     let resumed = world.call("resume-json", &["--session-name", "fork", "--prompt", "next"]).run().success();
     assert_eq!(resumed.json()[world.agent.id_key()], id, "{resumed}");
