@@ -144,6 +144,8 @@ pub(crate) struct FailedTurn {
     pub verdict: Option<Box<RawValue>>,
     /// Whether the session's history has the prompt, if that is known.
     pub prompt_in_history: Option<bool>,
+    /// Whether the agent does not have the session.
+    pub session_unknown: bool,
     /// Why the turn failed, if the agent was able to report it.
     pub cause: Option<FailureCause>,
 }
@@ -218,6 +220,12 @@ impl Error {
     }
 
     #[must_use]
+    pub(crate) fn with_session_unknown(mut self, unknown: bool) -> Self {
+        self.turn.session_unknown = unknown;
+        self
+    }
+
+    #[must_use]
     pub(crate) fn with_cause(mut self, cause: Option<FailureCause>) -> Self {
         self.turn.cause = cause;
         self
@@ -227,6 +235,12 @@ impl Error {
     pub(crate) fn with_prompt_in_history(mut self, in_history: Option<bool>) -> Self {
         self.turn.prompt_in_history = in_history;
         self
+    }
+
+    /// Returns whether the turn was stopped after it began, by a limit or a signal.
+    pub(crate) fn is_stopped_turn(&self) -> bool {
+        let stopped = matches!(self.kind, ErrorKind::Deadline | ErrorKind::Stalled | ErrorKind::Interrupted(_));
+        stopped && self.turn.started
     }
 
     /// Returns the exit status: that of the kind, or 75 if the turn can succeed later without any change.

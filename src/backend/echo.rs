@@ -10,6 +10,8 @@ use crate::ui::json::JsonObject;
 #[derive(Debug, Default)]
 pub(crate) struct EchoCall {
     pub session: Option<String>,
+    /// The ID that the new session gets.
+    pub new_id: Option<String>,
     pub fork: bool,
     /// `None` if the prompt is on standard input.
     pub prompt: Option<String>,

@@ -3,6 +3,7 @@
 //! Code outside of these directories does not ask which agent it runs, because [`Spec`] describes an agent as data. A
 //! third agent needs a directory, a variant, a match arm and a field for its options.
 
+mod activity;
 mod cause;
 mod claude;
 mod codex;
@@ -142,12 +143,16 @@ pub(crate) struct Fallbacks {
     pub replaced_option: bool,
     /// All options precede the agent's command.
     pub options_first: bool,
+    /// The agent chooses the ID of a new session.
+    pub agent_chooses_id: bool,
 }
 
 /// Everything that the arguments for one turn depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocation<'a> {
     pub session: SessionMode<'a>,
+    /// The ID that the new session gets, if the agent accepts one ([`Capabilities::accepts_new_id`]).
+    pub new_id: Option<&'a AgentSessionId>,
     pub mode: OutputMode,
     pub prompt: PromptChannel<'a>,
     pub role: Option<Role<'a>>,
@@ -181,6 +186,7 @@ impl<'a> Invocation<'a> {
         let (mode, extra) = (OutputMode::Json, &[][..]);
         Self {
             session: SessionMode::New,
+            new_id: None,
             mode,
             prompt,
             role: None,

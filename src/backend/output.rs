@@ -30,6 +30,11 @@ pub(crate) trait OutputParser: Send {
         None
     }
 
+    /// Returns what the agent does now, as far as its output shows that, such as "running `cargo test`".
+    fn activity(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the result of the turn.
     fn into_report(self: Box<Self>) -> TurnReport;
 }
@@ -115,6 +120,8 @@ pub(super) trait LineParser: Send {
 
     /// See [`OutputParser::session_id`].
     fn session_id(&self) -> Option<&str>;
+    /// See [`OutputParser::activity`].
+    fn activity(&self) -> Option<String>;
 
     fn into_report(self) -> TurnReport;
 }
@@ -164,6 +171,10 @@ impl<P: LineParser, E: EventReader> OutputParser for LineOutput<P, E> {
 
     fn session_id(&self) -> Option<&str> {
         self.parser.session_id()
+    }
+
+    fn activity(&self) -> Option<String> {
+        self.parser.activity()
     }
 
     fn into_report(mut self: Box<Self>) -> TurnReport {

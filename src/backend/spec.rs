@@ -171,6 +171,8 @@ pub(crate) struct Capabilities {
     pub system_prompt: bool,
     /// The agent reports events during a turn in [`OutputMode::Json`].
     pub events_in_json_mode: bool,
+    /// The agent accepts an ID for a new session ([`Invocation::new_id`]).
+    pub accepts_new_id: bool,
     /// The agent can write its last message to a file ([`Invocation::answer_file`]).
     pub answer_file: bool,
     pub schema: SchemaChannel,

@@ -162,7 +162,8 @@ impl Creation<'_> {
     }
 
     fn entry(&self, id: AgentSessionId) -> Entry {
-        Entry { id, created_at: Some(now()), model: self.call.model.clone(), effort: self.call.effort.clone() }
+        let (model, effort) = (self.call.model.clone(), self.call.effort.clone());
+        Entry { id, created_at: Some(now()), model, effort, first_turn_stopped: false }
     }
 
     fn name_taken(&self, old: Option<&Entry>) -> Error {

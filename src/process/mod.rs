@@ -93,6 +93,11 @@ pub(crate) trait OutputSink: Send + 'static {
         false
     }
 
+    /// Returns what the agent does now, as far as its output shows that.
+    fn activity(&self) -> Option<String> {
+        None
+    }
+
     /// Receives the end of the output. It may be called twice.
     fn finish(&mut self) {}
 
@@ -135,6 +140,8 @@ pub(crate) struct Run {
     /// The processes that had to end and still run, or an empty list if the system does not report them. `None` means
     /// that no process is left.
     pub survivors: Option<Vec<i32>>,
+    /// What the agent did when it was stopped, as far as its output shows that.
+    pub activity: Option<String>,
     /// The last part of the agent's standard error.
     pub stderr: Vec<u8>,
     /// Whether the output could be written to stdout. A closed stdout is not an error.
@@ -143,7 +150,7 @@ pub(crate) struct Run {
 
 impl Run {
     fn not_started(end: End) -> Self {
-        Self { end, started: false, survivors: None, stderr: Vec::new(), copied: Ok(()) }
+        Self { end, started: false, survivors: None, activity: None, stderr: Vec::new(), copied: Ok(()) }
     }
 }
 
@@ -262,7 +269,7 @@ impl Runner {
 
         let limits = Limits { deadline: self.deadline, stall: command.stall };
         let supervisor = Supervisor::new(Instant::now(), limits);
-        let mut run = ActiveRun { events: &self.events, supervisor, agent, stdout, stderr };
+        let mut run = ActiveRun { events: &self.events, supervisor, agent, stdout, stderr, activity: None };
         let Finished { mut end, all_processed } = run.wait(Input::Tick);
         let copied = if all_processed { run.stdout.copied() } else { Err(io::ErrorKind::TimedOut.into()) };
         let idle = run.stdout.is_idle();
@@ -280,7 +287,7 @@ impl Runner {
         let survivors = run.survivors();
         run.agent.reap();
         let stderr = run.stderr.take_sink(DRAIN_TIMEOUT).map(streams::Tail::into_bytes).unwrap_or_default();
-        Ok(Run { end, started: true, survivors, stderr, copied })
+        Ok(Run { end, started: true, survivors, activity: run.activity, stderr, copied })
     }
 }
 
@@ -309,6 +316,8 @@ struct ActiveRun<'a, S> {
     agent: platform::AgentProcess,
     stdout: Stream<S>,
     stderr: Stream<streams::Tail>,
+    /// See [`Run::activity`].
+    activity: Option<String>,
 }
 
 impl<S: OutputSink> ActiveRun<'_, S> {
@@ -317,6 +326,9 @@ impl<S: OutputSink> ActiveRun<'_, S> {
         loop {
             let seen = self.observe();
             let step = self.supervisor.step(Instant::now(), input, &seen, || self.agent.is_gone());
+            if step.action.is_some() && self.activity.is_none() {
+                self.activity = self.stdout.activity(); // before the agent reports its own end
+            }
             match step.action {
                 Some(Action::Terminate) => self.agent.terminate(),
                 Some(Action::Forward(signal)) => self.agent.forward(signal),

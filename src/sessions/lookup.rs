@@ -41,6 +41,11 @@ impl StoredSession {
         Ok(if self.saved.is_some() { store.role(&self.id)? } else { None })
     }
 
+    /// Returns whether the agent may not have the session, because its first turn was stopped.
+    pub(crate) fn may_be_missing(&self) -> bool {
+        self.saved.as_ref().is_some_and(|(_, entry)| entry.first_turn_stopped)
+    }
+
     /// Returns all names that the session had at the time of the lookup.
     pub(crate) fn names(&self) -> Vec<String> {
         self.mapping.as_ref().map(|mapping| mapping.names_of(&self.id)).unwrap_or_default()

@@ -65,6 +65,11 @@ pub(crate) struct Settings<'a> {
 }
 
 impl Settings<'_> {
+    /// Returns the names of the model and the effort.
+    pub(crate) fn names(self) -> (Option<String>, Option<String>) {
+        (self.model.map(|model| model.name.to_owned()), self.effort.map(str::to_owned))
+    }
+
     /// Returns the names of the model and the effort that the agent used for `output`.
     pub(super) fn in_force(self, output: &TurnOutput) -> (Option<String>, Option<String>) {
         let effort = self.effort.filter(|_| !output.effort_ignored);

@@ -39,6 +39,8 @@ pub(crate) struct CompletedRun {
     pub(crate) began: Timestamp,
     /// See [`crate::process::Run::survivors`].
     pub(crate) survivors: Option<Vec<i32>>,
+    /// See [`crate::process::Run::activity`].
+    pub(crate) activity: Option<String>,
     pub(crate) report: TurnReport,
     pub(crate) stderr: Vec<u8>,
     pub(crate) copied: io::Result<()>,
@@ -47,9 +49,10 @@ pub(crate) struct CompletedRun {
 impl CompletedRun {
     /// Describes the state of an agent that had to be stopped.
     fn fate(&self) -> String {
-        match &self.survivors {
-            None => "was stopped".to_owned(),
-            Some(pids) => format!("could not be stopped: {}", still_running(pids)),
+        match (&self.survivors, &self.activity) {
+            (None, None) => "was stopped".to_owned(),
+            (None, Some(activity)) => format!("was stopped while {activity}"),
+            (Some(pids), _) => format!("could not be stopped: {}", still_running(pids)),
         }
     }
 }
@@ -127,6 +130,10 @@ impl TurnRunner<'_> {
                     Error::new(ErrorKind::AgentOutputInvalid, format!("{backend} exited successfully, but {why}"))
                         .with_hint(format!("check that '{}' is {backend}", self.options.agent.launcher.name()))
                 }
+                report if request.is_continued() && !request.is_answered_by(backend, report) => Error::new(
+                    ErrorKind::SessionLost,
+                    format!("{backend} cannot find the session of the failed try and answered from a new one"),
+                ),
                 _ => return Ok(self.completed(request, run, 0)),
             },
             End::Exited(status @ (126 | 127)) if self.could_not_run_command(&run) => {
@@ -155,11 +162,9 @@ impl TurnRunner<'_> {
                     .with_hint(request.stopped_hint("allow more time with --deadline-seconds"))
             }
             End::Stalled if self.options.stall.is_none() => {
-                let (limit, fate) = (RECONNECT_LIMIT.as_secs(), run.fate());
-                Error::new(
-                    ErrorKind::AgentFailed,
-                    format!("{backend} did nothing but reconnect for {limit} s and {fate}"),
-                )
+                let (limit, run) = (RECONNECT_LIMIT.as_secs(), CompletedRun { activity: None, ..run });
+                let message = format!("{backend} did nothing but reconnect for {limit} s and {}", run.fate());
+                return Err(self.with_agent_details(request, run, Error::new(ErrorKind::AgentFailed, message)));
             }
             End::Stalled => {
                 let limit = self.options.stall.unwrap_or_default().as_secs_f64();
@@ -169,7 +174,8 @@ impl TurnRunner<'_> {
             End::Interrupted(signal) => {
                 let message = format!("interrupted by signal {signal}{}", stopped(backend, &run));
                 let error = Error::new(ErrorKind::Interrupted(signal), message);
-                match request.session.known() {
+                match request.saved {
+                    _ if !run.started => error.with_hint("call again to send the prompt"),
                     Some(id) => error.with_hint(format!("resume {} to continue", request.session_label(id))),
                     None => error,
                 }
@@ -225,9 +231,18 @@ impl TurnRunner<'_> {
             _ if error.kind == ErrorKind::AgentFailed => error.caused_by("the agent printed no reason"),
             _ => error,
         };
+        if run.started && is_sent {
+            error = error.with_turn_started();
+        }
         // the turn is in the session that the agent reported, which may differ from the requested one
         let known = request.session.known();
         let new = reported.filter(|reported| !known.is_some_and(|known| known.is_reported_as(reported.as_str())));
+        let began = error.is_stopped_turn();
+        let given = request.new_id.filter(|_| began && known.is_none());
+        let session_id = new.or_else(|| known.or(given).cloned());
+        let is_unsaved = |id: &&AgentSessionId| !request.saved.is_some_and(|saved| saved.is_reported_as(id.as_str()));
+        // the session of a first turn that was stopped is saved later
+        let unsaved = session_id.as_ref().filter(is_unsaved).filter(|_| !(began && request.is_first()));
         let mut hints: Vec<String> = Vec::new();
         if let Some(diagnosis) = &diagnosis {
             let hint = || (backend.spec().cause_hint)(diagnosis.cause).map(str::to_owned);
@@ -235,21 +250,19 @@ impl TurnRunner<'_> {
             let specific = schema_hint.map(str::to_owned).or_else(|| diagnosis.hint.clone());
             hints.extend(specific.or_else(|| retry_hint(diagnosis)).or_else(hint));
         }
-        if let Some(id) = &new {
+        if let Some(id) = unsaved {
             hints.push(adopt_hint(self.options, request.name, id));
         }
         if !hints.is_empty() {
             error = error.with_hint(hints.join("; "));
         }
-        if run.started && is_sent {
-            error = error.with_turn_started();
-        }
         let status = if let End::Exited(status) = run.end { Some(status) } else { None };
         error
             .with_agent_exit_status(status)
-            .with_session_id(new.or_else(|| known.cloned()))
+            .with_session_id(session_id)
             .with_verdict(report.verdict)
             .with_prompt_in_history(in_history)
+            .with_session_unknown(diagnosis.as_ref().is_some_and(|diagnosis| diagnosis.session_unknown))
             .with_cause(diagnosis.map(|diagnosis| FailureCause {
                 name: diagnosis.cause.name(),
                 retryable: diagnosis.is_retryable(),

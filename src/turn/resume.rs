@@ -191,8 +191,11 @@ impl ResumeCall {
         self.options.recorder.update(|turn| turn.source = Some(session.source().to_owned()));
         let settings = self.options.settings(Some(&session));
         let kept_role = session.role(&self.store)?;
-        let output = TurnRunner::new(&self.options, &self.ui)?.run(&TurnRequest {
+        let outcome = TurnRunner::new(&self.options, &self.ui)?.run(&TurnRequest {
             session: SessionMode::Resume(&session.id),
+            saved: Some(&session.id),
+            new_id: None,
+            may_be_missing: session.may_be_missing(),
             name: session.saved.as_ref().map(|(name, _)| name),
             mode: self.mode,
             prompt: &self.prompt,
@@ -200,18 +203,45 @@ impl ResumeCall {
             settings,
             locks: &[self.options.session_key(&session.id).handed_down()],
             wait: self.wait,
-        })?;
+        });
+        let output = match outcome {
+            Ok(output) => output,
+            Err(error) => {
+                let started = error.turn.session_id.as_ref().filter(|id| !session.id.is_reported_as(id.as_str()));
+                if let Some(id) = started.filter(|_| session.may_be_missing() && error.is_stopped_turn()) {
+                    let (model, effort) = settings.names();
+                    let (new_id, model, effort) = (Some(id.clone()), model.as_deref(), effort.as_deref());
+                    self.save(&MappingUpdate {
+                        options: &self.options,
+                        session: &session,
+                        new_id,
+                        model,
+                        effort,
+                        stopped: true,
+                    });
+                }
+                return Err(error);
+            }
+        };
         let (model, effort) = settings.in_force(&output);
         let reported = output.report.reported_id.as_deref().filter(|reported| !is_blank(reported));
         // printed even if it differs only in case
         let printed_id = reported.and_then(|reported| AgentSessionId::new(reported).ok());
         let other = reported.filter(|reported| !session.id.is_reported_as(reported));
         let lost = other.filter(|_| self.options.agent.backend.capabilities().on_new_id == OnNewId::Lost);
+        let lost = lost.filter(|_| !session.may_be_missing());
         let lost = lost.map(|reported| self.session_lost(&session, reported, output.report.verdict.clone()));
         if lost.is_none() {
             let new_id = other.and_then(|reported| self.usable_id(reported));
             let (model, effort) = (model.as_deref(), effort.as_deref());
-            self.save(&MappingUpdate { options: &self.options, session: &session, new_id, model, effort });
+            self.save(&MappingUpdate {
+                options: &self.options,
+                session: &session,
+                new_id,
+                model,
+                effort,
+                stopped: false,
+            });
         }
         let structured = self.options.schema.is_some();
         Ok(CompletedTurn { session: session.answered_as(printed_id), output, model, effort, structured, lost })
@@ -336,7 +366,7 @@ pub(crate) fn resume_and_print(
     })
 }
 
-/// The changes of the mapping after a successful turn.
+/// The changes of the mapping after a turn.
 struct MappingUpdate<'a> {
     options: &'a TurnOptions,
     /// The session before the turn.
@@ -344,6 +374,8 @@ struct MappingUpdate<'a> {
     new_id: Option<AgentSessionId>,
     model: Option<&'a str>,
     effort: Option<&'a str>,
+    /// Whether the turn was stopped, and started a session that the agent did not have.
+    stopped: bool,
 }
 
 impl MappingUpdate<'_> {
@@ -376,7 +408,7 @@ impl MappingUpdate<'_> {
             notes.push(format!("session {old} continues as {new}"));
             for name in followers {
                 if let Some(entry) = mapping.get(&SessionName::verbatim(&name)) {
-                    mapping.amend(&name, &Entry { id: new.clone(), ..entry });
+                    mapping.amend(&name, &Entry { id: new.clone(), first_turn_stopped: self.stopped, ..entry });
                 }
             }
         }
@@ -384,7 +416,7 @@ impl MappingUpdate<'_> {
             let entry = mapping.get(&SessionName::verbatim(&name)).unwrap_or_else(|| original.clone());
             let model = self.model.map(str::to_owned).or(entry.model.clone());
             let effort = self.effort.map(str::to_owned).or(entry.effort.clone());
-            mapping.amend(&name, &Entry { id: new.clone(), model, effort, ..entry });
+            mapping.amend(&name, &Entry { id: new.clone(), model, effort, first_turn_stopped: self.stopped, ..entry });
         }
         if changed {
             mapping.set_workspace_if_empty(workspace);
@@ -397,6 +429,6 @@ impl MappingUpdate<'_> {
         let (name, original) = self.session.saved.as_ref()?;
         let id = self.new_id.as_ref().unwrap_or(&self.session.id).clone();
         let (model, effort) = (self.model.map(str::to_owned), self.effort.map(str::to_owned));
-        Some((name, Entry { id, model, effort, ..original.clone() }))
+        Some((name, Entry { id, model, effort, first_turn_stopped: self.stopped, ..original.clone() }))
     }
 }

@@ -17,7 +17,7 @@ use crate::agent::command::AgentCommand;
 use crate::agent::launcher;
 use crate::backend::{
     AgentEvent, Backend, FailedRun, Fallbacks, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role,
-    SchemaArgument, SchemaChannel, StderrLine, TurnReport,
+    SchemaArgument, SchemaChannel, SessionMode, StderrLine, TurnReport,
 };
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,9 +25,11 @@ use crate::input;
 use crate::late_signal;
 use crate::paths;
 use crate::process::{self, End, Passthrough, Runner};
+use crate::random;
 use crate::records::record::State;
 use crate::records::recorder::TurnRecorder;
 use crate::render::Renderer;
+use crate::session::AgentSessionId;
 use crate::sessions::lock::interrupted;
 use crate::ui::spinner::{Spinner, SpinnerHandle};
 use crate::ui::{Ui, stdout_error};
@@ -87,6 +89,10 @@ impl process::OutputSink for TurnSink {
         self.parser.is_reconnecting()
     }
 
+    fn activity(&self) -> Option<String> {
+        self.parser.activity()
+    }
+
     fn finish(&mut self) {
         self.parser.end(&mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
         self.renderer.iter_mut().for_each(Renderer::end_line);
@@ -130,10 +136,41 @@ impl<'a> TurnRunner<'a> {
         });
         let mut retries = Retries::new(self);
         let follow_up = Prompt::text(FOLLOW_UP);
+        let capabilities = self.options.agent.backend.capabilities();
         let mut request = *request;
+        let mut begun: Option<AgentSessionId> = None; // the session whose history has the prompt
         loop {
-            recorder.update(|turn| turn.record.tries += 1);
-            let error = match self.run_until_accepted(&request) {
+            let chosen = AgentSessionId::new(&random::uuid()).ok().filter(|_| capabilities.accepts_new_id);
+            let attempt = match &begun {
+                Some(id) => TurnRequest {
+                    session: SessionMode::Resume(id),
+                    new_id: None,
+                    prompt: &follow_up,
+                    // otherwise the role is a part of the prompt
+                    role: request.role.filter(|_| capabilities.system_prompt),
+                    ..request
+                },
+                None if request.session.known().is_some() => request,
+                None => TurnRequest { new_id: request.new_id.or(chosen.as_ref()), ..request },
+            };
+            recorder.update(|turn| {
+                turn.record.tries += 1;
+                let id = attempt.new_id.or(attempt.session.known());
+                turn.record.session_id = id.map(|id| id.as_str().to_owned()).or(turn.record.session_id.take());
+            });
+            let error = match self.run_until_accepted(&attempt) {
+                Err(error) if error.turn.session_unknown && attempt.may_be_missing && begun.is_none() => {
+                    let Some(id) = request.session.known() else { return Err(error) };
+                    Retries::check_signal(error).map_err(|error| request.with_continuation(error))?;
+                    self.ui.note(&format!(
+                        "{} does not have {}, because its first turn was stopped too early; starting it anew",
+                        self.options.agent.backend,
+                        request.session_label(id)
+                    ));
+                    let new_id = Some(id).filter(|_| capabilities.accepts_new_id);
+                    request = TurnRequest { session: SessionMode::New, new_id, ..request };
+                    continue;
+                }
                 Err(error) if error.turn.cause.as_ref().is_some_and(|cause| cause.retryable) => error,
                 Err(error) => return Err(error),
                 Ok(output) => {
@@ -145,11 +182,9 @@ impl<'a> TurnRunner<'a> {
                     return Ok(output);
                 }
             };
-            let error = retries.wait(error)?;
-            if request.session.known().is_some() && error.turn.prompt_in_history == Some(true) {
-                // a role in a prompt is in the history too
-                let role = request.role.filter(|_| self.options.agent.backend.capabilities().system_prompt);
-                request = TurnRequest { prompt: &follow_up, role, ..request };
+            let error = retries.wait(error).map_err(|error| request.with_continuation(error))?;
+            if error.turn.prompt_in_history == Some(true) {
+                begun = error.turn.session_id.or(begun);
             }
         }
     }
@@ -159,6 +194,7 @@ impl<'a> TurnRunner<'a> {
         let mut fallbacks = Fallbacks::default();
         let mut noted = false;
         loop {
+            let request = &TurnRequest { new_id: request.new_id.filter(|_| !fallbacks.agent_chooses_id), ..*request };
             let run = self.run_once(request, fallbacks)?;
             match self.retry(request, &run, fallbacks) {
                 Retry::No => {
@@ -229,6 +265,7 @@ impl<'a> TurnRunner<'a> {
             .map(|schema| schema_file.as_deref().map_or(SchemaArgument::Text(&schema.text), SchemaArgument::File));
         let arguments = (backend.spec().arguments)(&Invocation {
             session: request.session,
+            new_id: request.new_id,
             mode: request.mode,
             prompt: as_argument.map_or(PromptChannel::StandardInput, PromptChannel::Argument),
             role: role.map(|role| role_file.as_deref().map_or(Role::Text(role), Role::File)),
@@ -309,6 +346,7 @@ impl<'a> TurnRunner<'a> {
             started: run.started,
             began,
             survivors: run.survivors,
+            activity: run.activity,
             report: TurnReport { answer, denied, structured, ..report },
             stderr: run.stderr,
             copied: run.copied,

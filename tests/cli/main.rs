@@ -19,6 +19,7 @@ mod demo;
 mod detached_turns;
 mod doctor;
 mod echo_scripts;
+mod first_turns;
 mod forks;
 mod good_turns;
 mod help;

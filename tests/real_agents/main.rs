@@ -71,6 +71,7 @@ mod cases {
     mod doctor;
     mod every_release;
     mod failures;
+    mod first_turns;
     mod good_turns;
     mod inputs;
     mod memory;

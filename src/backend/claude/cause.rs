@@ -39,7 +39,7 @@ const TEXTS: &[(&str, Cause)] = &[
 /// Returns why the run failed.
 pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     if evidence.reason.contains(UNKNOWN_SESSION) {
-        return Diagnosis::not_sent(Cause::Other);
+        return Diagnosis::unknown_session();
     }
     let Some(result) = evidence.verdict.and_then(|raw| serde_json::from_str::<Members<'_>>(raw.get()).ok()) else {
         return without_result(evidence);
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!((login.reached_model, login.in_history, login.is_retryable()), (false, Some(true), false));
         let reason = "No conversation found with session ID: x";
         let evidence = Evidence { reason, verdict: None, ..nothing() };
-        assert_eq!(diagnose(&evidence), Diagnosis::not_sent(Cause::Other));
+        assert_eq!(diagnose(&evidence), Diagnosis::unknown_session());
         let unknown = diagnosis(&json!({"type": "result", "subtype": "error_during_execution", "errors": ["x"]}));
         assert_eq!((unknown.cause, unknown.reached_model, unknown.in_history), (Cause::Other, true, None));
     }

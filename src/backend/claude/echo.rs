@@ -26,6 +26,7 @@ fn parse(arguments: &[String]) -> EchoCall {
         let mut value = || rest.next().cloned();
         match argument.as_str() {
             "--resume" => call.session = value(),
+            "--session-id" => call.new_id = value(),
             "--fork-session" => call.fork = true,
             "--model" => call.model = value(),
             "--effort" => call.effort = value(),

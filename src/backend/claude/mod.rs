@@ -1,5 +1,6 @@
 //! Claude Code: the program `claude`, tested with 2.1.330.
 
+mod activity;
 mod args;
 mod cause;
 mod echo;
@@ -16,14 +17,16 @@ use serde_json::Value;
 pub(crate) use self::args::ClaudeLaunchArgs;
 use super::session_files::SessionFiles;
 use super::spec::{
-    Capabilities, Home, JsonOutput, OnNewId, Retry, SchemaChannel, SkillDirs, SkillTexts, Spec, StderrLine, UserDir,
+    Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, SchemaChannel, SkillDirs, SkillTexts, Spec, StderrLine,
+    UserDir,
 };
 use super::support::HelpPage;
 use super::{
-    Arguments, InteractiveInvocation, Invocation, OutputMode, PromptChannel, Role, SchemaArgument, SessionMode,
+    Arguments, Fallbacks, InteractiveInvocation, Invocation, OutputMode, PromptChannel, Role, SchemaArgument,
+    SessionMode,
 };
 use crate::json::Members;
-use crate::session::SessionName;
+use crate::session::{AgentSessionId, SessionName};
 
 const COMMAND_VARIABLE: &str = "CLAUDE_CMD";
 
@@ -45,6 +48,7 @@ pub(super) static SPEC: Spec = Spec {
         effort: true,
         system_prompt: true,
         events_in_json_mode: false,
+        accepts_new_id: true,
         answer_file: false,
         schema: SchemaChannel::Argument,
         json_output: JsonOutput::PassThrough,
@@ -75,7 +79,7 @@ pub(super) static SPEC: Spec = Spec {
     arguments,
     interactive_arguments,
     parser: output::parser,
-    retry: |_args, _run| Retry::No,
+    retry: |_args, run| retry(run),
     failure_code: |_home, _session, _since| None, // the result has all codes
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
@@ -128,6 +132,21 @@ fn is_reserved_arg(argument: &str) -> bool {
     joined.and_then(|rest| rest.chars().next()).is_some_and(|c| "chrv".contains(c))
 }
 
+/// Returns whether to retry without [`Invocation::new_id`]. Releases before 2.1 accept none for a fork, older ones none at
+/// all.
+fn retry(run: &FailedRun<'_>) -> Retry {
+    const REFUSALS: [&str; 2] = ["error: unknown option '--session-id'", "Error: --session-id cannot be used with "];
+    let stderr = String::from_utf8_lossy(run.stderr);
+    let is_refusal = |line: &str| REFUSALS.iter().any(|beginning| line.starts_with(beginning));
+    if run.exit_status != 1 || run.lines > 0 || run.fallbacks.agent_chooses_id || !stderr.lines().any(is_refusal) {
+        return Retry::No;
+    }
+    Retry::WithFallbacks {
+        fallbacks: Fallbacks { agent_chooses_id: true, ..run.fallbacks },
+        note: Some("this claude does not accept an ID for the new session; calling it without one"),
+    }
+}
+
 fn default_prompt(name: &SessionName) -> String {
     format!("Initialize a new session named '{name}'. Reply only: OK")
 }
@@ -146,6 +165,7 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         }
     };
     arguments.flag("--fork-session", forks);
+    arguments.option("--session-id", turn.new_id.map(AgentSessionId::as_str));
     let resumes = history.is_some();
     append_role(&mut arguments, turn.role.filter(|_| !resumes || !has_own_role(turn.extra)));
     arguments.option("--model", turn.model.map(|model| model.name)).option("--effort", turn.effort);
@@ -208,7 +228,6 @@ fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {
 mod tests {
     use super::*;
     use crate::backend::BackendArgs;
-    use crate::session::AgentSessionId;
 
     #[test]
     fn fork_names_its_original_session() {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
+use super::activity::StreamActivity;
 use super::events::Reader;
 use super::usage::usage;
 use crate::backend::event::{list, object};
@@ -176,19 +177,33 @@ struct StreamParser {
     result_word: memmem::Finder<'static>,
     limit_word: memmem::Finder<'static>,
     limit_ends: Option<Timestamp>,
+    activity: StreamActivity,
 }
 
 impl Default for StreamParser {
     fn default() -> Self {
         let [id_key, result_word, limit_word] =
             ["\"session_id\"", "\"result\"", "\"rate_limit_event\""].map(memmem::Finder::new);
-        Self { wants_answer: false, first_id: None, result: None, id_key, result_word, limit_word, limit_ends: None }
+        let activity = StreamActivity::default();
+        Self {
+            wants_answer: false,
+            first_id: None,
+            result: None,
+            id_key,
+            result_word,
+            limit_word,
+            limit_ends: None,
+            activity,
+        }
     }
 }
 
 impl LineParser for StreamParser {
     /// Parses a line only if it may contain the result, or the first session ID.
     fn line(&mut self, line: Line<'_>) {
+        if line.whole {
+            self.activity.line(line.bytes);
+        }
         let wants_id = self.first_id.is_none() && self.id_key.find(line.bytes).is_some();
         let is_wanted = |word: &memmem::Finder<'_>| word.find(line.bytes).is_some();
         if !wants_id && !is_wanted(&self.result_word) && !is_wanted(&self.limit_word) {
@@ -211,6 +226,10 @@ impl LineParser for StreamParser {
 
     fn session_id(&self) -> Option<&str> {
         self.first_id.as_deref()
+    }
+
+    fn activity(&self) -> Option<String> {
+        self.activity.describe()
     }
 
     fn into_report(self) -> TurnReport {

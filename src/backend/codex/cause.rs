@@ -159,7 +159,7 @@ fn without_event(evidence: &Evidence<'_>) -> Diagnosis {
     let begins = |beginnings: &[&str]| stderr.lines().any(|line| beginnings.iter().any(|text| line.starts_with(text)));
     match evidence.lines {
         0 if begins(REFUSALS) => refused(evidence, refused_argument(&stderr)),
-        0 if stderr.contains("no rollout found for thread id ") => Diagnosis::not_sent(Cause::Other),
+        0 if stderr.contains("no rollout found for thread id ") => Diagnosis::unknown_session(),
         _ => Diagnosis::unknown(),
     }
 }
@@ -352,7 +352,7 @@ mod tests {
             assert_eq!(diagnosis(stderr, 1), Diagnosis::unknown(), "{stderr}");
         }
         let missing = diagnosis("Error: thread/resume failed: no rollout found for thread id x (code -32600)\n", 0);
-        assert_eq!(missing, Diagnosis::not_sent(Cause::Other));
+        assert_eq!(missing, Diagnosis::unknown_session());
         assert_eq!(diagnosis("it crashed", 0), Diagnosis::unknown());
     }
 }

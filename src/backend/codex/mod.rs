@@ -1,5 +1,6 @@
 //! Codex CLI: the program `codex`, tested with 0.169.0.
 
+mod activity;
 mod args;
 mod cause;
 mod echo;
@@ -43,6 +44,7 @@ pub(super) static SPEC: Spec = Spec {
         effort: false,
         system_prompt: false,
         events_in_json_mode: true,
+        accepts_new_id: false,
         answer_file: true,
         schema: SchemaChannel::File,
         json_output: JsonOutput::Report,

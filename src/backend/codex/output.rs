@@ -3,8 +3,10 @@
 use memchr::memmem;
 use serde_json::value::RawValue;
 
+use super::activity::OpenItems;
 use super::events::{Reader, tool_name};
 use super::usage::usage;
+use crate::backend::activity::WAITING;
 use crate::backend::event::object;
 use crate::backend::lines::Line;
 use crate::backend::output::{DeniedTools, Failure, LineOutput, LineParser, OutputParser, TurnReport};
@@ -54,6 +56,7 @@ struct ExecParser {
     reconnecting: bool,
     failed: Option<FailureEvent>,
     error: Option<FailureEvent>,
+    open_items: OpenItems,
     usage: Usage,
 }
 
@@ -93,6 +96,7 @@ impl ExecParser {
             failed: None,
             error: None,
             usage: Usage::default(),
+            open_items: OpenItems::default(),
         }
     }
 
@@ -143,6 +147,9 @@ impl LineParser for ExecParser {
         self.reconnecting = false;
         if bytes.starts_with(ITEM) {
             self.form = Some(EventForm::Current);
+            if whole {
+                self.open_items.line(bytes);
+            }
         }
         if !self.is_relevant(bytes, whole) {
             return;
@@ -190,6 +197,13 @@ impl LineParser for ExecParser {
 
     fn session_id(&self) -> Option<&str> {
         self.thread_id.as_deref()
+    }
+
+    fn activity(&self) -> Option<String> {
+        if self.reconnecting {
+            return Some("reconnecting to the model".to_owned());
+        }
+        self.open_items.describe().or_else(|| self.prompt_stored.then(|| WAITING.to_owned()))
     }
 
     fn into_report(mut self) -> TurnReport {
