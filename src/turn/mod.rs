@@ -14,3 +14,4 @@ pub(crate) mod scratch_dir;
 pub(crate) mod selector;
 pub(crate) mod start;
 pub(crate) mod summary;
+pub(crate) mod watch;
