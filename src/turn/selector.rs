@@ -188,13 +188,13 @@ impl Turns {
     }
 
     /// Returns the IDs that are saved under `name` now. A mapping that cannot be read has none.
-    fn saved_ids(&self, context: &Context, name: &SessionName) -> Vec<AgentSessionId> {
+    fn saved_ids(&self, context: &Context, name: &SessionName) -> Vec<(Backend, AgentSessionId)> {
         let dir = self.workspace.given.then(|| self.workspace.resolved.clone());
         let place = LocationArgs { mapping_file: None, workspace_dir: dir };
         let backends = Backend::ALL.into_iter().filter(|backend| self.backend.is_none_or(|only| only == *backend));
-        let id = |backend| {
+        let id = |backend: Backend| {
             let (store, _) = context.store(backend, &place).ok()?;
-            Some(store.silenced().read().ok()??.get(name)?.id)
+            Some((backend, store.silenced().read().ok()??.get(name)?.id))
         };
         backends.filter_map(id).collect()
     }
@@ -235,22 +235,26 @@ impl Turns {
 /// Selects the turns of a session: by its ID, or by its name at the time of the turn or now.
 pub(crate) struct SessionFilter {
     name: Option<SessionName>,
-    ids: Vec<AgentSessionId>,
+    /// The IDs, each of one backend or of any.
+    ids: Vec<(Option<Backend>, AgentSessionId)>,
 }
 
 impl SessionFilter {
     /// Creates the filter for `subject`, whose name is saved for `saved_ids`. An ID takes precedence over a name.
-    pub(crate) fn new(subject: &SessionSelector, saved_ids: Vec<AgentSessionId>) -> Self {
+    pub(crate) fn new(subject: &SessionSelector, saved_ids: Vec<(Backend, AgentSessionId)>) -> Self {
         match &subject.id {
-            Some(id) => Self { name: None, ids: vec![id.clone()] },
-            None => Self { name: subject.name.clone(), ids: saved_ids },
+            Some(id) => Self { name: None, ids: vec![(None, id.clone())] },
+            None => {
+                let ids = saved_ids.into_iter().map(|(backend, id)| (Some(backend), id)).collect();
+                Self { name: subject.name.clone(), ids }
+            }
         }
     }
 
     pub(crate) fn matches(&self, record: &Record) -> bool {
         let has_name = self.name.as_ref().is_some_and(|name| record.alias.as_deref() == Some(name.as_str()));
-        let reported = record.session_id.as_deref();
-        has_name || reported.is_some_and(|reported| self.ids.iter().any(|id| id.is_reported_as(reported)))
+        let reported = record.session_id.as_deref().unwrap_or_default();
+        has_name || self.ids.iter().any(|(backend, id)| is_of_backend(record, *backend) && id.is_reported_as(reported))
     }
 }
 

@@ -132,7 +132,7 @@ impl RecordedTurn {
             failed.is_none()
         };
         let copied = self.copy(follow, "out", |bytes| print(&view.show(bytes)));
-        let is_printed = print(&view.end());
+        let is_printed = print(&view.end(matches!(copied, Ok(true))));
         match failed {
             Some(error) if !stdio::is_reader_gone(&error) => Err(stdout_error(&error)),
             _ => Ok(copied? && is_printed),
@@ -280,8 +280,8 @@ pub(crate) trait View {
     /// Returns what the next bytes add.
     fn show(&mut self, bytes: &[u8]) -> Vec<u8>;
 
-    /// Returns what is shown after the last byte.
-    fn end(&mut self) -> Vec<u8>;
+    /// Returns what is shown after the last byte. If the output is not complete, it may end within a line.
+    fn end(&mut self, is_complete: bool) -> Vec<u8>;
 }
 
 /// The output as it is.
@@ -292,7 +292,7 @@ impl View for Unchanged {
         bytes.to_owned()
     }
 
-    fn end(&mut self) -> Vec<u8> {
+    fn end(&mut self, _is_complete: bool) -> Vec<u8> {
         Vec::new()
     }
 }
@@ -366,15 +366,20 @@ impl View for Readable {
         }
     }
 
-    fn end(&mut self) -> Vec<u8> {
+    fn end(&mut self, is_complete: bool) -> Vec<u8> {
         let mut shown = Vec::new();
         if let Form::Unknown(beginning) = &mut self.form {
             let beginning = std::mem::take(beginning);
+            if !is_complete && beginning.trim_ascii_start().starts_with(b"{") {
+                return shown; // it may become an event
+            }
             self.decide(&beginning);
             shown = self.show(&beginning);
         }
         if let Form::Events(parser, renderer) = &mut self.form {
-            parser.end(&mut |event| renderer.render(&event));
+            if is_complete {
+                parser.end(&mut |event| renderer.render(&event));
+            }
             renderer.end_line();
             shown.extend(renderer.take());
         }
