@@ -17,6 +17,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, Valu
 use crate::backend::{Backend, BackendArgs, LaunchArgs};
 use crate::error::ErrorFormat;
 use crate::help::TOPICS;
+use crate::records::record::State;
 pub(crate) use normalize::{NormalizedArgs, looks_like_option, normalize};
 pub(crate) use parse::parse;
 pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces};
@@ -206,6 +207,8 @@ const USAGES: &[(&str, &str)] = &[
     ("delete-session", "<--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
     ("resume-json", "--session-name <NAME> --prompt <TEXT>\n           [OPTIONS] [-- <ARG>...]"),
     ("resume-stream", "--session-name <NAME> --prompt <TEXT>\n           [OPTIONS] [-- <ARG>...]"),
+    ("wait-turn", "<--turn-id <ID>...|--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
+    ("show-turn", "<--turn-id <ID>|--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
     ("fork-session", "--session-name <NAME> --to <NEW>\n           --prompt <TEXT> [OPTIONS] [-- <ARG>...]"),
 ];
 
@@ -344,6 +347,43 @@ commands! {
         details: "Forking sends the prompt and costs one model turn. The original session is unchanged.",
         examples: [
             "invoke-persist fork-session --session-name a --to b --prompt 'What if?'",
+        ],
+        hidden: false
+    }
+    WaitTurn {
+        name: "wait-turn",
+        about: "Wait for the end of a turn; print what it printed",
+        details: "The output of a detached turn is printed unchanged, and the exit status is that of the turn. \
+                  That works any number of times, and for any number of callers. A limit or Ctrl-C ends the wait, not \
+                  the turn.\n\n\
+                  With several IDs, the record of each turn is printed as soon as it ends, one JSON object on each line.",
+        examples: [
+            "invoke-persist wait-turn --turn-id 20261121-105533-k3f9",
+            "invoke-persist wait-turn --session-name review-src --timeout-seconds 90",
+            "invoke-persist wait-turn --session-name review-src --follow",
+        ],
+        hidden: false
+    }
+    ShowTurn {
+        name: "show-turn",
+        about: "Print the record of a turn, or its output so far",
+        details: "No agent is called, and nothing changes for the turn. The record is one JSON object.",
+        examples: [
+            "invoke-persist show-turn --session-name review-src",
+            "invoke-persist show-turn --turn-id 20261121-105533-k3f9 --output",
+            "invoke-persist show-turn --session-name review-src --format text --follow",
+        ],
+        hidden: false
+    }
+    ListTurns {
+        name: "list-turns",
+        about: "List the turns of a workspace",
+        details: "The newest turn is first. No agent is called, and nothing is written. The totals are those of all \
+                  turns that match, also beyond --limit.",
+        examples: [
+            "invoke-persist list-turns --format table",
+            "invoke-persist list-turns --session-name review-src --state failed",
+            "invoke-persist list-turns --all-workspaces --state running --state queued",
         ],
         hidden: false
     }
@@ -552,6 +592,11 @@ pub(crate) struct SettingsArgs {
 /// Parses a number of retries.
 fn number(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "it is not a number, such as 3")
+}
+
+/// Parses a limit on the number of turns.
+fn limit(text: &str) -> Result<usize, &'static str> {
+    text.parse().map_err(|_| "it is not a number, such as 20")
 }
 
 /// Options for a turn.
@@ -916,6 +961,76 @@ pub(crate) enum ColorChoice {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WaitTurn {
+    #[command(flatten)]
+    pub selector: TurnSelectorArgs,
+    /// Print the output as it arrives
+    #[arg(long)]
+    pub follow: bool,
+    /// Wait at most DURATION, then exit with status 75: seconds, or 90s, 5m, 1h30m
+    #[arg(long, value_name = "DURATION")]
+    pub timeout_seconds: Option<String>,
+}
+
+/// How a recorded turn is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TurnFormat {
+    /// The record, or with --output the unchanged output
+    #[default]
+    Json,
+    /// The output; a stream of events as readable text
+    Text,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowTurn {
+    #[command(flatten)]
+    pub selector: TurnSelectorArgs,
+    /// Print what the turn has printed so far
+    #[arg(long)]
+    pub output: bool,
+    /// Print the output as it arrives, until the turn ends
+    #[arg(long)]
+    pub follow: bool,
+    /// Output format
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: TurnFormat,
+    /// When to color the text; auto: at a terminal, unless NO_COLOR is set [default: auto]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub color: Option<ColorChoice>,
+}
+
+/// How turns are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TurnListFormat {
+    /// One JSON object on one line
+    #[default]
+    Json,
+    /// A table that fits the terminal
+    Table,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListTurns {
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// List only turns in this state; repeatable
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub state: Vec<State>,
+    /// List at most N turns
+    #[arg(long, value_name = "N", default_value_t = 20, allow_hyphen_values = true, value_parser = limit)]
+    pub limit: usize,
+    /// Output format
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: TurnListFormat,
+    /// List the turns of all workspaces
+    #[arg(long, conflicts_with = "workspace_dir")]
+    pub all_workspaces: bool,
+    #[command(flatten)]
+    pub place: WorkspaceArgs,
 }
 
 #[derive(Debug, Args)]

@@ -10,14 +10,17 @@ mod doctor;
 mod fork_session;
 mod help;
 mod list_sessions;
+mod list_turns;
 mod man;
 mod open_session;
 mod rename_session;
 mod resolve;
 mod resume_json;
 mod resume_stream;
+mod show_turn;
 mod skill;
 mod stop_turn;
+mod wait_turn;
 
 use crate::cli::Command;
 use crate::context::Context;
@@ -51,6 +54,9 @@ fn run_command(context: &Context, command: &Command) -> Result<i32> {
         Command::ResumeStream(options) => resume_stream::run(context, options),
         Command::Ask(options) => ask::run(context, options),
         Command::ForkSession(options) => fork_session::run(context, options),
+        Command::WaitTurn(options) => return wait_turn::run(context, options),
+        Command::ShowTurn(options) => show_turn::run(context, options),
+        Command::ListTurns(options) => list_turns::run(context, options),
         Command::StopTurn(options) => stop_turn::run(context, options),
         Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),

@@ -159,7 +159,9 @@ impl RecordDir {
         if text.len() as u64 > LARGEST {
             return Err(io::Error::other("it is too large"));
         }
-        let record: Record = serde_json::from_slice(&text).map_err(|_| io::Error::other("it is not a record"))?;
+        let object = Some(&text[..]).filter(|text| text.starts_with(b"{")); // an array would be taken for the fields
+        let record: Option<Record> = object.and_then(|text| serde_json::from_slice(text).ok());
+        let record = record.ok_or_else(|| io::Error::other("it is not a record"))?;
         // the name of the file decides, because it also names the other files of the turn
         Ok(Record { turn_id: Some(id.to_owned()), ..record })
     }

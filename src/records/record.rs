@@ -1,5 +1,9 @@
 //! What is known of one turn, in the form in which it is stored and printed.
 
+use std::time::Duration;
+
+use clap::ValueEnum;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
@@ -9,18 +13,20 @@ use crate::session::AgentSessionId;
 const LONGEST_PROMPT: usize = 120;
 
 /// The state of a turn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
-    /// It waits for its session.
+    /// Waits for its session
     #[default]
     Queued,
+    /// The agent runs
     Running,
     Succeeded,
     Failed,
-    /// It was stopped by `stop-turn`, a signal or a deadline.
+    /// Stopped by stop-turn, a signal or a deadline
     Stopped,
-    /// Its process ended and left no verdict. Never stored: a reader finds that nothing holds the record's lock.
+    /// Its process ended and left no verdict
+    // never stored: a reader finds that no process holds the record's lock
     Lost,
 }
 
@@ -28,6 +34,18 @@ impl State {
     /// Returns whether the turn is over.
     pub(crate) fn is_final(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
+    }
+
+    /// Returns the name, as it is stored and printed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+            Self::Lost => "lost",
+        }
     }
 }
 
@@ -86,6 +104,25 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Returns the exit status of the call. A turn that left none has failed.
+    pub(crate) fn exit_status(&self) -> i32 {
+        self.exit_code.unwrap_or(i32::from(self.state != State::Succeeded))
+    }
+
+    /// Returns when the call began, if that is known.
+    pub(crate) fn started(&self) -> Option<Timestamp> {
+        self.started_at.as_deref()?.parse().ok()
+    }
+
+    /// Returns how long the call took, or has taken until `now`. `None` if that is unknown.
+    pub(crate) fn elapsed(&self, now: Timestamp) -> Option<Duration> {
+        match self.duration_seconds {
+            Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+            None if self.state.is_final() => None,
+            None => now.duration_since(self.started()?).try_into().ok(), // none if the clock was set back
+        }
+    }
+
     /// Sets what an outcome of the call decides.
     pub(super) fn set_outcome(&mut self, outcome: Result<i32, &Error>) {
         self.activity = None;

@@ -95,6 +95,11 @@ impl TurnRecorder {
         self.lock().facts.record.detached = true;
     }
 
+    /// Returns whether the turn has a record that others can read.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().live.is_some()
+    }
+
     pub(crate) fn is_detached(&self) -> bool {
         self.lock().facts.record.detached
     }

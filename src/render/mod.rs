@@ -92,6 +92,12 @@ impl Renderer {
         Self { options, started: Instant::now(), out: String::new(), last: None, open: None, running: Vec::new() }
     }
 
+    /// Sets how long the turn has taken already.
+    #[must_use]
+    pub(crate) fn after(self, elapsed: Duration) -> Self {
+        Self { started: self.started.checked_sub(elapsed).unwrap_or(self.started), ..self }
+    }
+
     /// Returns the text since the last call.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out).into_bytes()
@@ -363,7 +369,8 @@ fn token_counts(tokens: Tokens) -> Vec<String> {
     vec![format!("{} in{cached}", grouped(tokens.input)), format!("{} out", grouped(tokens.output))]
 }
 
-fn cost(dollars: f64) -> String {
+/// Formats a cost in dollars.
+pub(crate) fn cost(dollars: f64) -> String {
     match dollars.abs() {
         ..1.0 => format!("${dollars:.4}"),
         ..1e9 => format!("${dollars:.2}"),

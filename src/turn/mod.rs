@@ -17,3 +17,4 @@ pub(crate) mod selector;
 pub(crate) mod start;
 mod structured;
 pub(crate) mod summary;
+pub(crate) mod watch;

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, SessionName, is_blank};
+use crate::sessions::history::last_used;
 use crate::sessions::lock::{lock_name, lock_session};
 use crate::sessions::lookup::{StoredSession, find_by_name, find_session};
 use crate::sessions::selector::SessionSelector;
@@ -263,7 +264,10 @@ impl ResumeCall {
         // a caller that expected the session may have another workspace or TMPDIR
         let (backend, file) = (self.store.backend, self.store.path().display());
         self.ui.note(&format!("no {backend} session is named '{name}' in {file}; starting a new session"));
-        if let Some(above) = found_above(&[backend], Path::new(&self.store.workspace), name, &self.ui) {
+        let workspace = Path::new(&self.store.workspace);
+        if let Some(hint) = last_used(&[backend], &self.store.location, workspace, name) {
+            self.ui.note(&hint);
+        } else if let Some(above) = found_above(&[backend], workspace, name, &self.ui) {
             self.ui.note(&format!("to resume an existing session instead, {above}"));
         }
         let (prompt, role) = (&self.prompt, self.role.as_deref());

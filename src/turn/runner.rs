@@ -54,9 +54,31 @@ struct TurnSink {
     recorder: TurnRecorder,
     /// Whether the session ID is recorded.
     has_id: bool,
+    activity_limit: RateLimit,
     parser: Box<dyn OutputParser>,
     renderer: Option<Renderer>,
     progress: Option<SpinnerHandle>,
+}
+
+/// Limits how often the activity is recorded, so that a fast stream is not slowed.
+struct RateLimit {
+    /// When the next event would be at its time, if they came regularly.
+    next: Instant,
+}
+
+impl RateLimit {
+    /// The longest average rate is one event in this time.
+    const INTERVAL: Duration = Duration::from_millis(100);
+    /// How far the events may be ahead of that rate. The last one before a pause is then hardly ever lost.
+    const BURST: Duration = Duration::from_secs(2);
+
+    fn allows(&mut self, now: Instant) -> bool {
+        let allowed = self.next <= now + Self::BURST;
+        if allowed {
+            self.next = self.next.max(now) + Self::INTERVAL;
+        }
+        allowed
+    }
 }
 
 impl TurnSink {
@@ -82,6 +104,10 @@ impl process::OutputSink for TurnSink {
         if let Some(id) = self.parser.session_id().filter(|_| !self.has_id) {
             self.recorder.update(|turn| turn.record.session_id = Some(id.to_owned()));
             self.has_id = true;
+        }
+        if self.recorder.is_open() && self.activity_limit.allows(Instant::now()) {
+            let activity = self.parser.activity();
+            self.recorder.update(|turn| turn.record.activity = activity);
         }
     }
 
@@ -309,6 +335,7 @@ impl<'a> TurnRunner<'a> {
         let sink = TurnSink {
             recorder: self.options.recorder.clone(),
             has_id: false,
+            activity_limit: RateLimit { next: Instant::now() },
             parser: (backend.spec().parser)(request.mode, self.options.keeps_answer, wants_events.then(|| self.dir())),
             renderer: self.options.render.map(Renderer::new),
             progress: progress.as_ref().map(Spinner::handle),

@@ -35,6 +35,10 @@ impl RecordedTurn {
         }
     }
 
+    pub(super) fn place_args(&self) -> &[String] {
+        &self.place_args
+    }
+
     /// Returns the line that runs `command`, which may have options, on this turn.
     pub(crate) fn command(&self, command: &str) -> String {
         with_place(&format!("{command} --turn-id {}", self.id), &self.place_args)
@@ -89,41 +93,43 @@ impl Turns {
         Ok(vec![self.newest_of(context, &subject)?])
     }
 
-    /// Returns all turns that can be read, newest first, and the number of the others.
-    pub(crate) fn all(&self) -> (Vec<RecordedTurn>, usize) {
-        let (mut turns, mut unreadable) = (Vec::new(), 0);
-        let Some(dir) = &self.dir else { return (turns, 0) };
-        for id in dir.ids() {
-            match dir.try_read(&id) {
-                Ok(record) => turns.push(self.turn(dir, id, record)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // just removed
-                Err(_) => unreadable += 1,
-            }
-        }
-        turns.retain(|turn| self.is_of_backend(&turn.record));
+    /// Returns all turns, newest first, and messages about the records that cannot be read.
+    pub(crate) fn all(&self) -> (Vec<RecordedTurn>, Vec<String>) {
+        let Some(dir) = &self.dir else { return Default::default() };
+        let (mut turns, unreadable) = read_all(dir, &self.place_args);
+        turns.retain(|turn| is_of_backend(&turn.record, self.backend));
         (turns, unreadable)
     }
 
-    /// Returns which turns are of a session: by its ID, or by its name at the time of the turn or now.
-    pub(crate) fn is_of<'a>(&self, context: &Context, subject: &'a SessionSelector) -> impl Fn(&Record) -> bool + 'a {
-        let name = subject.name.as_ref().filter(|_| subject.id.is_none());
-        let ids = match &subject.id {
-            Some(id) => vec![id.clone()],
-            None => name.map(|name| self.saved_ids(context, name)).unwrap_or_default(),
-        };
-        move |record| {
-            let has_name = name.is_some_and(|name| record.alias.as_deref() == Some(name.as_str()));
-            let reported = record.session_id.as_deref();
-            has_name || reported.is_some_and(|reported| ids.iter().any(|id| id.is_reported_as(reported)))
+    /// Returns the turns of all workspaces, newest first, and messages about what cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for the options.
+    pub(crate) fn of_all_workspaces(context: &Context) -> Result<(Vec<RecordedTurn>, Vec<String>)> {
+        let backend = context.selected_backend()?;
+        let (mut turns, mut unreadable) = (Vec::new(), Vec::new());
+        for dir in RecordDir::all()? {
+            if let Err(error) = dir.check() {
+                unreadable.push(unusable(&error).to_single_line());
+                continue;
+            }
+            let (read, failed) = read_all(&dir, &[]);
+            turns.extend(read.into_iter().filter(|turn| is_of_backend(&turn.record, backend)));
+            unreadable.extend(failed);
         }
+        turns.sort_by(|one, other| other.id.cmp(&one.id));
+        Ok((turns, unreadable))
+    }
+
+    /// Returns the filter for a session in this workspace.
+    pub(crate) fn filter(&self, context: &Context, subject: &SessionSelector) -> SessionFilter {
+        let name = subject.name.as_ref().filter(|_| subject.id.is_none());
+        SessionFilter::new(subject, name.map(|name| self.saved_ids(context, name)).unwrap_or_default())
     }
 
     fn turn(&self, dir: &RecordDir, id: String, record: Record) -> RecordedTurn {
         RecordedTurn { dir: dir.clone(), id, record, place_args: self.place_args.clone() }
-    }
-
-    fn is_of_backend(&self, record: &Record) -> bool {
-        self.backend.is_none_or(|backend| record.backend.as_deref() == Some(backend.name()))
     }
 
     /// Returns the turn whose ID is `given`, or the only one whose ID begins with it.
@@ -152,21 +158,19 @@ impl Turns {
             }
         };
         match dir.try_read(&id) {
-            Ok(record) if self.is_of_backend(&record) => Ok(self.turn(dir, id, record)),
+            Ok(record) if is_of_backend(&record, self.backend) => Ok(self.turn(dir, id, record)),
             Ok(_) => Err(self.no_turn(given)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.no_turn(given)),
-            Err(error) => Err(Error::new(ErrorKind::Io, format!("cannot read the record of the turn {id}"))
-                .caused_by(dir.file(&id, "record").display())
-                .with_io_cause(&error)),
+            Err(error) => Err(cannot_read(dir, &id, &error)),
         }
     }
 
     /// Returns the newest turn of a session.
     fn newest_of(&self, context: &Context, subject: &SessionSelector) -> Result<RecordedTurn> {
         let (all, _) = self.all();
-        let is_of = self.is_of(context, subject);
+        let filter = self.filter(context, subject);
         let mut names: Vec<String> = all.iter().filter_map(|turn| turn.record.alias.clone()).collect();
-        let mut turns = all.into_iter().filter(|turn| is_of(&turn.record));
+        let mut turns = all.into_iter().filter(|turn| filter.matches(&turn.record));
         let Some(newest) = turns.next() else {
             names.sort_unstable();
             names.dedup();
@@ -184,13 +188,13 @@ impl Turns {
     }
 
     /// Returns the IDs that are saved under `name` now. A mapping that cannot be read has none.
-    fn saved_ids(&self, context: &Context, name: &SessionName) -> Vec<AgentSessionId> {
+    fn saved_ids(&self, context: &Context, name: &SessionName) -> Vec<(Backend, AgentSessionId)> {
         let dir = self.workspace.given.then(|| self.workspace.resolved.clone());
         let place = LocationArgs { mapping_file: None, workspace_dir: dir };
         let backends = Backend::ALL.into_iter().filter(|backend| self.backend.is_none_or(|only| only == *backend));
-        let id = |backend| {
+        let id = |backend: Backend| {
             let (store, _) = context.store(backend, &place).ok()?;
-            Some(store.silenced().read().ok()??.get(name)?.id)
+            Some((backend, store.silenced().read().ok()??.get(name)?.id))
         };
         backends.filter_map(id).collect()
     }
@@ -226,6 +230,56 @@ impl Turns {
     fn backend_word(&self) -> String {
         self.backend.map(|backend| format!("{backend} ")).unwrap_or_default()
     }
+}
+
+/// Selects the turns of a session: by its ID, or by its name at the time of the turn or now.
+pub(crate) struct SessionFilter {
+    name: Option<SessionName>,
+    /// The IDs, each of one backend or of any.
+    ids: Vec<(Option<Backend>, AgentSessionId)>,
+}
+
+impl SessionFilter {
+    /// Creates the filter for `subject`, whose name is saved for `saved_ids`. An ID takes precedence over a name.
+    pub(crate) fn new(subject: &SessionSelector, saved_ids: Vec<(Backend, AgentSessionId)>) -> Self {
+        match &subject.id {
+            Some(id) => Self { name: None, ids: vec![(None, id.clone())] },
+            None => {
+                let ids = saved_ids.into_iter().map(|(backend, id)| (Some(backend), id)).collect();
+                Self { name: subject.name.clone(), ids }
+            }
+        }
+    }
+
+    pub(crate) fn matches(&self, record: &Record) -> bool {
+        let has_name = self.name.as_ref().is_some_and(|name| record.alias.as_deref() == Some(name.as_str()));
+        let reported = record.session_id.as_deref().unwrap_or_default();
+        has_name || self.ids.iter().any(|(backend, id)| is_of_backend(record, *backend) && id.is_reported_as(reported))
+    }
+}
+
+fn is_of_backend(record: &Record, backend: Option<Backend>) -> bool {
+    backend.is_none_or(|backend| record.backend.as_deref() == Some(backend.name()))
+}
+
+/// Reads all records of a workspace.
+fn read_all(dir: &RecordDir, place_args: &[String]) -> (Vec<RecordedTurn>, Vec<String>) {
+    let (mut turns, mut unreadable) = (Vec::new(), Vec::new());
+    for id in dir.ids() {
+        match dir.try_read(&id) {
+            Ok(record) => turns.push(RecordedTurn { dir: dir.clone(), id, record, place_args: place_args.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // just removed
+            Err(error) => unreadable.push(cannot_read(dir, &id, &error).to_single_line()),
+        }
+    }
+    (turns, unreadable)
+}
+
+fn cannot_read(dir: &RecordDir, id: &str, error: &io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot read the record of the turn {id}"))
+        .caused_by(format!("'{}'", dir.file(id, "record").display()))
+        .with_io_cause(error)
+        .with_hint("remove the file if it is not needed")
 }
 
 /// Returns the turns that `args` select.

@@ -195,6 +195,13 @@ impl Ui {
         })
     }
 
+    /// Writes bytes of another process to standard error, unchanged. An error cannot be reported anywhere.
+    pub(crate) fn copy_to_stderr(bytes: &[u8]) {
+        if let Ok(stderr) = stdio::stderr() {
+            let _ = stdio::write_all(&stderr, bytes);
+        }
+    }
+
     /// Returns the width of the terminal on standard output in columns, or `None` if it is not a terminal.
     pub(crate) fn terminal_width(&self) -> Option<usize> {
         let terminal = console::Term::stdout();

@@ -56,4 +56,5 @@ mod summaries;
 mod support;
 mod terminals;
 mod text_format;
+mod turns;
 mod verdicts;
