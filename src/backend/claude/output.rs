@@ -140,7 +140,7 @@ impl<'a> ResultEvent<'a> {
     /// Returns the calls that claude was not allowed to make. Releases that list them list all of them.
     fn denied(&self) -> DeniedTools {
         let Some(denials) = self.members.get("permission_denials") else { return DeniedTools::default() };
-        let tool = |denial: Members<'_>| denial.text("tool_name").unwrap_or_default();
+        let tool = |denial: Members<'_>| denial.text("tool_name").unwrap_or_else(|| "unknown".to_owned());
         DeniedTools { names: list(denials).into_iter().filter_map(object).map(tool).collect(), complete: true }
     }
 
@@ -271,6 +271,22 @@ mod tests {
         assert!(!fed(b"1").is_too_long);
         let too_long = Box::new(fed(b"12")).into_report();
         assert_eq!(too_long.malformed.as_deref(), Some("it wrote more than 512 MiB"));
+    }
+
+    #[test]
+    fn refused_tools_are_complete_if_claude_lists_them() {
+        let denied =
+            |members: &str| parse_answer(format!(r#"{{"type":"result","result":"x"{members}}}"#).into_bytes()).denied;
+        let listed = |names: &[&str], complete| DeniedTools {
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+            complete,
+        };
+        assert_eq!(denied(""), listed(&[], false));
+        assert_eq!(denied(r#","permission_denials":[]"#), listed(&[], true));
+        let odd = r#","permission_denials":[{"tool_name":"Write"},7,{},{"tool_name":"Write"}]"#;
+        assert_eq!(denied(odd), listed(&["Write", "unknown", "Write"], true));
+        assert_eq!(denied(r#","permission_denials":null"#), listed(&[], true));
+        assert_eq!(denied(odd).by_name(), [("Write", 2), ("unknown", 1)]);
     }
 
     #[test]
