@@ -10,7 +10,7 @@
 //! holders. The record is locked during the wait, so the record of a killed call is ignored.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -177,6 +177,7 @@ fn waits(directory: &Path) -> impl Iterator<Item = Wait> {
 /// `None` if the system does not report it.
 #[cfg(target_os = "linux")]
 pub(crate) fn pid_namespace() -> Option<&'static str> {
+    use std::fs;
     use std::sync::OnceLock;
     static NAMESPACE: OnceLock<Option<String>> = OnceLock::new();
     let read = || {
@@ -207,7 +208,7 @@ fn ancestors() -> HashSet<u32> {
 /// Returns the parent of a process (`proc_pid_stat(5)`).
 #[cfg(target_os = "linux")]
 fn parent(pid: &str) -> Option<u32> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     // the name in parentheses may contain anything, even parentheses; the state and the parent follow
     let rest = &stat[stat.iter().rposition(|&byte| byte == b')')? + 1..];
     std::str::from_utf8(rest).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
