@@ -257,7 +257,7 @@ pub(crate) enum Retry {
     /// Call the agent again with these [`Invocation::fallbacks`], which are more than those of the failed run.
     WithFallbacks {
         fallbacks: Fallbacks,
-        /// What to tell the caller, if the call has another effect.
+        /// The note to print, if the call has another effect.
         note: Option<&'static str>,
     },
     /// Another program has the session open. The prompt was not sent.

@@ -33,7 +33,7 @@ impl fmt::Display for Release {
 pub(crate) struct Feature {
     /// The agent's option or command.
     pub option: &'static str,
-    /// What needs it, in words of this program's user.
+    /// What needs it, as a user of this program calls it.
     pub what: &'static str,
     /// Whether `what` is plural.
     pub plural: bool,
@@ -145,7 +145,7 @@ impl Support {
             None => format!("this {}", self.name),
         };
         if self.is_too_old() {
-            return format!("{agent}: does not work, it is too old");
+            return format!("{agent} is too old to work");
         }
         let without: Vec<&str> = self.lacking.iter().map(|feature| feature.what).collect();
         let works = match &without[..] {
@@ -278,7 +278,7 @@ mod tests {
     fn measured_releases_of_codex_are_described() {
         const FORK: &str = "out fork-session";
         const SWITCHES: &[&str] = &["fork", "--enable", "--disable"];
-        const OLD: &str = "does not work, it is too old";
+        const OLD: &str = " is too old to work";
         for (releases, lacks, described) in [
             (&["0.169.0", "0.163.0", "0.156.0", "0.148.0"][..], &[][..], "works, with all features"),
             (
@@ -291,7 +291,8 @@ mod tests {
         ] {
             for release in releases {
                 let support = support(Backend::Codex, &format!("codex-cli {release}"), lacks);
-                assert_eq!(support.describe(), format!("codex {release}: {described}"));
+                let colon = if described == OLD { "" } else { ": " };
+                assert_eq!(support.describe(), format!("codex {release}{colon}{described}"));
                 let hint = match described {
                     OLD => Some("use codex 0.45.0 or newer"),
                     _ => described.ends_with(&FORK[4..]).then_some("use codex 0.148.0 or newer"),
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn caller_is_told_about_its_own_argument() {
+    fn option_is_found_with_its_value() {
         for (argument, option, same) in [
             ("--foo", "--foo", true),
             ("--foo=a", "--foo", true),

@@ -210,7 +210,7 @@ impl TurnRunner<'_> {
                 extra: &self.options.extra,
             })
         };
-        // without a thread, nobody can tell whose history has it
+        // if the output is not valid, the turn may have been in another session
         let is_known = report.prompt_stored && error.kind != ErrorKind::AgentOutputInvalid;
         let stored = is_known.then_some(true);
         let diagnosis = match run.end {

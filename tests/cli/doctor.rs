@@ -143,7 +143,7 @@ fn agent_without_a_required_option_is_an_error_if_it_is_too_old() {
     let help = |without: &str| prints(&CODEX_EXEC.replace(without, ""));
     sandbox.agent([prints("codex-cli 0.44.0\n"), help("-o, ")]);
     let (status, message, hint) = check(&checks(&sandbox, &["--backend", "codex"]), "codex.options");
-    assert_eq!((&*status, &*message), ("error", "codex 0.44.0: does not work, it is too old"));
+    assert_eq!((&*status, &*message), ("error", "codex 0.44.0 is too old to work"));
     assert_eq!(hint.as_deref(), Some("use codex 0.45.0 or newer"));
     // a release that hides an option may still have it
     let sandbox = Sandbox::new();

@@ -220,6 +220,7 @@ fn terminal_controls_from_the_agent_are_escaped() {
         event
     };
     let codex = [
+        json!({"type": "thread.started", "thread_id": "i"}),
         item("completed", json!({"type": "reasoning", "text": HOSTILE})),
         item("completed", json!({"type": "agent_message", "text": HOSTILE})),
         item("started", json!({"type": "command_execution", "command": HOSTILE})),
@@ -259,6 +260,7 @@ fn lines_that_are_not_events_are_shown_and_unknown_events_are_not() {
 #[test]
 fn tools_of_every_kind_render_alike() {
     let items = [
+        json!({"type": "thread.started", "thread_id": "i"}),
         json!({"type": "item.started", "item": {"id": "1", "type": "web_search", "query": ""}}),
         json!({"type": "item.completed", "item": {"id": "1", "type": "web_search", "query": "rust 1.89"}}),
         json!({"type": "item.started", "item": {"id": "2", "type": "mcp_tool_call", "server": "docs", "tool": "find",

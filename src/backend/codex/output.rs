@@ -42,7 +42,7 @@ struct ExecParser {
     /// Whether the answer is to be printed. A stream is passed through.
     wants_answer: bool,
     thread_id: Option<String>,
-    /// The form of the events, if there are any.
+    /// The form of the events, if they show a turn.
     form: Option<EventForm>,
     answer: Option<String>,
     /// The event with the last answer of a stream, which is parsed at the end.
@@ -145,11 +145,8 @@ impl LineParser for ExecParser {
     /// Parses a line only if it contains a word of a relevant event.
     fn line(&mut self, Line { bytes, whole }: Line<'_>) {
         self.reconnecting = false;
-        if bytes.starts_with(ITEM) {
-            self.form = Some(EventForm::Current);
-            if whole {
-                self.open_items.line(bytes);
-            }
+        if bytes.starts_with(ITEM) && whole {
+            self.open_items.line(bytes);
         }
         if !self.is_relevant(bytes, whole) {
             return;
@@ -162,14 +159,10 @@ impl LineParser for ExecParser {
             Some(FailureEvent { reason, event: raw.to_owned() })
         };
         // only the type identifies an event; its other members may differ between releases
-        let kind = event.text("type");
-        let is_old = || event.get("msg").and_then(object).is_some_and(|message| message.text("type").is_some());
-        if kind.as_deref().is_some_and(|kind| kind.starts_with("turn.") || kind.starts_with("item.")) {
-            self.form = Some(EventForm::Current);
-        } else if kind.is_none() && is_old() {
-            self.form = Some(EventForm::Old);
-        }
-        match kind.as_deref() {
+        match event.text("type").as_deref() {
+            None if event.get("msg").and_then(object).is_some_and(|message| message.text("type").is_some()) => {
+                self.form = Some(EventForm::Old);
+            }
             Some("thread.started") => self.thread_id = event.text("thread_id"),
             Some("turn.failed") => {
                 let message = event.get("error").and_then(object).and_then(|error| error.get("message"));
@@ -182,6 +175,7 @@ impl LineParser for ExecParser {
             }
             Some("turn.started") => self.prompt_stored = true,
             Some("turn.completed") => {
+                self.form = Some(EventForm::Current);
                 self.error = None; // an error that the turn got over, a reconnect for example
                 self.completed = true;
                 self.usage = usage(&event);
