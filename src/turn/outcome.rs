@@ -123,7 +123,7 @@ impl TurnRunner<'_> {
                     Error::new(ErrorKind::AgentOutputInvalid, format!("{backend} exited successfully, but {why}"))
                         .with_hint(format!("check that '{}' is {backend}", self.options.agent.launcher.name()))
                 }
-                _ => return Ok(self.completed(request, run)),
+                _ => return Ok(self.review(request, run)),
             },
             End::Exited(status @ (126 | 127)) if self.could_not_run_command(&run) => {
                 let shell = self.options.agent.launcher.name();

@@ -337,6 +337,12 @@ fn effort_that_claude_ignores_is_not_remembered() {
         let mapping = sandbox.mapping(Backend::Claude);
         assert!(mapping.contains("\"last_reasoning_effort\": \"low\""), "the last one that counted: {mapping}");
     }
+    // one that an earlier release saved
+    let sandbox = with_session(Backend::Claude, Backend::Claude.answers("i", "done"));
+    sandbox.run(&resume("resume-json", &effort)).success();
+    warns(&sandbox);
+    let saved = "warning: claude ignored the saved reasoning effort 'bogus': Unknown --effort value 'bogus' — ";
+    sandbox.run(&resume("resume-json", &[])).success().stderr(starts_with(saved));
     let sandbox = Sandbox::new();
     warns(&sandbox);
     let create = ["--backend", "claude", "create-session", "--session-name", "a", "--print-mapping-json"];

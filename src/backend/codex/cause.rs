@@ -1,8 +1,8 @@
 //! Why a turn of codex failed.
 //!
-//! codex's record of the thread has a code, which decides if it is known ([`rollout`](super::rollout)). The events have only
-//! a sentence. Most sentences are fixed, so a whole sentence or its fixed beginning decides, never a number or a word in the
-//! middle. Both were recorded from codex 0.169.0 against a model API that fails in the vendor's
+//! codex's record of the thread has a code, which decides if it is known ([`rollout`](super::rollout)). The events have
+//! only a sentence. Most sentences are fixed, so a whole sentence or its fixed beginning decides, never a number or a word
+//! in the middle. Both were recorded from codex 0.169.0 against a model API that fails in the vendor's
 //! published ways.
 
 use jiff::tz::TimeZone;
