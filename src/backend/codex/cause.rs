@@ -96,7 +96,7 @@ pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     Diagnosis { retry_at, ..Diagnosis::api_failure(cause) }
 }
 
-/// Returns the cause that a code means: a name, or an object with a name and details. `None` if it says too little.
+/// Returns the cause that a code means: a name, or an object with a name and details. `None` if that is not enough.
 fn cause_of_code(code: &RawValue) -> Option<Cause> {
     if let Some(name) = json::text(code) {
         return CODES.iter().find(|(code, _)| *code == name).map(|(_, cause)| *cause);
