@@ -1,8 +1,8 @@
 //! Why a turn of codex failed.
 //!
-//! codex's record of the thread has a code, which decides if it is known ([`rollout`](super::rollout)). The events have only
-//! a sentence. Most sentences are fixed, so a whole sentence or its fixed beginning decides, never a number or a word in the
-//! middle. Both were recorded from codex 0.169.0 against a model API that fails in the vendor's
+//! codex's record of the thread has a code, which decides if it is known ([`rollout`](super::rollout)). The events have
+//! only a sentence. Most sentences are fixed, so a whole sentence or its fixed beginning decides, never a number or a word
+//! in the middle. Both were recorded from codex 0.169.0 against a model API that fails in the vendor's
 //! published ways.
 
 use jiff::tz::TimeZone;
@@ -104,7 +104,7 @@ pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     Diagnosis { retry_at, ..Diagnosis::api_failure(cause) }
 }
 
-/// Returns the cause that a code means: a name, or an object with a name and details. `None` if it says too little.
+/// Returns the cause that a code means: a name, or an object with a name and details. `None` if that is not enough.
 fn cause_of_code(code: &RawValue) -> Option<Cause> {
     if let Some(name) = json::text(code) {
         return CODES.iter().find(|(code, _)| *code == name).map(|(_, cause)| *cause);
