@@ -67,7 +67,7 @@ impl Schema {
 
     /// Returns whether an object can match, as far as the types of the schema show. Agents take no schema that is not an object itself.
     pub(crate) fn allows_an_object(&self) -> bool {
-        matches!(self.root, Json::Object(_)) && self.may_be_object(&self.root, 0)
+        matches!(self.root, Json::Object(_)) && self.may_be_object(&self.root, &mut 0)
     }
 
     /// Checks a document, and returns its first faults.
@@ -80,7 +80,7 @@ impl Schema {
 
     /// Returns a small document that usually matches.
     pub(crate) fn sample(&self) -> Value {
-        sample::sample(self, &self.root, 0)
+        sample::sample(self, &self.root, 0, &mut 0)
     }
 
     /// Returns the schema that a checked `$ref` refers to.
@@ -88,21 +88,23 @@ impl Schema {
         find(&self.root, &self.anchors, reference).unwrap_or(&Json::Null)
     }
 
-    fn may_be_object(&self, schema: &Json, depth: usize) -> bool {
-        const DEEPEST: usize = 100;
+    /// `steps` counts the schemas that were visited, because branches can multiply with each level.
+    fn may_be_object(&self, schema: &Json, steps: &mut u32) -> bool {
+        const MOST_STEPS: u32 = 10_000;
         let Json::Object(members) = schema else { return *schema == Json::Bool(true) };
-        if depth > DEEPEST {
+        *steps += 1;
+        if *steps > MOST_STEPS {
             return true;
         }
-        let allows = |schema: &Json| self.may_be_object(schema, depth + 1);
+        let mut allows = |schema: &Json| self.may_be_object(schema, steps);
         members.iter().all(|(keyword, argument)| match (keyword.as_str(), argument) {
             ("type", Json::String(name)) => name == "object",
             ("type", Json::Array(names)) => names.iter().any(|name| name.text() == Some("object")),
             ("const", value) => matches!(value, Json::Object(_)),
             ("enum", Json::Array(values)) => values.iter().any(|value| matches!(value, Json::Object(_))),
             ("$ref", Json::String(reference)) => allows(self.target(reference)),
-            ("allOf", Json::Array(schemas)) => schemas.iter().all(allows),
-            ("anyOf" | "oneOf", Json::Array(schemas)) => schemas.iter().any(allows),
+            ("allOf", Json::Array(schemas)) => schemas.iter().all(&mut allows),
+            ("anyOf" | "oneOf", Json::Array(schemas)) => schemas.iter().any(&mut allows),
             _ => true,
         })
     }

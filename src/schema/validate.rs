@@ -12,7 +12,7 @@ const MOST_FAULTS: usize = 5;
 const DEEPEST: usize = 400;
 
 /// The limit on the schemas that are applied. Branches can multiply with each level.
-const MOST_STEPS: u64 = 5_000_000;
+const MOST_STEPS: u64 = 3_000_000;
 
 /// Returns the first faults of `document`.
 pub(super) fn faults(schema: &Schema, document: &Json) -> Vec<Fault> {
