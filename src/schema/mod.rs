@@ -25,13 +25,18 @@ use self::json::Json;
 #[derive(Debug)]
 pub(crate) struct Schema {
     root: Json,
-    patterns: HashMap<String, Regex>,
-    /// The path of each `$anchor`.
-    anchors: BTreeMap<String, Path>,
+    patterns: Patterns,
+    anchors: Anchors,
 }
 
 /// The keys and indexes from the root to a place in a document.
 type Path = Vec<String>;
+
+/// The compiled patterns.
+type Patterns = HashMap<String, Regex>;
+
+/// The path of each `$anchor`.
+type Anchors = BTreeMap<String, Path>;
 
 /// What is wrong in a place of a document.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,7 +121,7 @@ fn parse(text: &str) -> Result<Json, Fault> {
 }
 
 /// Returns the place that a reference within the document refers to.
-fn find<'a>(root: &'a Json, anchors: &BTreeMap<String, Path>, reference: &str) -> Option<&'a Json> {
+fn find<'a>(root: &'a Json, anchors: &Anchors, reference: &str) -> Option<&'a Json> {
     let fragment = percent_decoded(reference.strip_prefix('#')?)?;
     if fragment.is_empty() {
         return Some(root);
@@ -131,7 +136,7 @@ fn find<'a>(root: &'a Json, anchors: &BTreeMap<String, Path>, reference: &str) -
 }
 
 fn pointer(path: &[String]) -> String {
-    path.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect()
+    path.iter().flat_map(|key| ["/".to_owned(), key.replace('~', "~0").replace('/', "~1")]).collect()
 }
 
 fn percent_decoded(text: &str) -> Option<String> {
