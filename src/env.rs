@@ -15,6 +15,9 @@ pub(crate) const LOG: &str = "INVOKE_PERSIST_LOG";
 pub(crate) const DIR: &str = "INVOKE_PERSIST_DIR";
 /// Whether calls that are not detached have a record: `0` for none.
 pub(crate) const RECORD: &str = "INVOKE_PERSIST_RECORD";
+/// Set for the process that runs a detached turn, and for no other. Its presence in `/proc/PID/environ` shows that a
+/// process must not be stopped together with the agent that started it.
+pub(crate) const DETACHED: &str = "INVOKE_PERSIST_DETACHED";
 /// The locks that outer calls hold ([`crate::lock::Key::handed_down`]), separated by commas. Set for agents.
 ///
 /// With it, a call for the session that it runs in fails instead of waiting for itself.

@@ -50,6 +50,12 @@ pub(crate) enum ErrorKind {
     MappingUnsafe,
     /// The agent exited successfully, but its output cannot be used.
     AgentOutputInvalid,
+    /// The turn is complete, but the agent was not allowed to use a tool (`--fail-on denied`).
+    PermissionDenied,
+    /// The turn is complete, but its answer has no text (`--fail-on empty`).
+    EmptyAnswer,
+    /// The turn is complete, but its answer does not match `--schema`.
+    AnswerInvalid,
     /// `--deadline-seconds` passed.
     Deadline,
     /// The agent printed nothing for `--stall-seconds`.
@@ -81,12 +87,20 @@ impl ErrorKind {
             Self::MappingUnwritable => "mapping_unwritable",
             Self::MappingUnsafe => "mapping_unsafe",
             Self::AgentOutputInvalid => "agent_output_invalid",
+            Self::PermissionDenied => "permission_denied",
+            Self::EmptyAnswer => "empty_answer",
+            Self::AnswerInvalid => "answer_invalid",
             Self::Deadline => "deadline",
             Self::Stalled => "stalled",
             Self::AgentNotExecutable => "agent_not_executable",
             Self::AgentNotFound => "agent_not_found",
             Self::Interrupted(_) => "interrupted",
         }
+    }
+
+    /// Returns whether the call fails although its output is complete.
+    pub(crate) fn keeps_output(self) -> bool {
+        matches!(self, Self::PermissionDenied | Self::EmptyAnswer)
     }
 
     /// Returns the exit status (contract section 7). `timeout` and shells also use 124, 126, 127 and 128+N.
@@ -98,8 +112,9 @@ impl ErrorKind {
             Self::SessionExists => 4,
             Self::SessionBusy => 5,
             Self::MappingInvalid | Self::MappingUnreadable | Self::MappingUnwritable | Self::MappingUnsafe => 6,
-            Self::AgentOutputInvalid => 7,
+            Self::AgentOutputInvalid | Self::AnswerInvalid => 7,
             Self::TurnRunning => TRY_AGAIN_LATER,
+            Self::PermissionDenied | Self::EmptyAnswer => 8,
             Self::Deadline | Self::Stalled => 124,
             Self::AgentNotExecutable => 126,
             Self::AgentNotFound => 127,
@@ -129,6 +144,8 @@ pub(crate) struct FailedTurn {
     pub verdict: Option<Box<RawValue>>,
     /// Whether the session's history has the prompt, if that is known.
     pub prompt_in_history: Option<bool>,
+    /// Whether the agent does not have the session.
+    pub session_unknown: bool,
     /// Why the turn failed, if the agent was able to report it.
     pub cause: Option<FailureCause>,
 }
@@ -203,6 +220,12 @@ impl Error {
     }
 
     #[must_use]
+    pub(crate) fn with_session_unknown(mut self, unknown: bool) -> Self {
+        self.turn.session_unknown = unknown;
+        self
+    }
+
+    #[must_use]
     pub(crate) fn with_cause(mut self, cause: Option<FailureCause>) -> Self {
         self.turn.cause = cause;
         self
@@ -212,6 +235,12 @@ impl Error {
     pub(crate) fn with_prompt_in_history(mut self, in_history: Option<bool>) -> Self {
         self.turn.prompt_in_history = in_history;
         self
+    }
+
+    /// Returns whether the turn was stopped after it began, by a limit or a signal.
+    pub(crate) fn is_stopped_turn(&self) -> bool {
+        let stopped = matches!(self.kind, ErrorKind::Deadline | ErrorKind::Stalled | ErrorKind::Interrupted(_));
+        stopped && self.turn.started
     }
 
     /// Returns the exit status: that of the kind, or 75 if the turn can succeed later without any change.
@@ -225,7 +254,8 @@ impl Error {
     /// Records that a turn in session `id` completed, so that a caller does not send its prompt again.
     #[must_use]
     pub(crate) fn after_turn(self, id: &AgentSessionId) -> Self {
-        let error = self.with_turn_started().with_agent_exit_status(Some(0)).with_session_id(Some(id.clone()));
+        let exit_status = self.turn.agent_exit_status.or(Some(0));
+        let error = self.with_turn_started().with_agent_exit_status(exit_status).with_session_id(Some(id.clone()));
         error.with_prompt_in_history(Some(true))
     }
 

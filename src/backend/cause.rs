@@ -1,9 +1,13 @@
 //! Why a turn failed, in terms that a program can act on.
 
+use std::ffi::OsString;
+
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
+
+use super::SessionMode;
 
 /// The cause of a failed turn, the same for all agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,22 +79,41 @@ pub(crate) struct Diagnosis {
     pub reached_model: bool,
     /// Whether the session's history has the prompt, if that is known.
     pub in_history: Option<bool>,
+    /// The reason, if it is clearer than the agent's words.
+    pub reason: Option<String>,
+    /// What to do, if it is more than the hint of the cause.
+    pub hint: Option<String>,
+    /// Whether the agent does not have the session.
+    pub session_unknown: bool,
 }
 
 impl Diagnosis {
     /// Returns the diagnosis of a request that the model's API answered with an error. Both agents keep its prompt.
     pub(super) fn api_failure(cause: Cause) -> Self {
-        Self { cause, retry_at: None, reached_model: true, in_history: Some(true) }
+        Self {
+            cause,
+            retry_at: None,
+            reached_model: true,
+            in_history: Some(true),
+            reason: None,
+            hint: None,
+            session_unknown: false,
+        }
     }
 
     /// Returns the diagnosis of an agent that ended before it sent a request or stored the prompt.
     pub(super) fn not_sent(cause: Cause) -> Self {
-        Self { cause, retry_at: None, reached_model: false, in_history: Some(false) }
+        Self { reached_model: false, in_history: Some(false), ..Self::api_failure(cause) }
+    }
+
+    /// Returns the diagnosis of an agent that does not have the session.
+    pub(super) fn unknown_session() -> Self {
+        Self { session_unknown: true, ..Self::not_sent(Cause::Other) }
     }
 
     /// Returns the diagnosis of a failure that matches nothing known.
     pub(super) fn unknown() -> Self {
-        Self { cause: Cause::Other, retry_at: None, reached_model: true, in_history: None }
+        Self { in_history: None, ..Self::api_failure(Cause::Other) }
     }
 
     /// Returns whether the same request can succeed later without any change.
@@ -108,6 +131,8 @@ impl Diagnosis {
 pub(crate) struct Evidence<'a> {
     /// The agent's result event.
     pub verdict: Option<&'a RawValue>,
+    /// The agent's code for the failure, from its files.
+    pub code: Option<&'a RawValue>,
     /// The reason in the agent's words.
     pub reason: &'a str,
     /// The time at which a limit ends, from an event before the result.
@@ -119,6 +144,9 @@ pub(crate) struct Evidence<'a> {
     pub lines: u64,
     /// The time at which the run ended.
     pub now: Timestamp,
+    pub session: SessionMode<'a>,
+    /// The caller's arguments for the agent.
+    pub extra: &'a [OsString],
 }
 
 /// A time of day that is at most this long ago is taken as past, not as tomorrow's. Agents round to minutes and repeat the

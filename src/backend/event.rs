@@ -106,8 +106,11 @@ pub(super) fn progress(steps: &[(String, bool)]) -> String {
     format!("{done} of {} done{}", steps.len(), next.unwrap_or_default())
 }
 
-/// Returns `path` relative to `dir` if it is below `dir`.
+/// Returns `path` relative to `dir` if it is below `dir`. An empty `dir` is not known.
 pub(super) fn seen_from(dir: &str, path: &str) -> String {
+    if dir.is_empty() {
+        return path.to_owned();
+    }
     let inside = path.strip_prefix(dir).and_then(|rest| rest.strip_prefix(['/', '\\']));
     inside.filter(|rest| !rest.is_empty()).unwrap_or(path).to_owned()
 }

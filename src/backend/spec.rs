@@ -2,13 +2,17 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 use super::cause::{Cause, Diagnosis, Evidence};
 use super::echo::EchoProtocol;
 use super::output::OutputParser;
 use super::session_files::SessionFiles;
-use super::{BackendArgs, InteractiveInvocation, Invocation, LaunchArgs, OutputMode};
+use super::support::{Feature, HelpPage, Release};
+use super::{BackendArgs, Fallbacks, InteractiveInvocation, Invocation, LaunchArgs, OutputMode};
 use crate::session::SessionName;
 
 /// Everything about one agent that other layers use.
@@ -40,6 +44,10 @@ pub(crate) struct Spec {
     pub echo: EchoProtocol,
     /// The help pages that list the options which this program uses.
     pub help_pages: &'static [HelpPage],
+    /// What its older releases lack.
+    pub features: &'static [Feature],
+    /// Returns the release in what the agent prints for `--version`, unless that has an unknown form.
+    pub release: fn(version: &str) -> Option<Release>,
     /// Returns whether only this agent has the option, on this command.
     pub owns_option: fn(command: &str, option: &str) -> bool,
     /// Returns the options of a command in the original script for this agent. Those may be abbreviated.
@@ -67,11 +75,20 @@ pub(crate) struct Spec {
     pub parser: fn(mode: OutputMode, keeps_answer: bool, events_from: Option<String>) -> Box<dyn OutputParser>,
     /// Returns whether to retry a failed run.
     pub retry: fn(&BackendArgs, &FailedRun<'_>) -> Retry,
+    /// Returns the agent's code for the failure of the last turn of a session, from the files in the agent's `home`. The
+    /// turn began after `since`.
+    pub failure_code: fn(home: &Path, session: &str, since: Timestamp) -> Option<Box<RawValue>>,
     /// Returns why a run failed.
     pub diagnose: fn(&Evidence<'_>) -> Diagnosis,
     /// Returns what to do about a cause, as a hint.
     pub cause_hint: fn(Cause) -> Option<&'static str>,
-    /// Returns how much a line of standard error explains a failure.
+    /// Returns the agent's arguments that allow these tools, for a hint.
+    pub allowing_arguments: fn(tools: &[&str]) -> Vec<String>,
+    /// The agent's own option for a schema.
+    pub schema_option: &'static str,
+    /// Returns what to do if the agent or its API refused a schema for this reason, as a hint.
+    pub schema_hint: fn(reason: &str) -> Option<&'static str>,
+    /// Returns what a line of standard error is.
     pub stderr_line: fn(line: &str) -> StderrLine,
 }
 
@@ -154,12 +171,24 @@ pub(crate) struct Capabilities {
     pub system_prompt: bool,
     /// The agent reports events during a turn in [`OutputMode::Json`].
     pub events_in_json_mode: bool,
+    /// The agent accepts an ID for a new session ([`Invocation::new_id`]).
+    pub accepts_new_id: bool,
     /// The agent can write its last message to a file ([`Invocation::answer_file`]).
     pub answer_file: bool,
+    pub schema: SchemaChannel,
     pub json_output: JsonOutput,
     pub on_new_id: OnNewId,
     /// The original's delete commands accepted the options of a turn and ignored them.
     pub delete_ignores_call_options: bool,
+}
+
+/// How the schema of an answer reaches the agent, and how the answer comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SchemaChannel {
+    /// An argument has the schema, and the agent's result has the answer as a member.
+    Argument,
+    /// A file has the schema, and the text of the answer is JSON.
+    File,
 }
 
 /// What `resume-json` prints.
@@ -178,15 +207,6 @@ pub(crate) enum OnNewId {
     Follow,
     /// The agent could not find the session and started a new one.
     Lost,
-}
-
-/// A help page of an agent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HelpPage {
-    /// The arguments that print it.
-    pub arguments: &'static [&'static str],
-    /// The options that it must list, because this program uses them.
-    pub options: &'static [&'static str],
 }
 
 /// An option of this program, and the variable that replaces it.
@@ -226,26 +246,34 @@ pub(crate) struct FailedRun<'a> {
     pub lines: u64,
     /// Whether the turn resumed an existing session.
     pub resumes: bool,
-    /// See [`Invocation::fallback`].
-    pub fallback: bool,
+    /// See [`Invocation::fallbacks`].
+    pub fallbacks: Fallbacks,
 }
 
 /// Whether to retry a failed run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     No,
-    /// Retry once with [`Invocation::fallback`], and print this note.
-    WithFallback(&'static str),
+    /// Call the agent again with these [`Invocation::fallbacks`], which are more than those of the failed run.
+    WithFallbacks {
+        fallbacks: Fallbacks,
+        /// The note to print, if the call has another effect.
+        note: Option<&'static str>,
+    },
     /// Another program has the session open. The prompt was not sent.
     SessionInUse,
 }
 
-/// How much a line of an agent's standard error explains a failure.
+/// What a line of an agent's standard error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StderrLine {
-    /// It explains nothing.
+    /// It explains nothing, and is not a warning to hand on.
     Noise,
     /// It explains less than a message.
     Log,
+    /// The log has it for a call of this tool that was not allowed.
+    Denied(&'static str),
+    /// It warns that the reasoning effort of the call has no effect.
+    IgnoredEffort,
     Message,
 }

@@ -51,7 +51,8 @@ pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("4", "Session already exists"),
     ("5", "Session is busy"),
     ("6", "Mapping file cannot be used"),
-    ("7", "Agent's output is invalid"),
+    ("7", "Agent's output is invalid, or its answer does not match --schema"),
+    ("8", "The turn is complete, but --fail-on does not accept it"),
     ("75", "The turn failed for a temporary reason, or has not ended: try again later"),
     ("124", "Deadline or stall timeout expired"),
     ("126", "Agent's program is not executable"),
@@ -173,6 +174,17 @@ macro_rules! commands {
 }
 
 impl Command {
+    /// Returns the options for a turn that outlives the call, for a command that has them.
+    pub(crate) fn detach_args(&self) -> Option<&DetachArgs> {
+        match self {
+            Self::CreateSession(options) => Some(&options.detach),
+            Self::ResumeJson(options) => Some(&options.resume.detach),
+            Self::ResumeStream(options) => Some(&options.resume.detach),
+            Self::ForkSession(options) => Some(&options.detach),
+            _ => None,
+        }
+    }
+
     /// Returns the options of a turn, for a command that runs one.
     pub(crate) fn call_args(&self) -> Option<&CallArgs> {
         match self {
@@ -372,6 +384,18 @@ commands! {
             "invoke-persist list-turns --format table",
             "invoke-persist list-turns --session-name review-src --state failed",
             "invoke-persist list-turns --all-workspaces --state running --state queued",
+        ],
+        hidden: false
+    }
+    StopTurn {
+        name: "stop-turn",
+        about: "Stop a turn that waits or runs, and print its record",
+        details: "The agent and everything it started are stopped, as by a deadline. The command returns when nothing of \
+                  the turn is left. A turn that has ended stays as it is, and is not an error. The session keeps the \
+                  prompt, so resume it to continue.",
+        examples: [
+            "invoke-persist stop-turn --session-name nightly",
+            "invoke-persist stop-turn --turn-id 20261121-105533-k3f9",
         ],
         hidden: false
     }
@@ -590,12 +614,38 @@ pub(crate) struct CallArgs {
     /// Retry a turn that failed for a temporary reason, at most N times [default: 0]
     #[arg(long, help_heading = AGENT, value_name = "N", allow_hyphen_values = true, value_parser = number)]
     pub retry: Option<u32>,
+    /// Fail with status 8 after a complete turn with a refused tool or an empty answer
+    #[arg(long, help_heading = AGENT, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
+    /// Require an answer that matches the JSON Schema in FILE; --print-result then prints it as one line of JSON
+    #[arg(long, help_heading = AGENT, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
     pub stdin: bool,
     /// Write what is known of the turn to FILE, as JSON, also if it fails
     #[arg(long, help_heading = AGENT, value_name = "FILE")]
     pub summary_file: Option<PathBuf>,
+}
+
+/// Options of a turn that can outlive the call.
+#[derive(Debug, Args)]
+pub(crate) struct DetachArgs {
+    /// Return as soon as the turn is accepted, and print its record; wait-turn prints its output later
+    #[arg(help_heading = None::<&str>, long)]
+    pub detach: bool,
+    /// With --detach, print only the turn's ID
+    #[arg(help_heading = None::<&str>, long, requires = "detach")]
+    pub print_turn_id: bool,
+}
+
+/// What a call does not accept of a complete turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// The agent was not allowed to use a tool
+    Denied,
+    /// The answer has no text
+    Empty,
 }
 
 /// What to do if the name is taken.
@@ -658,6 +708,8 @@ pub(crate) struct CreateSession {
     /// Print the saved entry as JSON
     #[arg(long)]
     pub print_mapping_json: bool,
+    #[command(flatten)]
+    pub detach: DetachArgs,
     #[command(flatten)]
     pub place: LocationArgs,
     #[command(flatten)]
@@ -773,6 +825,8 @@ pub(crate) struct ResumeArgs {
     #[command(flatten)]
     pub prompt: PromptArgs,
     #[command(flatten)]
+    pub detach: DetachArgs,
+    #[command(flatten)]
     pub options: ResumeOptions,
 }
 
@@ -861,6 +915,8 @@ pub(crate) struct ForkSession {
     /// What to do if another call uses the session
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_busy: IfBusy,
+    #[command(flatten)]
+    pub detach: DetachArgs,
     #[command(flatten)]
     pub place: LocationArgs,
     #[command(flatten)]
@@ -975,6 +1031,12 @@ pub(crate) struct ListTurns {
     pub all_workspaces: bool,
     #[command(flatten)]
     pub place: WorkspaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopTurn {
+    #[command(flatten)]
+    pub turn: TurnSelectorArgs,
 }
 
 #[derive(Debug, Args)]

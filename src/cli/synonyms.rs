@@ -265,6 +265,8 @@ wait-turn -t => --timeout-seconds
 -e => --env-file
 --images => --image
 -i => --image
+--output-schema => --schema
+--json-schema # write the schema to a file for --schema
 --yolo => --dangerously-bypass-approvals-and-sandbox";
 
 /// A value that an option does not have, and the one that was meant.
@@ -295,6 +297,10 @@ pub(super) const VALUES: &str = "\
 --if-missing error => fail
 --if-busy queue => wait
 --if-busy error => fail
+--fail-on refused => denied
+--fail-on permission => denied
+--fail-on permission_denied => denied
+--fail-on empty_answer => empty
 --color yes => always
 --color on => always
 --color true => always

@@ -26,6 +26,21 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
         return Err(Error::usage("--print-result cannot be used with --if-exists reuse, which may start no turn")
             .with_hint("use resume-json --if-missing create --print-result"));
     }
+    if options.detach.detach && (options.adopt.is_some() || options.if_exists == IfExists::Reuse) {
+        let other = if options.adopt.is_some() { "--adopt" } else { "--if-exists reuse" };
+        return Err(Error::usage(format!("--detach cannot be used with {other}, which may start no turn"))
+            .with_hint("use resume-json --if-missing create --detach"));
+    }
+    if options.call.schema.is_some() {
+        if options.adopt.is_some() || options.init_prompt.as_deref().is_none_or(is_blank) {
+            return Err(Error::usage("--schema needs --init-prompt, because it is for the first answer")
+                .with_hint("add --init-prompt TEXT, or give --schema to a later turn"));
+        }
+        if options.if_exists == IfExists::Reuse {
+            return Err(Error::usage("--schema cannot be used with --if-exists reuse, which may start no turn")
+                .with_hint("use resume-json --if-missing create --schema"));
+        }
+    }
     let subject = SessionSelector { name: Some(name.clone()), id: None };
     let backend = context.backend_to_create(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
@@ -38,6 +53,9 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     }
     if options.adopt.is_some() && options.init_prompt.is_some() {
         context.ui.warn("--init-prompt is ignored here, because --adopt calls no agent");
+    }
+    if options.adopt.is_some() && options.role_definition_md.is_some() && backend.capabilities().system_prompt {
+        context.ui.warn("--role-definition-md is ignored here, because --adopt calls no agent");
     }
     let creation = Creation { context, options, name, store, workspace, call };
     let adopted = match options.adopt.as_deref() {
@@ -90,9 +108,9 @@ impl Creation<'_> {
             self.store.prepare()?; // before a wait, and again after it
             let prompt = prompt.insert(self.prompt()?);
             self.call.recorder.update(|turn| turn.set_session(Some(&self.name), None));
-            self.call.recorder.open(&self.workspace.resolved, &prompt.bytes, &self.context.ui);
+            self.call.recorder.open(&self.workspace.resolved, &prompt.bytes, &self.context.ui)?;
         }
-        let _name = lock_name(&self.store, &self.name, true)?;
+        let _name = lock_name(&self.store, &self.name, true, || self.call.accept(&self.context.ui))?;
         self.store.prepare()?;
         if let Some(old) = self.existing()? {
             return self.print(&old, false);
@@ -110,11 +128,12 @@ impl Creation<'_> {
         let created = start_session(caller, &self.store, &beginning)?;
         created.note_replaced(&self.context.ui, &self.name);
         if !self.options.print_result {
-            return finish_call(self.print(&created.entry, created.written), &created.entry.id);
+            let printed = self.print(&created.entry, created.written);
+            return finish_call(printed, created.output.rejected, &created.entry.id);
         }
         let done = CompletedTurn::created(&self.name, created, "created");
         let printed = done.print(&self.context.ui, &self.store, true, self.options.print_session_id);
-        finish_call(printed, &done.session.id)
+        finish_call(printed, done.output.rejected, &done.session.id)
     }
 
     /// Returns the prompt of the first turn.
@@ -143,7 +162,8 @@ impl Creation<'_> {
     }
 
     fn entry(&self, id: AgentSessionId) -> Entry {
-        Entry { id, created_at: Some(now()), model: self.call.model.clone(), effort: self.call.effort.clone() }
+        let (model, effort) = (self.call.model.clone(), self.call.effort.clone());
+        Entry { id, created_at: Some(now()), model, effort, first_turn_stopped: false }
     }
 
     fn name_taken(&self, old: Option<&Entry>) -> Error {

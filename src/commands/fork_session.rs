@@ -41,19 +41,21 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
 
     store.prepare()?; // before a wait, and again after it
     call.recorder.update(|turn| turn.set_session(Some(&to), None));
-    call.recorder.open(&workspace.resolved, &prompt.bytes, &context.ui);
+    call.recorder.open(&workspace.resolved, &prompt.bytes, &context.ui)?;
     let wait = options.if_busy == IfBusy::Wait;
-    let _name = lock_name(&store, &to, wait)?;
+    let _name = lock_name(&store, &to, wait, || Ok(()))?;
+    let accept = || call.accept(&context.ui);
     // a running turn would be half in the fork
-    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait)?;
+    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait, accept)?;
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
+    let role = history.role(&store)?;
     let caller = TurnRunner::new(&call, &context.ui)?;
     let beginning = NewSession {
         name: &to,
         mode: OutputMode::Json,
         prompt: &prompt,
-        role: None,
+        role: role.as_deref(),
         history: Some(&history),
         overwrites: options.force,
     };
@@ -61,7 +63,7 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     created.note_replaced(&context.ui, &to);
     let done = CompletedTurn::created(&to, created, "forked");
     let printed = done.print(&context.ui, &store, options.print_result, options.print_session_id);
-    finish_call(printed, &done.session.id)
+    finish_call(printed, done.output.rejected, &done.session.id)
 }
 
 /// Fails if the name is taken. An unreadable mapping counts as empty here, because a later write reports the error.

@@ -19,15 +19,21 @@ mod resume_json;
 mod resume_stream;
 mod show_turn;
 mod skill;
+mod stop_turn;
 mod wait_turn;
 
 use crate::cli::Command;
 use crate::context::Context;
 use crate::error::Result;
+use crate::turn::detach;
 use crate::turn::summary::with_summary;
 
 /// Runs the command. Returns the exit status of this program.
 pub(crate) fn run(context: &Context, command: &Command) -> Result<i32> {
+    let detach = command.detach_args().filter(|options| options.detach && !context.turn.is_detached());
+    if let Some(options) = detach {
+        return detach::launch(context, command, options);
+    }
     match command.call_args() {
         Some(options) => with_summary(context, options, || run_command(context, command)),
         None => run_command(context, command),
@@ -51,6 +57,7 @@ fn run_command(context: &Context, command: &Command) -> Result<i32> {
         Command::WaitTurn(options) => return wait_turn::run(context, options),
         Command::ShowTurn(options) => show_turn::run(context, options),
         Command::ListTurns(options) => list_turns::run(context, options),
+        Command::StopTurn(options) => stop_turn::run(context, options),
         Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),
         Command::Demo(_) => demo::run(context),

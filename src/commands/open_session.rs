@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use crate::backend::InteractiveInvocation;
+use crate::backend::{InteractiveInvocation, Role};
 use crate::cli::{self, IfBusy};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,6 +12,8 @@ use crate::sessions::lookup::find_session;
 use crate::sessions::selector::SessionSelector;
 use crate::turn::options::TurnOptions;
 use crate::turn::outcome::not_started;
+use crate::turn::runner::{describe_arguments, role_file};
+use crate::turn::scratch_dir::ScratchDir;
 
 /// Returns the agent's exit status.
 pub(super) fn run(context: &Context, options: &cli::OpenSession) -> Result<i32> {
@@ -26,10 +28,14 @@ pub(super) fn run(context: &Context, options: &cli::OpenSession) -> Result<i32> 
     find_session(&store, &subject)?;
     let program = call.agent.program(call.dir.as_deref())?;
     let wait = options.if_busy == IfBusy::Wait;
-    let (session, lock) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait)?;
+    let (session, lock) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait, || Ok(()))?;
     let settings = call.settings(Some(&session));
+    let role = session.role(&store)?;
+    let dir = ScratchDir::default();
+    let role_file = role_file(&call.agent, &program, role.as_deref(), &dir)?;
     let arguments = (backend.spec().interactive_arguments)(&InteractiveInvocation {
         session: &session.id,
+        role: role.as_deref().map(|role| role_file.as_deref().map_or(Role::Text(role), Role::File)),
         model: settings.model,
         effort: settings.effort,
         args: &call.args,
@@ -44,11 +50,9 @@ pub(super) fn run(context: &Context, options: &cli::OpenSession) -> Result<i32> 
     if let Some(dir) = &call.dir {
         command.current_dir(dir);
     }
-    context.ui.log(|| {
-        let arguments: Vec<_> =
-            command.get_args().map(|argument| format!("{:?}", argument.display().to_string())).collect();
-        format!("starting {} {} at the terminal", program.display(), arguments.join(" "))
-    });
+    context
+        .ui
+        .log(|| format!("starting {} {} at the terminal", program.display(), describe_arguments(command.get_args())));
     let agent = foreground::Foreground::new()
         .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
     agent.run(command, || lock.share_with_children()).map_err(|error| not_started(&program, &error))

@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context, options: &cli::ResumeStream) -> Result<()> 
         let turn = ResumeCall::new(context, ui, request)?.run()?;
         let CompletedTurn { session, lost, output, .. } = turn;
         let copied = output.copied.map_err(|error| stdout_error(&error));
-        lost.map_or_else(|| finish_call(copied, &session.id), Err)
+        lost.map_or_else(|| finish_call(copied, output.rejected, &session.id), Err)
     })
 }
 

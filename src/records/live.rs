@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::dir::RecordDir;
 use super::record::Record;
+use crate::lock::pid_namespace;
 use crate::random;
 
 /// How many IDs are tried. Only turns that begin within two milliseconds can have the same.
@@ -33,8 +34,11 @@ impl LiveRecord {
             let id = new_id();
             let path = dir.file(&id, "lock");
             match private_file().create_new(true).open(&path) {
-                Ok(lock) => {
+                Ok(mut lock) => {
                     lock.try_lock().map_err(io::Error::from)?;
+                    lock.write_all(pid_namespace().unwrap_or_default().as_bytes())?;
+                    #[cfg(windows)]
+                    watch_for_stop(dir.file(&id, "stop"), path);
                     return Ok(Self { dir, id, lock });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -56,14 +60,20 @@ impl LiveRecord {
         written.and_then(|()| fs::rename(&temp, target)).inspect_err(|_| drop(fs::remove_file(&temp)))
     }
 
-    /// Writes the last state of the record and releases it.
-    pub(super) fn end(self, record: &Record) -> io::Result<()> {
-        let written = self.write(record);
-        if written.is_ok() {
+    /// Creates the files for the output of the turn. `stderr` is what it has written to standard error so far.
+    pub(super) fn create_outputs(&self, stderr: &[u8]) -> io::Result<(File, File)> {
+        let create = |extension| private_file().append(true).create_new(true).open(self.dir.file(&self.id, extension));
+        let (output, mut errors) = (create("out")?, create("err")?);
+        errors.write_all(stderr)?;
+        Ok((output, errors))
+    }
+
+    /// Writes the last state of the record and releases it. If it cannot be written, the turn counts as lost.
+    pub(super) fn end(self, record: &Record) {
+        if self.write(record).is_ok() {
             let _ = fs::remove_file(self.dir.file(&self.id, "lock"));
         }
         drop(self.lock);
-        written
     }
 
     /// Removes the record.
@@ -80,6 +90,21 @@ impl LiveRecord {
 pub(super) fn is_alive(dir: &RecordDir, id: &str) -> bool {
     let Ok(lock) = OpenOptions::new().read(true).open(dir.file(id, "lock")) else { return false };
     matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Interrupts this process if the file `request` appears, until its lock file is gone.
+#[cfg(windows)]
+fn watch_for_stop(request: PathBuf, lock: PathBuf) {
+    const INTERVAL: std::time::Duration = std::time::Duration::from_millis(200);
+    std::thread::spawn(move || {
+        while lock.exists() {
+            if request.exists() {
+                let _ = fs::remove_file(&request);
+                crate::process::interrupt();
+            }
+            std::thread::sleep(INTERVAL);
+        }
+    });
 }
 
 /// Returns options for a file that only this user can read.

@@ -6,3 +6,4 @@ pub(crate) mod dir;
 mod live;
 pub(crate) mod record;
 pub(crate) mod recorder;
+pub(crate) mod stop;

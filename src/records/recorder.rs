@@ -1,6 +1,7 @@
 //! Collects what is known of the turn of this call, for its summary and its record.
 
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -12,10 +13,12 @@ use super::live::LiveRecord;
 use super::record::{Record, shortened};
 use crate::backend::{Backend, SessionMode, Tokens, Usage};
 use crate::env;
-use crate::error::{Error, ErrorKind, io_message};
+use crate::error::{Error, ErrorKind, Result, io_message};
 use crate::session::{AgentSessionId, SessionName};
+use crate::sys;
 use crate::time::now;
-use crate::ui::Ui;
+use crate::ui::json::to_line;
+use crate::ui::{Ui, stdio};
 
 /// Collects what is known of the turn of a call. Clones share it.
 #[derive(Clone, Debug)]
@@ -26,6 +29,10 @@ struct Inner {
     started: Instant,
     facts: TurnFacts,
     live: Option<LiveRecord>,
+    /// Whether the caller of a detached turn has its record.
+    accepted: bool,
+    /// Whether the call was a turn, after its end.
+    is_turn: bool,
     /// The directory of the record, also if there is no record.
     dir: Option<RecordDir>,
     usage: Usage,
@@ -43,6 +50,9 @@ pub(crate) struct TurnFacts {
     pub(crate) structured_answer: Option<Box<RawValue>>,
 }
 
+/// How the report of a detached turn begins. No output of a call begins with it.
+pub(crate) const ACCEPTED: &str = "\0accepted\n";
+
 /// What a session had used at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct SessionTotals {
@@ -53,17 +63,17 @@ struct SessionTotals {
 impl Default for TurnRecorder {
     /// Returns the recorder of a call that runs no turn.
     fn default() -> Self {
-        Self::new("", Instant::now())
+        Self::new(Instant::now())
     }
 }
 
 impl TurnRecorder {
-    /// Creates the recorder of a call of `command` that began at `started`.
-    pub(crate) fn new(command: &str, started: Instant) -> Self {
-        let record = Record { command: command.to_owned(), started_at: Some(now()), ..Record::default() };
+    /// Creates the recorder of a call that began at `started`.
+    pub(crate) fn new(started: Instant) -> Self {
+        let record = Record { started_at: Some(now()), ..Record::default() };
         let facts = TurnFacts { record, ..TurnFacts::default() };
         let (live, dir, usage, before) = (None, None, Usage::default(), None);
-        Self(Arc::new(Mutex::new(Inner { started, facts, live, dir, usage, before })))
+        Self(Arc::new(Mutex::new(Inner { started, facts, live, accepted: false, is_turn: true, dir, usage, before })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -80,15 +90,36 @@ impl TurnRecorder {
         }
     }
 
-    /// Creates the record of the turn, which is queued. An error is a note, because the turn does not
-    /// need a record.
-    pub(crate) fn open(&self, workspace: &Path, prompt: &[u8], ui: &Ui) {
+    /// Marks the turn as detached.
+    pub(crate) fn set_detached(&self) {
+        self.lock().facts.record.detached = true;
+    }
+
+    /// Returns whether the turn has a record that others can read.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().live.is_some()
+    }
+
+    pub(crate) fn is_detached(&self) -> bool {
+        self.lock().facts.record.detached
+    }
+
+    /// Creates the record of the turn, which is queued.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] for a detached turn, which cannot be found without its record. For other turns, an error is a
+    /// note.
+    pub(crate) fn open(&self, workspace: &Path, prompt: &[u8], ui: &Ui) -> Result<()> {
         let mut inner = self.lock();
-        let Ok(Some(dir)) = RecordDir::of_workspace(workspace) else { return };
+        let needed = inner.facts.record.detached;
+        let Some(dir) = RecordDir::of_workspace(workspace)? else {
+            return if needed { Err(cannot_detach("the home directory is unknown")) } else { Ok(()) };
+        };
         inner.dir = Some(dir.clone());
         inner.facts.record.prompt = Some(shortened(prompt));
-        if env::var_os(env::RECORD).is_some_and(|value| value == "0") {
-            return;
+        if !needed && env::var_os(env::RECORD).is_some_and(|value| value == "0") {
+            return Ok(());
         }
         let path = dir.path().display().to_string();
         let created = LiveRecord::create(dir.clone()).and_then(|live| {
@@ -102,12 +133,41 @@ impl TurnRecorder {
                 inner.live = Some(live);
                 dir.prune();
             }
+            Err(error) if needed => return Err(cannot_detach(&cannot_write(&path, &error))),
             Err(error) => {
                 inner.facts.record.turn_id = None;
                 drop(inner);
-                ui.note(&cannot_record(&path, &error));
+                ui.note(&format!("this turn has no record: {}", cannot_write(&path, &error)));
             }
         }
+        Ok(())
+    }
+
+    /// Reports to the caller of a detached turn that the turn is accepted, as [`ACCEPTED`] and the record. From now on,
+    /// the output of this process is in files beside the record. Does nothing for another turn, or if it is accepted
+    /// already.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if the files cannot be created, or if the caller is gone.
+    pub(crate) fn accept(&self, ui: &Ui) -> Result<()> {
+        let mut inner = self.lock();
+        if !inner.facts.record.detached || mem::replace(&mut inner.accepted, true) {
+            return Ok(());
+        }
+        let accepted = inner.live.as_ref().ok_or(io::ErrorKind::NotFound.into()).and_then(|live| {
+            let (stdout, stderr) = live.create_outputs(&ui.take_stderr_copy())?;
+            sys::outlive_parent();
+            let report = format!("{ACCEPTED}{}\n", to_line(&inner.facts.record));
+            stdio::write_all(&stdio::stdout()?, report.as_bytes())?;
+            sys::replace_standard_streams(&stdout, &stderr)
+        });
+        accepted.map_err(|error| {
+            if let Some(live) = inner.live.take() {
+                live.discard();
+            }
+            cannot_detach(&io_message(&error))
+        })
     }
 
     /// Finds what the session had used before this turn. Only the holder of the session may call this.
@@ -125,8 +185,8 @@ impl TurnRecorder {
         self.lock().usage = usage;
     }
 
-    /// Records the end of the call. Returns what is known of its turn.
-    pub(crate) fn finish(&self, outcome: Result<i32, &Error>, ui: &Ui) -> TurnFacts {
+    /// Sets the outcome of the call. Returns what is known of its turn.
+    pub(crate) fn set_outcome(&self, outcome: std::result::Result<i32, &Error>) -> TurnFacts {
         let mut inner = self.lock();
         inner.count();
         let elapsed = inner.started.elapsed();
@@ -134,25 +194,23 @@ impl TurnRecorder {
         record.set_outcome(outcome);
         record.ended_at = Some(now());
         record.duration_seconds = Some((elapsed.as_secs_f64() * 1000.0).round() / 1000.0);
-        let ended = inner.live.take().map(|live| {
-            // a call that kept the existing session, or did not get it, is not a turn
-            let is_turn = match outcome {
-                Ok(_) => inner.facts.record.tries > 0,
-                Err(error) => error.turn.started || !is_refusal(error.kind),
-            };
-            if !is_turn && !inner.facts.record.detached {
-                live.discard();
-                return Ok(());
-            }
-            let path = live.dir.path().display().to_string();
-            live.end(&inner.facts.record).map_err(|error| cannot_record(&path, &error))
-        });
-        let facts = inner.facts.clone();
-        drop(inner);
-        if let Some(Err(note)) = ended {
-            ui.note(&note);
+        // a call that kept the existing session, or did not get it, is not a turn
+        inner.is_turn = match outcome {
+            Ok(_) => inner.facts.record.tries > 0,
+            Err(error) => error.turn.started || !is_refusal(error.kind),
+        };
+        inner.facts.clone()
+    }
+
+    /// Writes the outcome to the record, after all output of the call.
+    pub(crate) fn close(&self) {
+        let mut inner = self.lock();
+        let Some(live) = inner.live.take() else { return };
+        if inner.is_turn || inner.accepted {
+            live.end(&inner.facts.record);
+        } else {
+            live.discard();
         }
-        facts
     }
 }
 
@@ -219,6 +277,12 @@ fn is_refusal(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::SessionBusy | ErrorKind::SessionExists | ErrorKind::SessionNotFound | ErrorKind::Usage)
 }
 
-fn cannot_record(path: &str, error: &io::Error) -> String {
-    format!("this turn has no record, because {path} cannot be written: {}", io_message(error))
+fn cannot_write(path: &str, error: &io::Error) -> String {
+    format!("{path} cannot be written: {}", io_message(error))
+}
+
+fn cannot_detach(why: &str) -> Error {
+    Error::new(ErrorKind::Io, "cannot keep a record of the turn, which --detach needs")
+        .caused_by(why)
+        .with_hint(format!("set {} to a directory that you can write to", env::DIR))
 }

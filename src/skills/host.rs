@@ -1,4 +1,4 @@
-//! The programs that read skills, and their directories for skills (tested with claude 2.1.329 and codex 0.169.0).
+//! The programs that read skills, and their directories for skills (tested with claude 2.1.330 and codex 0.169.0).
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

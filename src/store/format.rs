@@ -15,6 +15,7 @@ use std::rc::Rc;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::role::RoleChange;
 use crate::backend::Backend;
 use crate::json::{Key, Members, Pairs};
 use crate::session::{AgentSessionId, SessionName, UnusableId};
@@ -24,6 +25,7 @@ const ALIASES: &str = "aliases";
 const WORKSPACE: &str = "workspace_dir";
 const CREATED_AT: &str = "created_at";
 const LAST_MODEL: &str = "last_model";
+const FIRST_TURN_STOPPED: &str = "first_turn_stopped";
 const LAST_EFFORT: &str = "last_reasoning_effort";
 
 /// The deepest nesting of a file, before and after a rewrite. `serde_json` has the same limit.
@@ -36,6 +38,8 @@ pub(crate) struct Mapping {
     /// The file's text, which slices refer to.
     source: Rc<String>,
     contents: Contents,
+    /// The changes of roles since the mapping was parsed.
+    role_changes: Vec<RoleChange>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -84,6 +88,8 @@ pub(crate) struct Entry {
     pub created_at: Option<String>,
     pub model: Option<String>,
     pub effort: Option<String>,
+    /// Whether the first turn of the session was stopped, and no later one succeeded. The agent may not have the session.
+    pub first_turn_stopped: bool,
 }
 
 /// Why a file is not a mapping.
@@ -97,13 +103,13 @@ pub(crate) enum ParseError {
 
 impl Mapping {
     pub(crate) fn new(backend: Backend) -> Self {
-        Self { backend, source: Rc::default(), contents: Contents::default() }
+        Self { backend, source: Rc::default(), contents: Contents::default(), role_changes: Vec::new() }
     }
 
     pub(crate) fn parse(backend: Backend, bytes: Vec<u8>) -> Result<Self, ParseError> {
         let source = String::from_utf8(bytes).map_err(|error| ParseError::Malformed(error.utf8_error().to_string()))?;
         let contents = Contents::parse(&source)?;
-        Ok(Self { backend, source: Rc::new(source), contents })
+        Ok(Self { backend, source: Rc::new(source), contents, role_changes: Vec::new() })
     }
 
     /// Returns whether the mapping was parsed from `text`.
@@ -192,11 +198,26 @@ impl Mapping {
         if let Some(at) = self.position(name) {
             let old = self.text(&self.contents.entries[at].1);
             let members = serde_json::from_str(old).unwrap_or_default();
+            let from = parse_entry(self.backend, old).ok().map(|old| old.id).filter(|old| *old != entry.id);
             self.contents.entries[at].1 = Slice::new(entry_text(self.backend, members, entry));
+            self.role_changes.extend(from.map(|from| RoleChange::Move { from, to: entry.id.clone() }));
         }
     }
 
+    /// Keeps the role that the session begins with.
+    pub(crate) fn keep_role(&mut self, id: &AgentSessionId, role: &str) {
+        if !role.is_empty() && self.backend.capabilities().system_prompt {
+            self.role_changes.push(RoleChange::Keep(id.clone(), role.to_owned()));
+        }
+    }
+
+    /// Returns the changes of roles that belong to the changes of entries so far.
+    pub(super) fn take_role_changes(&mut self) -> Vec<RoleChange> {
+        std::mem::take(&mut self.role_changes)
+    }
+
     pub(crate) fn remove(&mut self, name: &str) {
+        self.release_role(name);
         self.contents.entries.retain(|(key, _)| key.text(&self.source) != name);
     }
 
@@ -252,7 +273,18 @@ impl Mapping {
         self.position(name.as_str()).map(|at| self.text(&self.contents.entries[at].1))
     }
 
+    /// Notes that the name no longer refers to its session.
+    fn release_role(&mut self, name: &str) {
+        if !self.backend.capabilities().system_prompt {
+            return;
+        }
+        let entry = self.position(name).map(|at| self.text(&self.contents.entries[at].1));
+        let id = entry.and_then(|entry| parse_entry(self.backend, entry).ok()).map(|entry| entry.id);
+        self.role_changes.extend(id.map(RoleChange::Release));
+    }
+
     fn put(&mut self, name: &str, entry: Slice) {
+        self.release_role(name);
         match self.position(name) {
             Some(at) => self.contents.entries[at].1 = entry,
             None => self.contents.entries.push((Slice::new(name), entry)),
@@ -376,7 +408,7 @@ fn text(json: &str) -> Option<String> {
 fn parse_entry(backend: Backend, json: &str) -> Result<Entry, UnusableId> {
     if json.starts_with('"') {
         let id = AgentSessionId::new(&text(json).unwrap_or_default())?;
-        return Ok(Entry { id, created_at: None, model: None, effort: None });
+        return Ok(Entry { id, created_at: None, model: None, effort: None, first_turn_stopped: false });
     }
     let members: Members<'_> = serde_json::from_str(json).map_err(|_| UnusableId::Blank)?;
     Ok(Entry {
@@ -384,7 +416,12 @@ fn parse_entry(backend: Backend, json: &str) -> Result<Entry, UnusableId> {
         created_at: field(&members, CREATED_AT),
         model: field(&members, LAST_MODEL),
         effort: field(&members, LAST_EFFORT).filter(|_| backend.capabilities().effort),
+        first_turn_stopped: members.get(FIRST_TURN_STOPPED).is_some_and(is_true),
     })
+}
+
+fn is_true(json: &RawValue) -> bool {
+    json.get() == "true"
 }
 
 fn field(members: &Members<'_>, name: &str) -> Option<String> {
@@ -399,14 +436,18 @@ fn id_field(backend: Backend, members: &Members<'_>) -> Result<AgentSessionId, U
 fn entry_text(backend: Backend, Members(members): Members<'_>, entry: &Entry) -> String {
     let mut members: Vec<(Cow<'_, str>, Cow<'_, str>)> =
         members.into_iter().map(|(name, raw)| (name, Cow::Borrowed(raw.get()))).collect();
+    if !entry.first_turn_stopped {
+        members.retain(|(name, json)| name != FIRST_TURN_STOPPED || json != "true");
+    }
     let fields = [
-        (backend.id_key(), Some(entry.id.as_str())),
-        (CREATED_AT, entry.created_at.as_deref()),
-        (LAST_MODEL, entry.model.as_deref()),
-        (LAST_EFFORT, entry.effort.as_deref().filter(|_| backend.capabilities().effort)),
+        (backend.id_key(), Some(json_text(entry.id.as_str()))),
+        (CREATED_AT, entry.created_at.as_deref().map(json_text)),
+        (FIRST_TURN_STOPPED, entry.first_turn_stopped.then(|| "true".to_owned())),
+        (LAST_MODEL, entry.model.as_deref().map(json_text)),
+        (LAST_EFFORT, entry.effort.as_deref().filter(|_| backend.capabilities().effort).map(json_text)),
     ];
     for (key, content) in fields {
-        let Some(json) = content.map(json_text) else { continue };
+        let Some(json) = content else { continue };
         match members.iter_mut().find(|(name, _)| name == key) {
             Some((_, old)) => *old = json.into(),
             None => members.push((Cow::Borrowed(key), json.into())),

@@ -1,11 +1,13 @@
 //! The mapping: a small JSON file per workspace, from session names to sessions. Independent of the agents' command lines.
 //!
 //! [`location`] finds the file, [`mod@format`] parses and writes its content, and [`dir`] reads and replaces it safely.
-//! This module combines them: one lock, one read, one change, one write.
+//! This module combines them: one lock, one read, one change, one write. [`role`] names the files with the roles of
+//! sessions, which change together with the mapping.
 
 mod dir;
 pub(crate) mod format;
 pub(crate) mod location;
+mod role;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,11 +17,12 @@ use crate::env;
 use crate::error::{self, ErrorKind};
 use crate::lock::{self, Key, Lock};
 use crate::paths;
-use crate::session::SessionName;
+use crate::session::{AgentSessionId, SessionName};
 use crate::ui::Ui;
 use dir::Dir;
 use format::{Mapping, ParseError};
 use location::{MappingLocation, Root};
+use role::RoleChange;
 
 /// How long a change waits for other processes that change the same mapping. Each takes milliseconds.
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -45,6 +48,17 @@ pub(crate) enum Error {
     #[cfg_attr(windows, expect(dead_code, reason = "the temp directory is private on Windows"))]
     #[error("the mapping '{}' is not safe to use", path.display())]
     Unsafe { path: PathBuf, why: String },
+    /// The file beside the mapping, with the kind of the same error for the mapping.
+    #[error("cannot use the role '{}'", path.display())]
+    Role { path: PathBuf, kind: ErrorKind, why: String },
+}
+
+impl Error {
+    /// Returns the same error for a file with a role.
+    fn of_role(self, path: PathBuf) -> Self {
+        let error = error::Error::from(self);
+        Self::Role { path, kind: error.kind, why: error.causes.into_iter().next().unwrap_or_default() }
+    }
 }
 
 impl From<Error> for error::Error {
@@ -78,6 +92,7 @@ impl From<Error> for error::Error {
                 why,
                 "remove the unsafe file or directory, or choose a private location with INVOKE_PERSIST_DIR or --mapping-file",
             ),
+            Error::Role { kind, why, .. } => (*kind, why, "repair the file, or remove it to continue without the role"),
         };
         Self::new(kind, error.to_string()).caused_by(why).with_hint(hint)
     }
@@ -140,6 +155,24 @@ impl Store {
 
     fn parse(&self, bytes: Option<Vec<u8>>) -> Result<Option<Mapping>, Error> {
         parse(self.backend, self.path(), bytes)
+    }
+
+    /// Reads the role that the session began with. Returns `None` if it has none.
+    ///
+    /// The file is checked even beside a mapping that the caller named, because it becomes a part of the agent's system
+    /// prompt.
+    pub(crate) fn role(&self, id: &AgentSessionId) -> Result<Option<String>, Error> {
+        if !self.backend.capabilities().system_prompt {
+            return Ok(None);
+        }
+        let Some(dir) = Dir::open(&self.location)? else { return Ok(None) };
+        dir.role(id)?.read_role()
+    }
+
+    /// Returns the path of the file with the role of the session, if there is one.
+    pub(crate) fn role_file(&self, id: &AgentSessionId) -> Option<PathBuf> {
+        let file = Dir::open(&self.location).ok()??.role(id).ok()?;
+        file.exists().then(|| file.path().to_owned())
     }
 
     /// Checks, before a turn is paid for, whether its session ID can be saved.
@@ -207,9 +240,42 @@ impl Store {
                 // indentation may push another program's file over the size that is read
                 return Err(dir::too_large_to_write(self.path()));
             }
+            let roles = mapping.take_role_changes();
+            self.keep_roles(&dir, &roles);
             dir.replace(text.as_bytes())?;
+            Self::remove_roles(&dir, &roles, &mapping);
         }
         Ok(Updated { value, written, replaced_invalid: was_replaced })
+    }
+
+    /// Writes the roles that a change adds. Only warns if that fails, because the turn is complete.
+    fn keep_roles(&self, dir: &Dir, changes: &[RoleChange]) {
+        for change in changes {
+            let (id, kept) = match change {
+                RoleChange::Keep(id, role) => (id, dir.role(id).and_then(|file| file.write_role(role))),
+                RoleChange::Move { from, to } => (to, move_role(dir, from, to)),
+                RoleChange::Release(_) => continue,
+            };
+            if let Err(error) = kept {
+                let error = error::Error::from(error).to_single_line();
+                let warning =
+                    format!("cannot keep the role of the session {id}: {error}; later turns may run without it");
+                self.ui.warn_always(&warning);
+            }
+        }
+    }
+
+    /// Removes the roles of sessions that no longer have a name. Errors are ignored, because such a role has no effect.
+    fn remove_roles(dir: &Dir, changes: &[RoleChange], mapping: &Mapping) {
+        for change in changes {
+            let (RoleChange::Move { from: id, .. } | RoleChange::Release(id)) = change else { continue };
+            if let Ok(file) = dir.role(id)
+                && file.exists()
+                && mapping.find(id).is_none()
+            {
+                let _ = file.unlink();
+            }
+        }
     }
 
     /// Removes the file, and its directory if that is then empty.
@@ -253,6 +319,14 @@ impl Store {
     /// Returns the key of the lock for a name that is being created or reused.
     pub(crate) fn name_key(&self, name: &SessionName) -> Key {
         key(b"name", &self.location.resolved_file(), Some(name))
+    }
+}
+
+/// Copies the role of a session to its new ID.
+fn move_role(dir: &Dir, from: &AgentSessionId, to: &AgentSessionId) -> Result<(), Error> {
+    match dir.role(from)?.read_role()? {
+        Some(role) => dir.role(to)?.write_role(&role),
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One turn of an agent: a request in, an outcome out.
 
+mod completion;
+pub(crate) mod detach;
 pub(crate) mod duration;
 pub(crate) mod files_in_use;
 pub(crate) mod options;
@@ -13,5 +15,6 @@ pub(crate) mod runner;
 pub(crate) mod scratch_dir;
 pub(crate) mod selector;
 pub(crate) mod start;
+mod structured;
 pub(crate) mod summary;
 pub(crate) mod watch;

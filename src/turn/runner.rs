@@ -1,8 +1,10 @@
 //! Runs the agent for one turn: composes and delivers the prompt, starts the agent, and retries if that helps.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 
 use super::options::TurnOptions;
 use super::outcome::{CompletedRun, TurnOutput, not_started, session_in_use, still_running};
@@ -10,17 +12,25 @@ use super::prompt::Prompt;
 use super::request::TurnRequest;
 use super::retry::{FOLLOW_UP, Retries};
 use super::scratch_dir::ScratchDir;
+use super::structured::parse_answer;
+use crate::agent::command::AgentCommand;
 use crate::agent::launcher;
 use crate::backend::{
-    AgentEvent, FailedRun, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
+    AgentEvent, Backend, FailedRun, Fallbacks, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role,
+    SchemaArgument, SchemaChannel, SessionMode, StderrLine, TurnReport,
 };
+use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::input;
+use crate::late_signal;
 use crate::paths;
 use crate::process::{self, End, Passthrough, Runner};
+use crate::random;
 use crate::records::record::State;
 use crate::records::recorder::TurnRecorder;
 use crate::render::Renderer;
+use crate::session::AgentSessionId;
+use crate::sessions::lock::interrupted;
 use crate::ui::spinner::{Spinner, SpinnerHandle};
 use crate::ui::{Ui, stdout_error};
 
@@ -44,9 +54,31 @@ struct TurnSink {
     recorder: TurnRecorder,
     /// Whether the session ID is recorded.
     has_id: bool,
+    activity_limit: RateLimit,
     parser: Box<dyn OutputParser>,
     renderer: Option<Renderer>,
     progress: Option<SpinnerHandle>,
+}
+
+/// Limits how often the activity is recorded, so that a fast stream is not slowed.
+struct RateLimit {
+    /// When the next event would be at its time, if they came regularly.
+    next: Instant,
+}
+
+impl RateLimit {
+    /// The longest average rate is one event in this time.
+    const INTERVAL: Duration = Duration::from_millis(100);
+    /// How far the events may be ahead of that rate. The last one before a pause is then hardly ever lost.
+    const BURST: Duration = Duration::from_secs(2);
+
+    fn allows(&mut self, now: Instant) -> bool {
+        let allowed = self.next <= now + Self::BURST;
+        if allowed {
+            self.next = self.next.max(now) + Self::INTERVAL;
+        }
+        allowed
+    }
 }
 
 impl TurnSink {
@@ -73,10 +105,18 @@ impl process::OutputSink for TurnSink {
             self.recorder.update(|turn| turn.record.session_id = Some(id.to_owned()));
             self.has_id = true;
         }
+        if self.recorder.is_open() && self.activity_limit.allows(Instant::now()) {
+            let activity = self.parser.activity();
+            self.recorder.update(|turn| turn.record.activity = activity);
+        }
     }
 
     fn is_reconnecting(&self) -> bool {
         self.parser.is_reconnecting()
+    }
+
+    fn activity(&self) -> Option<String> {
+        self.parser.activity()
     }
 
     fn finish(&mut self) {
@@ -99,6 +139,10 @@ impl<'a> TurnRunner<'a> {
         let program = options.agent.program(options.dir.as_deref())?;
         let runner = Runner::new(options.deadline)
             .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
+        if let Some(signal) = late_signal::get() {
+            return Err(interrupted(signal, &format!("before {} was started", options.agent.backend)));
+        }
+        late_signal::release(); // the runner receives them from now on
         Ok(Self { options, ui, program, runner })
     }
 
@@ -112,43 +156,80 @@ impl<'a> TurnRunner<'a> {
         recorder.begin(self.options.agent.backend, request.session);
         recorder.update(|turn| {
             turn.set_session(request.name, request.session.known());
-            (turn.record.model, turn.record.reasoning_effort) = request.settings.to_owned();
+            turn.record.model = request.settings.model.map(|model| model.name.to_owned());
+            turn.record.reasoning_effort = request.settings.effort.map(str::to_owned);
             turn.record.state = State::Running;
         });
         let mut retries = Retries::new(self);
         let follow_up = Prompt::text(FOLLOW_UP);
+        let capabilities = self.options.agent.backend.capabilities();
         let mut request = *request;
+        let mut begun: Option<AgentSessionId> = None; // the session whose history has the prompt
         loop {
-            recorder.update(|turn| turn.record.tries += 1);
-            let error = match self.run_until_accepted(&request) {
+            let chosen = AgentSessionId::new(&random::uuid()).ok().filter(|_| capabilities.accepts_new_id);
+            let attempt = match &begun {
+                Some(id) => TurnRequest {
+                    session: SessionMode::Resume(id),
+                    new_id: None,
+                    prompt: &follow_up,
+                    // otherwise the role is a part of the prompt
+                    role: request.role.filter(|_| capabilities.system_prompt),
+                    ..request
+                },
+                None if request.session.known().is_some() => request,
+                None => TurnRequest { new_id: request.new_id.or(chosen.as_ref()), ..request },
+            };
+            recorder.update(|turn| {
+                turn.record.tries += 1;
+                let id = attempt.new_id.or(attempt.session.known());
+                turn.record.session_id = id.map(|id| id.as_str().to_owned()).or(turn.record.session_id.take());
+            });
+            let error = match self.run_until_accepted(&attempt) {
+                Err(error) if error.turn.session_unknown && attempt.may_be_missing && begun.is_none() => {
+                    let Some(id) = request.session.known() else { return Err(error) };
+                    Retries::check_signal(error).map_err(|error| request.with_continuation(error))?;
+                    self.ui.note(&format!(
+                        "{} does not have {}, because its first turn was stopped too early; starting it anew",
+                        self.options.agent.backend,
+                        request.session_label(id)
+                    ));
+                    let new_id = Some(id).filter(|_| capabilities.accepts_new_id);
+                    request = TurnRequest { session: SessionMode::New, new_id, ..request };
+                    continue;
+                }
                 Err(error) if error.turn.cause.as_ref().is_some_and(|cause| cause.retryable) => error,
                 Err(error) => return Err(error),
                 Ok(output) => {
-                    recorder.update(|turn| turn.answer.clone_from(&output.report.answer));
+                    recorder.update(|turn| {
+                        turn.answer.clone_from(&output.report.answer);
+                        turn.structured_answer.clone_from(&output.report.structured);
+                        (turn.record.model, turn.record.reasoning_effort) = request.settings.in_force(&output);
+                    });
                     return Ok(output);
                 }
             };
-            let error = retries.wait(error)?;
-            if request.session.known().is_some() && error.turn.prompt_in_history == Some(true) {
-                request = TurnRequest { prompt: &follow_up, role: None, ..request };
+            let error = retries.wait(error).map_err(|error| request.with_continuation(error))?;
+            if error.turn.prompt_in_history == Some(true) {
+                begun = error.turn.session_id.or(begun);
             }
         }
     }
 
     /// Runs one turn, with further calls of the agent as long as it refuses the call before anything is sent.
     fn run_until_accepted(&self, request: &TurnRequest<'_>) -> Result<TurnOutput> {
-        let mut fallback = false;
+        let mut fallbacks = Fallbacks::default();
         let mut noted = false;
         loop {
-            let run = self.run_once(request, fallback)?;
-            match self.retry(request, &run, fallback) {
+            let request = &TurnRequest { new_id: request.new_id.filter(|_| !fallbacks.agent_chooses_id), ..*request };
+            let run = self.run_once(request, fallbacks)?;
+            match self.retry(request, &run, fallbacks) {
                 Retry::No => {
                     self.runner.turn_is_done();
                     return self.classify(request, run);
                 }
-                Retry::WithFallback(note) => {
-                    self.ui.note(note);
-                    fallback = true;
+                Retry::WithFallbacks { fallbacks: more, note } => {
+                    note.inspect(|note| self.ui.note(note));
+                    fallbacks = more;
                 }
                 Retry::SessionInUse => {
                     let id = request.session.known().expect("only an existing session can be in use");
@@ -171,42 +252,55 @@ impl<'a> TurnRunner<'a> {
     }
 
     /// Returns whether to retry.
-    fn retry(&self, request: &TurnRequest<'_>, run: &CompletedRun, fallback: bool) -> Retry {
+    fn retry(&self, request: &TurnRequest<'_>, run: &CompletedRun, fallbacks: Fallbacks) -> Retry {
         let End::Exited(exit_status) = run.end else { return Retry::No };
         let (lines, resumes) = (run.report.lines, request.session.known().is_some());
-        let failed = FailedRun { exit_status, stderr: &run.stderr, lines, resumes, fallback };
+        let failed = FailedRun { exit_status, stderr: &run.stderr, lines, resumes, fallbacks };
         (self.options.agent.backend.spec().retry)(&self.options.args, &failed)
     }
 
-    fn run_once(&self, request: &TurnRequest<'_>, fallback: bool) -> Result<CompletedRun> {
+    fn run_once(&self, request: &TurnRequest<'_>, fallbacks: Fallbacks) -> Result<CompletedRun> {
         let backend = self.options.agent.backend;
         let dir = ScratchDir::default();
         let composed = (backend.spec().prompt_with_role)(request.role, &request.prompt.bytes);
         let as_argument = match std::str::from_utf8(&composed) {
-            Ok(text) if !request.prompt.by_stdin && self.fits(text) => Some(text),
-            _ => None,
-        };
-        let role_file = match request.role.filter(|_| backend.capabilities().system_prompt) {
-            Some(role) if !self.fits(role) => Some(dir.file("role.md", role.as_bytes())?),
+            // the prompt of a detached turn is not for the process list
+            Ok(text) if !request.prompt.by_stdin && !self.options.recorder.is_detached() && self.fits(text) => {
+                Some(text)
+            }
             _ => None,
         };
         let role = request.role.filter(|role| backend.capabilities().system_prompt && !role.is_empty());
+        let role_file = role_file(&self.options.agent, &self.program, role, &dir)?;
         let answer_file = match request.mode {
             OutputMode::Json | OutputMode::StreamedAnswer if backend.capabilities().answer_file => {
                 Some(dir.path("answer")?)
             }
             _ => None,
         };
+        let schema_file = match &self.options.schema {
+            Some(schema) if backend.capabilities().schema == SchemaChannel::File => {
+                Some(dir.file("schema.json", schema.text.as_bytes())?)
+            }
+            _ => None,
+        };
+        let schema = self
+            .options
+            .schema
+            .as_ref()
+            .map(|schema| schema_file.as_deref().map_or(SchemaArgument::Text(&schema.text), SchemaArgument::File));
         let arguments = (backend.spec().arguments)(&Invocation {
             session: request.session,
+            new_id: request.new_id,
             mode: request.mode,
             prompt: as_argument.map_or(PromptChannel::StandardInput, PromptChannel::Argument),
             role: role.map(|role| role_file.as_deref().map_or(Role::Text(role), Role::File)),
             model: request.settings.model,
             effort: request.settings.effort,
             args: &self.options.args,
-            fallback,
+            fallbacks,
             answer_file: answer_file.as_deref(),
+            schema,
             extra: &self.options.extra,
         });
         let stdin = if as_argument.is_some() { None } else { Some(composed.into_owned()) };
@@ -229,18 +323,19 @@ impl<'a> TurnRunner<'a> {
             program: self.program.clone(),
             arguments: self.options.agent.launcher.arguments(arguments)?,
             set: self.options.variables(request.locks),
-            unset: backend.spec().removed_env.iter().map(OsString::from).collect(),
+            unset: backend.spec().removed_env.iter().chain(&[env::DETACHED]).map(OsString::from).collect(),
             dir: self.options.dir.clone(),
             stdin,
             output,
             stall: self.options.stall,
         };
         self.ui.log(|| describe_command(&command));
-        let started = Instant::now();
+        let (began, started) = (Timestamp::now(), Instant::now());
         let wants_events = progress.is_some() || self.options.render.is_some();
         let sink = TurnSink {
             recorder: self.options.recorder.clone(),
             has_id: false,
+            activity_limit: RateLimit { next: Instant::now() },
             parser: (backend.spec().parser)(request.mode, self.options.keeps_answer, wants_events.then(|| self.dir())),
             renderer: self.options.render.map(Renderer::new),
             progress: progress.as_ref().map(Spinner::handle),
@@ -264,11 +359,22 @@ impl<'a> TurnRunner<'a> {
         }
         let written = answer_file.as_deref().and_then(|path| self.written_answer(path, report.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(report.answer);
+        let mut denied = report.denied;
+        denied.names.extend(denied_in_log(backend, &run.stderr));
+        if denied.complete || !denied.names.is_empty() {
+            recorder.update(|turn| turn.record.denied = Some(denied.names.clone()));
+        }
+        let structured = match &answer {
+            Some(answer) if schema_file.is_some() => parse_answer(answer),
+            _ => report.structured,
+        };
         Ok(CompletedRun {
             end: run.end,
             started: run.started,
+            began,
             survivors: run.survivors,
-            report: TurnReport { answer, ..report },
+            activity: run.activity,
+            report: TurnReport { answer, denied, structured, ..report },
             stderr: run.stderr,
             copied: run.copied,
         })
@@ -292,11 +398,9 @@ impl<'a> TurnRunner<'a> {
         None
     }
 
-    /// Returns whether `text` can be an argument. It must be short enough with PowerShell's quotes, and the program must
-    /// accept it.
+    /// See [`fits_argument`].
     fn fits(&self, text: &str) -> bool {
-        self.options.agent.launcher.length_of(text) <= LONGEST_ARGUMENT
-            && launcher::accepts_argument(&self.program, text)
+        fits_argument(&self.options.agent, &self.program, text)
     }
 
     /// Returns the directory that the agent runs in.
@@ -312,23 +416,53 @@ impl<'a> TurnRunner<'a> {
     }
 }
 
-/// Describes a command for the log. Values of variables are omitted, because they may be secret.
-fn describe_command(command: &process::Command) -> String {
-    /// The limit on the length of an argument, which may be a prompt.
+/// Returns the tool of each call that the agent was not allowed to make, by its standard error.
+fn denied_in_log(backend: Backend, stderr: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(stderr);
+    let tool = |line: &str| match (backend.spec().stderr_line)(line) {
+        StderrLine::Denied(tool) => Some(tool.to_owned()),
+        _ => None,
+    };
+    text.lines().filter_map(tool).collect()
+}
+
+/// Writes a role that is not a valid argument to a file.
+pub(crate) fn role_file(
+    agent: &AgentCommand,
+    program: &Path,
+    role: Option<&str>,
+    dir: &ScratchDir,
+) -> Result<Option<PathBuf>> {
+    let long = role.filter(|role| !fits_argument(agent, program, role));
+    long.map(|role| dir.file("role.md", role.as_bytes())).transpose()
+}
+
+/// Returns whether `text` can be an argument of the agent. It must be short enough with PowerShell's quotes, and the
+/// program must accept it.
+pub(super) fn fits_argument(agent: &AgentCommand, program: &Path, text: &str) -> bool {
+    agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::accepts_argument(program, text)
+}
+
+/// Describes the arguments of a command for the log. A long one, which may be a prompt or a role, is cut.
+pub(crate) fn describe_arguments<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> String {
     const LONGEST: usize = 200;
     let shorten = |text: String| match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
         None => text,
     };
+    let described = arguments.map(|argument| format!("{:?}", shorten(argument.display().to_string())));
+    described.collect::<Vec<_>>().join(" ")
+}
+
+/// Describes a command for the log. Values of variables are omitted, because they may be secret.
+fn describe_command(command: &process::Command) -> String {
     let names =
         |names: Vec<&OsString>| names.iter().map(|name| name.display().to_string()).collect::<Vec<_>>().join(" ");
-    let arguments: Vec<String> =
-        command.arguments.iter().map(|argument| format!("{:?}", shorten(argument.display().to_string()))).collect();
     let dir = command.dir.as_ref().map_or_else(|| ".".to_owned(), |dir| dir.display().to_string());
     format!(
         "starting {} {} in {dir}; set: {}; unset: {}; standard input: {}",
         command.program.display(),
-        arguments.join(" "),
+        describe_arguments(command.arguments.iter().map(OsString::as_os_str)),
         names(command.set.iter().map(|(name, _)| name).collect()),
         names(command.unset.iter().collect()),
         command.stdin.as_ref().map_or("none".to_owned(), |bytes| format!("{} bytes", bytes.len())),

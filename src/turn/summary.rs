@@ -26,7 +26,7 @@ pub(crate) fn with_summary(
 ) -> Result<i32> {
     let file = options.summary_file.as_deref().map(open).transpose()?;
     let outcome = call();
-    let facts = context.turn.finish(outcome.as_ref().copied(), &context.ui);
+    let facts = context.turn.set_outcome(outcome.as_ref().copied());
     let Some(file) = file else { return outcome };
     match (file.write(&(summary(&facts).to_line() + "\n")), outcome) {
         (Ok(()), outcome) => outcome,

@@ -117,6 +117,16 @@ impl Ui {
         Self { output: Output::File(file), ..self.clone() }
     }
 
+    /// Keeps a copy of everything that is written to standard error from now on.
+    pub(crate) fn start_stderr_copy(&self) {
+        self.stderr.start_copy();
+    }
+
+    /// Ends the copy of standard error and returns it.
+    pub(crate) fn take_stderr_copy(&self) -> Vec<u8> {
+        self.stderr.take_copy()
+    }
+
     /// Limits the wait for readers to `deadline`.
     pub(crate) fn set_deadline(&self, deadline: Instant) {
         let _ = self.deadline.set(deadline);

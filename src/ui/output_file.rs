@@ -22,7 +22,7 @@ const STANDARD_OUTPUT: &str = "-";
 
 /// Runs `call` with a [`Ui`] that writes standard output to `path`, if there is one.
 ///
-/// The output of a failed call goes to [`partial_path`]: a stream up to where it ended, or an answer from another session.
+/// The output of a failed call goes to [`partial_path`], unless it is [complete](crate::error::ErrorKind::keeps_output): a stream up to where it ended, or an answer from another session.
 /// Missing directories are created with the file.
 ///
 /// # Errors
@@ -34,6 +34,10 @@ pub(crate) fn with_output_file(ui: &Ui, path: Option<&Path>, call: impl FnOnce(&
     let outcome = call(&ui.with_output(Arc::clone(&output.file)));
     match outcome {
         Ok(()) => output.put_in_place(ui, &output.file.target),
+        Err(error) if error.kind.keeps_output() => {
+            let Err(lost) = output.put_in_place(ui, &output.file.target) else { return Err(error) };
+            Err(error.caused_by(lost.to_single_line()))
+        }
         Err(error) if output.has_content() => {
             let Err(lost) = output.put_partial_in_place(ui) else { return Err(error) };
             Err(error.caused_by(lost.to_single_line()))

@@ -95,14 +95,67 @@ fn missing_agent_is_an_error_only_if_requested() {
     assert_eq!((check(&none, "claude.command").0, check(&none, "codex.command").0), ("error".into(), "error".into()));
 }
 
+/// The options in the help of claude 1.0.122, without those that this program does not use.
+const CLAUDE_1_0_122: &str = "Usage: claude [options] [command] [prompt]\n\n  --verbose  -p, --print  --output-format <format>
+  --include-partial-messages  --append-system-prompt <prompt>  -r, --resume [sessionId]  --fork-session  --model <model>\n";
+
+/// The options in the help of codex 0.58.0 and of every later one.
+const CODEX_EXEC: &str = "\n  -c, --config <key=value>\n  --enable <FEATURE>\n  -i, --image <FILE>...\n  --disable <FEATURE>
+  -m, --model <MODEL>\n  --dangerously-bypass-approvals-and-sandbox\n  --skip-git-repo-check\n  --json\n  -o, --output-last-message <FILE>\n";
+
 #[test]
-fn missing_option_in_the_agent_help_is_reported() {
+fn release_is_described_by_what_it_lacks() {
+    let exec = |usage: &str| prints(&format!("{usage}\n{CODEX_EXEC}"));
+    let new = "Usage: codex exec [OPTIONS] [PROMPT]\n       codex exec [OPTIONS] <COMMAND> [ARGS]";
+    let old = "Usage: codex exec [OPTIONS] [PROMPT] [COMMAND]";
+    let fork = "Usage: codex exec fork [OPTIONS] <SESSION_ID> [PROMPT]";
+    let no_fork = ("warning", "works, without fork-session", Some("use codex 0.148.0 or newer"));
+    let claude = |release: &str, help: &str| vec![prints(&format!("{release} (Claude Code)\n")), prints(help)];
+    let codex = |release: &str, page: &str, fork_page: &str| {
+        vec![prints(&format!("codex-cli {release}\n")), exec(page), exec(fork_page)]
+    };
+    let later = format!("{CLAUDE_1_0_122}  --effort <level>\n  --system-prompt-snapshot <on|off>\n");
+    let roles = "roles that claude keeps by itself";
+    let limited = format!("works, without roles of more than 100 KiB, --reasoning-effort and {roles}");
+    let snapshot = Some("use claude 2.1.268 or newer");
+    for (agent, release, plan, (status, message, hint)) in [
+        ("claude", "2.1.330", claude("2.1.330", &later), ("ok", "works, with all features", None)),
+        ("claude", "1.0.122", claude("1.0.122", CLAUDE_1_0_122), ("warning", &*limited, snapshot)),
+        ("codex", "0.169.0", codex("0.169.0", new, fork), ("ok", "works, with all features", None)),
+        ("codex", "0.130.0", codex("0.130.0", new, new), no_fork),
+        ("codex", "0.58.0", codex("0.58.0", old, old), no_fork),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.agent(plan);
+        let found = check(&checks(&sandbox, &["--backend", agent]), &format!("{agent}.options"));
+        assert_eq!(found, (status.into(), format!("{agent} {release}: {message}"), hint.map(str::to_owned)));
+    }
     let sandbox = Sandbox::new();
-    sandbox.agent(prints(
-        "2.0\n-p --output-format --resume --append-system-prompt --model --verbose --include-partial-messages --fork-session\n",
-    ));
-    let (status, message, _) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.options");
-    assert_eq!((status.as_str(), message.as_str()), ("warning", "the help does not list --effort ('--help')"));
+    sandbox.agent(codex("0.130.0", new, new));
+    let text = sandbox.run(&["--backend", "codex", "doctor"]).stdout_text();
+    let line = "\nwarning  codex options     codex 0.130.0: works, without fork-session\n";
+    assert!(text.contains(&format!("{line}{:27}hint: use codex 0.148.0 or newer\n", "")), "{text}");
+}
+
+#[test]
+fn agent_without_a_required_option_is_an_error_if_it_is_too_old() {
+    let sandbox = Sandbox::new();
+    let help = |without: &str| prints(&CODEX_EXEC.replace(without, ""));
+    sandbox.agent([prints("codex-cli 0.44.0\n"), help("-o, ")]);
+    let (status, message, hint) = check(&checks(&sandbox, &["--backend", "codex"]), "codex.options");
+    assert_eq!((&*status, &*message), ("error", "codex 0.44.0 is too old to work"));
+    assert_eq!(hint.as_deref(), Some("use codex 0.45.0 or newer"));
+    // a release that hides an option may still have it
+    let sandbox = Sandbox::new();
+    sandbox.agent([prints("codex-cli 9.0.0\n"), help("--model <MODEL>")]);
+    let (status, message, _) = check(&checks(&sandbox, &["--backend", "codex"]), "codex.options");
+    let want = "codex 9.0.0: works, without fork-session; the help does not list --model ('exec --help')";
+    assert_eq!((&*status, &*message), ("warning", want));
+}
+
+#[test]
+fn program_that_is_not_the_agent_is_an_error() {
+    let sandbox = Sandbox::new();
     sandbox.agent(prints("2.0\n"));
     let (status, message, hint) = check(&checks(&sandbox, &["--backend", "claude"]), "claude.options");
     assert_eq!((status.as_str(), message.as_str()), ("error", "the help lists none of the required options"));

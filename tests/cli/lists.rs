@@ -384,6 +384,33 @@ fn busy_session_is_listed_as_busy_without_a_lock() {
     }
 }
 
+#[test]
+#[cfg(unix)] // STOP is a Unix signal
+fn session_with_only_waiters_is_listed_as_busy() {
+    use rustix::process::Signal;
+    for backend in Backend::BOTH {
+        let mut sandbox = Sandbox::new();
+        sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("own"));
+        sandbox.save(backend, "a", "i");
+        sandbox.save(backend, "b", "other");
+        let answer = backend.answers("i", "OK");
+        sandbox.agent([answer.clone().after([Step::create("up"), Step::wait_for("go")]), answer]);
+        let resume = ["--backend", backend.name(), "resume-json", "--session-name", "a", "--prompt", "p"];
+        let first = sandbox.start(&resume);
+        wait_until(Duration::from_secs(60), || sandbox.has_reached("up"));
+        let waiter = sandbox.start(&resume);
+        wait_until(Duration::from_secs(60), || waiter.stderr_so_far().contains("note: waiting"));
+        waiter.signal(Signal::STOP);
+        sandbox.allow("go");
+        first.wait(Duration::from_secs(60)).assert.success();
+        let busy = || rows(&sandbox, &["--all-workspaces"]).iter().map(|row| row["busy"].clone()).collect::<Vec<_>>();
+        assert_eq!(busy(), ["true", "false"]);
+        waiter.signal(Signal::CONT);
+        waiter.wait(Duration::from_secs(60)).assert.success();
+        assert_eq!(busy(), ["false", "false"]);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn listing_works_in_directories_that_cannot_be_written() {

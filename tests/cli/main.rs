@@ -1,5 +1,6 @@
 //! Tests of the program through its arguments, its outputs and its files. One module per feature.
 
+mod agents_workflow;
 mod ask;
 mod backend_choice;
 mod bad_input;
@@ -15,9 +16,12 @@ mod corrections;
 #[cfg(unix)] // KILL is a Unix signal
 mod crashes;
 mod demo;
+mod detached_turns;
 mod doctor;
 mod echo_scripts;
+mod first_turns;
 mod forks;
+mod good_turns;
 mod help;
 mod hostile_places;
 mod layers;
@@ -30,6 +34,7 @@ mod many_writers;
 mod mapping_file;
 mod names;
 mod odd_output;
+mod old_releases;
 mod open_session;
 mod original_calls;
 mod output_file;
@@ -37,8 +42,11 @@ mod path_parity;
 mod print_result;
 mod processes;
 mod prompts;
+mod queues;
 mod readme;
 mod retries;
+mod roles;
+mod schemas;
 mod session_ids;
 mod settings;
 mod signals;

@@ -13,6 +13,9 @@ const INSTALLED_AT: &str = "INVOKE_PERSIST_TEST_AGENTS";
 /// The script with the versions.
 const INSTALL_SCRIPT: &str = include_str!("install.sh");
 
+/// The three numbers of a release.
+pub(crate) type Release = (u32, u32, u32);
+
 /// The agent of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Agent {
@@ -53,6 +56,22 @@ impl Agent {
         }
     }
 
+    /// Returns the variable with the version that `install.sh` installs instead of the pinned one.
+    fn version_variable(self) -> &'static str {
+        match self {
+            Self::Claude => "INVOKE_PERSIST_CLAUDE_VERSION",
+            Self::Codex => "INVOKE_PERSIST_CODEX_VERSION",
+        }
+    }
+
+    /// Returns what the agent prints before and after its version.
+    fn around_version(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Claude => ("", " (Claude Code)"),
+            Self::Codex => ("codex-cli ", ""),
+        }
+    }
+
     /// Returns the options that every call of the agent needs, because no workspace of a test is a git repository.
     pub(crate) fn call_options(self) -> &'static [&'static str] {
         match self {
@@ -73,8 +92,19 @@ impl fmt::Display for Agent {
 pub(crate) struct Installation {
     pub(crate) claude: PathBuf,
     pub(crate) codex: PathBuf,
-    /// Node.js, which runs the start script of codex.
+    /// Node.js, which runs the start script of codex and older releases of claude.
     pub(crate) node_dir: PathBuf,
+    claude_release: Release,
+    codex_release: Release,
+}
+
+impl Installation {
+    pub(crate) fn release(&self, agent: Agent) -> Release {
+        match agent {
+            Agent::Claude => self.claude_release,
+            Agent::Codex => self.codex_release,
+        }
+    }
 }
 
 /// Returns the programs, in the versions that `install.sh` installs.
@@ -99,18 +129,19 @@ fn find() -> Result<Installation, String> {
         .ok_or_else(|| format!("the variable {INSTALLED_AT} is not set to the directory of the agents"))?;
     let modules = std::path::absolute(&dir).map_err(|error| format!("{INSTALLED_AT}: {error}"))?.join("node_modules");
     let node = which::which("node").map_err(|error| format!("node, which runs codex, is not on PATH: {error}"))?;
-    let installation = Installation {
-        claude: claude_program(&modules)?,
-        codex: modules.join(".bin").join("codex"),
-        node_dir: node.parent().ok_or("the path of node has no directory")?.to_owned(),
-    };
-    check_version(&installation, &installation.claude, &format!("{} (Claude Code)", pinned("claude_version")))?;
-    check_version(&installation, &installation.codex, &format!("codex-cli {}", pinned("codex_version")))?;
-    Ok(installation)
+    let node_dir = node.parent().ok_or("the path of node has no directory")?.to_owned();
+    let (claude, codex) = (claude_program(&modules)?, modules.join(".bin").join("codex"));
+    Ok(Installation {
+        claude_release: release(Agent::Claude, &claude, &node_dir)?,
+        codex_release: release(Agent::Codex, &codex, &node_dir)?,
+        claude,
+        codex,
+        node_dir,
+    })
 }
 
 /// Returns the native program of claude for this platform. Unlike the package's entry point, it works without an
-/// install script.
+/// install script. Older releases are a script.
 fn claude_program(modules: &Path) -> Result<PathBuf, String> {
     let system = match env::consts::OS {
         "macos" => "darwin",
@@ -122,27 +153,33 @@ fn claude_program(modules: &Path) -> Result<PathBuf, String> {
         other => other,
     };
     let package = format!("claude-code-{system}-{processor}");
-    let programs = [package.clone(), format!("{package}-musl")]
-        .map(|package| modules.join("@anthropic-ai").join(package).join("claude"));
-    programs
+    let packages = modules.join("@anthropic-ai");
+    let native = [package.clone(), format!("{package}-musl")].map(|package| packages.join(package).join("claude"));
+    native
         .into_iter()
+        .chain([packages.join("claude-code/cli.js")])
         .find(|program| program.is_file())
         .ok_or_else(|| format!("the package {package} is missing in {}", modules.display()))
 }
 
-fn check_version(installation: &Installation, program: &Path, expected: &str) -> Result<(), String> {
+/// Returns the release of a program, if it is the required one.
+fn release(agent: Agent, program: &Path, node_dir: &Path) -> Result<Release, String> {
     let output = Command::new(program)
         .arg("--version")
         .env_clear()
-        .env("PATH", &installation.node_dir)
+        .env("PATH", node_dir)
         .env("HOME", env!("CARGO_TARGET_TMPDIR"))
         .output()
         .map_err(|error| format!("{}: {error}", program.display()))?;
-    let version = String::from_utf8_lossy(&output.stdout);
-    if version.trim() == expected {
-        Ok(())
-    } else {
-        Err(format!("{} is {:?}, but these tests require {expected:?}", program.display(), version.trim()))
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let (before, after) = agent.around_version();
+    let version = printed.trim().strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).unwrap_or_default();
+    let required = env::var(agent.version_variable()).ok().filter(|version| !version.is_empty());
+    let required = required.unwrap_or_else(|| pinned(&format!("{agent}_version")).to_owned());
+    let numbers: Vec<u32> = version.split('.').map_while(|number| number.parse().ok()).collect();
+    match numbers[..] {
+        [major, minor, patch] if version == required || required == "latest" => Ok((major, minor, patch)),
+        _ => Err(format!("{} is {:?}, but these tests require {required}", program.display(), printed.trim())),
     }
 }
 

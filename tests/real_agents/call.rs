@@ -83,6 +83,11 @@ impl Started {
         wait_until(LIMIT, || self.0.stderr_so_far().contains(text));
     }
 
+    /// Interrupts the call, as a terminal does.
+    pub(crate) fn interrupt(&self) {
+        self.0.signal(rustix::process::Signal::INT);
+    }
+
     /// # Panics
     ///
     /// If the call does not end, or if a process that it left keeps its outputs open.

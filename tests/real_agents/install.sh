@@ -4,11 +4,15 @@
 #     tests/real_agents/install.sh DIR
 #     INVOKE_PERSIST_TEST_AGENTS=DIR cargo test --test real_agents -- --ignored
 #
+# Other versions, or the newest ones, come from two variables. The tests need the same variables:
+#
+#     export INVOKE_PERSIST_CLAUDE_VERSION=latest INVOKE_PERSIST_CODEX_VERSION=0.105.0
+#
 # Needs node, npm and about 800 MB. Does nothing if these versions are already installed.
 set -euo pipefail
 
-# The versions that the tests require. The tests read them from this file.
-claude_version=2.1.329
+# The versions that the tests require by default. The tests read them from this file.
+claude_version=2.1.330
 codex_version=0.169.0
 
 if [[ $# -ne 1 || -z $1 ]]; then
@@ -19,12 +23,28 @@ mkdir -p -- "$1"
 dir=$(cd -- "$1" && pwd)
 modules=$dir/node_modules
 
+# Prints the newest version of a package.
+newest() {
+    for try in 1 2 3; do
+        ((try == 1)) || sleep $((try * try))
+        npm view --loglevel=error "$1" version && return
+    done
+    echo "cannot find the newest version of $1" >&2
+    return 1
+}
+
+claude_version=${INVOKE_PERSIST_CLAUDE_VERSION:-$claude_version}
+codex_version=${INVOKE_PERSIST_CODEX_VERSION:-$codex_version}
+[[ $claude_version != latest ]] || claude_version=$(newest @anthropic-ai/claude-code)
+[[ $codex_version != latest ]] || codex_version=$(newest @openai/codex)
+
 # Runs both programs, because npm succeeds even if it cannot download the package of a platform. claude has a separate
-# package for each platform. On Linux there may be a second one, which this system cannot run.
+# package for each platform. On Linux there may be a second one, which this system cannot run. Older releases of claude
+# are a script for node.
 installed() {
     local program
     [[ $("$modules/.bin/codex" --version 2>&1) == "codex-cli $codex_version" ]] || return 1
-    for program in "$modules"/@anthropic-ai/claude-code-*/claude; do
+    for program in "$modules"/@anthropic-ai/claude-code-*/claude "$modules"/@anthropic-ai/claude-code/cli.js; do
         [[ $("$program" --version 2>&1) != "$claude_version "* ]] || return 0
     done
     return 1

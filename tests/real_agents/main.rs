@@ -34,8 +34,16 @@ mod exec_options;
 
 /// Declares tests from functions with a [`world::World`]: one for each agent, or for the named agent.
 ///
+/// Tests of `every_release` also pass with the oldest supported releases. The filter `every_release` selects them.
+///
 /// All tests of this crate are declared here, so that all are ignored by default.
 macro_rules! real_agent_tests {
+    (every_release both: $($case:ident),+ $(,)?) => {
+        mod every_release {
+            use super::{$($case),+};
+            real_agent_tests! { both: $($case),+ }
+        }
+    };
     (both: $($case:ident),+ $(,)?) => {
         $(mod $case {
             real_agent_tests!(@test claude, $case, Claude);
@@ -61,7 +69,10 @@ mod cases {
     mod causes;
     mod deadlines;
     mod doctor;
+    mod every_release;
     mod failures;
+    mod first_turns;
+    mod good_turns;
     mod inputs;
     mod memory;
     mod nesting;
@@ -69,6 +80,7 @@ mod cases {
     #[cfg(target_os = "linux")] // the terminal
     mod picture;
     mod quick_start;
+    mod schemas;
     mod settings;
     mod skills;
     mod streams;

@@ -1,11 +1,13 @@
 //! Why a turn of claude failed. Fields and codes of its result decide before any text.
 //!
-//! The shapes were recorded from claude 2.1.329 against a model API that fails in the vendor's published ways.
+//! The shapes were recorded from claude 2.1.330 against a model API that fails in the vendor's published ways.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::features::FEATURES;
 use crate::backend::cause::{Cause, Diagnosis, Evidence, next_time};
+use crate::backend::support::refusal_hint;
 use crate::json::Members;
 
 /// How the first line of standard error begins if claude does not accept its arguments or configuration. It then prints
@@ -14,7 +16,7 @@ const REFUSALS: &[&str] = &[
     "error: unknown option",
     "error: option '",
     "Error: Invalid MCP configuration",
-    "Error: --json-schema is not valid JSON",
+    "Error: --json-schema ",
     "Error: Invalid session ID",
     "Error: Session ID ",
 ];
@@ -22,20 +24,35 @@ const REFUSALS: &[&str] = &[
 /// What claude prints on standard error, and in the errors of a stream's result, for a session that it does not have.
 const UNKNOWN_SESSION: &str = "No conversation found with session ID";
 
+/// How the text of a result begins, for results without a field that decides. Most are from releases before 2.1.330.
+const TEXTS: &[(&str, Cause)] = &[
+    ("Not logged in", Cause::Authentication),
+    ("Invalid API key · Fix external API key", Cause::Authentication),
+    ("There's an issue with the selected model (", Cause::ModelUnknown),
+    ("Credit balance is too low", Cause::UsageLimit),
+    ("Request timed out", Cause::Network),
+    ("API Error: Connection error.", Cause::Network),
+    ("API Error: Connection dropped", Cause::Network),
+    ("API Error: Unable to connect to API", Cause::Network),
+];
+
 /// Returns why the run failed.
 pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     if evidence.reason.contains(UNKNOWN_SESSION) {
-        return Diagnosis::not_sent(Cause::Other);
+        return Diagnosis::unknown_session();
     }
     let Some(result) = evidence.verdict.and_then(|raw| serde_json::from_str::<Members<'_>>(raw.get()).ok()) else {
         return without_result(evidence);
     };
     let field = |name| result.text(name).unwrap_or_default();
-    let status = result.get("api_error_status").and_then(|raw| raw.get().parse::<u16>().ok());
     let text = field("result");
+    let (status, kind) = match result.get("api_error_status") {
+        Some(raw) => (raw.get().parse::<u16>().ok(), field("api_error_type")),
+        None => response(&text).map_or((None, "".into()), |(status, kind)| (Some(status), kind.into())),
+    };
     let cause = cause(&Fields {
         status,
-        kind: &field("api_error_type"),
+        kind: &kind,
         error: &field("api_error"),
         terminal: &field("terminal_reason"),
         subtype: &field("subtype"),
@@ -108,25 +125,44 @@ fn cause(fields: &Fields<'_>) -> Cause {
     }
     match (fields.status, fields.kind) {
         (_, "billing_error") | (Some(402), _) => Cause::UsageLimit,
-        (Some(400), _) if fields.text.starts_with("Credit balance is too low") => Cause::UsageLimit,
         (Some(401 | 403), _) => Cause::Authentication,
         (Some(404), "not_found_error") => Cause::ModelUnknown,
         (Some(413), _) => Cause::ContextFull,
         (Some(429), _) => Cause::RateLimited,
         (Some(500..), _) => Cause::Overloaded,
-        (None, _) if fields.text.starts_with("Not logged in") => Cause::Authentication,
-        (None, _) if fields.text.starts_with("Request timed out") => Cause::Network,
-        _ => Cause::Other,
+        _ => {
+            let known = TEXTS.iter().find(|(beginning, _)| fields.text.starts_with(beginning));
+            known.map_or(Cause::Other, |(_, cause)| *cause)
+        }
     }
+}
+
+/// Returns the status of the HTTP response and the type in its body, which are in the text of releases that report no
+/// status.
+fn response(text: &str) -> Option<(u16, String)> {
+    let text = text.strip_prefix("Failed to authenticate. ").unwrap_or(text);
+    let (status, body) = text.strip_prefix("API Error: ")?.split_once(' ')?;
+    let status = status.parse().ok().filter(|status| (400..600).contains(status))?;
+    let body = serde_json::Deserializer::from_str(body).into_iter::<serde_json::Value>().next();
+    let kind = body.and_then(Result::ok).and_then(|body| body["error"]["type"].as_str().map(str::to_owned));
+    Some((status, kind.unwrap_or_default()))
 }
 
 fn without_result(evidence: &Evidence<'_>) -> Diagnosis {
     let stderr = String::from_utf8_lossy(evidence.stderr);
     let refused = |line: &str| REFUSALS.iter().any(|beginning| line.starts_with(beginning));
     if evidence.lines == 0 && evidence.exit_status == Some(1) && stderr.lines().any(refused) {
-        return Diagnosis::not_sent(Cause::RefusedArguments);
+        let option = stderr.lines().find_map(unknown_option);
+        let hint = option.map(|option| refusal_hint("claude", FEATURES, Some(option), evidence.extra));
+        return Diagnosis { hint, ..Diagnosis::not_sent(Cause::RefusedArguments) };
     }
     Diagnosis::unknown()
+}
+
+/// Returns the option that a line of standard error reports as unknown, without its value.
+fn unknown_option(line: &str) -> Option<&str> {
+    let (argument, _) = line.strip_prefix("error: unknown option '")?.split_once('\'')?;
+    Some(argument.split_once('=').map_or(argument, |(option, _)| option))
 }
 
 /// Returns the time in a sentence such as "You've hit your 5-hour limit · resets 12:34pm (UTC)".
@@ -142,28 +178,32 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::backend::SessionMode;
 
     const NOW: &str = "2026-11-21T10:00:00Z";
 
     fn nothing() -> Evidence<'static> {
         let now = NOW.parse().unwrap();
-        Evidence { verdict: None, reason: "", retry_at: None, stderr: b"", exit_status: Some(1), lines: 0, now }
-    }
-
-    fn diagnosis(result: &Value) -> Diagnosis {
-        let raw = RawValue::from_string(result.to_string()).unwrap();
-        diagnose(&Evidence {
-            verdict: Some(&raw),
+        Evidence {
+            verdict: None,
+            code: None,
             reason: "",
             retry_at: None,
             stderr: b"",
             exit_status: Some(1),
-            lines: 1,
-            now: NOW.parse().unwrap(),
-        })
+            lines: 0,
+            now,
+            session: SessionMode::New,
+            extra: &[],
+        }
     }
 
-    /// Returns a result in the shape of claude 2.1.329 for a response of its API.
+    fn diagnosis(result: &Value) -> Diagnosis {
+        let raw = RawValue::from_string(result.to_string()).unwrap();
+        diagnose(&Evidence { verdict: Some(&raw), lines: 1, ..nothing() })
+    }
+
+    /// Returns a result in the shape of claude 2.1.330 for a response of its API.
     fn failed(status: Option<u16>, kind: &str, error: &str, terminal: &str, text: &str) -> Value {
         let mut result = json!({
             "type": "result",
@@ -240,6 +280,42 @@ mod tests {
         }
     }
 
+    /// The results were recorded from claude 2.0.50, 2.1.48 and 2.1.268.
+    #[test]
+    fn results_of_older_releases_have_causes() {
+        use Cause::*;
+        let body = |kind: &str| json!({"type": "error", "error": {"type": kind, "message": "429"}});
+        for (start, kind, end, cause) in [
+            ("Invalid API key · Fix external API key", "", "", Authentication),
+            ("API Error: 403 ", "permission_error", " · Please run /login", Authentication),
+            ("Failed to authenticate. API Error: 403 ", "permission_error", "", Authentication),
+            ("There's an issue with the selected model (m).", "", "", ModelUnknown),
+            ("API Error: 404 ", "not_found_error", "", ModelUnknown),
+            ("API Error: 404 ", "other_error", "", Other),
+            ("API Error: 400 ", "invalid_request_error", "", Other),
+            ("Credit balance is too low", "", "", UsageLimit),
+            ("API Error: 402 ", "billing_error", "", UsageLimit),
+            ("API Error: 429 ", "rate_limit_error", "", RateLimited),
+            ("API Error: 500 ", "api_error", "", Overloaded),
+            ("API Error: 529 ", "overloaded_error", "", Overloaded),
+            ("API Error: Connection error.", "", "", Network),
+            ("API Error: Unable to connect to API (UND_ERR_SOCKET)", "", "", Network),
+            ("API Error: 4290 of them", "", "", Other),
+            ("API Error: none", "", "", Other),
+        ] {
+            let body = if kind.is_empty() { String::new() } else { body(kind).to_string() };
+            let result = json!({"type": "result", "is_error": true, "result": format!("{start}{body}{end}")});
+            let diagnosis = diagnosis(&result);
+            assert_eq!(diagnosis.cause, cause, "{result}");
+            let in_history = (cause != Other || kind.ends_with("_error")).then_some(true);
+            assert_eq!((diagnosis.reached_model, diagnosis.in_history), (true, in_history), "{result}");
+        }
+        let model = failed(Some(404), "", "", "api_error", "There's an issue with the selected model (m).");
+        assert_eq!(diagnosis(&model).cause, ModelUnknown);
+        let lost = failed(None, "", "", "api_error", "API Error: Connection dropped (ECONNRESET)");
+        assert_eq!(diagnosis(&lost).cause, Network);
+    }
+
     #[test]
     fn prompt_of_a_failed_request_is_in_the_history() {
         let limited = diagnosis(&failed(Some(429), "rate_limit_error", "", "api_error", "x"));
@@ -248,7 +324,7 @@ mod tests {
         assert_eq!((login.reached_model, login.in_history, login.is_retryable()), (false, Some(true), false));
         let reason = "No conversation found with session ID: x";
         let evidence = Evidence { reason, verdict: None, ..nothing() };
-        assert_eq!(diagnose(&evidence), Diagnosis::not_sent(Cause::Other));
+        assert_eq!(diagnose(&evidence), Diagnosis::unknown_session());
         let unknown = diagnosis(&json!({"type": "result", "subtype": "error_during_execution", "errors": ["x"]}));
         assert_eq!((unknown.cause, unknown.reached_model, unknown.in_history), (Cause::Other, true, None));
     }
@@ -275,25 +351,18 @@ mod tests {
 
     #[test]
     fn refused_arguments_are_found_on_standard_error() {
-        let diagnosis = |stderr: &str, lines| {
-            diagnose(&Evidence {
-                verdict: None,
-                reason: "",
-                retry_at: None,
-                stderr: stderr.as_bytes(),
-                exit_status: Some(1),
-                lines,
-                now: NOW.parse().unwrap(),
-            })
-        };
+        let diagnosis = |stderr: &str, lines| diagnose(&Evidence { stderr: stderr.as_bytes(), lines, ..nothing() });
         for stderr in [
             "error: unknown option '--effort'\n",
             "error: option '--permission-mode <mode>' argument 'x' is invalid.\n",
             "Error: Invalid MCP configuration: x\n",
             "Error: --json-schema is not valid JSON: x",
+            "Error: --json-schema is not a valid JSON Schema: strict mode: unknown keyword: \"x\"",
+            "Error: --json-schema must be a JSON object",
             "Error: Session ID 0f12c83d is already in use.",
         ] {
-            assert_eq!(diagnosis(stderr, 0), Diagnosis::not_sent(Cause::RefusedArguments), "{stderr}");
+            let refused = Diagnosis { hint: None, ..diagnosis(stderr, 0) };
+            assert_eq!(refused, Diagnosis::not_sent(Cause::RefusedArguments), "{stderr}");
             assert_eq!(diagnosis(stderr, 1), Diagnosis::unknown(), "{stderr}");
         }
         assert_eq!(diagnosis("it crashed: error: unknown option", 0), Diagnosis::unknown());

@@ -15,6 +15,10 @@ use crate::json::Members;
 /// The limit on the tool calls that are remembered.
 const MAX_STARTED: usize = 1000;
 
+/// The names of the tools that run commands and change files.
+pub(super) const SHELL: &str = "Shell";
+pub(super) const EDIT: &str = "Edit";
+
 /// Reads the events of one turn.
 pub(super) struct Reader {
     /// The directory that codex runs in.
@@ -66,12 +70,10 @@ impl Reader {
             Some("reasoning") if over => return emit(text(TextKind::Reasoning)),
             Some("error") if over => return emit(AgentEvent::Warning(words(item, "message"))),
             Some("todo_list") => return self.todo(item, emit),
-            Some("command_execution") => ("Shell".to_owned(), command(&words(item, "command"))),
-            Some("file_change") => ("Edit".to_owned(), self.files(item)),
-            Some("mcp_tool_call") => {
-                (format!("{}.{}", words(item, "server"), words(item, "tool")), words(item, "arguments"))
-            }
-            Some("web_search") => ("Search".to_owned(), words(item, "query")),
+            Some("command_execution") => (tool_name(item), command(&words(item, "command"))),
+            Some("file_change") => (tool_name(item), self.files(item)),
+            Some("mcp_tool_call") => (tool_name(item), words(item, "arguments")),
+            Some("web_search") => (tool_name(item), words(item, "query")),
             _ => return,
         };
         let id = words(item, "id");
@@ -115,6 +117,17 @@ impl Reader {
         };
         let changes = item.get("changes").map(list).unwrap_or_default();
         changes.into_iter().filter_map(object).map(file).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Returns the name of the tool that an item is a call of.
+pub(super) fn tool_name(item: &Members<'_>) -> String {
+    match item.text("type").unwrap_or_default().as_str() {
+        "command_execution" => SHELL.to_owned(),
+        "file_change" => EDIT.to_owned(),
+        "mcp_tool_call" => format!("{}.{}", words(item, "server"), words(item, "tool")),
+        "web_search" => "Search".to_owned(),
+        other => other.to_owned(),
     }
 }
 

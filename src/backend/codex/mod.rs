@@ -1,13 +1,16 @@
 //! Codex CLI: the program `codex`, tested with 0.169.0.
 
+mod activity;
 mod args;
 mod cause;
 mod echo;
 mod events;
 mod exec_options;
+mod features;
 mod output;
 mod placement;
 mod quirks;
+mod rollout;
 mod usage;
 
 use std::borrow::Cow;
@@ -16,12 +19,16 @@ use std::ffi::OsString;
 pub(crate) use self::args::{CodexArgs, CodexLaunchArgs};
 use super::session_files::SessionFiles;
 use super::spec::{
-    Capabilities, DuplicateDirs, HelpPage, Home, JsonOutput, OnNewId, SkillDirs, SkillTexts, Spec, UserDir,
+    Capabilities, DuplicateDirs, Home, JsonOutput, OnNewId, SchemaChannel, SkillDirs, SkillTexts, Spec, UserDir,
 };
-use super::{Arguments, InteractiveInvocation, Invocation, PromptChannel, SessionMode};
+use super::support::HelpPage;
+use super::{Arguments, InteractiveInvocation, Invocation, PromptChannel, SchemaArgument, SessionMode};
+use crate::json::Members;
 use crate::session::{SessionName, trim};
 
 const COMMAND_VARIABLE: &str = "CODEX_CMD";
+
+const SCHEMA_OPTION: &str = "--output-schema";
 
 pub(super) static SPEC: Spec = Spec {
     name: "codex",
@@ -37,7 +44,9 @@ pub(super) static SPEC: Spec = Spec {
         effort: false,
         system_prompt: false,
         events_in_json_mode: true,
+        accepts_new_id: false,
         answer_file: true,
+        schema: SchemaChannel::File,
         json_output: JsonOutput::Report,
         on_new_id: OnNewId::Lost,
         delete_ignores_call_options: false,
@@ -61,6 +70,8 @@ pub(super) static SPEC: Spec = Spec {
     },
     echo: echo::PROTOCOL,
     help_pages: HELP_PAGES,
+    features: features::FEATURES,
+    release: features::release,
     owns_option: args::owns_option,
     original_options: args::original_options,
     passed_options: args::PASSED_OPTIONS,
@@ -74,29 +85,23 @@ pub(super) static SPEC: Spec = Spec {
     interactive_arguments,
     parser: output::parser,
     retry: quirks::retry,
+    failure_code: rollout::failure_code,
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
+    allowing_arguments: |_tools| ["--sandbox", "workspace-write"].map(str::to_owned).to_vec(),
+    schema_option: SCHEMA_OPTION,
+    schema_hint,
     stderr_line: quirks::stderr_line,
 };
 
-/// The options that `codex exec`, `codex exec resume` and `codex exec fork` must all accept. `--full-auto` has a
-/// fallback, so it is not listed.
-const USED_OPTIONS: &[&str] = &[
-    "--json",
-    "-o",
-    "--config",
-    "--enable",
-    "--disable",
-    "--image",
-    "--model",
-    "--dangerously-bypass-approvals-and-sandbox",
-    "--skip-git-repo-check",
-];
+/// The options that `codex exec` and `codex exec fork` must accept. `--full-auto` has a fallback. So has every option that
+/// `codex exec resume` lacks.
+const USED_OPTIONS: &[&str] =
+    &["--json", "-o", "--config", "--model", "--dangerously-bypass-approvals-and-sandbox", "--skip-git-repo-check"];
 
 const HELP_PAGES: &[HelpPage] = &[
-    HelpPage { arguments: &["exec", "--help"], options: USED_OPTIONS },
-    HelpPage { arguments: &["exec", "resume", "--help"], options: USED_OPTIONS },
-    HelpPage { arguments: &["exec", "fork", "--help"], options: USED_OPTIONS },
+    HelpPage { arguments: &["exec", "--help"], command: None, options: USED_OPTIONS },
+    HelpPage { arguments: &["exec", "fork", "--help"], command: Some(features::FORK.option), options: USED_OPTIONS },
 ];
 
 /// Returns whether `argument` would change the thread or the form of the answer, or make the thread impossible to
@@ -157,33 +162,29 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         SessionMode::Resume(_) => Some("resume"),
         SessionMode::Fork(_) => Some("fork"),
     };
-    let extra = match command {
-        None => turn.extra.iter().map(OsString::as_os_str).collect(),
-        Some(command) => {
-            let (before, after) = placement::split(turn.extra);
-            arguments.all(&before).push(command);
-            after
-        }
+    let (before, after) = match command {
+        None => (Vec::new(), turn.extra.iter().map(OsString::as_os_str).collect()),
+        Some(_) => placement::split(turn.extra),
     };
-    let exec = &turn.args.codex;
-    let remembered = turn.model.filter(|model| model.remembered).map(|model| model.name);
-    let explicit = turn.model.filter(|model| !model.remembered).map(|model| model.name);
-    arguments
-        .option("--model", remembered)
-        .each("--config", &exec.config)
-        .each("--enable", &exec.enable)
-        .each("--disable", &exec.disable)
-        .each("--image", &exec.image)
-        .option("--model", explicit)
-        .flag("--full-auto", exec.full_auto && !turn.fallback)
-        .option("--config", (exec.full_auto && turn.fallback).then_some("sandbox_mode=\"workspace-write\""))
-        .flag("--dangerously-bypass-approvals-and-sandbox", exec.dangerously_bypass_approvals_and_sandbox)
-        .flag("--skip-git-repo-check", exec.skip_git_repo_check);
-    if let Some(id) = turn.session.history() {
-        arguments.push(id);
+    arguments.all(&before);
+    let id = turn.session.history();
+    let schema = match turn.schema {
+        Some(SchemaArgument::File(path)) => Some(path),
+        _ => None,
+    };
+    if turn.fallbacks.options_first {
+        let (options, words) = placement::separate_words(after);
+        push_options(&mut arguments, turn);
+        // an option with several values would take the command as one of them, so these stand in between
+        arguments.all(&options).push("--json").option("--output-last-message", turn.answer_file);
+        arguments.option(SCHEMA_OPTION, schema);
+        arguments.all(command.as_slice()).all(id.as_slice()).all(&words);
+    } else {
+        arguments.all(command.as_slice());
+        push_options(&mut arguments, turn);
+        arguments.all(id.as_slice()).push("--json").option("-o", turn.answer_file);
+        arguments.option(SCHEMA_OPTION, schema).all(&after);
     }
-    arguments.push("--json").option("-o", turn.answer_file);
-    arguments.all(&extra);
     if turn.needs_double_dash() {
         arguments.push("--");
     }
@@ -192,6 +193,36 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         PromptChannel::StandardInput => arguments.push("-"),
     };
     arguments.0
+}
+
+/// Adds the options of this program's command line.
+fn push_options(arguments: &mut Arguments, turn: &Invocation<'_>) {
+    let exec = &turn.args.codex;
+    let remembered = turn.model.filter(|model| model.remembered).map(|model| model.name);
+    let explicit = turn.model.filter(|model| !model.remembered).map(|model| model.name);
+    let replaced = turn.fallbacks.replaced_option;
+    arguments
+        .option("--model", remembered)
+        .each("--config", &exec.config)
+        .each("--enable", &exec.enable)
+        .each("--disable", &exec.disable)
+        .each("--image", &exec.image)
+        .option("--model", explicit)
+        .flag("--full-auto", exec.full_auto && !replaced)
+        .option("--config", (exec.full_auto && replaced).then_some("sandbox_mode=\"workspace-write\""))
+        .flag("--dangerously-bypass-approvals-and-sandbox", exec.dangerously_bypass_approvals_and_sandbox)
+        .flag("--skip-git-repo-check", exec.skip_git_repo_check);
+}
+
+/// The API wants every part of a schema to be closed. codex passes on the body of its refusal.
+fn schema_hint(reason: &str) -> Option<&'static str> {
+    let body: Members<'_> = serde_json::from_str(reason).ok()?;
+    let error: Members<'_> = serde_json::from_str(body.get("error")?.get()).ok()?;
+    let is_refused = error.text("code").as_deref() == Some("invalid_json_schema");
+    is_refused.then_some(
+        "write the schema for strict mode: each object has \"additionalProperties\": false, and its \"required\" names all \
+         properties; for an optional one, allow null",
+    )
 }
 
 /// The interactive program has no `--full-auto` and no `--skip-git-repo-check`: it asks whether to trust a directory.
@@ -215,7 +246,7 @@ fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{BackendArgs, Model};
+    use crate::backend::{BackendArgs, Fallbacks, Model};
     use crate::session::AgentSessionId;
 
     #[test]
@@ -227,7 +258,7 @@ mod tests {
         let turn = Invocation {
             session: SessionMode::Resume(&id),
             model: model(true),
-            fallback: true,
+            fallbacks: Fallbacks { replaced_option: true, ..Fallbacks::default() },
             ..Invocation::plain(&exec, PromptChannel::Argument("- x"))
         };
         let setting = "sandbox_mode=\"workspace-write\"";

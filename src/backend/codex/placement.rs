@@ -59,6 +59,24 @@ pub(super) fn split(arguments: &[OsString]) -> (Vec<&OsStr>, Vec<&OsStr>) {
     (before, after)
 }
 
+/// Splits arguments into options with their values and other words.
+///
+/// A word after an option may be its value. Before the command, codex would take any other word as a prompt and ignore it.
+pub(super) fn separate_words(arguments: Vec<&OsStr>) -> (Vec<&OsStr>, Vec<&OsStr>) {
+    let (mut options, mut words) = (Vec::new(), Vec::new());
+    let mut takes_value = false;
+    for argument in arguments {
+        let is_option = !is_value(argument);
+        if is_option || takes_value {
+            options.push(argument);
+        } else {
+            words.push(argument);
+        }
+        takes_value = is_option && !argument.as_encoded_bytes().contains(&b'=');
+    }
+    (options, words)
+}
+
 /// Returns whether `argument` is an option of [`BEFORE_COMMAND`] whose value is the next argument.
 pub(super) fn is_followed_by_value(argument: &str) -> bool {
     let is_alone = |option: &ExecOption| option.spelling_in(argument.as_ref()) == Some(Spelling::Alone);
@@ -119,6 +137,16 @@ mod tests {
     fn order_is_kept_on_both_sides() {
         let (before, after) = split_words("-c a=1 --sandbox x --enable f --oss -c b=2 --sandbox y z");
         assert_eq!((before.as_str(), after.as_str()), ("--sandbox x --oss --sandbox y", "-c a=1 --enable f -c b=2 z"));
+    }
+
+    #[test]
+    fn word_without_an_option_is_not_moved() {
+        let split = |line: &str| {
+            let (options, words) = separate_words(line.split(' ').map(OsStr::new).collect());
+            [options, words].map(|words| words.join(OsStr::new(" ")).into_string().unwrap())
+        };
+        assert_eq!(split("a --search b c --x=y d -c - -i e"), ["--search b --x=y -c - -i e", "a c d"]);
+        assert_eq!(split("--search --image"), ["--search --image", ""]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::Path;
 use self::report::Report;
 use crate::agent::command::AgentCommand;
 use crate::agent::{login_shell, probe};
-use crate::backend::Backend;
+use crate::backend::{Backend, Support};
 use crate::cli;
 use crate::context::{Context, Workspace};
 use crate::env;
@@ -61,8 +61,8 @@ impl Report {
                 Ok(program) => {
                     let through = if agent.launcher.is_shell() { "in the shell " } else { "" };
                     self.ok(&what, format!("{through}{}", program.display()));
-                    if self.check_version(&agent, &program)? {
-                        self.check_options(&agent, &program)?;
+                    if let Some(version) = self.check_version(&agent, &program)? {
+                        self.check_options(&agent, &program, &version)?;
                     }
                 }
                 Err(error) if none || chosen.len() == 1 || agent.launcher.name() != backend.name() => {
@@ -77,36 +77,36 @@ impl Report {
         Ok(())
     }
 
-    /// Returns whether the agent ran.
-    fn check_version(&mut self, agent: &AgentCommand, program: &Path) -> Result<bool> {
+    /// Returns what the agent printed, or `None` if it did not run.
+    fn check_version(&mut self, agent: &AgentCommand, program: &Path) -> Result<Option<String>> {
         let what = format!("{}.version", agent.backend);
         let hint = format!("run '{} --version' to see the error", agent.launcher.name());
         let answer = match run_agent(agent, program, &["--version"])? {
             Ok(answer) => answer,
             Err(error) => {
                 self.error(&what, &error);
-                return Ok(false);
+                return Ok(None);
             }
         };
         match (answer.failure(), answer.first_line()) {
             (Some(why), _) => {
                 self.error(&what, &Error::new(ErrorKind::Io, why).with_hint(hint));
-                return Ok(false);
+                return Ok(None);
             }
             (None, Some(version)) => self.ok(&what, version),
             (None, None) => self.warning(&what, "'--version' printed nothing", &hint),
         }
-        Ok(true)
+        Ok(Some(answer.first_line().unwrap_or_default().to_owned()))
     }
 
-    /// Checks that the agent's help lists every option that this program passes.
-    fn check_options(&mut self, agent: &AgentCommand, program: &Path) -> Result<()> {
+    /// Checks what works with this release of the agent.
+    fn check_options(&mut self, agent: &AgentCommand, program: &Path, version: &str) -> Result<()> {
         let what = format!("{}.options", agent.backend);
-        let mut missing = Vec::new();
-        let mut known = 0;
-        for page in agent.backend.spec().help_pages {
-            let answer = match run_agent(agent, program, page.arguments)? {
-                Ok(answer) if answer.failure().is_none() => answer,
+        let spec = agent.backend.spec();
+        let mut pages = Vec::new();
+        for page in spec.help_pages {
+            match run_agent(agent, program, page.arguments)? {
+                Ok(answer) if answer.failure().is_none() => pages.push(answer.stdout),
                 Ok(answer) => {
                     let (page, why) = (page.arguments.join(" "), answer.failure().unwrap_or_default());
                     self.warning(&what, format!("'{page}' failed: {why}"), "run it to see the error");
@@ -116,30 +116,21 @@ impl Report {
                     self.error(&what, &error);
                     return Ok(());
                 }
-            };
-            for option in page.options {
-                if has_option(&answer.stdout, option) {
-                    known += 1;
-                } else {
-                    missing.push(format!("{option} ('{}')", page.arguments.join(" ")));
-                }
             }
         }
-        if known == 0 {
+        let support = Support::of(spec, version, &pages);
+        if support.is_unknown_program {
             let error = Error::new(ErrorKind::Io, "the help lists none of the required options");
-            self.error(
-                &what,
-                &error.with_hint(format!(
-                    "check that '{}' is {}",
-                    agent.launcher.name(),
-                    agent.backend.spec().skill.agent
-                )),
-            );
-        } else if missing.is_empty() {
-            self.ok(&what, format!("the help lists all {known} required options"));
-        } else {
-            let message = format!("the help does not list {}", missing.join(", "));
-            self.warning(&what, message, "use another release of the agent: calls that need these options may fail");
+            let hint = format!("check that '{}' is {}", agent.launcher.name(), spec.skill.agent);
+            self.error(&what, &error.with_hint(hint));
+            return Ok(());
+        }
+        match support.hint() {
+            None => self.ok(&what, support.describe()),
+            Some(hint) if support.is_too_old() => {
+                self.error(&what, &Error::new(ErrorKind::Io, support.describe()).with_hint(hint));
+            }
+            Some(hint) => self.warning(&what, support.describe(), &hint),
         }
         Ok(())
     }
@@ -282,13 +273,6 @@ fn run_agent(agent: &AgentCommand, program: &Path, arguments: &[&str]) -> Result
     }
 }
 
-/// Returns whether `help` lists `option` itself, not only a longer option that begins with it.
-fn has_option(help: &str, option: &str) -> bool {
-    let in_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    help.match_indices(option)
-        .any(|(at, _)| !help[..at].ends_with(in_word) && !help[at + option.len()..].starts_with(in_word))
-}
-
 fn lock_error(error: &std::io::Error) -> Error {
     Error::new(ErrorKind::Io, "cannot take a lock")
         .with_io_cause(error)
@@ -330,25 +314,4 @@ fn is_in_memory(dir: &Path) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn is_in_memory(_dir: &Path) -> bool {
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn option_is_found_as_a_whole_word() {
-        let help = "  -o, --output-last-message <FILE>\n  --json\n  --append-system-prompt[-file]\n";
-        for (option, there) in [
-            ("--json", true),
-            ("-o", true),
-            ("--output", false),
-            ("--output-last-message", true),
-            ("--append-system-prompt", true),
-            ("--js", false),
-            ("-json", false),
-        ] {
-            assert_eq!(has_option(help, option), there, "{option}");
-        }
-    }
 }

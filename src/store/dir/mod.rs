@@ -13,9 +13,10 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{Error, Removed};
+use super::{Error, Removed, role};
 use crate::error::io_message;
 use crate::random;
+use crate::session::AgentSessionId;
 
 /// The largest mapping that is read or written. 100,000 names take 18 MiB.
 pub(super) const MAX_SIZE: u64 = 64 << 20;
@@ -23,18 +24,39 @@ pub(super) const MAX_SIZE: u64 = 64 << 20;
 /// The age at which any temp file is stale.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
 
+impl Dir {
+    /// Returns the same directory with the role of session `id` as its file.
+    pub(super) fn role(&self, id: &AgentSessionId) -> Result<Self, Error> {
+        self.beside(role::file_name(&self.file_name(), id))
+    }
+
+    /// Reads the role. Returns `None` if the file does not exist.
+    pub(super) fn read_role(&self) -> Result<Option<String>, Error> {
+        let bytes = self.read().and_then(|bytes| bytes.map(|bytes| role::parse(bytes, self.path())).transpose());
+        bytes.map_err(|error| error.of_role(self.path().to_owned()))
+    }
+
+    /// Writes the role, and removes the file if its place does not keep it readable and safe.
+    pub(super) fn write_role(&self, text: &str) -> Result<(), Error> {
+        self.replace(text.as_bytes()).map_err(|error| error.of_role(self.path().to_owned()))?;
+        self.read_role().map(drop).inspect_err(|_| {
+            let _ = self.unlink();
+        })
+    }
+}
+
 /// Returns a name for a temp file beside `file` that no other process uses, on any machine.
 fn temp_name(file: &str) -> String {
     format!("{file}.tmp.{}", random::digits())
 }
 
-/// Returns whether this is the name of a temp file beside `file`. Until 0.1 it ended in the process ID.
+/// Returns whether this is the name of a temp file for the mapping `file` or one of its roles. Until 0.1 it ended in the
+/// process ID.
 fn is_temp_name(name: &str, file: &str) -> bool {
-    let suffix = name.strip_prefix(file).and_then(|rest| rest.strip_prefix(".tmp."));
-    suffix.is_some_and(|suffix| {
-        let is_process_id = suffix.bytes().all(|byte| byte.is_ascii_digit());
-        !suffix.is_empty() && (is_process_id || has_random_suffix(suffix))
-    })
+    let Some((written, suffix)) = name.rsplit_once(".tmp.") else { return false };
+    let is_process_id = suffix.bytes().all(|byte| byte.is_ascii_digit());
+    let is_temp = !suffix.is_empty() && (is_process_id || has_random_suffix(suffix));
+    is_temp && (written == file || role::is_file_name(written, file))
 }
 
 /// Returns whether the name of a temp file is from [`temp_name`]. Those files are locked while they are written.

@@ -7,11 +7,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fd::AsFd;
-use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::super::location::{DIR, MappingLocation, Root};
-use super::{Error, MAX_SIZE, Removed};
+use super::{Error, MAX_SIZE, Removed, role};
 
 /// The flags for opening a directory without listing it. Search permission is enough for that.
 #[cfg(target_os = "linux")]
@@ -135,6 +135,28 @@ impl Dir {
         }
     }
 
+    /// Returns the same directory with another file, which is always checked.
+    pub(super) fn beside(&self, name: String) -> Result<Self, Error> {
+        let path = self.resolved.join(&name);
+        let handle = self.handle.try_clone().map_err(|error| super::unreadable(&path, &error))?;
+        Ok(Self { handle, name, path, resolved: self.resolved.clone(), hardened: true })
+    }
+
+    /// Returns the name of the file.
+    pub(super) fn file_name(&self) -> String {
+        self.name.clone()
+    }
+
+    /// Returns the path of the file, for messages.
+    pub(in crate::store) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether the file exists.
+    pub(in crate::store) fn exists(&self) -> bool {
+        rustix::fs::statat(&self.handle, &self.name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// Reads the mapping. Returns `None` if the file does not exist.
     pub(in crate::store) fn read(&self) -> Result<Option<Vec<u8>>, Error> {
         // non-blocking, because opening a pipe would wait for a writer
@@ -232,13 +254,20 @@ impl Dir {
     ///
     /// In the default location a symlink in place of the mapping is removed itself.
     pub(in crate::store) fn remove(&self) -> Result<Removed, Error> {
-        self.check_file()?;
-        match rustix::fs::unlinkat(&self.handle, &self.name, AtFlags::empty()) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(Removed::default()),
-            Err(errno) => return Err(super::unwritable(&self.path, &errno.into())),
+        if !self.unlink()? {
+            return Ok(Removed::default());
         }
         Ok(Removed { file: true, dir: self.remove_if_empty() })
+    }
+
+    /// Removes the file only. Returns whether it existed.
+    pub(in crate::store) fn unlink(&self) -> Result<bool, Error> {
+        self.check_file()?;
+        match rustix::fs::unlinkat(&self.handle, &self.name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(super::unwritable(&self.path, &errno.into())),
+        }
     }
 
     /// Renames the mapping, which may be a symlink, before it is removed. Returns its new name, if there is a mapping.
@@ -264,8 +293,10 @@ impl Dir {
             .map_err(|errno| super::unwritable(&self.resolved.join(name), &errno.into()))
     }
 
-    /// Removes the directory if only stale temp files are in it. Returns whether it was removed.
+    /// Removes the roles of the mapping, which was removed, and the directory if only stale temp files are left in it.
+    /// Returns whether the directory was removed.
     pub(in crate::store) fn remove_if_empty(&self) -> bool {
+        self.remove_own_files(|name, _| role::is_file_name(name, &self.name));
         self.remove_stale_temp_files();
         fs::remove_dir(&self.resolved).is_ok()
     }
@@ -301,22 +332,26 @@ impl Dir {
 
     /// Removes this user's temp files that crashed writers left in the directory.
     fn remove_stale_temp_files(&self) {
-        let listing = listable(&self.handle).and_then(|dir| rustix::fs::Dir::read_from(&dir).ok());
-        let Some(entries) = listing else { return };
-        for entry in entries.flatten() {
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            if !super::is_temp_name(name, &self.name) {
-                continue;
-            }
-            let Ok(stat) = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) else {
-                continue;
-            };
+        self.remove_own_files(|name, stat| {
             let modified = u64::try_from(stat.st_mtime)
                 .ok()
                 .map(|seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
             let is_stale =
                 || super::is_stale(modified) || (super::has_random_suffix(name) && self.lock_temp_file(name).is_some());
-            if stat.st_uid == current_user() && is_stale() {
+            super::is_temp_name(name, &self.name) && is_stale()
+        });
+    }
+
+    /// Removes the files of this user for which `is_wanted` is true.
+    fn remove_own_files(&self, is_wanted: impl Fn(&str, &Stat) -> bool) {
+        let listing = listable(&self.handle).and_then(|dir| rustix::fs::Dir::read_from(&dir).ok());
+        let Some(entries) = listing else { return };
+        for entry in entries.flatten() {
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let Ok(stat) = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
+            if stat.st_uid == current_user() && is_wanted(name, &stat) {
                 let _ = rustix::fs::unlinkat(&self.handle, name, AtFlags::empty());
             }
         }

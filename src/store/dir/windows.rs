@@ -1,13 +1,13 @@
 //! On Windows, the temp directory is private to the user, so plain paths are safe.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::location::{DIR, MappingLocation, Root};
-use super::{Error, MAX_SIZE, Removed};
+use super::{Error, MAX_SIZE, Removed, role};
 
 /// How long operations are retried while another process has the file open, for example a virus scanner.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -58,8 +58,26 @@ impl Dir {
         Self { parent: dir, file: file.clone(), path: location.file().to_owned() }
     }
 
-    fn name(&self) -> String {
+    /// Returns the same directory with another file.
+    #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
+    pub(super) fn beside(&self, name: String) -> Result<Self, Error> {
+        let file = self.parent.join(name);
+        Ok(Self { parent: self.parent.clone(), path: file.clone(), file })
+    }
+
+    /// Returns the name of the file.
+    pub(super) fn file_name(&self) -> String {
         self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Returns the path of the file, for messages.
+    pub(in crate::store) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether the file exists.
+    pub(in crate::store) fn exists(&self) -> bool {
+        fs::symlink_metadata(&self.file).is_ok()
     }
 
     /// Reads the mapping. Returns `None` if the file does not exist.
@@ -91,7 +109,7 @@ impl Dir {
     /// Replaces the mapping with `bytes` atomically: writes a temp file, syncs it, and renames it.
     pub(in crate::store) fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
         self.remove_stale_temp_files();
-        let temp = self.parent.join(super::temp_name(&self.name()));
+        let temp = self.parent.join(super::temp_name(&self.file_name()));
         let written = OpenOptions::new().write(true).create_new(true).open(&temp).and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()?;
@@ -107,7 +125,7 @@ impl Dir {
     /// Renames the mapping to an unused name, and returns its new path.
     pub(in crate::store) fn quarantine(&self) -> Result<String, Error> {
         let is_unused = |name: &String| fs::symlink_metadata(self.parent.join(name)).is_err();
-        let name = super::quarantine_names(&self.name()).find(is_unused).expect("there are more names than files");
+        let name = super::quarantine_names(&self.file_name()).find(is_unused).expect("there are more names than files");
         let quarantined = self.parent.join(name);
         retry_while_open(|| fs::rename(&self.file, &quarantined))
             .map_err(|error| super::unwritable(&self.path, &error))?;
@@ -122,12 +140,19 @@ impl Dir {
 
     /// Removes the mapping, then its directory if it is empty.
     pub(in crate::store) fn remove(&self) -> Result<Removed, Error> {
-        match retry_while_open(|| fs::remove_file(&self.path)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Removed::default()),
-            Err(error) => return Err(super::unwritable(&self.path, &error)),
+        if !self.unlink()? {
+            return Ok(Removed::default());
         }
         Ok(Removed { file: true, dir: self.remove_if_empty() })
+    }
+
+    /// Removes the file only. Returns whether it existed.
+    pub(in crate::store) fn unlink(&self) -> Result<bool, Error> {
+        match retry_while_open(|| fs::remove_file(&self.path)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(super::unwritable(&self.path, &error)),
+        }
     }
 
     /// Renames the mapping before it is removed. Returns its new name, if there is a mapping.
@@ -135,7 +160,7 @@ impl Dir {
         if self.path.is_dir() {
             return Err(super::not_regular(&self.path));
         }
-        let name = super::name_of_removed(&self.name());
+        let name = super::name_of_removed(&self.file_name());
         match retry_while_open(|| fs::rename(&self.path, self.parent.join(&name))) {
             Ok(()) => Ok(Some(name)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -155,18 +180,27 @@ impl Dir {
         retry_while_open(|| fs::remove_file(&moved)).map_err(|error| super::unwritable(&moved, &error))
     }
 
-    /// Removes the directory if only stale temp files are in it. Returns whether it was removed.
+    /// Removes the roles of the mapping, which was removed, and the directory if only stale temp files are left in it.
+    /// Returns whether the directory was removed.
     pub(in crate::store) fn remove_if_empty(&self) -> bool {
+        self.remove_files(|name, _| role::is_file_name(name, &self.file_name()));
         self.remove_stale_temp_files();
         self.path.parent().is_some_and(|dir| fs::remove_dir(dir).is_ok())
     }
 
     /// Removes temp files that crashed writers left in the directory.
     fn remove_stale_temp_files(&self) {
+        self.remove_files(|name, entry| {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            super::is_temp_name(name, &self.file_name()) && super::is_stale(modified)
+        });
+    }
+
+    /// Removes the files for which `is_wanted` is true.
+    fn remove_files(&self, is_wanted: impl Fn(&str, &DirEntry) -> bool) {
         for entry in fs::read_dir(&self.parent).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            if super::is_temp_name(&name, &self.name()) && super::is_stale(modified) {
+            if is_wanted(&name, &entry) {
                 let _ = fs::remove_file(entry.path());
             }
         }

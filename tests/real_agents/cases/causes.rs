@@ -3,19 +3,18 @@
 use serde_json::{Value, json};
 
 use crate::{
+    agents::Agent,
     model_api::Refusal,
     world::{SESSION, World},
 };
 
-real_agent_tests! { claude:
-    failures_of_claudes_model_have_causes,
-    claude_without_a_key_is_not_logged_in,
-}
+real_agent_tests! { claude: claude_without_a_key_is_not_logged_in }
 real_agent_tests! { codex:
-    failures_of_codexs_model_have_causes,
     codex_without_a_network_is_stopped,
+    code_of_a_first_turn_decides_before_its_sentence,
 }
-real_agent_tests! { both:
+real_agent_tests! { every_release both:
+    failures_of_the_model_have_causes,
     refused_arguments_start_no_turn,
     unreachable_model_is_a_network_failure,
     retry_shows_the_prompt_to_the_model_once,
@@ -45,7 +44,14 @@ fn check(world: &World, rows: impl IntoIterator<Item = Row>) {
     world.resume("the end", &[]).run().success();
 }
 
-fn failures_of_claudes_model_have_causes(world: &World) {
+fn failures_of_the_model_have_causes(world: &World) {
+    match world.agent {
+        Agent::Claude => failures_of_claudes_model(world),
+        Agent::Codex => failures_of_codexs_model(world),
+    }
+}
+
+fn failures_of_claudes_model(world: &World) {
     let error = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}});
     check(
         world,
@@ -70,9 +76,12 @@ fn failures_of_claudes_model_have_causes(world: &World) {
     );
 }
 
-fn failures_of_codexs_model_have_causes(world: &World) {
+fn failures_of_codexs_model(world: &World) {
     let error = |code: &str, message: &str| json!({"error": {"type": code, "code": code, "message": message}});
     let in_stream = |code: &str, message: &str| json!({"type": "response.failed", "response": {"id": "r", "error": {"code": code, "message": message}}});
+    // older releases do not report these codes
+    let is_older = world.release() < (0, 169, 0);
+    let (quota, limit) = if is_older { ("rate_limited", "network") } else { ("usage_limit", "rate_limited") };
     check(
         world,
         [
@@ -87,15 +96,38 @@ fn failures_of_codexs_model_have_causes(world: &World) {
                 false,
             ),
             (400, &[], error("bad_request", "port 429: bad field"), "other", false, false),
+            // only codex's record of the thread has the code; the sentence is the vendor's
+            (400, &[], error("cyber_policy", "no"), "safety", false, false),
+            (
+                400,
+                &[],
+                error("cyber_policy", "Quota exceeded. Check your plan and billing details."),
+                "safety",
+                false,
+                false,
+            ),
             (429, &[], error("rate_limited", "slow down"), "rate_limited", true, false),
-            (429, &[], error("insufficient_quota", "no quota"), "usage_limit", false, false),
+            (429, &[], error("insufficient_quota", "no quota"), quota, is_older, false),
             (503, &[], error("unavailable", "no"), "overloaded", true, false),
             (500, &[], error("internal", "no"), "overloaded", true, false),
-            (200, &[], in_stream("rate_limit_exceeded", "Please try again in 0.1s."), "rate_limited", true, true),
+            (200, &[], in_stream("rate_limit_exceeded", "Please try again in 0.1s."), limit, true, !is_older),
             (200, &[], in_stream("server_is_overloaded", "busy"), "overloaded", true, false),
             (200, &[], in_stream("context_length_exceeded", "too long"), "context_full", false, false),
         ],
     );
+}
+
+fn code_of_a_first_turn_decides_before_its_sentence(world: &World) {
+    let body =
+        json!({"error": {"code": "cyber_policy", "message": "Quota exceeded. Check your plan and billing details."}});
+    world.api.refuse_as(&Refusal { status: 400, headers: &[], body });
+    for verb in ["create-session", "resume-stream"] {
+        let prompt: &[&str] = if verb == "resume-stream" { &["--prompt", "p", "--if-missing", "create"] } else { &[] };
+        let arguments = [&["--session-name", SESSION, "--error-format", "json"], prompt].concat();
+        let outcome = world.call(verb, &arguments).run().exit(1);
+        let error = outcome.error();
+        assert_eq!((&error["cause"], &error["prompt_in_history"]), (&"safety".into(), &true.into()), "{outcome}");
+    }
 }
 
 fn claude_without_a_key_is_not_logged_in(world: &World) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::world::{SESSION, World};
 
-real_agent_tests! { both:
+real_agent_tests! { every_release both:
     deadline_in_a_turn_leaves_no_process,
     deadline_in_a_stream_leaves_no_process,
 }

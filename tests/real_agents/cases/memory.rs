@@ -5,11 +5,13 @@ use crate::{
     world::{SESSION, World},
 };
 
-real_agent_tests! { both:
+real_agent_tests! { every_release both:
     every_resume_command_continues_the_conversation,
     resolve_and_list_print_the_agents_id,
-    last_use_is_known_from_the_agents_own_files,
     concurrent_turns_are_all_in_the_history,
+}
+real_agent_tests! { both:
+    last_use_is_known_from_the_agents_own_files,
     fork_has_the_history_and_does_not_change_its_original,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::world::World;
 
-real_agent_tests! { both: quick_start_of_the_readme_works }
+real_agent_tests! { every_release both: quick_start_of_the_readme_works }
 
 fn quick_start_of_the_readme_works(world: &World) {
     let readme = include_str!("../../../README.md");

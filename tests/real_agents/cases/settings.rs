@@ -2,12 +2,11 @@
 
 use crate::world::{SESSION, World};
 
-real_agent_tests! { both:
-    model_is_remembered,
-    role_reaches_the_model,
-}
+real_agent_tests! { every_release both: model_is_remembered }
+real_agent_tests! { both: role_reaches_the_model }
 real_agent_tests! { claude:
     effort_is_remembered,
+    long_role_reaches_the_model_on_every_turn,
     arguments_after_two_dashes_reach_claude,
 }
 real_agent_tests! { codex:
@@ -58,8 +57,34 @@ fn role_reaches_the_model(world: &World) {
     world.create(&["--role-definition-md", &role]);
     assert!(world.api.last_request().mentions("# Keeper\n\nYou keep the blue door. ✓"));
 
-    world.resume("second", &[]).run().success();
-    assert!(world.api.last_request().mentions("You keep the blue door."), "the role belongs to the session");
+    // the role as it was at creation
+    world.file("role.md", "You keep nothing.");
+    let reaches_with = |verb: &str, name: &str, prompt: &str| {
+        world.call(verb, &["--session-name", name, "--prompt", prompt]).run().success();
+        let request = world.api.last_request();
+        assert_eq!(request.last_turn(), prompt);
+        assert!(request.mentions("You keep the blue door."), "{verb} {name} {prompt}: the role belongs to the session");
+        assert!(!request.mentions("You keep nothing."), "{verb} {name} {prompt}");
+    };
+    reaches_with("resume-json", SESSION, "second");
+    reaches_with("resume-stream", SESSION, "third");
+    world.call("rename-session", &["--session-name", SESSION, "--to", "renamed"]).run().success();
+    reaches_with("resume-json", "renamed", "fourth");
+
+    world.call("fork-session", &["--session-name", "renamed", "--to", "fork", "--prompt", "aside"]).run().success();
+    assert!(world.api.last_request().mentions("You keep the blue door."), "in the first turn of a fork");
+    reaches_with("resume-stream", "fork", "second aside");
+    reaches_with("resume-json", "fork", "third aside");
+}
+
+/// claude gets such a role in a file, which it must accept on every turn.
+fn long_role_reaches_the_model_on_every_turn(world: &World) {
+    let role = world.file("role.md", format!("You keep the blue door.{}", " Mind it well.".repeat(10_000)));
+    world.create(&["--role-definition-md", &role]);
+    for verb in ["resume-json", "resume-stream"] {
+        world.call(verb, &["--session-name", SESSION, "--prompt", verb]).run().success();
+        assert!(world.api.last_request().mentions("You keep the blue door."), "{verb}");
+    }
 }
 
 fn role_of_one_turn_reaches_the_model(world: &World) {

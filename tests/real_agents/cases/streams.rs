@@ -18,8 +18,8 @@ use crate::{
 real_agent_tests! { both:
     turn_with_tools_matches_the_recording,
     failed_turn_matches_the_recording,
-    answers_are_printed_as_text,
 }
+real_agent_tests! { every_release both: answers_are_printed_as_text }
 
 /// A command that fails and prints a reason.
 const CHECK: &str = "echo 'no target named check' >&2; exit 3";

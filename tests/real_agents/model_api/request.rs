@@ -2,8 +2,12 @@
 
 use serde_json::Value;
 
-/// The beginnings of the texts that an agent adds in the user's name.
-const ADDED: [&str; 4] = ["<system-reminder>", "<environment_context>", "<image ", "</image>"];
+/// The beginnings of the texts that an agent adds in the user's name. Which ones it adds depends on its release. No
+/// prompt of a test begins like this.
+const ADDED: [&str; 2] = ["<", "# AGENTS.md"];
+
+/// The tool with which claude's model gives a structured answer.
+pub(super) const STRUCTURED_OUTPUT: &str = "StructuredOutput";
 
 /// The API of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,17 @@ pub(crate) struct ModelRequest {
 impl ModelRequest {
     pub(crate) fn model(&self) -> &str {
         self.body["model"].as_str().unwrap_or_default()
+    }
+
+    /// Returns the schema of the answer that the agent requests.
+    pub(crate) fn schema(&self) -> Option<&Value> {
+        match self.dialect {
+            Dialect::Messages => {
+                let tools = self.body["tools"].as_array()?;
+                tools.iter().find(|tool| tool["name"] == STRUCTURED_OUTPUT).map(|tool| &tool["input_schema"])
+            }
+            Dialect::Responses => self.body.pointer("/text/format/schema"),
+        }
     }
 
     /// Returns the effort that claude requests.
