@@ -200,7 +200,7 @@ impl Turns {
     }
 
     fn no_turn(&self, id: &str) -> Error {
-        self.not_found(format!("no {}turn has the ID '{id}'", self.backend_word()), String::new())
+        self.not_found(format!("no {}turn has the ID '{id}'", self.backend_word()), "")
     }
 
     fn no_turn_of(&self, subject: &SessionSelector, names: &[String]) -> Error {
@@ -213,10 +213,10 @@ impl Turns {
                 format!("no {backend}turn of a session named '{name}' is recorded")
             }
         };
-        self.not_found(message, did_you_mean(&meant))
+        self.not_found(message, &did_you_mean(&meant))
     }
 
-    fn not_found(&self, message: String, meant: String) -> Error {
+    fn not_found(&self, message: String, meant: &str) -> Error {
         let error = Error::new(ErrorKind::TurnNotFound, message);
         let error = match &self.dir {
             Some(dir) => error.caused_by(format!("it is not in '{}'", dir.path().display())),
@@ -242,13 +242,11 @@ pub(crate) struct SessionFilter {
 impl SessionFilter {
     /// Creates the filter for `subject`, whose name is saved for `saved_ids`. An ID takes precedence over a name.
     pub(crate) fn new(subject: &SessionSelector, saved_ids: Vec<(Backend, AgentSessionId)>) -> Self {
-        match &subject.id {
-            Some(id) => Self { name: None, ids: vec![(None, id.clone())] },
-            None => {
-                let ids = saved_ids.into_iter().map(|(backend, id)| (Some(backend), id)).collect();
-                Self { name: subject.name.clone(), ids }
-            }
+        if let Some(id) = &subject.id {
+            return Self { name: None, ids: vec![(None, id.clone())] };
         }
+        let ids = saved_ids.into_iter().map(|(backend, id)| (Some(backend), id)).collect();
+        Self { name: subject.name.clone(), ids }
     }
 
     pub(crate) fn matches(&self, record: &Record) -> bool {

@@ -182,7 +182,7 @@ fn wait_ends_with_the_turn_for_any_number_of_callers() {
 #[test]
 fn followed_output_is_printed_as_it_comes() {
     let sandbox = Sandbox::new();
-    for command in ["wait-turn", "show-turn"] {
+    for (command, status) in [("wait-turn", 1), ("show-turn", 0)] {
         let mut turn = Detached::running(&sandbox, "20261121-105533-2222", &json!({}));
         turn.prints("out", "one\n");
         let caller = sandbox.start(&[command, "--session-name", "a", "--follow"]);
@@ -192,7 +192,6 @@ fn followed_output_is_printed_as_it_comes() {
         wait_until(LIMIT, || caller.stdout_so_far() == "one\ntwo" && caller.stderr_so_far() == "a note\n");
         turn.prints("out", "\nthree");
         turn.ends(1);
-        let status = if command == "wait-turn" { 1 } else { 0 };
         caller.wait(LIMIT).assert.code(status).stdout("one\ntwo\nthree").stderr("a note\n");
         assert!(turn.file("fetched").exists());
         fs::remove_file(turn.file("fetched")).unwrap();
@@ -345,7 +344,7 @@ fn killed_call_is_lost_and_ctrl_c_ends_only_the_wait() {
 #[test]
 fn closed_stdout_is_not_an_error_and_the_output_is_kept() {
     let sandbox = Sandbox::new();
-    let turn = Detached::ended(&sandbox, "20261121-105533-2222", 7, &[b'x'; 1 << 20], b"note\n");
+    let turn = Detached::ended(&sandbox, "20261121-105533-2222", 7, &vec![b'x'; 1 << 20], b"note\n");
     let mut shell = std::process::Command::new("bash");
     let line = format!(
         "'{}' wait-turn --session-name a | true; exit ${{PIPESTATUS[0]}}",
