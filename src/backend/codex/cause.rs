@@ -147,9 +147,13 @@ fn underlying(sentence: &str) -> &str {
     }
 }
 
-/// Returns whether this is the sentence about a model, which names it. Releases before 0.169.0 put the status before it.
+/// Returns whether this is the sentence about a model, which names it. Releases before 0.169.0 put the status before it,
+/// and 0.58.0 has the response instead.
 fn is_unknown_model(sentence: &str) -> bool {
     let after_status = sentence.strip_prefix("unexpected status 404 Not Found: ");
+    if let Some(response) = after_status.and_then(|rest| serde_json::from_str::<serde_json::Value>(rest).ok()) {
+        return response["error"]["code"] == "model_not_found";
+    }
     let sentence = after_status.and_then(|rest| rest.split_once(", url: ")).map_or(sentence, |(sentence, _)| sentence);
     sentence.starts_with("The model `") && sentence.ends_with("` does not exist or you do not have access to it.")
 }
@@ -251,6 +255,8 @@ mod tests {
                 "unexpected status 404 Not Found: The model `m` does not exist or you do not have access to it., url: u",
                 ModelUnknown,
             ),
+            ("unexpected status 404 Not Found: {\"error\":{\"code\":\"model_not_found\"}}", ModelUnknown),
+            ("unexpected status 404 Not Found: {\"error\":{\"code\":\"page_not_found\"}}", Other),
             ("unexpected status 404 Not Found: page, url: http://h", Other),
             ("Connection failed: error sending request", Network),
             ("stream disconnected before completion: stream closed before response.completed", Network),
