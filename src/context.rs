@@ -8,6 +8,7 @@ use crate::backend::Backend;
 use crate::cli::{self, Global, NormalizedArgs};
 use crate::error::{Error, Result};
 use crate::paths;
+use crate::records::recorder::TurnRecorder;
 use crate::store::Store;
 use crate::store::location::MappingLocation;
 use crate::ui::Ui;
@@ -19,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     /// The output.
     pub(crate) ui: Ui,
+    /// What is known of the turn of this call.
+    pub(crate) turn: TurnRecorder,
     /// The command line with unabbreviated options.
     pub(crate) normalized: NormalizedArgs,
     /// The name that this program was started with.
@@ -41,7 +44,8 @@ impl Workspace {
         self.resolved.to_str().expect("checked when it was resolved")
     }
 
-    fn of(given: Option<&Path>) -> Result<Self> {
+    /// Returns the workspace that `--workspace-dir` selects, or the current directory.
+    pub(crate) fn of(given: Option<&Path>) -> Result<Self> {
         let (path, shown) = match given {
             Some(path) => (path.to_owned(), paths::to_text(path)?.to_owned()),
             None => (paths::current_dir()?, String::new()),

@@ -13,6 +13,11 @@ pub(crate) const BACKEND: &str = "INVOKE_PERSIST_BACKEND";
 pub(crate) const LOG: &str = "INVOKE_PERSIST_LOG";
 /// The directory for mappings, instead of the system's temp directory.
 pub(crate) const DIR: &str = "INVOKE_PERSIST_DIR";
+/// Whether calls that are not detached have a record: `0` for none.
+pub(crate) const RECORD: &str = "INVOKE_PERSIST_RECORD";
+/// Set for the process that runs a detached turn, and for no other. Its presence in `/proc/PID/environ` shows that a
+/// process must not be stopped together with the agent that started it.
+pub(crate) const DETACHED: &str = "INVOKE_PERSIST_DETACHED";
 /// The locks that outer calls hold ([`crate::lock::Key::handed_down`]), separated by commas. Set for agents.
 ///
 /// With it, a call for the session that it runs in fails instead of waiting for itself.
@@ -72,6 +77,21 @@ pub(crate) fn variable_of_temp_dir(dir: &Path) -> Option<&'static str> {
 pub(crate) fn home() -> Option<PathBuf> {
     let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
     var_os(variable).map(PathBuf::from).or_else(account_home)
+}
+
+/// Returns the directory for the records of turns: `INVOKE_PERSIST_DIR`, else that of the user's state. `None` without a
+/// home directory. On Unix this is the XDG Base Directory Specification's.
+pub(crate) fn state_dir() -> Option<PathBuf> {
+    const OWN: &str = "invoke-persist";
+    if let Some(dir) = var_os(DIR) {
+        return Some(dir.into());
+    }
+    if cfg!(windows) {
+        return Some(PathBuf::from(var_os("LOCALAPPDATA")?).join(OWN));
+    }
+    // a relative path in the variable is invalid by the specification
+    let state = var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    Some(state.or_else(|| Some(home()?.join(".local/state")))?.join(OWN))
 }
 
 /// Returns the home directory in the user database, which no variable changes.

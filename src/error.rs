@@ -30,6 +30,12 @@ pub(crate) enum ErrorKind {
     Usage,
     /// The name is not in the mapping.
     SessionNotFound,
+    /// No turn has that ID, or is of that session.
+    TurnNotFound,
+    /// The turn did not end within the limit of the wait.
+    TurnRunning,
+    /// The turn's process is gone and left no verdict.
+    TurnLost,
     /// The name is taken (`--if-exists fail`, rename without `--force`).
     SessionExists,
     /// Another call has the session locked, and this one does not wait.
@@ -44,6 +50,12 @@ pub(crate) enum ErrorKind {
     MappingUnsafe,
     /// The agent exited successfully, but its output cannot be used.
     AgentOutputInvalid,
+    /// The turn is complete, but the agent was not allowed to use a tool (`--fail-on denied`).
+    PermissionDenied,
+    /// The turn is complete, but its answer has no text (`--fail-on empty`).
+    EmptyAnswer,
+    /// The turn is complete, but its answer does not match `--schema`.
+    AnswerInvalid,
     /// `--deadline-seconds` passed.
     Deadline,
     /// The agent printed nothing for `--stall-seconds`.
@@ -65,6 +77,9 @@ impl ErrorKind {
             Self::Io => "io",
             Self::Usage => "usage",
             Self::SessionNotFound => "session_not_found",
+            Self::TurnNotFound => "turn_not_found",
+            Self::TurnRunning => "turn_running",
+            Self::TurnLost => "turn_lost",
             Self::SessionExists => "session_exists",
             Self::SessionBusy => "session_busy",
             Self::MappingInvalid => "mapping_invalid",
@@ -72,6 +87,9 @@ impl ErrorKind {
             Self::MappingUnwritable => "mapping_unwritable",
             Self::MappingUnsafe => "mapping_unsafe",
             Self::AgentOutputInvalid => "agent_output_invalid",
+            Self::PermissionDenied => "permission_denied",
+            Self::EmptyAnswer => "empty_answer",
+            Self::AnswerInvalid => "answer_invalid",
             Self::Deadline => "deadline",
             Self::Stalled => "stalled",
             Self::AgentNotExecutable => "agent_not_executable",
@@ -80,16 +98,23 @@ impl ErrorKind {
         }
     }
 
+    /// Returns whether the call fails although its output is complete.
+    pub(crate) fn keeps_output(self) -> bool {
+        matches!(self, Self::PermissionDenied | Self::EmptyAnswer)
+    }
+
     /// Returns the exit status (contract section 7). `timeout` and shells also use 124, 126, 127 and 128+N.
     fn exit_status(self) -> i32 {
         match self {
-            Self::AgentFailed | Self::SessionLost | Self::Io => 1,
+            Self::AgentFailed | Self::SessionLost | Self::TurnLost | Self::Io => 1,
             Self::Usage => 2,
-            Self::SessionNotFound => 3,
+            Self::SessionNotFound | Self::TurnNotFound => 3,
             Self::SessionExists => 4,
             Self::SessionBusy => 5,
             Self::MappingInvalid | Self::MappingUnreadable | Self::MappingUnwritable | Self::MappingUnsafe => 6,
-            Self::AgentOutputInvalid => 7,
+            Self::AgentOutputInvalid | Self::AnswerInvalid => 7,
+            Self::TurnRunning => TRY_AGAIN_LATER,
+            Self::PermissionDenied | Self::EmptyAnswer => 8,
             Self::Deadline | Self::Stalled => 124,
             Self::AgentNotExecutable => 126,
             Self::AgentNotFound => 127,
@@ -119,6 +144,8 @@ pub(crate) struct FailedTurn {
     pub verdict: Option<Box<RawValue>>,
     /// Whether the session's history has the prompt, if that is known.
     pub prompt_in_history: Option<bool>,
+    /// Whether the agent does not have the session.
+    pub session_unknown: bool,
     /// Why the turn failed, if the agent was able to report it.
     pub cause: Option<FailureCause>,
 }
@@ -134,7 +161,7 @@ pub(crate) struct FailureCause {
     pub retry_at: Option<Timestamp>,
 }
 
-/// The exit status of a turn that failed for a temporary reason: `EX_TEMPFAIL` of sysexits.h.
+/// The exit status of a turn that failed for a temporary reason, or that is not over: `EX_TEMPFAIL` of sysexits.h.
 const TRY_AGAIN_LATER: i32 = 75;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -193,6 +220,12 @@ impl Error {
     }
 
     #[must_use]
+    pub(crate) fn with_session_unknown(mut self, unknown: bool) -> Self {
+        self.turn.session_unknown = unknown;
+        self
+    }
+
+    #[must_use]
     pub(crate) fn with_cause(mut self, cause: Option<FailureCause>) -> Self {
         self.turn.cause = cause;
         self
@@ -202,6 +235,12 @@ impl Error {
     pub(crate) fn with_prompt_in_history(mut self, in_history: Option<bool>) -> Self {
         self.turn.prompt_in_history = in_history;
         self
+    }
+
+    /// Returns whether the turn was stopped after it began, by a limit or a signal.
+    pub(crate) fn is_stopped_turn(&self) -> bool {
+        let stopped = matches!(self.kind, ErrorKind::Deadline | ErrorKind::Stalled | ErrorKind::Interrupted(_));
+        stopped && self.turn.started
     }
 
     /// Returns the exit status: that of the kind, or 75 if the turn can succeed later without any change.
@@ -215,7 +254,8 @@ impl Error {
     /// Records that a turn in session `id` completed, so that a caller does not send its prompt again.
     #[must_use]
     pub(crate) fn after_turn(self, id: &AgentSessionId) -> Self {
-        let error = self.with_turn_started().with_agent_exit_status(Some(0)).with_session_id(Some(id.clone()));
+        let exit_status = self.turn.agent_exit_status.or(Some(0));
+        let error = self.with_turn_started().with_agent_exit_status(exit_status).with_session_id(Some(id.clone()));
         error.with_prompt_in_history(Some(true))
     }
 

@@ -1,7 +1,7 @@
 //! Reads the caller's input (prompts, roles and environment variables) from files and standard input.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -77,6 +77,23 @@ fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
 pub(crate) fn regular_file(path: &Path) -> io::Result<Vec<u8>> {
     let (file, kind) = open(path)?;
     if kind.is_file() { read_bounded(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// Reads the last `length` bytes of a regular file. Never waits for another process.
+///
+/// # Errors
+///
+/// Fails if `path` is not a regular file.
+pub(crate) fn end_of_regular_file(path: &Path, length: u64) -> io::Result<Vec<u8>> {
+    let (mut file, kind) = open(path)?;
+    if !kind.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(length)))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {

@@ -76,6 +76,19 @@ pub(crate) fn whole_characters(json: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
+/// Returns well-formed JSON without white space between its parts.
+pub(crate) fn compact(json: &str) -> String {
+    let (mut in_string, mut after_backslash) = (false, false);
+    json.chars()
+        .filter(|&c| {
+            let is_kept = in_string || !matches!(c, ' ' | '\t' | '\n' | '\r');
+            in_string ^= c == '"' && !after_backslash;
+            after_backslash = in_string && c == '\\' && !after_backslash;
+            is_kept
+        })
+        .collect()
+}
+
 /// Repairs an agent's JSON, so that a fault in one place does not hide the result.
 ///
 /// Replaces bytes that are not UTF-8 and lone surrogates, escapes control characters in strings, and removes a byte order

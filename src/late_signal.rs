@@ -4,9 +4,15 @@
 //! ends the program immediately.
 
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 /// The signal that is kept. [`NONE`] means that none has arrived. [`USUAL`] means that signals are not kept.
 static KEPT: AtomicI32 = AtomicI32::new(USUAL);
+
+/// Wakes those that wait for a signal.
+static CHANGE: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 
 const NONE: i32 = 0;
 const USUAL: i32 = -1;
@@ -33,7 +39,19 @@ pub(crate) fn release() {
 
 /// Keeps `signal`. Returns false if it must have its usual effect instead.
 pub(crate) fn receive(signal: i32) -> bool {
-    KEPT.compare_exchange(NONE, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    let received = KEPT.compare_exchange(NONE, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+    drop(CHANGE.0.lock()); // a waiter either waits already, or has not read the signal yet
+    CHANGE.1.notify_all();
+    received
+}
+
+/// Waits for `pause`, or until a signal arrives that is kept.
+pub(crate) fn pause(pause: Duration) {
+    if get().is_some() {
+        return thread::sleep(pause);
+    }
+    let guard = CHANGE.0.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(CHANGE.1.wait_timeout_while(guard, pause, |()| get().is_none()));
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! Locks between processes of this program.
 //!
 //! Each lock is a locked file, so the system releases it when its holder ends for any reason. [`dirs`] chooses the
-//! directories of these files, [`waits`] detects calls that wait for each other, and [`probe`] reports which locks are held.
+//! directories of these files, [`queue`] orders the calls that wait for one lock, [`waits`] detects calls that wait for
+//! each other, and [`probe`] reports which locks are held.
 
 mod dirs;
+mod notice;
 mod probe;
+mod queue;
 mod waits;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::digest;
@@ -18,9 +20,10 @@ use crate::error::io_message;
 use crate::late_signal;
 use crate::random;
 use dirs::{Dir, candidates};
-pub(crate) use dirs::{dir, make_shared};
+pub(crate) use dirs::{check_private, dir, make_private, make_shared};
 pub(crate) use probe::is_held;
-use waits::Waits;
+pub(crate) use queue::Place;
+pub(crate) use waits::pid_namespace;
 
 /// How long a wait continues after a signal.
 const SIGNAL_WAIT: Duration = Duration::from_secs(1);
@@ -62,7 +65,7 @@ impl Key {
     }
 
     /// Returns the text that identifies this lock and its holder, this process, to inner calls. They pass it to
-    /// [`Lock::wait_in_turn`].
+    /// [`Place::wait`].
     pub(crate) fn handed_down(&self) -> String {
         format!("{}:{}", self.own, random::token())
     }
@@ -85,6 +88,15 @@ pub(crate) struct Holder {
     token: Option<String>,
     /// The [`waits::pid_namespace`] in which `pid` is valid.
     namespace: Option<String>,
+    /// Whether no process holds the lock, and this one is the first that waits for it.
+    is_next: bool,
+}
+
+/// Why a try to take a lock failed.
+struct Obstacle {
+    holder: Holder,
+    /// The longest useful pause until the next try.
+    longest_pause: Duration,
 }
 
 /// Why a lock was not taken.
@@ -137,29 +149,13 @@ impl Lock {
         limit: Option<Instant>,
         report_wait: impl FnOnce(&Holder),
     ) -> io::Result<Result<Self, Holder>> {
-        let taken = poll(key, limit, report_wait, |_, _| None)?;
+        let mut try_take =
+            || Ok(Self::try_take(key)?.map_err(|holder| Obstacle { holder, longest_pause: LONGEST_PAUSE }));
+        let taken = poll(limit, SIGNAL_WAIT, report_wait, &mut try_take, &mut |_, _| None)?;
         Ok(taken.map_err(|busy| match busy {
             Busy::Held(holder) | Busy::Cycle(holder) => holder,
             Busy::Inside => Holder::default(),
         }))
-    }
-
-    /// Takes the lock `key` like [`Lock::wait`], but does not wait if the wait would never end. `outer` lists the
-    /// locks of the outer calls ([`Key::handed_down`]), separated by commas.
-    ///
-    /// # Errors
-    ///
-    /// Fails like [`Lock::try_take`].
-    pub(crate) fn wait_in_turn(
-        key: &Key,
-        limit: Option<Instant>,
-        outer: &str,
-        report_wait: impl FnOnce(&Holder),
-    ) -> io::Result<Result<Self, Busy>> {
-        let mut waits = None;
-        poll(key, limit, report_wait, |holder, last| {
-            waits.get_or_insert_with(|| Waits::new(key, outer)).check(holder, last)
-        })
     }
 
     /// Lets programs that are executed from now on hold the lock, too. If this process is killed, they keep it.
@@ -181,27 +177,28 @@ impl Lock {
     }
 }
 
-/// Tries to take a lock until `limit`, or for a second after a signal that arrived since the turn ended.
+/// Repeats `try_take` until `limit`, or for `signal_wait` after a signal that is kept ([`late_signal`]).
 ///
 /// `deadlock` gets the holder and whether this is the last try.
 fn poll(
-    key: &Key,
     limit: Option<Instant>,
+    signal_wait: Duration,
     report_wait: impl FnOnce(&Holder),
-    mut deadlock: impl FnMut(&Holder, bool) -> Option<Busy>,
+    try_take: &mut dyn FnMut() -> io::Result<Result<Lock, Obstacle>>,
+    deadlock: &mut dyn FnMut(&Holder, bool) -> Option<Busy>,
 ) -> io::Result<Result<Lock, Busy>> {
     let started = Instant::now();
     let mut report_wait = Some(report_wait);
     let mut pause = SHORTEST_PAUSE;
     let mut signal_limit = None;
     loop {
-        let holder = match Lock::try_take(key)? {
+        let Obstacle { holder, longest_pause } = match try_take()? {
             Ok(lock) => return Ok(Ok(lock)),
-            Err(holder) => holder,
+            Err(obstacle) => obstacle,
         };
         let now = Instant::now();
         if late_signal::get().is_some() {
-            signal_limit.get_or_insert(now + SIGNAL_WAIT);
+            signal_limit.get_or_insert(now + signal_wait);
         }
         let limit = [limit, signal_limit].into_iter().flatten().min();
         let last = limit.is_some_and(|limit| now >= limit);
@@ -216,9 +213,10 @@ fn poll(
         {
             report_wait(&holder);
         }
+        pause = pause.min(longest_pause);
         let pause_now = with_jitter(pause);
-        thread::sleep(limit.map_or(pause_now, |limit| pause_now.min(limit.saturating_duration_since(now))));
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        late_signal::pause(limit.map_or(pause_now, |limit| pause_now.min(limit.saturating_duration_since(now))));
+        pause *= 2;
     }
 }
 
@@ -255,9 +253,7 @@ impl LockFile {
     /// Records the holder in the file. This is optional: if it fails, for example on a full disk, the lock is held
     /// anyway.
     fn write_holder(&mut self) {
-        let namespace = waits::pid_namespace().unwrap_or_default();
-        let text = format!("{}\n{}\n{namespace}\n", std::process::id(), random::token());
-        let _ = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
+        let _ = self.file.set_len(0).and_then(|()| self.file.write_all(holder_text().as_bytes()));
     }
 }
 
@@ -296,17 +292,28 @@ fn sweep(dir: Option<&Path>) {
 /// Describes the holder for messages.
 pub(crate) fn name_of(holder: &Holder) -> String {
     let Some(pid) = holder.pid else { return "another process".to_owned() };
-    let other_container = holder.namespace.is_some() && holder.namespace.as_deref() != waits::pid_namespace();
+    let other_container = holder.namespace.is_some() && holder.namespace.as_deref() != pid_namespace();
     if other_container { format!("process {pid} in another container") } else { format!("process {pid}") }
+}
+
+/// Describes a lock that is not free.
+pub(crate) fn state(holder: &Holder) -> String {
+    let state = if holder.is_next { "reserved for" } else { "locked by" };
+    format!("{state} {}", name_of(holder))
 }
 
 /// Returns the note that a call waits.
 pub(crate) fn waiting_for(what: &str, holder: &Holder) -> String {
-    format!("waiting for {what}, locked by {}", name_of(holder))
+    format!("waiting for {what}, {}", state(holder))
+}
+
+/// Returns what a file records of this process, for [`read_holder`].
+fn holder_text() -> String {
+    format!("{}\n{}\n{}\n", std::process::id(), random::token(), pid_namespace().unwrap_or_default())
 }
 
 fn read_holder(file: &mut File) -> Holder {
-    /// The limit on the bytes that are read. [`LockFile::write_holder`] writes fewer.
+    /// The limit on the bytes that are read. [`holder_text`] has fewer.
     const LONGEST: u64 = 1000;
     let mut text = String::new();
     if file.take(LONGEST).read_to_string(&mut text).is_err() {
@@ -319,6 +326,7 @@ fn read_holder(file: &mut File) -> Holder {
         pid: pid.and_then(|pid| pid.parse().ok()),
         token: token.map(str::to_owned),
         namespace: namespace.map(str::to_owned),
+        is_next: false,
     }
 }
 

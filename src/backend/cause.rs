@@ -83,17 +83,32 @@ pub(crate) struct Diagnosis {
     pub reason: Option<String>,
     /// What to do, if it is more than the hint of the cause.
     pub hint: Option<String>,
+    /// Whether the agent does not have the session.
+    pub session_unknown: bool,
 }
 
 impl Diagnosis {
     /// Returns the diagnosis of a request that the model's API answered with an error. Both agents keep its prompt.
     pub(super) fn api_failure(cause: Cause) -> Self {
-        Self { cause, retry_at: None, reached_model: true, in_history: Some(true), reason: None, hint: None }
+        Self {
+            cause,
+            retry_at: None,
+            reached_model: true,
+            in_history: Some(true),
+            reason: None,
+            hint: None,
+            session_unknown: false,
+        }
     }
 
     /// Returns the diagnosis of an agent that ended before it sent a request or stored the prompt.
     pub(super) fn not_sent(cause: Cause) -> Self {
         Self { reached_model: false, in_history: Some(false), ..Self::api_failure(cause) }
+    }
+
+    /// Returns the diagnosis of an agent that does not have the session.
+    pub(super) fn unknown_session() -> Self {
+        Self { session_unknown: true, ..Self::not_sent(Cause::Other) }
     }
 
     /// Returns the diagnosis of a failure that matches nothing known.
@@ -116,6 +131,8 @@ impl Diagnosis {
 pub(crate) struct Evidence<'a> {
     /// The agent's result event.
     pub verdict: Option<&'a RawValue>,
+    /// The agent's code for the failure, from its files.
+    pub code: Option<&'a RawValue>,
     /// The reason in the agent's words.
     pub reason: &'a str,
     /// The time at which a limit ends, from an event before the result.

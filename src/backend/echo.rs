@@ -10,6 +10,8 @@ use crate::ui::json::JsonObject;
 #[derive(Debug, Default)]
 pub(crate) struct EchoCall {
     pub session: Option<String>,
+    /// The ID that the new session gets.
+    pub new_id: Option<String>,
     pub fork: bool,
     /// `None` if the prompt is on standard input.
     pub prompt: Option<String>,
@@ -17,6 +19,8 @@ pub(crate) struct EchoCall {
     pub effort: Option<String>,
     pub role: Option<String>,
     pub answer_file: Option<PathBuf>,
+    /// The schema of the answer.
+    pub schema: Option<String>,
     pub stream: bool,
     /// Whether it is the agent's program for people.
     pub interactive: bool,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::usage::Usage;
 use crate::json::{self, Members};
 
 /// Something that an agent reported. Texts are unescaped.
@@ -58,20 +59,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Summary {
     pub failed: bool,
     pub took: Option<Duration>,
-    pub tokens: Option<Tokens>,
-    /// In US dollars, of the session so far.
-    pub cost: Option<f64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tokens {
-    /// All tokens that the model received.
-    pub input: u64,
-    /// The part of them that came from a cache.
-    pub cached: u64,
-    pub output: u64,
-    /// Whether the counts are those of the whole session, not of the turn.
-    pub of_session: bool,
+    pub usage: Usage,
 }
 
 /// Returns the object in `raw`, or `None` if it is not an object.
@@ -118,8 +106,11 @@ pub(super) fn progress(steps: &[(String, bool)]) -> String {
     format!("{done} of {} done{}", steps.len(), next.unwrap_or_default())
 }
 
-/// Returns `path` relative to `dir` if it is below `dir`.
+/// Returns `path` relative to `dir` if it is below `dir`. An empty `dir` is not known.
 pub(super) fn seen_from(dir: &str, path: &str) -> String {
+    if dir.is_empty() {
+        return path.to_owned();
+    }
     let inside = path.strip_prefix(dir).and_then(|rest| rest.strip_prefix(['/', '\\']));
     inside.filter(|rest| !rest.is_empty()).unwrap_or(path).to_owned()
 }

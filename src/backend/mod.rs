@@ -3,6 +3,7 @@
 //! Code outside of these directories does not ask which agent it runs, because [`Spec`] describes an agent as data. A
 //! third agent needs a directory, a variant, a match arm and a field for its options.
 
+mod activity;
 mod cause;
 mod claude;
 mod codex;
@@ -14,19 +15,21 @@ mod output;
 mod session_files;
 mod spec;
 mod support;
+mod usage;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
 
 pub(crate) use self::cause::{Cause, Diagnosis, Evidence};
-pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tokens, Tool};
+pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tool};
 pub(crate) use self::output::{OutputParser, TurnReport};
 pub(crate) use self::session_files::WriteTimes;
 pub(crate) use self::spec::{
-    Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, Setting, Spec, StderrLine, UserDir,
+    Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, SchemaChannel, Setting, Spec, StderrLine, UserDir,
 };
 pub(crate) use self::support::{FeatureEvidence, Support};
+pub(crate) use self::usage::{Tokens, Usage};
 use crate::session::AgentSessionId;
 
 /// The options for starting an agent.
@@ -93,6 +96,13 @@ pub(crate) enum Role<'a> {
     File(&'a Path),
 }
 
+/// The schema of a turn's answer, in the form of [`SchemaChannel`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SchemaArgument<'a> {
+    Text(&'a str),
+    File(&'a Path),
+}
+
 /// The model of a turn. For codex, the position of a remembered model among the arguments differs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Model<'a> {
@@ -133,12 +143,16 @@ pub(crate) struct Fallbacks {
     pub replaced_option: bool,
     /// All options precede the agent's command.
     pub options_first: bool,
+    /// The agent chooses the ID of a new session.
+    pub agent_chooses_id: bool,
 }
 
 /// Everything that the arguments for one turn depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocation<'a> {
     pub session: SessionMode<'a>,
+    /// The ID that the new session gets, if the agent accepts one ([`Capabilities::accepts_new_id`]).
+    pub new_id: Option<&'a AgentSessionId>,
     pub mode: OutputMode,
     pub prompt: PromptChannel<'a>,
     pub role: Option<Role<'a>>,
@@ -148,6 +162,7 @@ pub(crate) struct Invocation<'a> {
     pub fallbacks: Fallbacks,
     /// The file to which the agent writes its last message, if it can.
     pub answer_file: Option<&'a Path>,
+    pub schema: Option<SchemaArgument<'a>>,
     /// The caller's arguments for the agent.
     pub extra: &'a [OsString],
 }
@@ -171,6 +186,7 @@ impl<'a> Invocation<'a> {
         let (mode, extra) = (OutputMode::Json, &[][..]);
         Self {
             session: SessionMode::New,
+            new_id: None,
             mode,
             prompt,
             role: None,
@@ -179,6 +195,7 @@ impl<'a> Invocation<'a> {
             args,
             fallbacks: Fallbacks::default(),
             answer_file: None,
+            schema: None,
             extra,
         }
     }

@@ -5,7 +5,9 @@ use serde_json::value::RawValue;
 
 use super::AgentEvent;
 use super::lines::{Line, Lines};
+use super::usage::Usage;
 use crate::json::{self, Members};
+use crate::session::is_blank;
 
 /// The limit on the bytes that are reported of a line that is not an event.
 const LONGEST_NOISE: usize = 4 << 10;
@@ -21,6 +23,16 @@ pub(crate) trait OutputParser: Send {
     /// Returns whether the last line only reports that the agent tries to reconnect.
     fn is_reconnecting(&self) -> bool {
         false
+    }
+
+    /// Returns the session ID that the agent has reported so far. It is not validated.
+    fn session_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns what the agent does now, as far as its output shows that, such as "running `cargo test`".
+    fn activity(&self) -> Option<String> {
+        None
     }
 
     /// Returns the result of the turn.
@@ -46,10 +58,49 @@ pub(crate) struct TurnReport {
     pub malformed: Option<String>,
     /// The answer's text.
     pub answer: Option<String>,
+    pub usage: Usage,
+    /// Whether the agent ended the turn without any answer.
+    pub answer_missing: bool,
+    /// The tools that it was not allowed to use.
+    pub denied: DeniedTools,
+    /// The answer as JSON on one line, if a schema was given.
+    pub structured: Option<Box<RawValue>>,
+    /// Whether the failure is only that no answer matched the schema. The turn is then complete.
+    pub unmet_schema: bool,
     /// The number of lines.
     pub lines: u64,
     /// The complete output, if it is printed unchanged ([`super::JsonOutput::PassThrough`]).
     pub whole: Vec<u8>,
+}
+
+impl TurnReport {
+    /// Returns whether the answer of a successful turn has no text. That is false if the answer is not known.
+    pub(crate) fn has_empty_answer(&self) -> bool {
+        self.answer.as_deref().map_or(self.answer_missing, is_blank)
+    }
+}
+
+/// The calls of tools that an agent was not allowed to make.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeniedTools {
+    /// The tool of each call, in order.
+    pub names: Vec<String>,
+    /// Whether the agent reports every such call. If not, there may be more.
+    pub complete: bool,
+}
+
+impl DeniedTools {
+    /// Returns the different tools, each with the number of its calls.
+    pub(crate) fn by_name(&self) -> Vec<(&str, usize)> {
+        let mut tools: Vec<(&str, usize)> = Vec::new();
+        for name in &self.names {
+            match tools.iter_mut().find(|(other, _)| other == name) {
+                Some((_, calls)) => *calls += 1,
+                None => tools.push((name, 1)),
+            }
+        }
+        tools
+    }
 }
 
 /// The agent's verdict on a turn that failed.
@@ -66,6 +117,11 @@ pub(super) trait LineParser: Send {
     fn is_reconnecting(&self) -> bool {
         false
     }
+
+    /// See [`OutputParser::session_id`].
+    fn session_id(&self) -> Option<&str>;
+    /// See [`OutputParser::activity`].
+    fn activity(&self) -> Option<String>;
 
     fn into_report(self) -> TurnReport;
 }
@@ -111,6 +167,14 @@ impl<P: LineParser, E: EventReader> OutputParser for LineOutput<P, E> {
 
     fn is_reconnecting(&self) -> bool {
         self.parser.is_reconnecting()
+    }
+
+    fn session_id(&self) -> Option<&str> {
+        self.parser.session_id()
+    }
+
+    fn activity(&self) -> Option<String> {
+        self.parser.activity()
     }
 
     fn into_report(mut self: Box<Self>) -> TurnReport {

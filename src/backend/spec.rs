@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 use super::cause::{Cause, Diagnosis, Evidence};
 use super::echo::EchoProtocol;
@@ -67,16 +70,25 @@ pub(crate) struct Spec {
     pub arguments: fn(&Invocation<'_>) -> Vec<OsString>,
     /// Returns the arguments for an interactive session.
     pub interactive_arguments: fn(&InteractiveInvocation<'_>) -> Vec<OsString>,
-    /// Returns the parser of the agent's standard output. If its events are needed, `events_from` is the directory that
-    /// the agent runs in.
-    pub parser: fn(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser>,
+    /// Returns the parser of the agent's standard output. `keeps_answer` means that the answer of a stream is needed too.
+    /// If the events are needed, `events_from` is the directory that the agent runs in.
+    pub parser: fn(mode: OutputMode, keeps_answer: bool, events_from: Option<String>) -> Box<dyn OutputParser>,
     /// Returns whether to retry a failed run.
     pub retry: fn(&BackendArgs, &FailedRun<'_>) -> Retry,
+    /// Returns the agent's code for the failure of the last turn of a session, from the files in the agent's `home`.
+    /// The turn began after `since`.
+    pub failure_code: fn(home: &Path, session: &str, since: Timestamp) -> Option<Box<RawValue>>,
     /// Returns why a run failed.
     pub diagnose: fn(&Evidence<'_>) -> Diagnosis,
     /// Returns what to do about a cause, as a hint.
     pub cause_hint: fn(Cause) -> Option<&'static str>,
-    /// Returns how much a line of standard error explains a failure.
+    /// Returns the agent's arguments that allow these tools, for a hint.
+    pub allowing_arguments: fn(tools: &[&str]) -> Vec<String>,
+    /// The agent's own option for a schema.
+    pub schema_option: &'static str,
+    /// Returns what to do if the agent or its API refused a schema for this reason, as a hint.
+    pub schema_hint: fn(reason: &str) -> Option<&'static str>,
+    /// Returns what a line of standard error is.
     pub stderr_line: fn(line: &str) -> StderrLine,
 }
 
@@ -159,12 +171,24 @@ pub(crate) struct Capabilities {
     pub system_prompt: bool,
     /// The agent reports events during a turn in [`OutputMode::Json`].
     pub events_in_json_mode: bool,
+    /// The agent accepts an ID for a new session ([`Invocation::new_id`]).
+    pub accepts_new_id: bool,
     /// The agent can write its last message to a file ([`Invocation::answer_file`]).
     pub answer_file: bool,
+    pub schema: SchemaChannel,
     pub json_output: JsonOutput,
     pub on_new_id: OnNewId,
     /// The original's delete commands accepted the options of a turn and ignored them.
     pub delete_ignores_call_options: bool,
+}
+
+/// How the schema of an answer reaches the agent, and how the answer comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SchemaChannel {
+    /// An argument has the schema, and the agent's result has the answer as a member.
+    Argument,
+    /// A file has the schema, and the text of the answer is JSON.
+    File,
 }
 
 /// What `resume-json` prints.
@@ -240,12 +264,16 @@ pub(crate) enum Retry {
     SessionInUse,
 }
 
-/// How much a line of an agent's standard error explains a failure.
+/// What a line of an agent's standard error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StderrLine {
-    /// It explains nothing.
+    /// It explains nothing, and is not a warning to hand on.
     Noise,
     /// It explains less than a message.
     Log,
+    /// The log has it for a call of this tool that was not allowed.
+    Denied(&'static str),
+    /// It warns that the reasoning effort of the call has no effect.
+    IgnoredEffort,
     Message,
 }

@@ -11,6 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::synonyms::{self, Synonym};
 use super::{Cli, normalize, options_of};
 use crate::backend::Backend;
+use crate::records::dir::is_id;
 
 /// How to correct a command line.
 #[derive(Debug)]
@@ -328,7 +329,10 @@ impl Line {
             let missing = self.has(option) && !self.gives(&[option]);
             missing.then(|| self.replaced(at, 1, &[&format!("{option}={word}")], advice.to_owned()))
         };
-        let selected = self.gives(&["--session-name", "--session-id"]);
+        let selected = self.gives(&["--session-name", "--session-id", "--turn-id"]);
+        // an ID of a turn begins with a date
+        let is_turn = is_id(word) && word.bytes().take_while(u8::is_ascii_digit).count() == 8;
+        let turn = (is_turn && !selected).then(|| option("--turn-id", "give the ID with --turn-id")).flatten();
         let id = has_form(word, synonyms::ID) && !selected;
         let id = id.then(|| option("--session-id", "give the ID with --session-id")).flatten();
         let name = (!selected).then(|| option("--session-name", "give the name with --session-name")).flatten();
@@ -338,7 +342,7 @@ impl Line {
             (!given).then(|| option(name, &format!("give the prompt with {name}"))).flatten()
         });
         let is_text = word == "-" || has_form(word, synonyms::TEXT);
-        let names = [id, name, to].into_iter().flatten();
+        let names = [turn, id, name, to].into_iter().flatten();
         let mut candidates: Vec<Candidate> =
             if is_text { prompt.into_iter().chain(names).collect() } else { names.chain(prompt).collect() };
         if !candidates.is_empty() {
@@ -400,12 +404,13 @@ impl Line {
             return self;
         }
         let needs = [
-            (&["--session-name", "--session-id"][..], "--session-name=NAME"),
+            (&["--session-name", "--session-id", "--turn-id"][..], "--session-name=NAME"),
             (&["--to"], "--to=NEW"),
             (&["--prompt", "--prompt-file"], "--prompt=TEXT"),
         ];
         for (index, (options, placeholder)) in needs.into_iter().enumerate() {
-            if self.has(options[0]) && !self.gives(options) {
+            let is_optional = index == 0 && self.has("--all-workspaces"); // of a list
+            if self.has(options[0]) && !self.gives(options) && !is_optional {
                 let at = if index == 0 { place + 1 } else { self.end() };
                 self.words.insert(at, placeholder.to_owned());
             }

@@ -17,6 +17,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, Valu
 use crate::backend::{Backend, BackendArgs, LaunchArgs};
 use crate::error::ErrorFormat;
 use crate::help::TOPICS;
+use crate::records::record::State;
 pub(crate) use normalize::{NormalizedArgs, looks_like_option, normalize};
 pub(crate) use parse::parse;
 pub(crate) use skill::{Skill, SkillAction, SkillChange, SkillHosts, SkillPlaces};
@@ -44,14 +45,15 @@ const HELP_STEP: &str = "Run 'invoke-persist help' for the exit statuses and the
 /// Exit statuses and their meanings, for the help and the manual page.
 pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
     ("0", "Success"),
-    ("1", "The turn failed, another session answered, or an I/O error occurred"),
+    ("1", "The turn failed or is lost, another session answered, or an I/O error occurred"),
     ("2", "Invalid usage, or an unreadable prompt, role or environment file"),
-    ("3", "Session not found"),
+    ("3", "Session or turn not found"),
     ("4", "Session already exists"),
     ("5", "Session is busy"),
     ("6", "Mapping file cannot be used"),
-    ("7", "Agent's output is invalid"),
-    ("75", "The turn failed for a temporary reason: try again later"),
+    ("7", "Agent's output is invalid, or its answer does not match --schema"),
+    ("8", "The turn is complete, but --fail-on does not accept it"),
+    ("75", "The turn failed for a temporary reason, or has not ended: try again later"),
     ("124", "Deadline or stall timeout expired"),
     ("126", "Agent's program is not executable"),
     ("127", "Agent's program cannot be found"),
@@ -103,6 +105,15 @@ macro_rules! commands {
         #[derive(Debug)]
         pub(crate) enum Command {
             $(#[doc = $about] $variant($variant),)*
+        }
+
+        impl Command {
+            /// Returns the name on the command line.
+            pub(crate) fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                }
+            }
         }
 
         /// The examples of each command, for the help and the manual pages.
@@ -162,6 +173,31 @@ macro_rules! commands {
     };
 }
 
+impl Command {
+    /// Returns the options for a turn that outlives the call, for a command that has them.
+    pub(crate) fn detach_args(&self) -> Option<&DetachArgs> {
+        match self {
+            Self::CreateSession(options) => Some(&options.detach),
+            Self::ResumeJson(options) => Some(&options.resume.detach),
+            Self::ResumeStream(options) => Some(&options.resume.detach),
+            Self::ForkSession(options) => Some(&options.detach),
+            _ => None,
+        }
+    }
+
+    /// Returns the options of a turn, for a command that runs one.
+    pub(crate) fn call_args(&self) -> Option<&CallArgs> {
+        match self {
+            Self::CreateSession(options) => Some(&options.call),
+            Self::ResumeJson(options) => Some(&options.resume.options.call),
+            Self::ResumeStream(options) => Some(&options.resume.options.call),
+            Self::Ask(options) => Some(&options.options.call),
+            Self::ForkSession(options) => Some(&options.call),
+            _ => None,
+        }
+    }
+}
+
 /// The usage of commands that need options. clap would show these options as optional, because their absence is
 /// reported later, with a better error.
 const USAGES: &[(&str, &str)] = &[
@@ -171,6 +207,8 @@ const USAGES: &[(&str, &str)] = &[
     ("delete-session", "<--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
     ("resume-json", "--session-name <NAME> --prompt <TEXT>\n           [OPTIONS] [-- <ARG>...]"),
     ("resume-stream", "--session-name <NAME> --prompt <TEXT>\n           [OPTIONS] [-- <ARG>...]"),
+    ("wait-turn", "<--turn-id <ID>...|--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
+    ("show-turn", "<--turn-id <ID>|--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
     ("fork-session", "--session-name <NAME> --to <NEW>\n           --prompt <TEXT> [OPTIONS] [-- <ARG>...]"),
 ];
 
@@ -312,6 +350,55 @@ commands! {
         ],
         hidden: false
     }
+    WaitTurn {
+        name: "wait-turn",
+        about: "Wait for the end of a turn; print what it printed",
+        details: "The output of a detached turn is printed unchanged, and the exit status is that of the turn. \
+                  That works any number of times, and for any number of callers. A limit or Ctrl-C ends the wait, not \
+                  the turn.\n\n\
+                  With several IDs, the record of each turn is printed as soon as it ends, one JSON object on each line.",
+        examples: [
+            "invoke-persist wait-turn --turn-id 20261121-105533-k3f9",
+            "invoke-persist wait-turn --session-name review-src --timeout-seconds 90",
+            "invoke-persist wait-turn --session-name review-src --follow",
+        ],
+        hidden: false
+    }
+    ShowTurn {
+        name: "show-turn",
+        about: "Print the record of a turn, or its output so far",
+        details: "No agent is called, and nothing changes for the turn. The record is one JSON object.",
+        examples: [
+            "invoke-persist show-turn --session-name review-src",
+            "invoke-persist show-turn --turn-id 20261121-105533-k3f9 --output",
+            "invoke-persist show-turn --session-name review-src --format text --follow",
+        ],
+        hidden: false
+    }
+    ListTurns {
+        name: "list-turns",
+        about: "List the turns of a workspace",
+        details: "The newest turn is first. No agent is called, and nothing is written. The totals are those of all \
+                  turns that match, also beyond --limit.",
+        examples: [
+            "invoke-persist list-turns --format table",
+            "invoke-persist list-turns --session-name review-src --state failed",
+            "invoke-persist list-turns --all-workspaces --state running --state queued",
+        ],
+        hidden: false
+    }
+    StopTurn {
+        name: "stop-turn",
+        about: "Stop a turn that waits or runs, and print its record",
+        details: "The agent and everything it started are stopped, as by a deadline. The command returns when nothing of \
+                  the turn is left. A turn that has ended stays as it is, and is not an error. The session keeps the \
+                  prompt, so resume it to continue.",
+        examples: [
+            "invoke-persist stop-turn --session-name nightly",
+            "invoke-persist stop-turn --turn-id 20261121-105533-k3f9",
+        ],
+        hidden: false
+    }
     Skill {
         name: "skill",
         about: "Install, update and print the skills for agents",
@@ -449,6 +536,28 @@ pub(crate) struct SessionArgs {
     pub session_id: Option<String>,
 }
 
+/// The option for a workspace, on commands that need no mapping.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WorkspaceArgs {
+    /// Workspace directory [default: current directory]
+    // the value may be empty: each command decides what that means
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub workspace_dir: Option<PathBuf>,
+}
+
+/// Options that select turns.
+#[derive(Debug, Args)]
+pub(crate) struct TurnSelectorArgs {
+    /// ID of the turn, or a unique beginning of it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["session_name", "session_id"])]
+    pub turn_id: Vec<String>,
+    #[command(flatten)]
+    pub session: SessionArgs,
+    #[command(flatten)]
+    pub place: WorkspaceArgs,
+}
+
 /// Options for the agent's program and its environment.
 #[derive(Debug, Args)]
 #[command(next_help_heading = AGENT)]
@@ -485,6 +594,11 @@ fn number(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "it is not a number, such as 3")
 }
 
+/// Parses a limit on the number of turns.
+fn limit(text: &str) -> Result<usize, &'static str> {
+    text.parse().map_err(|_| "it is not a number, such as 20")
+}
+
 /// Options for a turn.
 #[derive(Debug, Args)]
 #[command(next_help_heading = AGENT)]
@@ -500,9 +614,38 @@ pub(crate) struct CallArgs {
     /// Retry a turn that failed for a temporary reason, at most N times [default: 0]
     #[arg(long, help_heading = AGENT, value_name = "N", allow_hyphen_values = true, value_parser = number)]
     pub retry: Option<u32>,
+    /// Fail with status 8 after a complete turn with a refused tool or an empty answer
+    #[arg(long, help_heading = AGENT, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
+    /// Require an answer that matches the JSON Schema in FILE; --print-result then prints it as one line of JSON
+    #[arg(long, help_heading = AGENT, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
     pub stdin: bool,
+    /// Write what is known of the turn to FILE, as JSON, also if it fails
+    #[arg(long, help_heading = AGENT, value_name = "FILE")]
+    pub summary_file: Option<PathBuf>,
+}
+
+/// Options of a turn that can outlive the call.
+#[derive(Debug, Args)]
+pub(crate) struct DetachArgs {
+    /// Return as soon as the turn is accepted, and print its record; wait-turn prints its output later
+    #[arg(help_heading = None::<&str>, long)]
+    pub detach: bool,
+    /// With --detach, print only the turn's ID
+    #[arg(help_heading = None::<&str>, long, requires = "detach")]
+    pub print_turn_id: bool,
+}
+
+/// What a call does not accept of a complete turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// The agent was not allowed to use a tool
+    Denied,
+    /// The answer has no text
+    Empty,
 }
 
 /// What to do if the name is taken.
@@ -565,6 +708,8 @@ pub(crate) struct CreateSession {
     /// Print the saved entry as JSON
     #[arg(long)]
     pub print_mapping_json: bool,
+    #[command(flatten)]
+    pub detach: DetachArgs,
     #[command(flatten)]
     pub place: LocationArgs,
     #[command(flatten)]
@@ -680,6 +825,8 @@ pub(crate) struct ResumeArgs {
     #[command(flatten)]
     pub prompt: PromptArgs,
     #[command(flatten)]
+    pub detach: DetachArgs,
+    #[command(flatten)]
     pub options: ResumeOptions,
 }
 
@@ -769,6 +916,8 @@ pub(crate) struct ForkSession {
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     pub if_busy: IfBusy,
     #[command(flatten)]
+    pub detach: DetachArgs,
+    #[command(flatten)]
     pub place: LocationArgs,
     #[command(flatten)]
     pub call: CallArgs,
@@ -812,6 +961,82 @@ pub(crate) enum ColorChoice {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WaitTurn {
+    #[command(flatten)]
+    pub selector: TurnSelectorArgs,
+    /// Print the output as it arrives
+    #[arg(long)]
+    pub follow: bool,
+    /// Wait at most DURATION, then exit with status 75: seconds, or 90s, 5m, 1h30m
+    #[arg(long, value_name = "DURATION")]
+    pub timeout_seconds: Option<String>,
+}
+
+/// How a recorded turn is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TurnFormat {
+    /// The record, or with --output the unchanged output
+    #[default]
+    Json,
+    /// The output; a stream of events as readable text
+    Text,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowTurn {
+    #[command(flatten)]
+    pub selector: TurnSelectorArgs,
+    /// Print what the turn has printed so far
+    #[arg(long)]
+    pub output: bool,
+    /// Print the output as it arrives, until the turn ends
+    #[arg(long)]
+    pub follow: bool,
+    /// Output format
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: TurnFormat,
+    /// When to color the text; auto: at a terminal, unless NO_COLOR is set [default: auto]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub color: Option<ColorChoice>,
+}
+
+/// How turns are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TurnListFormat {
+    /// One JSON object on one line
+    #[default]
+    Json,
+    /// A table that fits the terminal
+    Table,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListTurns {
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// List only turns in this state; repeatable
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub state: Vec<State>,
+    /// List at most N turns
+    #[arg(long, value_name = "N", default_value_t = 20, allow_hyphen_values = true, value_parser = limit)]
+    pub limit: usize,
+    /// Output format
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: TurnListFormat,
+    /// List the turns of all workspaces
+    #[arg(long, conflicts_with = "workspace_dir")]
+    pub all_workspaces: bool,
+    #[command(flatten)]
+    pub place: WorkspaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopTurn {
+    #[command(flatten)]
+    pub turn: TurnSelectorArgs,
 }
 
 #[derive(Debug, Args)]

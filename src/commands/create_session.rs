@@ -10,12 +10,14 @@ use crate::sessions::lock::lock_name;
 use crate::sessions::selector::{SessionSelector, required_name, session_id};
 use crate::store::Store;
 use crate::store::format::Entry;
+use crate::time::now;
+use crate::turn::files_in_use::FilesInUse;
 use crate::turn::options::TurnOptions;
 use crate::turn::outcome::finish_call;
 use crate::turn::prompt::{self, Prompt};
 use crate::turn::resume::CompletedTurn;
 use crate::turn::runner::TurnRunner;
-use crate::turn::start::{NewSession, note_replaced, now, save, start_session};
+use crate::turn::start::{NewSession, note_replaced, save, start_session};
 use crate::ui::json::JsonObject;
 
 pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()> {
@@ -24,11 +26,28 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
         return Err(Error::usage("--print-result cannot be used with --if-exists reuse, which may start no turn")
             .with_hint("use resume-json --if-missing create --print-result"));
     }
+    if options.detach.detach && (options.adopt.is_some() || options.if_exists == IfExists::Reuse) {
+        let other = if options.adopt.is_some() { "--adopt" } else { "--if-exists reuse" };
+        return Err(Error::usage(format!("--detach cannot be used with {other}, which may start no turn"))
+            .with_hint("use resume-json --if-missing create --detach"));
+    }
+    if options.call.schema.is_some() {
+        if options.adopt.is_some() || options.init_prompt.as_deref().is_none_or(is_blank) {
+            return Err(Error::usage("--schema needs --init-prompt, because it is for the first answer")
+                .with_hint("add --init-prompt TEXT, or give --schema to a later turn"));
+        }
+        if options.if_exists == IfExists::Reuse {
+            return Err(Error::usage("--schema cannot be used with --if-exists reuse, which may start no turn")
+                .with_hint("use resume-json --if-missing create --schema"));
+        }
+    }
     let subject = SessionSelector { name: Some(name.clone()), id: None };
     let backend = context.backend_to_create(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
+    let role_file = ("the file of --role-definition-md", options.role_definition_md.as_deref());
+    FilesInUse::of(&options.call, &[role_file]).refuse_summary(&options.call, &store)?;
     if options.session_id.is_some() {
         context.ui.warn("--session-id is ignored here; use --adopt ID to save an existing session");
     }
@@ -83,20 +102,20 @@ impl Creation<'_> {
 
     fn start(&self) -> Result<()> {
         let role = prompt::read_role(self.options.role_definition_md.as_deref(), self.call.deadline)?;
+        let mut prompt = None;
         if self.existing()?.is_none() {
             self.call.check_agent(&self.context.ui)?;
             self.store.prepare()?; // before a wait, and again after it
+            let prompt = prompt.insert(self.prompt()?);
+            self.call.recorder.update(|turn| turn.set_session(Some(&self.name), None));
+            self.call.recorder.open(&self.workspace.resolved, &prompt.bytes, &self.context.ui)?;
         }
-        let _name = lock_name(&self.store, &self.name, true)?;
+        let _name = lock_name(&self.store, &self.name, true, || self.call.accept(&self.context.ui))?;
         self.store.prepare()?;
         if let Some(old) = self.existing()? {
             return self.print(&old, false);
         }
-        let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
-        let prompt = Prompt::text(
-            prompt.map_or_else(|| (self.call.agent.backend.spec().default_prompt)(&self.name), str::to_owned),
-        );
-        let prompt = if self.call.stdin { prompt.with_stdin(self.call.deadline)? } else { prompt };
+        let prompt = prompt.map_or_else(|| self.prompt(), Ok)?; // the name may have been removed during the wait
         let caller = TurnRunner::new(&self.call, &self.context.ui)?;
         let beginning = NewSession {
             name: &self.name,
@@ -109,11 +128,21 @@ impl Creation<'_> {
         let created = start_session(caller, &self.store, &beginning)?;
         created.note_replaced(&self.context.ui, &self.name);
         if !self.options.print_result {
-            return finish_call(self.print(&created.entry, created.written), &created.entry.id);
+            let printed = self.print(&created.entry, created.written);
+            return finish_call(printed, created.output.rejected, &created.entry.id);
         }
         let done = CompletedTurn::created(&self.name, created, "created");
         let printed = done.print(&self.context.ui, &self.store, true, self.options.print_session_id);
-        finish_call(printed, &done.session.id)
+        finish_call(printed, done.output.rejected, &done.session.id)
+    }
+
+    /// Returns the prompt of the first turn.
+    fn prompt(&self) -> Result<Prompt> {
+        let prompt = self.options.init_prompt.as_deref().filter(|prompt| !is_blank(prompt));
+        let prompt = Prompt::text(
+            prompt.map_or_else(|| (self.call.agent.backend.spec().default_prompt)(&self.name), str::to_owned),
+        );
+        if self.call.stdin { prompt.with_stdin(self.call.deadline) } else { Ok(prompt) }
     }
 
     /// Returns the session of that name if it is to be kept.
@@ -133,7 +162,8 @@ impl Creation<'_> {
     }
 
     fn entry(&self, id: AgentSessionId) -> Entry {
-        Entry { id, created_at: Some(now()), model: self.call.model.clone(), effort: self.call.effort.clone() }
+        let (model, effort) = (self.call.model.clone(), self.call.effort.clone());
+        Entry { id, created_at: Some(now()), model, effort, first_turn_stopped: false }
     }
 
     fn name_taken(&self, old: Option<&Entry>) -> Error {

@@ -10,6 +10,7 @@ use crate::sessions::lock::{lock_name, lock_session};
 use crate::sessions::lookup::find_session;
 use crate::sessions::selector::SessionSelector;
 use crate::store::Store;
+use crate::turn::files_in_use::FilesInUse;
 use crate::turn::options::TurnOptions;
 use crate::turn::outcome::finish_call;
 use crate::turn::prompt::PromptSource;
@@ -29,6 +30,8 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let (mut store, workspace) = context.store(backend, &options.place)?;
     let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
     store.deadline = call.deadline;
+    let prompt_file = ("the prompt file", options.prompt.prompt_file.as_deref());
+    FilesInUse::of(&options.call, &[prompt_file]).refuse_summary(&options.call, &store)?;
     let source = PromptSource::of(&options.prompt, options.call.stdin)?;
     find_session(&store, &subject)?; // report a missing session before reading the prompt
     refuse_taken(&store, &to, options.force)?;
@@ -37,10 +40,13 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     let prompt = if call.stdin { prompt.with_stdin(call.deadline)? } else { prompt };
 
     store.prepare()?; // before a wait, and again after it
+    call.recorder.update(|turn| turn.set_session(Some(&to), None));
+    call.recorder.open(&workspace.resolved, &prompt.bytes, &context.ui)?;
     let wait = options.if_busy == IfBusy::Wait;
-    let _name = lock_name(&store, &to, wait)?;
+    let _name = lock_name(&store, &to, wait, || Ok(()))?;
+    let accept = || call.accept(&context.ui);
     // a running turn would be half in the fork
-    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait)?;
+    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait, accept)?;
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
     let role = history.role(&store)?;
@@ -57,7 +63,7 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     created.note_replaced(&context.ui, &to);
     let done = CompletedTurn::created(&to, created, "forked");
     let printed = done.print(&context.ui, &store, options.print_result, options.print_session_id);
-    finish_call(printed, &done.session.id)
+    finish_call(printed, done.output.rejected, &done.session.id)
 }
 
 /// Fails if the name is taken. An unreadable mapping counts as empty here, because a later write reports the error.

@@ -1,5 +1,6 @@
 //! `list-sessions`: lists the sessions of one or all workspaces. It writes nothing, so it works on read-only disks.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -8,13 +9,15 @@ use crate::backend::Backend;
 use crate::cli::{self, ListFormat};
 use crate::context::{Context, Workspace};
 use crate::error::{self, Result};
+use crate::records::dir::RecordDir;
+use crate::records::record::Record;
 use crate::session::is_blank;
 use crate::sessions::activity::{Activity, Subject, activities};
 use crate::sessions::json::entries;
 use crate::store::format::{Entry, Mapping};
 use crate::store::location::{MappingLocation, Root};
 use crate::store::{self, FoundMapping, Store};
-use crate::turn::start::iso_format;
+use crate::time::{age, iso_format};
 use crate::ui::json::JsonObject;
 use crate::ui::table::Column;
 use crate::ui::tsv::Tsv;
@@ -179,6 +182,34 @@ fn activities_of(rows: &[Row]) -> Vec<Activity> {
     activities(&subjects.collect::<Vec<_>>())
 }
 
+/// The records of turns, read once for each workspace.
+#[derive(Default)]
+struct RecordedTurns(BTreeMap<String, Vec<Record>>);
+
+impl RecordedTurns {
+    /// Returns how many turns of a session are recorded, and the state of the newest one that is not over. `None` if
+    /// there are none.
+    fn describe(&mut self, row: &Row) -> Option<String> {
+        let workspace = row.workspace.as_ref()?;
+        let records = self.0.entry(workspace.clone()).or_insert_with(|| {
+            let dir = RecordDir::of_workspace(Path::new(workspace)).ok().flatten();
+            let dir = dir.filter(|dir| dir.check().unwrap_or_default());
+            dir.map(|dir| dir.ids().iter().filter_map(|id| dir.read(id)).collect()).unwrap_or_default()
+        });
+        let is_of = |record: &&Record| {
+            record.backend.as_deref() == Some(row.backend.name())
+                && match record.session_id.as_deref() {
+                    Some(id) => row.entry.id.is_reported_as(id),
+                    None => record.alias.as_deref() == Some(&row.name),
+                }
+        };
+        let count = records.iter().filter(is_of).count();
+        let unfinished = records.iter().filter(is_of).find(|record| !record.state.is_final());
+        let state = unfinished.map(|record| format!(", {}", record.state.name())).unwrap_or_default();
+        (count > 0).then(|| format!("{count}{state}"))
+    }
+}
+
 /// Prints the sessions of one or all workspaces as a table that fits the terminal.
 fn print_table(context: &Context, rows: &[Row], all_workspaces: bool) -> Result<()> {
     if rows.is_empty() {
@@ -189,19 +220,22 @@ fn print_table(context: &Context, rows: &[Row], all_workspaces: bool) -> Result<
     let mut columns = vec![
         Column::new("NAME").with_min_width(10),
         Column::new("AGENT"),
-        Column::new("ID").with_min_width(8).optional(4),
-        Column::new("MODEL").with_min_width(6).optional(3),
+        Column::new("ID").with_min_width(8).optional(5),
+        Column::new("MODEL").with_min_width(6).optional(4),
         Column::new("EFFORT").optional(2),
         Column::new("AGE").optional(1),
         Column::new("USED"),
-        Column::new("BUSY").optional(5),
+        Column::new("BUSY").optional(6),
+        Column::new("TURNS").optional(3),
     ];
     if all_workspaces {
         columns.push(Column::new("WORKSPACE").with_min_width(12).keeping_end());
     }
     let now = Timestamp::now();
+    let mut turns = RecordedTurns::default();
     for (row, Activity { last_used, is_busy }) in rows.iter().zip(activities_of(rows)) {
         let Row { backend, name, entry, workspace, .. } = row;
+        let turns = turns.describe(row);
         let created = entry.created_at.as_deref().and_then(|created| created.parse().ok());
         let created = created.map(|created| age(created, now));
         let used = last_used.and_then(|used| used.try_into().ok()).map(|used| age(used, now));
@@ -214,6 +248,7 @@ fn print_table(context: &Context, rows: &[Row], all_workspaces: bool) -> Result<
             created.as_deref(),
             used.as_deref(),
             is_busy.map(|is_busy| if is_busy { "yes" } else { "no" }),
+            turns.as_deref(),
             workspace.as_deref(),
         ];
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
@@ -254,14 +289,6 @@ fn print_tsv(context: &Context, rows: &[Row]) -> Result<()> {
     context.ui.print(&tsv.into_text())
 }
 
-/// Returns the time since `past` in the largest full unit.
-fn age(past: Timestamp, now: Timestamp) -> String {
-    const UNITS: [(i64, &str); 4] = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-    let seconds = now.duration_since(past).as_secs().max(0); // the clock may have been set back
-    let (size, unit) = UNITS.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1, "s"));
-    format!("{}{unit}", seconds / size)
-}
-
 fn list(store: &Store, workspace: &Workspace, mapping: Option<&Mapping>) -> JsonObject {
     let aliases = mapping.map_or_else(JsonObject::new, |mapping| entries(store.backend, mapping));
     let list = JsonObject::new()
@@ -272,25 +299,5 @@ fn list(store: &Store, workspace: &Workspace, mapping: Option<&Mapping>) -> Json
     match mapping {
         Some(mapping) => list.with("stored_workspace_dir", mapping.workspace()),
         None => list,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_in_their_largest_full_unit() {
-        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        for (past, want) in [
-            ("2026-11-21T11:59:18.236249+00:00", "41s"),
-            ("2026-11-21T11:59:00+00:00", "1m"),
-            ("2026-11-21T13:00:00.5+02:00", "59m"),
-            ("2026-11-20T12:00:01+00:00", "23h"),
-            ("2025-11-21T12:00:00+00:00", "365d"),
-            ("2030-01-01T00:00:00+00:00", "0s"),
-        ] {
-            assert_eq!(age(past.parse().unwrap(), now), want, "{past}");
-        }
     }
 }

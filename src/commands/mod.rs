@@ -10,20 +10,37 @@ mod doctor;
 mod fork_session;
 mod help;
 mod list_sessions;
+mod list_turns;
 mod man;
 mod open_session;
 mod rename_session;
 mod resolve;
 mod resume_json;
 mod resume_stream;
+mod show_turn;
 mod skill;
+mod stop_turn;
+mod wait_turn;
 
 use crate::cli::Command;
 use crate::context::Context;
 use crate::error::Result;
+use crate::turn::detach;
+use crate::turn::summary::with_summary;
 
 /// Runs the command. Returns the exit status of this program.
 pub(crate) fn run(context: &Context, command: &Command) -> Result<i32> {
+    let detach = command.detach_args().filter(|options| options.detach && !context.turn.is_detached());
+    if let Some(options) = detach {
+        return detach::launch(context, command, options);
+    }
+    match command.call_args() {
+        Some(options) => with_summary(context, options, || run_command(context, command)),
+        None => run_command(context, command),
+    }
+}
+
+fn run_command(context: &Context, command: &Command) -> Result<i32> {
     match command {
         Command::OpenSession(options) => return open_session::run(context, options),
         Command::EchoAgent(options) => return crate::echo_agent::run(&context.ui, options),
@@ -37,6 +54,10 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<i32> {
         Command::ResumeStream(options) => resume_stream::run(context, options),
         Command::Ask(options) => ask::run(context, options),
         Command::ForkSession(options) => fork_session::run(context, options),
+        Command::WaitTurn(options) => return wait_turn::run(context, options),
+        Command::ShowTurn(options) => show_turn::run(context, options),
+        Command::ListTurns(options) => list_turns::run(context, options),
+        Command::StopTurn(options) => stop_turn::run(context, options),
         Command::Skill(options) => skill::run(context, &options.action),
         Command::Doctor(options) => doctor::run(context, options),
         Command::Demo(_) => demo::run(context),

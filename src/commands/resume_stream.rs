@@ -1,12 +1,13 @@
 //! `resume-stream`: runs one turn in a session and prints the agent's events as they arrive.
 
 use crate::backend::OutputMode;
-use crate::cli::{self, ColorChoice, StreamFormat};
+use crate::cli::{self, StreamFormat};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::render::RenderOptions;
 use crate::turn::outcome::finish_call;
 use crate::turn::resume::{CompletedTurn, ResumeCall, ResumeRequest, resume_and_print};
+use crate::turn::watch;
 use crate::ui::output_file::with_output_file;
 use crate::ui::{Ui, stdout_error};
 
@@ -26,7 +27,7 @@ pub(super) fn run(context: &Context, options: &cli::ResumeStream) -> Result<()> 
         let turn = ResumeCall::new(context, ui, request)?.run()?;
         let CompletedTurn { session, lost, output, .. } = turn;
         let copied = output.copied.map_err(|error| stdout_error(&error));
-        lost.map_or_else(|| finish_call(copied, &session.id), Err)
+        lost.map_or_else(|| finish_call(copied, output.rejected, &session.id), Err)
     })
 }
 
@@ -38,10 +39,5 @@ fn render_options(ui: &Ui, options: &cli::ResumeStream) -> Result<Option<RenderO
             None => Ok(None),
         };
     }
-    let color = match options.color.unwrap_or_default() {
-        ColorChoice::Auto => ui.shows_colors(),
-        ColorChoice::Always => true,
-        ColorChoice::Never => false,
-    };
-    Ok(Some(RenderOptions { color, width: ui.terminal_width() }))
+    Ok(Some(watch::render_options(ui, options.color)))
 }

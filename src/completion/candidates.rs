@@ -1,7 +1,7 @@
 //! The completions of a word on a command line (see [`crate::completion`]).
 //!
-//! Shells request them with an environment variable, not with a command. Completion reads mappings, writes nothing, and
-//! takes no lock. An unreadable mapping or an invalid line gives no completions. An error would disturb the line.
+//! Shells request them with an environment variable, not with a command. Completion reads mappings and records of turns,
+//! writes nothing, and takes no lock. An unreadable mapping or an invalid line gives no completions. An error would disturb the line.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -21,8 +21,10 @@ use crate::context::Context;
 use crate::env;
 use crate::error::{Error, ErrorFormat, Result};
 use crate::help::TOPICS;
+use crate::records::recorder::TurnRecorder;
 use crate::session::{SessionName, is_blank};
 use crate::store::format::Entry;
+use crate::turn::selector::{RecordedTurn, Turns};
 use crate::ui::Ui;
 use crate::ui::terminal::is_terminal_control;
 
@@ -71,7 +73,8 @@ impl Line {
         };
         let global = Global { backend, error_format: ErrorFormat::Text, quiet: true };
         let ui = Ui::new().with_quiet(true);
-        let context = Context { started, global, ui, normalized, program: program.clone() };
+        let turn = TurnRecorder::default();
+        let context = Context { started, global, ui, turn, normalized, program: program.clone() };
         let selected = context.selected_backend().ok()?;
         Some(Self { context, selected, location, is_inline: current.starts_with("--") && current.contains('=') })
     }
@@ -142,6 +145,19 @@ impl Line {
         candidates(ids, typed)
     }
 
+    /// Returns the IDs of turns that begin with `typed`, with what was asked.
+    fn turns(&self, typed: &OsStr) -> Vec<CompletionCandidate> {
+        let place = cli::WorkspaceArgs { workspace_dir: self.location.workspace_dir.clone() };
+        let Ok(turns) = Turns::of_workspace(&self.context, &place) else { return Vec::new() };
+        let is_stop = self.context.normalized.command.as_deref() == Some("stop-turn");
+        let turns = turns.all().0.into_iter().filter(|turn| !is_stop || !turn.record.state.is_final());
+        let described = turns.map(|RecordedTurn { id, record, .. }| {
+            let texts = [record.alias, Some(record.state.name().to_owned()), record.prompt];
+            (id, vec![texts.into_iter().flatten().collect::<Vec<_>>().join(" · ")])
+        });
+        candidates(described.collect(), typed)
+    }
+
     /// Returns what `help` accepts next: the commands below those on the line, and first of all the topics.
     fn help_names(&self, typed: &OsStr) -> Vec<CompletionCandidate> {
         let mut cli = Cli::command();
@@ -195,6 +211,7 @@ fn completer(command: &str, arg: &Arg, line: &Arc<Line>) -> Option<ArgValueCompl
         ("session_name", _) => Some(ArgValueCompleter::new(move |typed: &OsStr| completed.names(typed))),
         ("session_id", "create-session") => None,
         ("session_id", _) => Some(ArgValueCompleter::new(move |typed: &OsStr| completed.ids(typed))),
+        ("turn_id", _) => Some(ArgValueCompleter::new(move |typed: &OsStr| completed.turns(typed))),
         ("names", "help") => Some(ArgValueCompleter::new(move |typed: &OsStr| completed.help_names(typed))),
         _ => {
             let id = match arg.get_value_hint() {

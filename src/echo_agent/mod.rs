@@ -17,10 +17,11 @@ use std::time::Duration;
 use crate::backend::echo::{EchoCall, EchoOutcome, EchoProtocol, EchoTurn};
 use crate::backend::{Backend, Cause, FeatureEvidence};
 use crate::cli;
-use crate::digest;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock;
+use crate::random;
+use crate::schema::Schema;
 use crate::ui::Ui;
 use crate::ui::json::JsonObject;
 use script::{Script, ScriptAction};
@@ -144,7 +145,11 @@ impl Player<'_> {
         let answer = if let Some(answer) = answer {
             answer
         } else {
-            let answer = self.turn.call.answer(self.turn.number);
+            let schema = self.turn.call.schema.as_deref().and_then(|text| Schema::parse(text).ok());
+            let answer = match schema {
+                Some(schema) => schema.sample().to_string(),
+                None => self.turn.call.answer(self.turn.number),
+            };
             self.say(&answer)?;
             answer
         };
@@ -258,18 +263,19 @@ impl Sessions {
     fn select(&self, call: &EchoCall) -> Result<String> {
         match &call.session {
             Some(id) => match self.file(id).filter(|_| call.fork) {
-                Some(file) => self.start(&fs::read(file).unwrap_or_default()),
+                Some(file) => self.start(&fs::read(file).unwrap_or_default(), call.new_id.as_deref()),
                 None => Ok(id.clone()),
             },
-            None => self.start(&[]),
+            None => self.start(&[], call.new_id.as_deref()),
         }
     }
 
-    /// Starts a session with these turns, and returns its ID in the form of a UUID.
-    fn start(&self, turns: &[u8]) -> Result<String> {
-        let now = jiff::Timestamp::now().as_nanosecond();
-        let digest = digest::md5([format!("{now} {}", std::process::id()).as_bytes()]);
-        let id = [&digest[..8], &digest[8..12], &digest[12..16], &digest[16..20], &digest[20..]].join("-");
+    /// Starts a session with these turns, and returns its ID: `id`, or a new UUID.
+    fn start(&self, turns: &[u8], id: Option<&str>) -> Result<String> {
+        let id = id.map_or_else(random::uuid, str::to_owned);
+        if self.file(&id).is_some() {
+            return Err(Error::new(ErrorKind::Io, format!("Session ID {id} is already in use.")));
+        }
         fs::write(self.0.join(&id), turns).map_err(|error| cannot_save(&error))?;
         Ok(id)
     }

@@ -143,7 +143,7 @@ fn home() -> Option<PathBuf> {
 
 /// Creates a directory, and with `parents` those above it, if it is missing. Fails if it is not private to the user.
 #[cfg(unix)]
-fn make_private(path: &Path, parents: bool) -> io::Result<()> {
+pub(crate) fn make_private(path: &Path, parents: bool) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     match std::fs::DirBuilder::new().recursive(parents).mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -157,7 +157,7 @@ fn make_private(path: &Path, parents: bool) -> io::Result<()> {
 
 /// Fails if the directory is missing or not private to the user.
 #[cfg(unix)]
-fn check_private(path: &Path) -> io::Result<()> {
+pub(crate) fn check_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::symlink_metadata(path)?;
     let shown = path.display();
@@ -175,7 +175,7 @@ fn check_private(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(windows)]
-fn make_private(path: &Path, parents: bool) -> io::Result<()> {
+pub(crate) fn make_private(path: &Path, parents: bool) -> io::Result<()> {
     match std::fs::DirBuilder::new().recursive(parents).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
@@ -184,6 +184,6 @@ fn make_private(path: &Path, parents: bool) -> io::Result<()> {
 
 /// Fails if the directory is missing. It is in a directory that is private to the user.
 #[cfg(windows)]
-fn check_private(path: &Path) -> io::Result<()> {
+pub(crate) fn check_private(path: &Path) -> io::Result<()> {
     std::fs::symlink_metadata(path).map(drop)
 }

@@ -7,24 +7,28 @@ use std::fs::{File, OpenOptions};
 use std::io;
 
 use super::dirs::candidates;
-use super::{Key, private};
+use super::{Key, private, queue};
 
-/// Returns whether a process holds the lock `key`; `None` if that cannot be known. Takes no lock and creates nothing.
+/// Returns whether a process holds the lock `key` or waits for it; `None` if that cannot be known. Takes no lock and
+/// creates nothing.
 pub(crate) fn is_held(key: &Key) -> Option<bool> {
     let mut held = Some(false);
     for dir in candidates().filter_map(|candidate| candidate.existing()) {
-        let mut options = OpenOptions::new();
-        options.read(true);
-        private(&mut options);
-        let is_locked = match options.open(dir.path.join(key.name_in(&dir))) {
-            Ok(file) => is_locked(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
-            Err(_) => None,
-        };
-        match is_locked {
-            Some(false) => {}
-            Some(true) => return Some(true),
-            None => held = None,
+        let name = key.name_in(&dir);
+        for path in [dir.path.join(name)].into_iter().chain(queue::files(&dir.path, name)) {
+            let mut options = OpenOptions::new();
+            options.read(true);
+            private(&mut options);
+            let is_locked = match options.open(path) {
+                Ok(file) => is_locked(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
+                Err(_) => None,
+            };
+            match is_locked {
+                Some(false) => {}
+                Some(true) => return Some(true),
+                None => held = None,
+            }
         }
     }
     held

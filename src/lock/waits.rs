@@ -10,13 +10,14 @@
 //! holders. The record is locked during the wait, so the record of a killed call is ignored.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::dirs::candidates;
-use super::{Busy, Dir, Holder, Key, private, read_holder};
+use super::notice::{self, Notice};
+use super::{Busy, Dir, Holder, Key, read_holder};
 use crate::random;
 
 /// The interval between checks of the other waits.
@@ -39,7 +40,7 @@ pub(super) struct Waits {
     inside: HashSet<String>,
     started: Started,
     /// Publish this wait to other calls until they are dropped.
-    _records: Vec<Record>,
+    _records: Vec<Notice>,
     next_check: Instant,
     /// When the deadlock was first observed.
     deadlock_since: Option<Instant>,
@@ -69,7 +70,11 @@ impl Waits {
         let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let started = (nanoseconds, random::token().to_owned());
         // the wait of an outermost call cannot be part of a cycle
-        let record = |dir: &Dir| Record::write(dir, key.name_in(dir), &started, &inside);
+        let record = |dir: &Dir| {
+            let inside: Vec<&str> = inside.iter().map(String::as_str).collect();
+            let text = format!("{}\n{}\n{}\n{}\n", started.0, started.1, key.name_in(dir), inside.join(","));
+            Notice::publish(&dir.path, &(random::digits() + SUFFIX), &text).ok() // without it, others miss this wait
+        };
         let records = if inside.is_empty() { Vec::new() } else { dirs.iter().filter_map(record).collect() };
         Self {
             dirs: dirs.into_iter().map(|dir| dir.path).collect(),
@@ -86,6 +91,10 @@ impl Waits {
     /// in the `last` check.
     pub(super) fn check(&mut self, holder: &Holder, last: bool) -> Option<Busy> {
         let now = Instant::now();
+        if holder.is_next {
+            self.deadlock_since = None; // it takes the lock soon, and waits for nothing else
+            return None;
+        }
         if now < self.next_check && !last {
             return None;
         }
@@ -142,72 +151,17 @@ struct Wait {
     holder: String,
 }
 
-/// A record of this process, removed on drop.
-struct Record {
-    path: PathBuf,
-    /// Kept open because it is locked.
-    _file: File,
-}
-
-impl Record {
-    /// Writes a record. Returns `None` if that fails. Then other calls cannot detect this wait.
-    fn write(dir: &Dir, name: &str, started: &Started, inside: &HashSet<String>) -> Option<Self> {
-        let unique = random::digits();
-        let (temporary, path) = (dir.path.join(&unique), dir.path.join(unique + SUFFIX));
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
-        private(&mut options);
-        let mut file = options.open(&temporary).ok()?;
-        let inside: Vec<&str> = inside.iter().map(String::as_str).collect();
-        let text = format!("{}\n{}\n{name}\n{}\n", started.0, started.1, inside.join(","));
-        // locked and complete before it becomes visible
-        let written = file.lock().and_then(|()| file.write_all(text.as_bytes()));
-        if written.and_then(|()| fs::rename(&temporary, &path)).is_err() {
-            let _ = fs::remove_file(&temporary);
-            return None;
-        }
-        Some(Self { path, _file: file })
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Opens the files in `directory` whose names `is_wanted` accepts.
-fn files(directory: &Path, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (PathBuf, File)> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let wanted = entries.filter(move |entry| entry.file_name().to_str().is_some_and(&is_wanted));
-    wanted.filter_map(|entry| {
-        let mut options = OpenOptions::new();
-        options.read(true);
-        private(&mut options);
-        let path = entry.path();
-        let file = options.open(&path).ok()?;
-        Some((path, file))
-    })
-}
-
 /// Returns the holders of all locks in `directory`. Some may have been killed, which is harmless: no call waits for
 /// them.
 fn holders(directory: &Path) -> impl Iterator<Item = Holder> {
     let is_lock = |name: &str| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    files(directory, is_lock).map(|(_, mut file)| read_holder(&mut file))
+    notice::files(directory, is_lock).filter_map(|path| Some(read_holder(&mut notice::open(&path)?)))
 }
 
 /// Returns the waits in `directory` whose calls are alive and whose locks have a known holder.
 fn waits(directory: &Path) -> impl Iterator<Item = Wait> {
-    files(directory, |name| name.ends_with(SUFFIX)).filter_map(move |(path, file)| {
-        match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => {}
-            Ok(()) => {
-                let _ = fs::remove_file(path); // its call was killed, and no other record gets this name
-                return None;
-            }
-            Err(TryLockError::Error(_)) => return None,
-        }
+    notice::files(directory, |name| name.ends_with(SUFFIX)).filter_map(move |path| {
+        let file = notice::open_of_living(&path)?;
         let mut text = String::new();
         file.take(LARGEST).read_to_string(&mut text).ok()?;
         let mut lines = text.lines();
@@ -222,7 +176,8 @@ fn waits(directory: &Path) -> impl Iterator<Item = Wait> {
 /// Returns what identifies the process IDs that this process sees: the boot of the machine, and the container. Returns
 /// `None` if the system does not report it.
 #[cfg(target_os = "linux")]
-pub(super) fn pid_namespace() -> Option<&'static str> {
+pub(crate) fn pid_namespace() -> Option<&'static str> {
+    use std::fs;
     use std::sync::OnceLock;
     static NAMESPACE: OnceLock<Option<String>> = OnceLock::new();
     let read = || {
@@ -235,7 +190,7 @@ pub(super) fn pid_namespace() -> Option<&'static str> {
 
 /// Returns `None`: on other systems there is only one namespace.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn pid_namespace() -> Option<&'static str> {
+pub(crate) fn pid_namespace() -> Option<&'static str> {
     None
 }
 
@@ -253,7 +208,7 @@ fn ancestors() -> HashSet<u32> {
 /// Returns the parent of a process (`proc_pid_stat(5)`).
 #[cfg(target_os = "linux")]
 fn parent(pid: &str) -> Option<u32> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     // the name in parentheses may contain anything, even parentheses; the state and the parent follow
     let rest = &stat[stat.iter().rposition(|&byte| byte == b')')? + 1..];
     std::str::from_utf8(rest).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()

@@ -38,6 +38,8 @@ use supervisor::{Action, Finished, Input, Limits, Next, Observation, Supervisor}
 use crate::late_signal;
 use crate::ui::OutputStream;
 
+#[cfg(windows)]
+pub(crate) use platform::interrupt;
 pub(crate) use platform::prepare_signals;
 
 /// The time between the first signal and the kill.
@@ -55,6 +57,14 @@ fn handle_late_signal(signal: i32) {
     if !late_signal::receive(signal) {
         platform::raise_default(signal);
     }
+}
+
+/// Keeps the next terminating signal from now on ([`late_signal`]), until a [`Runner`] handles signals.
+pub(crate) fn keep_next_signal() -> io::Result<()> {
+    if !late_signal::is_held() {
+        late_signal::hold();
+    }
+    platform::handle_signals()
 }
 
 /// The program to start.
@@ -81,6 +91,11 @@ pub(crate) trait OutputSink: Send + 'static {
     /// Returns whether the last line only reports that the agent tries to reconnect.
     fn is_reconnecting(&self) -> bool {
         false
+    }
+
+    /// Returns what the agent does now, as far as its output shows that.
+    fn activity(&self) -> Option<String> {
+        None
     }
 
     /// Receives the end of the output. It may be called twice.
@@ -125,6 +140,8 @@ pub(crate) struct Run {
     /// The processes that had to end and still run, or an empty list if the system does not report them. `None` means
     /// that no process is left.
     pub survivors: Option<Vec<i32>>,
+    /// What the agent did when it was stopped, as far as its output shows that.
+    pub activity: Option<String>,
     /// The last part of the agent's standard error.
     pub stderr: Vec<u8>,
     /// Whether the output could be written to stdout. A closed stdout is not an error.
@@ -133,7 +150,7 @@ pub(crate) struct Run {
 
 impl Run {
     fn not_started(end: End) -> Self {
-        Self { end, started: false, survivors: None, stderr: Vec::new(), copied: Ok(()) }
+        Self { end, started: false, survivors: None, activity: None, stderr: Vec::new(), copied: Ok(()) }
     }
 }
 
@@ -252,7 +269,7 @@ impl Runner {
 
         let limits = Limits { deadline: self.deadline, stall: command.stall };
         let supervisor = Supervisor::new(Instant::now(), limits);
-        let mut run = ActiveRun { events: &self.events, supervisor, agent, stdout, stderr };
+        let mut run = ActiveRun { events: &self.events, supervisor, agent, stdout, stderr, activity: None };
         let Finished { mut end, all_processed } = run.wait(Input::Tick);
         let copied = if all_processed { run.stdout.copied() } else { Err(io::ErrorKind::TimedOut.into()) };
         let idle = run.stdout.is_idle();
@@ -270,7 +287,7 @@ impl Runner {
         let survivors = run.survivors();
         run.agent.reap();
         let stderr = run.stderr.take_sink(DRAIN_TIMEOUT).map(streams::Tail::into_bytes).unwrap_or_default();
-        Ok(Run { end, started: true, survivors, stderr, copied })
+        Ok(Run { end, started: true, survivors, activity: run.activity, stderr, copied })
     }
 }
 
@@ -299,6 +316,8 @@ struct ActiveRun<'a, S> {
     agent: platform::AgentProcess,
     stdout: Stream<S>,
     stderr: Stream<streams::Tail>,
+    /// See [`Run::activity`].
+    activity: Option<String>,
 }
 
 impl<S: OutputSink> ActiveRun<'_, S> {
@@ -307,6 +326,9 @@ impl<S: OutputSink> ActiveRun<'_, S> {
         loop {
             let seen = self.observe();
             let step = self.supervisor.step(Instant::now(), input, &seen, || self.agent.is_gone());
+            if step.action.is_some() && self.activity.is_none() {
+                self.activity = self.stdout.activity(); // before the agent reports its own end
+            }
             match step.action {
                 Some(Action::Terminate) => self.agent.terminate(),
                 Some(Action::Forward(signal)) => self.agent.forward(signal),

@@ -132,6 +132,11 @@ impl<S: OutputSink> Stream<S> {
         self.shared.reconnecting.load(Ordering::SeqCst)
     }
 
+    /// Returns what the agent does now, unless the reader thread is using the sink.
+    pub(super) fn activity(&self) -> Option<String> {
+        self.shared.sink.try_lock().ok()?.as_ref()?.activity()
+    }
+
     /// Takes the result of writing to stdout.
     pub(super) fn copied(&self) -> io::Result<()> {
         std::mem::replace(&mut *lock(&self.shared.copied), Ok(()))

@@ -23,6 +23,7 @@ use signal_hook::iterator::Signals;
 use super::sentry::Sentry;
 use super::streams::lock;
 use super::{End, Event, Pipes};
+use crate::env;
 use crate::sys;
 
 /// The largest pipe that Linux allows an unprivileged user (`/proc/sys/fs/pipe-max-size`).
@@ -73,7 +74,7 @@ pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
 }
 
 /// Installs the signal handlers, once per process. A signal that was ignored at the start stays ignored (`nohup`).
-fn handle_signals() -> io::Result<()> {
+pub(super) fn handle_signals() -> io::Result<()> {
     static HANDLED: OnceLock<Result<(), String>> = OnceLock::new();
     let start = || {
         let all = terminating_signals().chain([SIGTSTP, SIGCONT]);
@@ -233,7 +234,8 @@ impl AgentProcess {
             if self.is_gone() {
                 return;
             }
-            for pid in listed_children().into_iter().filter(|pid| !self.preexisting_children.contains(pid)) {
+            let known = |pid: &i32| self.preexisting_children.contains(pid) || is_detached(*pid);
+            for pid in listed_children().into_iter().filter(|pid| !known(pid)) {
                 if let Some(pid) = Pid::from_raw(pid) {
                     let _ = rustix::process::kill_process(pid, Signal::KILL);
                 }
@@ -270,7 +272,8 @@ impl AgentProcess {
         #[cfg(target_os = "linux")]
         if self.had_no_children {
             let living = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-            return rustix::process::waitid(WaitId::All, living).is_err_and(|errno| errno == Errno::CHILD);
+            let none = rustix::process::waitid(WaitId::All, living).is_err_and(|errno| errno == Errno::CHILD);
+            return none || only_detached_children();
         }
         match members(self.pid, &self.preexisting_children) {
             Some(members) => members.is_empty(),
@@ -358,6 +361,21 @@ fn listed_children() -> Vec<i32> {
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
+/// Returns whether all living children of this process run detached turns, which became its children when the calls
+/// that started them ended.
+#[cfg(target_os = "linux")]
+fn only_detached_children() -> bool {
+    let living = |pid: &i32| read_process(std::ffi::OsStr::new(&pid.to_string())).is_some();
+    listed_children().into_iter().filter(living).all(is_detached)
+}
+
+/// Returns whether the process runs a detached turn, which outlives the agent that started it.
+fn is_detached(pid: i32) -> bool {
+    let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let name = |variable: &[u8]| variable.split(|&byte| byte == b'=').next().map(<[u8]>::to_vec);
+    variables.split(|&byte| byte == 0).any(|variable| name(variable).as_deref() == Some(env::DETACHED.as_bytes()))
+}
+
 /// Returns the current children of this process.
 fn children() -> HashSet<i32> {
     // usually there are none, which one system call finds out
@@ -388,7 +406,8 @@ fn processes() -> Option<Vec<Process>> {
 
 /// Returns the living processes that belong to the agent, or `None` if the system does not list processes.
 ///
-/// They are its group, its session, and all descendants of this process except those of `preexisting_children`.
+/// They are its group, its session, and all descendants of this process except those of `preexisting_children` and of
+/// detached turns.
 fn members(agent: Pid, preexisting_children: &HashSet<i32>) -> Option<Vec<Process>> {
     let processes = processes()?;
     let (agent, own_pid) = (agent.as_raw_nonzero().get(), own_pid());
@@ -398,6 +417,7 @@ fn members(agent: Pid, preexisting_children: &HashSet<i32>) -> Option<Vec<Proces
             descendants.contains(&process.parent)
                 && !descendants.contains(&process.pid)
                 && !preexisting_children.contains(&process.pid)
+                && !is_detached(process.pid)
         };
         let found: Vec<i32> = processes.iter().filter(more).map(|process| process.pid).collect();
         if found.is_empty() {

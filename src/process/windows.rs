@@ -36,17 +36,23 @@ static RECEIVER: Mutex<Option<Sender<Event>>> = Mutex::new(None);
 
 /// Sends Ctrl-C to `events` from now on. The agent shares the console and receives it too.
 pub(super) fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
-    /// The handler can be set once per process.
-    static HANDLER: OnceLock<Result<(), String>> = OnceLock::new();
     *lock(&RECEIVER) = Some(events.clone());
-    let handler = || {
-        let sent = lock(&RECEIVER).as_ref().is_some_and(|events| events.send(Event::Signal(INTERRUPT)).is_ok());
-        if !sent {
-            super::handle_late_signal(INTERRUPT);
-        }
-    };
-    let set = HANDLER.get_or_init(|| ctrlc::set_handler(handler).map_err(|error| error.to_string()));
+    handle_signals()
+}
+
+/// Installs the handler for Ctrl-C, once per process.
+pub(super) fn handle_signals() -> io::Result<()> {
+    static HANDLER: OnceLock<Result<(), String>> = OnceLock::new();
+    let set = HANDLER.get_or_init(|| ctrlc::set_handler(interrupt).map_err(|error| error.to_string()));
     set.clone().map_err(io::Error::other)
+}
+
+/// Has the effect of Ctrl-C.
+pub(crate) fn interrupt() {
+    let sent = lock(&RECEIVER).as_ref().is_some_and(|events| events.send(Event::Signal(INTERRUPT)).is_ok());
+    if !sent {
+        super::handle_late_signal(INTERRUPT);
+    }
 }
 
 /// Passes Ctrl-C to [`super::handle_late_signal`] from now on.

@@ -92,6 +92,12 @@ impl Renderer {
         Self { options, started: Instant::now(), out: String::new(), last: None, open: None, running: Vec::new() }
     }
 
+    /// Sets how long the turn has taken already.
+    #[must_use]
+    pub(crate) fn after(self, elapsed: Duration) -> Self {
+        Self { started: self.started.checked_sub(elapsed).unwrap_or(self.started), ..self }
+    }
+
     /// Returns the text since the last call.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out).into_bytes()
@@ -266,11 +272,15 @@ impl Renderer {
         let took = duration(summary.took.unwrap_or_else(|| self.started.elapsed()));
         let mut parts = vec![if summary.failed { format!("turn failed after {took}") } else { format!("turn {took}") }];
         let mut session = Vec::new();
-        if let Some(tokens) = summary.tokens.filter(|tokens| tokens.input > 0 || tokens.output > 0) {
-            let counts = token_counts(tokens);
-            if tokens.of_session { session.extend(counts) } else { parts.extend(counts) }
+        let counts = |tokens: Option<Tokens>| {
+            tokens.filter(|tokens| tokens.input > 0 || tokens.output > 0).map(token_counts).unwrap_or_default()
+        };
+        let usage = &summary.usage;
+        parts.extend(counts(usage.turn));
+        if usage.turn.is_none() {
+            session.extend(counts(usage.session));
         }
-        session.extend(summary.cost.map(cost));
+        session.extend(usage.session_cost.map(cost));
         if let Some(first) = session.first_mut() {
             *first = format!("session {first}");
         }
@@ -359,7 +369,8 @@ fn token_counts(tokens: Tokens) -> Vec<String> {
     vec![format!("{} in{cached}", grouped(tokens.input)), format!("{} out", grouped(tokens.output))]
 }
 
-fn cost(dollars: f64) -> String {
+/// Formats a cost in dollars.
+pub(crate) fn cost(dollars: f64) -> String {
     match dollars.abs() {
         ..1.0 => format!("${dollars:.4}"),
         ..1e9 => format!("${dollars:.2}"),

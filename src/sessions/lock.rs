@@ -12,7 +12,8 @@ use super::selector::SessionSelector;
 use crate::backend::Backend;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lock::{self, Busy, Key, Lock};
+use crate::late_signal;
+use crate::lock::{self, Busy, Key, Lock, Place};
 use crate::paths;
 use crate::session::{AgentSessionId, SessionName};
 use crate::store::Store;
@@ -32,16 +33,36 @@ pub(crate) fn session_key(backend: Backend, agent_home: &Path, id: &AgentSession
     Key::new(&[b"session", backend.name().as_bytes(), agent_home.as_os_str().as_encoded_bytes(), id.as_bytes()])
 }
 
-/// Locks a name while it is created, so that several calls for it start one session.
+/// Locks a name while it is created, so that several calls for it start one session. Those that wait take it in the
+/// order in which they began to wait.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::SessionBusy`] if it is locked and `wait` is false, or if the wait would never end.
 /// [`ErrorKind::Deadline`] if the deadline passes during the wait.
-pub(crate) fn lock_name(store: &Store, name: &SessionName, wait: bool) -> Result<Lock> {
-    let key = store.name_key(name);
+///
+/// `accept` is called once the lock is certain: when the call has its place in the queue, or has the lock if `wait` is
+/// false.
+pub(crate) fn lock_name(
+    store: &Store,
+    name: &SessionName,
+    wait: bool,
+    accept: impl FnOnce() -> Result<()>,
+) -> Result<Lock> {
     let what = format!("the name '{name}'");
-    lock_key(&key, &what, store.deadline, &store.ui, wait)
+    let mut place = join(&store.name_key(name), wait);
+    accepted(wait, accept, || wait_for(&mut place, &what, store.deadline, &store.ui, wait))
+}
+
+/// Calls `accept` before `lock` if that `waits`, and otherwise after it.
+fn accepted<T>(waits: bool, accept: impl FnOnce() -> Result<()>, lock: impl FnOnce() -> Result<T>) -> Result<T> {
+    if waits {
+        accept()?;
+        return lock();
+    }
+    let locked = lock()?;
+    accept()?;
+    Ok(locked)
 }
 
 /// Finds and locks the session that `selector` refers to. If the name refers to another session after the wait, that
@@ -56,23 +77,79 @@ pub(crate) fn lock_session(
     session_key: impl Fn(&AgentSessionId) -> Key,
     ui: &Ui,
     wait: bool,
+    accept: impl FnOnce() -> Result<()>,
 ) -> Result<(StoredSession, Lock)> {
-    // warnings about the mapping were already printed at the first read
-    let quiet = store.silenced();
-    loop {
-        let session = find_session(&quiet, selector)?;
-        let key = session_key(&session.id);
-        let locked = lock_key(&key, &session.label(), store.deadline, ui, wait);
-        let locked = locked.map_err(|error| error.with_session_id(Some(session.id.clone())))?;
-        let again = find_session(&quiet, selector)?;
-        if again.id == session.id {
-            return Ok((again, locked));
+    let place = SessionPlace::join(store, selector, &session_key, wait)?;
+    accepted(wait, accept, || place.wait(ui))
+}
+
+/// A call's place in the queue of a session. Turns run in the order of their places. The place is given up when it is
+/// dropped or when this process ends.
+pub(crate) struct SessionPlace<'a> {
+    /// Prints no warnings about the mapping, because the first read printed them.
+    store: Store,
+    selector: &'a SessionSelector,
+    session_key: &'a dyn Fn(&AgentSessionId) -> Key,
+    wait: bool,
+    session: StoredSession,
+    place: Place,
+}
+
+impl<'a> SessionPlace<'a> {
+    /// Finds the session that `selector` refers to and joins its queue, without waiting. If `wait` is false, all
+    /// other waiters come before this call.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`find_session`].
+    pub(crate) fn join(
+        store: &Store,
+        selector: &'a SessionSelector,
+        session_key: &'a dyn Fn(&AgentSessionId) -> Key,
+        wait: bool,
+    ) -> Result<Self> {
+        let store = store.silenced();
+        let session = find_session(&store, selector)?;
+        let place = join(&session_key(&session.id), wait);
+        Ok(Self { store, selector, session_key, wait, session, place })
+    }
+
+    /// Waits for the turn of this place, and locks the session. If the name refers to another session after the wait,
+    /// the place is given up, and the call joins the end of that session's queue.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`find_session`] and [`lock_name`].
+    pub(crate) fn wait(mut self, ui: &Ui) -> Result<(StoredSession, Lock)> {
+        loop {
+            let what = self.session.label();
+            let locked = wait_for(&mut self.place, &what, self.store.deadline, ui, self.wait);
+            let locked = locked.map_err(|error| error.with_session_id(Some(self.session.id.clone())))?;
+            let again = find_session(&self.store, self.selector)?;
+            if again.id == self.session.id {
+                return Ok((again, locked));
+            }
+            drop(locked);
+            self.place = join(&(self.session_key)(&again.id), self.wait);
+            self.session = again;
         }
     }
 }
 
-/// Takes a lock. Waits for it unless `wait` is false or the wait would never end.
-fn lock_key(key: &Key, what: &str, deadline: Option<Instant>, ui: &Ui, wait: bool) -> Result<Lock> {
+/// Returns the error for a signal that arrived before the agent was started.
+pub(crate) fn interrupted(signal: i32, when: &str) -> Error {
+    Error::new(ErrorKind::Interrupted(signal), format!("interrupted by signal {signal} {when}"))
+        .with_hint("nothing was sent; repeat the call to continue")
+}
+
+/// Joins the queue of a lock. A call that does not wait gets the place after all others.
+fn join(key: &Key, wait: bool) -> Place {
+    lock::make_shared();
+    if wait { Place::join(key) } else { Place::after_all(key) }
+}
+
+/// Takes the lock of `place`. Waits for it unless `wait` is false or the wait would never end.
+fn wait_for(place: &mut Place, what: &str, deadline: Option<Instant>, ui: &Ui, wait: bool) -> Result<Lock> {
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Io, format!("cannot lock {what}"))
             .with_io_cause(&error)
@@ -80,9 +157,8 @@ fn lock_key(key: &Key, what: &str, deadline: Option<Instant>, ui: &Ui, wait: boo
     };
     let limit = if wait { deadline } else { Some(Instant::now()) };
     let above = env::var(env::HELD_LOCKS)?.unwrap_or_default();
-    lock::make_shared();
     let started = Instant::now();
-    let waited = Lock::wait_in_turn(key, limit, &above, |holder| ui.note(&lock::waiting_for(what, holder)));
+    let waited = place.wait(limit, &above, |holder| ui.note(&lock::waiting_for(what, holder)));
     let busy = match waited.map_err(failed)? {
         Ok(lock) => {
             ui.log(|| format!("locked {what} after {:.3} s", started.elapsed().as_secs_f64()));
@@ -90,24 +166,22 @@ fn lock_key(key: &Key, what: &str, deadline: Option<Instant>, ui: &Ui, wait: boo
         }
         Err(busy) => busy,
     };
+    if let Some(signal) = late_signal::get() {
+        return Err(interrupted(signal, &format!("while waiting for {what}")));
+    }
     Err(match busy {
         Busy::Inside => {
             Error::new(ErrorKind::SessionBusy, format!("{what} is locked by the call that this one runs inside"))
                 .with_hint("end that turn first, or use another session")
         }
-        Busy::Cycle(holder) => {
-            Error::new(ErrorKind::SessionBusy, format!("{what} is locked by {}", lock::name_of(&holder)))
-                .caused_by("its turn waits for the call that this one runs inside")
-                .with_hint("end this turn first, or use another session")
+        Busy::Cycle(holder) => Error::new(ErrorKind::SessionBusy, format!("{what} is {}", lock::state(&holder)))
+            .caused_by("its turn waits for the call that this one runs inside")
+            .with_hint("end this turn first, or use another session"),
+        Busy::Held(holder) if wait => {
+            Error::new(ErrorKind::Deadline, format!("the deadline passed while {what} was {}", lock::state(&holder)))
+                .with_hint("allow more time with --deadline-seconds")
         }
-        Busy::Held(holder) if wait => Error::new(
-            ErrorKind::Deadline,
-            format!("the deadline passed while {} locked {what}", lock::name_of(&holder)),
-        )
-        .with_hint("allow more time with --deadline-seconds"),
-        Busy::Held(holder) => {
-            Error::new(ErrorKind::SessionBusy, format!("{what} is locked by {}", lock::name_of(&holder)))
-                .with_hint("try again later, or wait for it with --if-busy wait")
-        }
+        Busy::Held(holder) => Error::new(ErrorKind::SessionBusy, format!("{what} is {}", lock::state(&holder)))
+            .with_hint("try again later, or wait for it with --if-busy wait"),
     })
 }

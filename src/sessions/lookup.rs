@@ -27,6 +27,11 @@ impl StoredSession {
         self.saved.as_ref()?.1.effort.as_deref()
     }
 
+    /// Returns how the session was found.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Returns the role that the session began with, if its name keeps one.
     ///
     /// # Errors
@@ -34,6 +39,11 @@ impl StoredSession {
     /// Those of reading the mapping, for the file with the role.
     pub(crate) fn role(&self, store: &Store) -> Result<Option<String>> {
         Ok(if self.saved.is_some() { store.role(&self.id)? } else { None })
+    }
+
+    /// Returns whether the agent may not have the session, because its first turn was stopped.
+    pub(crate) fn may_be_missing(&self) -> bool {
+        self.saved.as_ref().is_some_and(|(_, entry)| entry.first_turn_stopped)
     }
 
     /// Returns all names that the session had at the time of the lookup.

@@ -2,6 +2,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod conflict;
+pub(crate) mod history;
 pub(crate) mod json;
 pub(crate) mod lock;
 pub(crate) mod lookup;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::history::last_used;
 use super::selector::SessionSelector;
 use crate::backend::Backend;
 use crate::env;
@@ -21,8 +22,12 @@ pub(crate) fn not_found(store: &Store, name: &SessionName, unusable: Option<crat
         Some(why) => error.caused_by(format!("its entry in '{}' has an ID that {why}", store.path().display())),
         None => error.caused_by(format!("it is not in '{}'", store.path().display())),
     };
+    let workspace = Path::new(&store.workspace);
+    if let Some(hint) = last_used(&[backend], &store.location, workspace, name) {
+        return error.with_hint(hint);
+    }
     if let MappingLocation::Default { .. } = store.location
-        && let Some(hint) = found_above(&[backend], Path::new(&store.workspace), name, &store.ui)
+        && let Some(hint) = found_above(&[backend], workspace, name, &store.ui)
     {
         return error.with_hint(hint);
     }
@@ -30,6 +35,9 @@ pub(crate) fn not_found(store: &Store, name: &SessionName, unusable: Option<crat
         return error.with_hint(format!(
             "'{name}' is a {other} session: remove the options of {backend}, or add --backend {other}"
         ));
+    }
+    if let Some(hint) = last_used(&Backend::ALL, &store.location, workspace, name) {
+        return error.with_hint(hint);
     }
     let similar = store.read().ok().flatten().map(|mapping| similar_names(&mapping, name)).unwrap_or_default();
     let meant = did_you_mean(&similar);
@@ -69,8 +77,8 @@ pub(crate) fn not_found_in_any(stores: &[Store], subject: &SessionSelector, abov
     let hint = if subject.id.is_some() {
         let options = Backend::ALL.map(|backend| format!("--backend {backend}")).join(" or ");
         format!("add {options} to use an ID without a name, or list the names with invoke-persist list-sessions")
-    } else if let Some(above) = above {
-        above
+    } else if let Some(hint) = subject.name.as_ref().and_then(|name| last_used_in_any(stores, name)).or(above) {
+        hint
     } else {
         let meant = subject.name.as_ref().map(|name| did_you_mean(&similar_in_any(stores, name))).unwrap_or_default();
         format!("{meant}names are per workspace; list them with invoke-persist list-sessions")
@@ -82,6 +90,12 @@ pub(crate) fn not_found_in_any(stores: &[Store], subject: &SessionSelector, abov
     });
     let cause = unusable.unwrap_or_else(|| format!("it is not in {}", files.join(" or ")));
     Error::new(ErrorKind::SessionNotFound, message).caused_by(cause).with_hint(hint)
+}
+
+/// Returns the hint of [`last_used`] for the backends of `stores`, which are for one workspace.
+fn last_used_in_any(stores: &[Store], name: &SessionName) -> Option<String> {
+    let store = stores.first()?;
+    last_used(&Backend::ALL, &store.location, Path::new(&store.workspace), name)
 }
 
 /// Returns the names in `stores` that are similar to `name`, each with its backend.

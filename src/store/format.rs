@@ -25,6 +25,7 @@ const ALIASES: &str = "aliases";
 const WORKSPACE: &str = "workspace_dir";
 const CREATED_AT: &str = "created_at";
 const LAST_MODEL: &str = "last_model";
+const FIRST_TURN_STOPPED: &str = "first_turn_stopped";
 const LAST_EFFORT: &str = "last_reasoning_effort";
 
 /// The deepest nesting of a file, before and after a rewrite. `serde_json` has the same limit.
@@ -87,6 +88,8 @@ pub(crate) struct Entry {
     pub created_at: Option<String>,
     pub model: Option<String>,
     pub effort: Option<String>,
+    /// Whether the first turn of the session was stopped, and no later one succeeded. The agent may not have the session.
+    pub first_turn_stopped: bool,
 }
 
 /// Why a file is not a mapping.
@@ -405,7 +408,7 @@ fn text(json: &str) -> Option<String> {
 fn parse_entry(backend: Backend, json: &str) -> Result<Entry, UnusableId> {
     if json.starts_with('"') {
         let id = AgentSessionId::new(&text(json).unwrap_or_default())?;
-        return Ok(Entry { id, created_at: None, model: None, effort: None });
+        return Ok(Entry { id, created_at: None, model: None, effort: None, first_turn_stopped: false });
     }
     let members: Members<'_> = serde_json::from_str(json).map_err(|_| UnusableId::Blank)?;
     Ok(Entry {
@@ -413,7 +416,12 @@ fn parse_entry(backend: Backend, json: &str) -> Result<Entry, UnusableId> {
         created_at: field(&members, CREATED_AT),
         model: field(&members, LAST_MODEL),
         effort: field(&members, LAST_EFFORT).filter(|_| backend.capabilities().effort),
+        first_turn_stopped: members.get(FIRST_TURN_STOPPED).is_some_and(is_true),
     })
+}
+
+fn is_true(json: &RawValue) -> bool {
+    json.get() == "true"
 }
 
 fn field(members: &Members<'_>, name: &str) -> Option<String> {
@@ -428,14 +436,18 @@ fn id_field(backend: Backend, members: &Members<'_>) -> Result<AgentSessionId, U
 fn entry_text(backend: Backend, Members(members): Members<'_>, entry: &Entry) -> String {
     let mut members: Vec<(Cow<'_, str>, Cow<'_, str>)> =
         members.into_iter().map(|(name, raw)| (name, Cow::Borrowed(raw.get()))).collect();
+    if !entry.first_turn_stopped {
+        members.retain(|(name, json)| name != FIRST_TURN_STOPPED || json != "true");
+    }
     let fields = [
-        (backend.id_key(), Some(entry.id.as_str())),
-        (CREATED_AT, entry.created_at.as_deref()),
-        (LAST_MODEL, entry.model.as_deref()),
-        (LAST_EFFORT, entry.effort.as_deref().filter(|_| backend.capabilities().effort)),
+        (backend.id_key(), Some(json_text(entry.id.as_str()))),
+        (CREATED_AT, entry.created_at.as_deref().map(json_text)),
+        (FIRST_TURN_STOPPED, entry.first_turn_stopped.then(|| "true".to_owned())),
+        (LAST_MODEL, entry.model.as_deref().map(json_text)),
+        (LAST_EFFORT, entry.effort.as_deref().filter(|_| backend.capabilities().effort).map(json_text)),
     ];
     for (key, content) in fields {
-        let Some(json) = content.map(json_text) else { continue };
+        let Some(json) = content else { continue };
         match members.iter_mut().find(|(name, _)| name == key) {
             Some((_, old)) => *old = json.into(),
             None => members.push((Cow::Borrowed(key), json.into())),

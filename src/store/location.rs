@@ -102,7 +102,7 @@ impl Root {
 }
 
 /// Returns `<basename>-<md5>` of a workspace (contract section 3).
-fn key(workspace: &Path) -> Result<String> {
+pub(crate) fn key(workspace: &Path) -> Result<String> {
     let text = to_text(workspace)?;
     let last = workspace.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let mut name = String::new();

@@ -1,12 +1,14 @@
 //! Code that runs between fork and exec, and system calls that have no safe form.
 #![expect(
     unsafe_code,
-    reason = "pre_exec, sigaction, close_range, madvise, getpwuid, F_GETLK and waitid's pid have no safe form"
+    reason = "pre_exec, sigaction, inherited descriptors, close_range, madvise, getpwuid, F_GETLK and waitid's pid have no \
+              safe form"
 )]
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -66,6 +68,68 @@ pub(crate) fn start_new_session(command: &mut Command, sentry: Option<File>) {
     };
     // SAFETY: the closure makes only async-signal-safe system calls and does not allocate
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Makes the program start in a new session, without HUP, and with the caller's umask. It inherits `arguments`, and no
+/// other descriptor besides the standard streams.
+///
+/// On Linux the program gets TERM if this process dies, until it calls [`outlive_parent`]. Call this from the main thread.
+pub(crate) fn start_detached(command: &mut Command, arguments: OwnedFd) {
+    close_descriptors_on_exec();
+    let parent = rustix::process::getpid();
+    let mask = UMASK.get().copied();
+    let prepare = move || {
+        rustix::process::setsid()?;
+        if let Some(mask) = mask {
+            rustix::process::umask(mask);
+        }
+        rustix::io::fcntl_setfd(&arguments, rustix::io::FdFlags::empty())?;
+        // SAFETY: the signal is ignored, so no handler runs
+        if unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+        #[cfg(target_os = "linux")]
+        {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+            if rustix::process::getppid() != Some(parent) {
+                return Err(io::Error::from(io::ErrorKind::Interrupted));
+            }
+        }
+        let _ = parent; // used only on Linux
+        Ok(())
+    };
+    // SAFETY: the closure makes only async-signal-safe system calls and does not allocate
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Returns the pipe that this process inherited as the descriptor `number`, if there is one.
+pub(crate) fn inherited_pipe(number: i32) -> Option<File> {
+    if number < 3 {
+        return None;
+    }
+    // SAFETY: the descriptor is only examined, and it is not closed meanwhile
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let kind = rustix::fs::fstat(borrowed).ok()?.st_mode;
+    if rustix::fs::FileType::from_raw_mode(kind) != rustix::fs::FileType::Fifo {
+        return None;
+    }
+    // SAFETY: the caller of this program opened the descriptor for it, and nothing else in this process uses it
+    Some(unsafe { File::from_raw_fd(number) })
+}
+
+/// Lets this process continue after the end of its parent ([`start_detached`]).
+pub(crate) fn outlive_parent() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(None);
+}
+
+/// Replaces the standard streams of this process. Standard input is empty from now on.
+pub(crate) fn replace_standard_streams(stdout: &File, stderr: &File) -> io::Result<()> {
+    let empty = File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&empty)?;
+    rustix::stdio::dup2_stdout(stdout)?;
+    rustix::stdio::dup2_stderr(stderr)?;
+    Ok(())
 }
 
 /// Closes all descriptors except the three standard streams in programs that are executed from now on.

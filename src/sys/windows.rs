@@ -1,10 +1,15 @@
 //! Windows: handles that agents must not inherit, and no umask.
-#![expect(unsafe_code, reason = "no safe call changes whether a handle is inherited")]
+#![expect(unsafe_code, reason = "no safe call changes whether a handle is inherited, or replaces a standard handle")]
 
+use std::fs::File;
 use std::io;
-use std::os::windows::io::{AsRawHandle, RawHandle};
+use std::os::windows::io::{AsRawHandle, IntoRawHandle, RawHandle};
+use std::os::windows::process::CommandExt;
+use std::process::Command;
 
 use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
+use windows_sys::Win32::System::Console::{STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle};
+use windows_sys::Win32::System::Threading::{CREATE_BREAKAWAY_FROM_JOB, CREATE_NEW_PROCESS_GROUP, DETACHED_PROCESS};
 
 /// Does nothing, because Windows has no umask and the temp directory is private to its user.
 pub(crate) fn keep_files_private() {}
@@ -26,6 +31,32 @@ pub(crate) fn disinherit_standard_handles() {
         // SAFETY: the call only reads the handle's value, and fails if it is closed or invalid
         unsafe { SetHandleInformation(handle, HANDLE_FLAG_INHERIT, 0) };
     }
+}
+
+/// Makes the program start in a process group of its own, without a console. `leaves_job` means that it leaves the job
+/// of this process, which the job may forbid.
+pub(crate) fn start_detached(command: &mut Command, leaves_job: bool) {
+    let job = if leaves_job { CREATE_BREAKAWAY_FROM_JOB } else { 0 };
+    command.creation_flags(DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP | job);
+}
+
+/// Does nothing, because processes do not end with their parents on Windows.
+pub(crate) fn outlive_parent() {}
+
+/// Replaces the standard streams of this process. Standard input is empty from now on.
+pub(crate) fn replace_standard_streams(stdout: &File, stderr: &File) -> io::Result<()> {
+    let replaced = [
+        (STD_INPUT_HANDLE, File::open("NUL")?),
+        (STD_OUTPUT_HANDLE, stdout.try_clone()?),
+        (STD_ERROR_HANDLE, stderr.try_clone()?),
+    ];
+    for (stream, file) in replaced {
+        // SAFETY: the handle is open, and this process never closes it
+        if unsafe { SetStdHandle(stream, file.into_raw_handle()) } == 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Does nothing, because opening a file does not block on Windows.

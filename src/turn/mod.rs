@@ -1,6 +1,8 @@
 //! One turn of an agent: a request in, an outcome out.
 
+pub(crate) mod detach;
 pub(crate) mod duration;
+pub(crate) mod files_in_use;
 pub(crate) mod options;
 pub(crate) mod outcome;
 pub(crate) mod prompt;
@@ -8,6 +10,11 @@ pub(crate) mod recovery_hint;
 pub(crate) mod request;
 pub(crate) mod resume;
 mod retry;
+mod review;
 pub(crate) mod runner;
 pub(crate) mod scratch_dir;
+pub(crate) mod selector;
 pub(crate) mod start;
+mod structured;
+pub(crate) mod summary;
+pub(crate) mod watch;

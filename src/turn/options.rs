@@ -5,14 +5,19 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::duration::duration;
+use super::outcome::TurnOutput;
+use super::runner::fits_argument;
+use super::structured::AnswerSchema;
 use crate::agent::command::AgentCommand;
-use crate::backend::{Backend, BackendArgs, Model, OutputMode};
-use crate::cli;
+use crate::backend::{Backend, BackendArgs, Model, OutputMode, SchemaChannel};
+use crate::cli::{self, FailOn};
 use crate::context::{Context, Workspace};
 use crate::env;
-use crate::error::{Error, Result, io_message};
+use crate::error::{Error, ErrorKind, Result, io_message};
 use crate::lock::Key;
 use crate::paths;
+use crate::process;
+use crate::records::recorder::TurnRecorder;
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, trim};
 use crate::sessions::lock::{agent_home, session_key};
@@ -35,14 +40,21 @@ pub(crate) struct TurnOptions {
     pub(crate) stall: Option<Duration>,
     /// The number of retries after temporary failures.
     pub(crate) retries: u32,
+    /// What the call does not accept of a complete turn.
+    pub(crate) fail_on: Vec<FailOn>,
     /// Whether standard input is added to the prompt.
     pub(crate) stdin: bool,
+    /// The schema of the answer.
+    pub(crate) schema: Option<AnswerSchema>,
     /// The directory that the agent runs in. `None` means the current directory.
     pub(crate) dir: Option<PathBuf>,
     /// The options that select the mapping from any directory, for hints.
     pub(crate) location_args: Vec<String>,
     /// How the turn is rendered while it runs. `None` means that it is not rendered.
     pub(crate) render: Option<RenderOptions>,
+    /// Whether the answer is needed even if the output is only passed through.
+    pub(crate) keeps_answer: bool,
+    pub(crate) recorder: TurnRecorder,
 }
 
 /// The model and effort of a turn.
@@ -54,8 +66,14 @@ pub(crate) struct Settings<'a> {
 
 impl Settings<'_> {
     /// Returns the names of the model and the effort.
-    pub(crate) fn to_owned(self) -> (Option<String>, Option<String>) {
+    pub(crate) fn names(self) -> (Option<String>, Option<String>) {
         (self.model.map(|model| model.name.to_owned()), self.effort.map(str::to_owned))
+    }
+
+    /// Returns the names of the model and the effort that the agent used for `output`.
+    pub(super) fn in_force(self, output: &TurnOutput) -> (Option<String>, Option<String>) {
+        let effort = self.effort.filter(|_| !output.effort_ignored);
+        (self.model.map(|model| model.name.to_owned()), effort.map(str::to_owned))
     }
 }
 
@@ -73,6 +91,11 @@ impl TurnOptions {
         mode: OutputMode,
     ) -> Result<Self> {
         let backend = store.backend;
+        context.turn.update(|turn| {
+            turn.record.backend = Some(backend.name().to_owned());
+            turn.record.workspace_dir = Some(workspace.text().to_owned());
+            turn.record.mapping_file = Some(store.path().display().to_string());
+        });
         let deadline =
             options.deadline_seconds.as_deref().map(|text| duration("--deadline-seconds", text)).transpose()?;
         let stall = options.stall_seconds.as_deref().map(|text| duration("--stall-seconds", text)).transpose()?;
@@ -88,8 +111,27 @@ impl TurnOptions {
             context.ui.set_deadline(deadline);
         }
         let unlimited = Self::without_limits(store, workspace, &options.settings, deadline)?;
+        let schema = AnswerSchema::read(options.schema.as_deref(), deadline)?;
+        if schema.is_some() {
+            refuse_with_schema(backend, mode, &options.settings.extra)?;
+        }
         let retries = options.retry.unwrap_or_default();
-        Ok(Self { deadline, deadline_limit, stall, retries, stdin: options.stdin, ..unlimited })
+        let fail_on = options.fail_on.clone();
+        let keeps_answer = options.summary_file.is_some();
+        let recorder = context.turn.clone();
+        let stdin = options.stdin;
+        Ok(Self {
+            schema,
+            deadline,
+            deadline_limit,
+            stall,
+            retries,
+            fail_on,
+            stdin,
+            keeps_answer,
+            recorder,
+            ..unlimited
+        })
     }
 
     /// Checks the options that also an interactive session has. The environment file is read until `deadline`.
@@ -124,10 +166,14 @@ impl TurnOptions {
             deadline_limit: None,
             stall: None,
             retries: 0,
+            fail_on: Vec::new(),
             stdin: false,
+            schema: None,
             dir: workspace.given.then(|| workspace.resolved.clone()),
             location_args: location_args(store, workspace),
             render: None,
+            keeps_answer: false,
+            recorder: TurnRecorder::default(),
         })
     }
 
@@ -137,7 +183,17 @@ impl TurnOptions {
     ///
     /// Those of finding the program; a usage error for arguments that a shell cannot pass.
     pub(crate) fn check_agent(&self, ui: &Ui) -> Result<()> {
-        self.agent.program(self.dir.as_deref())?;
+        let program = self.agent.program(self.dir.as_deref())?;
+        if let (Some(schema), SchemaChannel::Argument) = (&self.schema, self.agent.backend.capabilities().schema)
+            && !fits_argument(&self.agent, &program, &schema.text)
+        {
+            let (length, backend) = (schema.text.len(), self.agent.backend);
+            return Err(Error::usage(format!(
+                "the schema is too long for {backend}, which receives it as an argument"
+            ))
+            .caused_by(format!("it has {length} bytes, or characters that a batch file cannot receive"))
+            .with_hint("remove descriptions, and use $ref for what is repeated"));
+        }
         self.agent.launcher.arguments(self.extra.clone())?;
         for (option, file) in self.args.files() {
             // only a warning, because the agent may run where other files are
@@ -147,6 +203,18 @@ impl TurnOptions {
             }
         }
         Ok(())
+    }
+
+    /// Accepts the turn, which has its place in the queue of its session: the caller of a detached turn continues. A
+    /// signal is kept from now on, until the agent runs.
+    ///
+    /// # Errors
+    ///
+    /// See [`TurnRecorder::accept`].
+    pub(crate) fn accept(&self, ui: &Ui) -> Result<()> {
+        process::keep_next_signal()
+            .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
+        self.recorder.accept(ui)
     }
 
     /// Returns the variables to set for the agent. `locks`: what this call holds ([`Key::handed_down`]).
@@ -173,8 +241,12 @@ impl TurnOptions {
 
     /// Returns the key of the lock for a session.
     pub(crate) fn session_key(&self, id: &AgentSessionId) -> Key {
-        let backend = self.agent.backend;
-        session_key(backend, &agent_home(backend, |name| self.agent.variable(name), self.dir.as_deref()), id)
+        session_key(self.agent.backend, &self.agent_home(), id)
+    }
+
+    /// Returns where the agent keeps its sessions.
+    pub(crate) fn agent_home(&self) -> PathBuf {
+        agent_home(self.agent.backend, |name| self.agent.variable(name), self.dir.as_deref())
     }
 }
 
@@ -193,6 +265,19 @@ fn not_blank(option: &str, value: Option<&str>) -> Result<Option<String>> {
     match value.map(trim) {
         Some("") => Err(Error::usage(format!("{option} is blank")).with_hint("pass a value, or remove the option")),
         value => Ok(value.map(str::to_owned)),
+    }
+}
+
+/// Fails if a call with a schema has no single answer, or passes another schema.
+fn refuse_with_schema(backend: Backend, mode: OutputMode, extra: &[OsString]) -> Result<()> {
+    if matches!(mode, OutputMode::Stream { .. }) {
+        return Err(Error::usage("--schema cannot be used with events").with_hint("add --print-result"));
+    }
+    let own = backend.spec().schema_option;
+    let is_own = |argument: &&OsString| argument.to_str().and_then(|text| text.split('=').next()) == Some(own);
+    match extra.iter().find(is_own) {
+        Some(_) => Err(Error::usage(format!("--schema and {own} are both given")).with_hint("remove one of them")),
+        None => Ok(()),
     }
 }
 

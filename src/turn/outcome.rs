@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
 use super::runner::TurnRunner;
-use crate::backend::{Backend, Cause, Diagnosis, Evidence, SessionMode, StderrLine, TurnReport};
+use crate::backend::{Backend, Cause, Diagnosis, Evidence, StderrLine, TurnReport};
 use crate::error::{Error, ErrorKind, FailureCause, Result};
 use crate::late_signal;
 use crate::process::{End, RECONNECT_LIMIT};
@@ -25,14 +25,22 @@ pub(crate) struct TurnOutput {
     pub(crate) report: TurnReport,
     /// Whether the stream could be written to stdout. The turn is complete either way.
     pub(crate) copied: io::Result<()>,
+    /// Whether the agent ignored the reasoning effort.
+    pub(crate) effort_ignored: bool,
+    /// Set if the answer does not match `--schema`, or if `--fail-on` does not accept the turn.
+    pub(crate) rejected: Option<Error>,
 }
 
 /// A run of the agent that has ended.
 pub(crate) struct CompletedRun {
     pub(crate) end: End,
     pub(crate) started: bool,
+    /// The time before the agent was started.
+    pub(crate) began: Timestamp,
     /// See [`crate::process::Run::survivors`].
     pub(crate) survivors: Option<Vec<i32>>,
+    /// See [`crate::process::Run::activity`].
+    pub(crate) activity: Option<String>,
     pub(crate) report: TurnReport,
     pub(crate) stderr: Vec<u8>,
     pub(crate) copied: io::Result<()>,
@@ -41,9 +49,10 @@ pub(crate) struct CompletedRun {
 impl CompletedRun {
     /// Describes the state of an agent that had to be stopped.
     fn fate(&self) -> String {
-        match &self.survivors {
-            None => "was stopped".to_owned(),
-            Some(pids) => format!("could not be stopped: {}", still_running(pids)),
+        match (&self.survivors, &self.activity) {
+            (None, None) => "was stopped".to_owned(),
+            (None, Some(activity)) => format!("was stopped while {activity}"),
+            (Some(pids), _) => format!("could not be stopped: {}", still_running(pids)),
         }
     }
 }
@@ -92,7 +101,7 @@ fn last_words(backend: Backend, stderr: &[u8]) -> String {
 }
 
 /// Returns `words`, or only their end if they are too long.
-fn shorten(words: &str) -> String {
+pub(super) fn shorten(words: &str) -> String {
     let words = words.trim();
     if words.len() <= MOST_WORDS {
         return words.to_owned();
@@ -109,6 +118,10 @@ impl TurnRunner<'_> {
     pub(super) fn classify(&self, request: &TurnRequest<'_>, run: CompletedRun) -> Result<TurnOutput> {
         let backend = self.options.agent.backend;
         let failed = match run.end {
+            // the turn is complete, and only its answer is missing
+            End::Exited(status) if self.options.schema.is_some() && run.report.unmet_schema => {
+                return Ok(self.review(request, run, status));
+            }
             End::Exited(0) => match &run.report {
                 TurnReport { failure: Some(_), .. } => {
                     Error::new(ErrorKind::AgentFailed, format!("{backend}'s turn failed"))
@@ -117,7 +130,11 @@ impl TurnRunner<'_> {
                     Error::new(ErrorKind::AgentOutputInvalid, format!("{backend} exited successfully, but {why}"))
                         .with_hint(format!("check that '{}' is {backend}", self.options.agent.launcher.name()))
                 }
-                _ => return Ok(TurnOutput { report: run.report, copied: run.copied }),
+                report if request.is_continued() && !request.is_answered_by(backend, report) => Error::new(
+                    ErrorKind::SessionLost,
+                    format!("{backend} cannot find the session of the failed try and answered from a new one"),
+                ),
+                _ => return Ok(self.review(request, run, 0)),
             },
             End::Exited(status @ (126 | 127)) if self.could_not_run_command(&run) => {
                 let shell = self.options.agent.launcher.name();
@@ -145,11 +162,9 @@ impl TurnRunner<'_> {
                     .with_hint(request.stopped_hint("allow more time with --deadline-seconds"))
             }
             End::Stalled if self.options.stall.is_none() => {
-                let (limit, fate) = (RECONNECT_LIMIT.as_secs(), run.fate());
-                Error::new(
-                    ErrorKind::AgentFailed,
-                    format!("{backend} did nothing but reconnect for {limit} s and {fate}"),
-                )
+                let (limit, run) = (RECONNECT_LIMIT.as_secs(), CompletedRun { activity: None, ..run });
+                let message = format!("{backend} did nothing but reconnect for {limit} s and {}", run.fate());
+                return Err(self.with_agent_details(request, run, Error::new(ErrorKind::AgentFailed, message)));
             }
             End::Stalled => {
                 let limit = self.options.stall.unwrap_or_default().as_secs_f64();
@@ -159,7 +174,8 @@ impl TurnRunner<'_> {
             End::Interrupted(signal) => {
                 let message = format!("interrupted by signal {signal}{}", stopped(backend, &run));
                 let error = Error::new(ErrorKind::Interrupted(signal), message);
-                match request.session.known() {
+                match request.saved {
+                    _ if !run.started => error.with_hint("call again to send the prompt"),
                     Some(id) => error.with_hint(format!("resume {} to continue", request.session_label(id))),
                     None => error,
                 }
@@ -171,14 +187,19 @@ impl TurnRunner<'_> {
     /// Adds the agent's reason, verdict and session to an error.
     fn with_agent_details(&self, request: &TurnRequest<'_>, run: CompletedRun, error: Error) -> Error {
         let backend = self.options.agent.backend;
+        let reported = request.answering_session(&run.report);
         let report = run.report;
         // the reason of a stopped agent is only that it was stopped
         let stopped = matches!(run.end, End::Deadline | End::Stalled | End::Interrupted(_));
         let reason = report.failure.and_then(|failure| failure.reason).or(report.last_words);
         let reason = reason.unwrap_or_else(|| last_words(backend, &run.stderr));
+        let code = |id: &String| (backend.spec().failure_code)(&self.options.agent_home(), id, run.began);
+        let ended_by_itself = matches!(run.end, End::Exited(_)) && report.verdict.is_some();
+        let code = report.reported_id.as_ref().filter(|_| ended_by_itself).and_then(code);
         let diagnose = |exit_status| {
             (backend.spec().diagnose)(&Evidence {
                 verdict: report.verdict.as_deref(),
+                code: code.as_deref(),
                 reason: &reason,
                 retry_at: report.limit_ends,
                 stderr: &run.stderr,
@@ -210,34 +231,38 @@ impl TurnRunner<'_> {
             _ if error.kind == ErrorKind::AgentFailed => error.caused_by("the agent printed no reason"),
             _ => error,
         };
-        let reported = report.reported_id.and_then(|id| AgentSessionId::new(&id).ok());
-        // a failed fork may report the original session
-        let reported = reported.filter(
-            |reported| !matches!(request.session, SessionMode::Fork(id) if id.is_reported_as(reported.as_str())),
-        );
+        if run.started && is_sent {
+            error = error.with_turn_started();
+        }
         // the turn is in the session that the agent reported, which may differ from the requested one
         let known = request.session.known();
         let new = reported.filter(|reported| !known.is_some_and(|known| known.is_reported_as(reported.as_str())));
+        let began = error.is_stopped_turn();
+        let given = request.new_id.filter(|_| began && known.is_none());
+        let session_id = new.or_else(|| known.or(given).cloned());
+        let is_unsaved = |id: &&AgentSessionId| !request.saved.is_some_and(|saved| saved.is_reported_as(id.as_str()));
+        // the session of a first turn that was stopped is saved later
+        let unsaved = session_id.as_ref().filter(is_unsaved).filter(|_| !(began && request.is_first()));
         let mut hints: Vec<String> = Vec::new();
         if let Some(diagnosis) = &diagnosis {
             let hint = || (backend.spec().cause_hint)(diagnosis.cause).map(str::to_owned);
-            hints.extend(diagnosis.hint.clone().or_else(|| retry_hint(diagnosis)).or_else(hint));
+            let schema_hint = self.options.schema.as_ref().and_then(|_| (backend.spec().schema_hint)(reason.trim()));
+            let specific = schema_hint.map(str::to_owned).or_else(|| diagnosis.hint.clone());
+            hints.extend(specific.or_else(|| retry_hint(diagnosis)).or_else(hint));
         }
-        if let Some(id) = &new {
+        if let Some(id) = unsaved {
             hints.push(adopt_hint(self.options, request.name, id));
         }
         if !hints.is_empty() {
             error = error.with_hint(hints.join("; "));
         }
-        if run.started && is_sent {
-            error = error.with_turn_started();
-        }
         let status = if let End::Exited(status) = run.end { Some(status) } else { None };
         error
             .with_agent_exit_status(status)
-            .with_session_id(new.or_else(|| known.cloned()))
+            .with_session_id(session_id)
             .with_verdict(report.verdict)
             .with_prompt_in_history(in_history)
+            .with_session_unknown(diagnosis.as_ref().is_some_and(|diagnosis| diagnosis.session_unknown))
             .with_cause(diagnosis.map(|diagnosis| FailureCause {
                 name: diagnosis.cause.name(),
                 retryable: diagnosis.is_retryable(),
@@ -269,10 +294,13 @@ pub(crate) fn not_started(program: &Path, error: &io::Error) -> Error {
         _ => cannot.with_io_cause(error),
     }
 }
+
 /// Returns the result of a call after a complete turn in session `id`. A signal that arrived since the turn ended is an
-/// error. Otherwise this is the result of printing.
-pub(crate) fn finish_call(printed: Result<()>, id: &AgentSessionId) -> Result<()> {
-    let Some(signal) = late_signal::get() else { return printed.map_err(|error| error.after_turn(id)) };
+/// error. Otherwise this is the result of printing, and then that of `--fail-on`.
+pub(crate) fn finish_call(printed: Result<()>, rejected: Option<Error>, id: &AgentSessionId) -> Result<()> {
+    let Some(signal) = late_signal::get() else {
+        return printed.and(rejected.map_or(Ok(()), Err)).map_err(|error| error.after_turn(id));
+    };
     let answer = if printed.is_ok() { "the answer is printed" } else { "the answer was not read" };
     Err(Error::new(
         ErrorKind::Interrupted(signal),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
+use super::files_in_use::FilesInUse;
 use super::options::TurnOptions;
 use super::outcome::{TurnOutput, finish_call};
 use super::prompt::{Prompt, PromptSource, read_role};
@@ -14,11 +15,10 @@ use super::start::{NewSession, StartedSession, start_session};
 use crate::backend::{JsonOutput, OnNewId, OutputMode, SessionMode};
 use crate::cli::{self, IfBusy, IfMissing};
 use crate::context::Context;
-use crate::env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::paths;
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, SessionName, is_blank};
+use crate::sessions::history::last_used;
 use crate::sessions::lock::{lock_name, lock_session};
 use crate::sessions::lookup::{StoredSession, find_by_name, find_session};
 use crate::sessions::selector::SessionSelector;
@@ -35,6 +35,8 @@ pub(crate) struct CompletedTurn {
     /// The model and effort of the turn.
     pub(crate) model: Option<String>,
     pub(crate) effort: Option<String>,
+    /// Whether a schema was given.
+    pub(crate) structured: bool,
     /// Set if the agent answered from another session ([`OnNewId::Lost`]).
     pub(crate) lost: Option<Error>,
 }
@@ -42,18 +44,22 @@ pub(crate) struct CompletedTurn {
 impl CompletedTurn {
     /// Returns the first turn of a session. `source` is how the session was created.
     pub(crate) fn created(name: &SessionName, started: StartedSession, source: &str) -> Self {
-        let StartedSession { entry, output, .. } = started;
+        let StartedSession { entry, output, structured, .. } = started;
         let (model, effort) = (entry.model.clone(), entry.effort.clone());
         let session = StoredSession::created(name.clone(), entry, source);
-        Self { session, output, model, effort, lost: None }
+        Self { session, output, model, effort, structured, lost: None }
     }
 
-    /// Prints the complete answer, only its text, or only the session ID.
+    /// Prints the complete answer, only its text or its JSON, or only the session ID.
     pub(crate) fn print(&self, ui: &Ui, store: &Store, result: bool, session_id: bool) -> Result<()> {
-        let Self { session, output: TurnOutput { report, .. }, model, effort, .. } = self;
+        let Self { session, output: TurnOutput { report, .. }, model, effort, structured, .. } = self;
         let answer = report.answer.as_deref().unwrap_or_default();
         if result || session_id {
-            let answer = result.then(|| (store.backend.spec().printed_answer)(answer));
+            let answer = result.then(|| match &report.structured {
+                Some(json) if *structured => format!("{json}\n"),
+                _ if *structured && report.answer.is_none() => String::new(),
+                _ => (store.backend.spec().printed_answer)(answer),
+            });
             let id = session_id.then(|| format!("{}\n", session.id));
             ui.print(&[answer, id].into_iter().flatten().collect::<String>())
         } else if store.backend.capabilities().json_output == JsonOutput::PassThrough {
@@ -101,6 +107,8 @@ impl<'a> ResumeRequest<'a> {
 pub(crate) struct ResumeCall {
     selector: SessionSelector,
     pub(crate) store: Store,
+    /// The workspace's path, as resolved.
+    workspace: PathBuf,
     options: TurnOptions,
     mode: OutputMode,
     prompt: Prompt,
@@ -133,10 +141,21 @@ impl ResumeCall {
         let options = TurnOptions { render, ..TurnOptions::new(context, &store, &workspace, &args.call, mode)? };
         let deadline = options.deadline;
         store.deadline = deadline;
-        if let Some(file) = args.output_file.as_deref().filter(|file| *file != Path::new("-")) {
-            refuse_file_in_use(file, request.prompt, args, &store)?;
-            refuse_file_in_use(&partial_path(file), request.prompt, args, &store)?;
+        let output_file = args.output_file.as_deref().filter(|file| *file != Path::new("-"));
+        let partial_file = output_file.map(partial_path);
+        let mut inputs = vec![
+            ("the prompt file", request.prompt.prompt_file.as_deref()),
+            ("the file of --role-definition-md", args.role_definition_md.as_deref()),
+            ("the file of --schema", args.call.schema.as_deref()),
+        ];
+        for file in output_file.into_iter().chain(partial_file.as_deref()) {
+            FilesInUse::of(&args.call, &inputs).refuse("--output-file", file, &store)?;
         }
+        inputs.extend([
+            ("the file of --output-file", output_file),
+            ("the file of --output-file", partial_file.as_deref()),
+        ]);
+        FilesInUse::of(&args.call, &inputs).refuse_summary(&args.call, &store)?;
         let source = PromptSource::of(request.prompt, options.stdin)?;
         if !creates {
             find_session(&store, &selector)?;
@@ -146,11 +165,15 @@ impl ResumeCall {
         let prompt = source.read(deadline)?;
         let prompt = if options.stdin { prompt.with_stdin(deadline)? } else { prompt };
         let (wait, ui) = (args.if_busy == IfBusy::Wait, ui.clone());
-        Ok(Self { selector, store, options, mode, prompt, role, create_missing, wait, ui, prints_id })
+        let workspace = workspace.resolved;
+        Ok(Self { selector, store, workspace, options, mode, prompt, role, create_missing, wait, ui, prints_id })
     }
 
     /// Finds the session, locks it and runs the turn.
     pub(crate) fn run(&self) -> Result<CompletedTurn> {
+        let recorder = &self.options.recorder;
+        recorder.update(|turn| turn.set_session(self.selector.name.as_ref(), self.selector.id.as_ref()));
+        recorder.open(&self.workspace, &self.prompt.bytes, &self.ui)?;
         let missing = self.selector.name.as_ref().filter(|_| self.create_missing && self.selector.id.is_none());
         let (session, _lock) = loop {
             if let Some(name) = missing
@@ -159,16 +182,21 @@ impl ResumeCall {
                 return Ok(created);
             }
             let session_key = |id: &AgentSessionId| self.options.session_key(id);
-            match lock_session(&self.store, &self.selector, session_key, &self.ui, self.wait) {
+            let accept = || self.options.accept(&self.ui);
+            match lock_session(&self.store, &self.selector, session_key, &self.ui, self.wait, accept) {
                 // the name was removed while this call waited
                 Err(error) if error.kind == ErrorKind::SessionNotFound && missing.is_some() => {}
                 locked => break locked?,
             }
         };
+        self.options.recorder.update(|turn| turn.source = Some(session.source().to_owned()));
         let settings = self.options.settings(Some(&session));
         let kept_role = session.role(&self.store)?;
-        let output = TurnRunner::new(&self.options, &self.ui)?.run(&TurnRequest {
+        let outcome = TurnRunner::new(&self.options, &self.ui)?.run(&TurnRequest {
             session: SessionMode::Resume(&session.id),
+            saved: Some(&session.id),
+            new_id: None,
+            may_be_missing: session.may_be_missing(),
             name: session.saved.as_ref().map(|(name, _)| name),
             mode: self.mode,
             prompt: &self.prompt,
@@ -176,20 +204,48 @@ impl ResumeCall {
             settings,
             locks: &[self.options.session_key(&session.id).handed_down()],
             wait: self.wait,
-        })?;
-        let (model, effort) = settings.to_owned();
+        });
+        let output = match outcome {
+            Ok(output) => output,
+            Err(error) => {
+                let started = error.turn.session_id.as_ref().filter(|id| !session.id.is_reported_as(id.as_str()));
+                if let Some(id) = started.filter(|_| session.may_be_missing() && error.is_stopped_turn()) {
+                    let (model, effort) = settings.names();
+                    let (new_id, model, effort) = (Some(id.clone()), model.as_deref(), effort.as_deref());
+                    self.save(&MappingUpdate {
+                        options: &self.options,
+                        session: &session,
+                        new_id,
+                        model,
+                        effort,
+                        stopped: true,
+                    });
+                }
+                return Err(error);
+            }
+        };
+        let (model, effort) = settings.in_force(&output);
         let reported = output.report.reported_id.as_deref().filter(|reported| !is_blank(reported));
         // printed even if it differs only in case
         let printed_id = reported.and_then(|reported| AgentSessionId::new(reported).ok());
         let other = reported.filter(|reported| !session.id.is_reported_as(reported));
         let lost = other.filter(|_| self.options.agent.backend.capabilities().on_new_id == OnNewId::Lost);
+        let lost = lost.filter(|_| !session.may_be_missing());
         let lost = lost.map(|reported| self.session_lost(&session, reported, output.report.verdict.clone()));
         if lost.is_none() {
             let new_id = other.and_then(|reported| self.usable_id(reported));
             let (model, effort) = (model.as_deref(), effort.as_deref());
-            self.save(&MappingUpdate { options: &self.options, session: &session, new_id, model, effort });
+            self.save(&MappingUpdate {
+                options: &self.options,
+                session: &session,
+                new_id,
+                model,
+                effort,
+                stopped: false,
+            });
         }
-        Ok(CompletedTurn { session: session.answered_as(printed_id), output, model, effort, lost })
+        let structured = self.options.schema.is_some();
+        Ok(CompletedTurn { session: session.answered_as(printed_id), output, model, effort, structured, lost })
     }
 
     /// Starts the session if none has the name. One of several concurrent calls starts it. The others wait here, and then
@@ -199,7 +255,7 @@ impl ResumeCall {
             return Ok(None);
         }
         self.store.prepare()?; // before a wait, and again after it
-        let _lock = lock_name(&self.store, name, self.wait)?;
+        let _lock = lock_name(&self.store, name, self.wait, || self.options.accept(&self.ui))?;
         if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }
@@ -208,7 +264,10 @@ impl ResumeCall {
         // a caller that expected the session may have another workspace or TMPDIR
         let (backend, file) = (self.store.backend, self.store.path().display());
         self.ui.note(&format!("no {backend} session is named '{name}' in {file}; starting a new session"));
-        if let Some(above) = found_above(&[backend], Path::new(&self.store.workspace), name, &self.ui) {
+        let workspace = Path::new(&self.store.workspace);
+        if let Some(hint) = last_used(&[backend], &self.store.location, workspace, name) {
+            self.ui.note(&hint);
+        } else if let Some(above) = found_above(&[backend], workspace, name, &self.ui) {
             self.ui.note(&format!("to resume an existing session instead, {above}"));
         }
         let (prompt, role) = (&self.prompt, self.role.as_deref());
@@ -307,36 +366,11 @@ pub(crate) fn resume_and_print(
         let call = ResumeCall::new(context, ui, request)?;
         let turn = call.run()?;
         let printed = turn.print(ui, &call.store, result, session_id);
-        turn.lost.map_or_else(|| finish_call(printed, &turn.session.id), Err)
+        turn.lost.map_or_else(|| finish_call(printed, turn.output.rejected, &turn.session.id), Err)
     })
 }
 
-/// Fails if an output file would replace the mapping or a file that the call reads or logs to.
-fn refuse_file_in_use(file: &Path, prompt: &cli::PromptArgs, args: &cli::ResumeOptions, store: &Store) -> Result<()> {
-    let resolved = paths::resolve(file).ok();
-    let log = env::var_os(env::LOG).map(PathBuf::from);
-    let is_same = |other: Option<&Path>| {
-        let other = other.filter(|other| *other != Path::new("-")); // a standard stream
-        resolved.is_some() && other.and_then(|other| paths::resolve(other).ok()) == resolved
-    };
-    let used_as = if store.would_be_replaced_by(file) {
-        "the mapping"
-    } else if is_same(prompt.prompt_file.as_deref()) {
-        "the prompt file"
-    } else if is_same(args.call.settings.agent.env_file.as_deref()) {
-        "the file of --env-file"
-    } else if is_same(args.role_definition_md.as_deref()) {
-        "the file of --role-definition-md"
-    } else if is_same(log.as_deref()) {
-        "the log"
-    } else {
-        return Ok(());
-    };
-    Err(Error::usage(format!("--output-file {} is {used_as}", file.display()))
-        .with_hint("choose another file, such as --output-file answer.txt"))
-}
-
-/// The changes of the mapping after a successful turn.
+/// The changes of the mapping after a turn.
 struct MappingUpdate<'a> {
     options: &'a TurnOptions,
     /// The session before the turn.
@@ -344,6 +378,8 @@ struct MappingUpdate<'a> {
     new_id: Option<AgentSessionId>,
     model: Option<&'a str>,
     effort: Option<&'a str>,
+    /// Whether the turn was stopped, and started a session that the agent did not have.
+    stopped: bool,
 }
 
 impl MappingUpdate<'_> {
@@ -376,7 +412,7 @@ impl MappingUpdate<'_> {
             notes.push(format!("session {old} continues as {new}"));
             for name in followers {
                 if let Some(entry) = mapping.get(&SessionName::verbatim(&name)) {
-                    mapping.amend(&name, &Entry { id: new.clone(), ..entry });
+                    mapping.amend(&name, &Entry { id: new.clone(), first_turn_stopped: self.stopped, ..entry });
                 }
             }
         }
@@ -384,7 +420,7 @@ impl MappingUpdate<'_> {
             let entry = mapping.get(&SessionName::verbatim(&name)).unwrap_or_else(|| original.clone());
             let model = self.model.map(str::to_owned).or(entry.model.clone());
             let effort = self.effort.map(str::to_owned).or(entry.effort.clone());
-            mapping.amend(&name, &Entry { id: new.clone(), model, effort, ..entry });
+            mapping.amend(&name, &Entry { id: new.clone(), model, effort, first_turn_stopped: self.stopped, ..entry });
         }
         if changed {
             mapping.set_workspace_if_empty(workspace);
@@ -397,6 +433,6 @@ impl MappingUpdate<'_> {
         let (name, original) = self.session.saved.as_ref()?;
         let id = self.new_id.as_ref().unwrap_or(&self.session.id).clone();
         let (model, effort) = (self.model.map(str::to_owned), self.effort.map(str::to_owned));
-        Some((name, Entry { id, model, effort, ..original.clone() }))
+        Some((name, Entry { id, model, effort, first_turn_stopped: self.stopped, ..original.clone() }))
     }
 }

@@ -68,6 +68,21 @@ impl<'a> Retries<'a> {
     }
 }
 
+impl Retries<'_> {
+    /// Checks that no signal arrived after the turn failed with `error`, so that the agent can be called again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Interrupted`] if one did.
+    pub(super) fn check_signal(error: Error) -> Result<()> {
+        if let Some(signal) = late_signal::get() {
+            return Err(interrupted(error, signal));
+        }
+        late_signal::release();
+        Ok(())
+    }
+}
+
 /// Returns the error for a signal that arrived after the failed turn.
 fn interrupted(error: Error, signal: i32) -> Error {
     let cause = error.to_single_line();

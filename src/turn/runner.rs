@@ -4,22 +4,33 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::options::TurnOptions;
 use super::outcome::{CompletedRun, TurnOutput, not_started, session_in_use, still_running};
 use super::prompt::Prompt;
 use super::request::TurnRequest;
 use super::retry::{FOLLOW_UP, Retries};
 use super::scratch_dir::ScratchDir;
+use super::structured::parse_answer;
 use crate::agent::command::AgentCommand;
 use crate::agent::launcher;
 use crate::backend::{
-    AgentEvent, FailedRun, Fallbacks, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role, TurnReport,
+    AgentEvent, Backend, FailedRun, Fallbacks, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role,
+    SchemaArgument, SchemaChannel, SessionMode, StderrLine, TurnReport,
 };
+use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::input;
+use crate::late_signal;
 use crate::paths;
 use crate::process::{self, End, Passthrough, Runner};
+use crate::random;
+use crate::records::record::State;
+use crate::records::recorder::TurnRecorder;
 use crate::render::Renderer;
+use crate::session::AgentSessionId;
+use crate::sessions::lock::interrupted;
 use crate::ui::spinner::{Spinner, SpinnerHandle};
 use crate::ui::{Ui, stdout_error};
 
@@ -40,9 +51,34 @@ pub(crate) struct TurnRunner<'a> {
 
 /// Parses an agent's output and renders its events.
 struct TurnSink {
+    recorder: TurnRecorder,
+    /// Whether the session ID is recorded.
+    has_id: bool,
+    activity_limit: RateLimit,
     parser: Box<dyn OutputParser>,
     renderer: Option<Renderer>,
     progress: Option<SpinnerHandle>,
+}
+
+/// Limits how often the activity is recorded, so that a fast stream is not slowed.
+struct RateLimit {
+    /// When the next event would be at its time, if they came regularly.
+    next: Instant,
+}
+
+impl RateLimit {
+    /// The longest average rate is one event in this time.
+    const INTERVAL: Duration = Duration::from_millis(100);
+    /// How far the events may be ahead of that rate. The last one before a pause is then hardly ever lost.
+    const BURST: Duration = Duration::from_secs(2);
+
+    fn allows(&mut self, now: Instant) -> bool {
+        let allowed = self.next <= now + Self::BURST;
+        if allowed {
+            self.next = self.next.max(now) + Self::INTERVAL;
+        }
+        allowed
+    }
 }
 
 impl TurnSink {
@@ -65,10 +101,22 @@ impl TurnSink {
 impl process::OutputSink for TurnSink {
     fn write(&mut self, chunk: &[u8]) {
         self.parser.feed(chunk, &mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
+        if let Some(id) = self.parser.session_id().filter(|_| !self.has_id) {
+            self.recorder.update(|turn| turn.record.session_id = Some(id.to_owned()));
+            self.has_id = true;
+        }
+        if self.recorder.is_open() && self.activity_limit.allows(Instant::now()) {
+            let activity = self.parser.activity();
+            self.recorder.update(|turn| turn.record.activity = activity);
+        }
     }
 
     fn is_reconnecting(&self) -> bool {
         self.parser.is_reconnecting()
+    }
+
+    fn activity(&self) -> Option<String> {
+        self.parser.activity()
     }
 
     fn finish(&mut self) {
@@ -91,6 +139,10 @@ impl<'a> TurnRunner<'a> {
         let program = options.agent.program(options.dir.as_deref())?;
         let runner = Runner::new(options.deadline)
             .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
+        if let Some(signal) = late_signal::get() {
+            return Err(interrupted(signal, &format!("before {} was started", options.agent.backend)));
+        }
+        late_signal::release(); // the runner receives them from now on
         Ok(Self { options, ui, program, runner })
     }
 
@@ -100,19 +152,65 @@ impl<'a> TurnRunner<'a> {
     ///
     /// An error for every turn that did not succeed, with the agent's reason.
     pub(crate) fn run(&self, request: &TurnRequest<'_>) -> Result<TurnOutput> {
+        let recorder = &self.options.recorder;
+        recorder.begin(self.options.agent.backend, request.session);
+        recorder.update(|turn| {
+            turn.set_session(request.name, request.session.known());
+            turn.record.model = request.settings.model.map(|model| model.name.to_owned());
+            turn.record.reasoning_effort = request.settings.effort.map(str::to_owned);
+            turn.record.state = State::Running;
+        });
         let mut retries = Retries::new(self);
         let follow_up = Prompt::text(FOLLOW_UP);
+        let capabilities = self.options.agent.backend.capabilities();
         let mut request = *request;
+        let mut begun: Option<AgentSessionId> = None; // the session whose history has the prompt
         loop {
-            let error = match self.run_until_accepted(&request) {
-                Err(error) if error.turn.cause.as_ref().is_some_and(|cause| cause.retryable) => error,
-                outcome => return outcome,
+            let chosen = AgentSessionId::new(&random::uuid()).ok().filter(|_| capabilities.accepts_new_id);
+            let attempt = match &begun {
+                Some(id) => TurnRequest {
+                    session: SessionMode::Resume(id),
+                    new_id: None,
+                    prompt: &follow_up,
+                    // otherwise the role is a part of the prompt
+                    role: request.role.filter(|_| capabilities.system_prompt),
+                    ..request
+                },
+                None if request.session.known().is_some() => request,
+                None => TurnRequest { new_id: request.new_id.or(chosen.as_ref()), ..request },
             };
-            let error = retries.wait(error)?;
-            if request.session.known().is_some() && error.turn.prompt_in_history == Some(true) {
-                // a role in a prompt is in the history too
-                let role = request.role.filter(|_| self.options.agent.backend.capabilities().system_prompt);
-                request = TurnRequest { prompt: &follow_up, role, ..request };
+            recorder.update(|turn| {
+                turn.record.tries += 1;
+                let id = attempt.new_id.or(attempt.session.known());
+                turn.record.session_id = id.map(|id| id.as_str().to_owned()).or(turn.record.session_id.take());
+            });
+            let error = match self.run_until_accepted(&attempt) {
+                Err(error) if error.turn.session_unknown && attempt.may_be_missing && begun.is_none() => {
+                    let Some(id) = request.session.known() else { return Err(error) };
+                    Retries::check_signal(error).map_err(|error| request.with_continuation(error))?;
+                    self.ui.note(&format!(
+                        "{} does not have {}, because its first turn was stopped too early; starting it anew",
+                        self.options.agent.backend,
+                        request.session_label(id)
+                    ));
+                    let new_id = Some(id).filter(|_| capabilities.accepts_new_id);
+                    request = TurnRequest { session: SessionMode::New, new_id, ..request };
+                    continue;
+                }
+                Err(error) if error.turn.cause.as_ref().is_some_and(|cause| cause.retryable) => error,
+                Err(error) => return Err(error),
+                Ok(output) => {
+                    recorder.update(|turn| {
+                        turn.answer.clone_from(&output.report.answer);
+                        turn.structured_answer.clone_from(&output.report.structured);
+                        (turn.record.model, turn.record.reasoning_effort) = request.settings.in_force(&output);
+                    });
+                    return Ok(output);
+                }
+            };
+            let error = retries.wait(error).map_err(|error| request.with_continuation(error))?;
+            if error.turn.prompt_in_history == Some(true) {
+                begun = error.turn.session_id.or(begun);
             }
         }
     }
@@ -122,6 +220,7 @@ impl<'a> TurnRunner<'a> {
         let mut fallbacks = Fallbacks::default();
         let mut noted = false;
         loop {
+            let request = &TurnRequest { new_id: request.new_id.filter(|_| !fallbacks.agent_chooses_id), ..*request };
             let run = self.run_once(request, fallbacks)?;
             match self.retry(request, &run, fallbacks) {
                 Retry::No => {
@@ -165,7 +264,10 @@ impl<'a> TurnRunner<'a> {
         let dir = ScratchDir::default();
         let composed = (backend.spec().prompt_with_role)(request.role, &request.prompt.bytes);
         let as_argument = match std::str::from_utf8(&composed) {
-            Ok(text) if !request.prompt.by_stdin && self.fits(text) => Some(text),
+            // the prompt of a detached turn is not for the process list
+            Ok(text) if !request.prompt.by_stdin && !self.options.recorder.is_detached() && self.fits(text) => {
+                Some(text)
+            }
             _ => None,
         };
         let role = request.role.filter(|role| backend.capabilities().system_prompt && !role.is_empty());
@@ -176,8 +278,13 @@ impl<'a> TurnRunner<'a> {
             }
             _ => None,
         };
+        let schema_file = self.schema_file(&dir)?;
+        let schema = self.options.schema.as_ref();
+        let schema =
+            schema.map(|it| schema_file.as_deref().map_or(SchemaArgument::Text(&it.text), SchemaArgument::File));
         let arguments = (backend.spec().arguments)(&Invocation {
             session: request.session,
+            new_id: request.new_id,
             mode: request.mode,
             prompt: as_argument.map_or(PromptChannel::StandardInput, PromptChannel::Argument),
             role: role.map(|role| role_file.as_deref().map_or(Role::Text(role), Role::File)),
@@ -186,6 +293,7 @@ impl<'a> TurnRunner<'a> {
             args: &self.options.args,
             fallbacks,
             answer_file: answer_file.as_deref(),
+            schema,
             extra: &self.options.extra,
         });
         let stdin = if as_argument.is_some() { None } else { Some(composed.into_owned()) };
@@ -208,17 +316,20 @@ impl<'a> TurnRunner<'a> {
             program: self.program.clone(),
             arguments: self.options.agent.launcher.arguments(arguments)?,
             set: self.options.variables(request.locks),
-            unset: backend.spec().removed_env.iter().map(OsString::from).collect(),
+            unset: backend.spec().removed_env.iter().chain(&[env::DETACHED]).map(OsString::from).collect(),
             dir: self.options.dir.clone(),
             stdin,
             output,
             stall: self.options.stall,
         };
         self.ui.log(|| describe_command(&command));
-        let started = Instant::now();
+        let (began, started) = (Timestamp::now(), Instant::now());
         let wants_events = progress.is_some() || self.options.render.is_some();
         let sink = TurnSink {
-            parser: (backend.spec().parser)(request.mode, wants_events.then(|| self.dir())),
+            recorder: self.options.recorder.clone(),
+            has_id: false,
+            activity_limit: RateLimit { next: Instant::now() },
+            parser: (backend.spec().parser)(request.mode, self.options.keeps_answer, wants_events.then(|| self.dir())),
             renderer: self.options.render.map(Renderer::new),
             progress: progress.as_ref().map(Spinner::handle),
         };
@@ -234,16 +345,42 @@ impl<'a> TurnRunner<'a> {
         if let (End::Exited(_) | End::Killed(_), Some(pids)) = (run.end, &run.survivors) {
             self.ui.warn(&format!("cannot stop what {backend} left running: {}", still_running(pids)));
         }
+        let recorder = &self.options.recorder;
+        recorder.used(report.usage);
+        if let Some(id) = request.answering_session(&report) {
+            recorder.update(|turn| turn.record.session_id = Some(id.as_str().to_owned()));
+        }
         let written = answer_file.as_deref().and_then(|path| self.written_answer(path, report.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(report.answer);
+        let mut denied = report.denied;
+        denied.names.extend(denied_in_log(backend, &run.stderr));
+        if denied.complete || !denied.names.is_empty() {
+            recorder.update(|turn| turn.record.denied = Some(denied.names.clone()));
+        }
+        let structured = match &answer {
+            Some(answer) if schema_file.is_some() => parse_answer(answer),
+            _ => report.structured,
+        };
         Ok(CompletedRun {
             end: run.end,
             started: run.started,
+            began,
             survivors: run.survivors,
-            report: TurnReport { answer, ..report },
+            activity: run.activity,
+            report: TurnReport { answer, denied, structured, ..report },
             stderr: run.stderr,
             copied: run.copied,
         })
+    }
+
+    /// Writes the schema to a file, for an agent that reads it from one.
+    fn schema_file(&self, dir: &ScratchDir) -> Result<Option<PathBuf>> {
+        match &self.options.schema {
+            Some(schema) if self.options.agent.backend.capabilities().schema == SchemaChannel::File => {
+                dir.file("schema.json", schema.text.as_bytes()).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Returns the content of the agent's answer file, or `None` if it is missing or unreadable. `in_events` means that
@@ -264,10 +401,9 @@ impl<'a> TurnRunner<'a> {
         None
     }
 
-    /// Returns whether `text` can be an argument. It must be short enough with PowerShell's quotes, and the program must
-    /// accept it.
+    /// See [`fits_argument`].
     fn fits(&self, text: &str) -> bool {
-        fits(&self.options.agent, &self.program, text)
+        fits_argument(&self.options.agent, &self.program, text)
     }
 
     /// Returns the directory that the agent runs in.
@@ -283,6 +419,16 @@ impl<'a> TurnRunner<'a> {
     }
 }
 
+/// Returns the tool of each call that the agent was not allowed to make, by its standard error.
+fn denied_in_log(backend: Backend, stderr: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(stderr);
+    let tool = |line: &str| match (backend.spec().stderr_line)(line) {
+        StderrLine::Denied(tool) => Some(tool.to_owned()),
+        _ => None,
+    };
+    text.lines().filter_map(tool).collect()
+}
+
 /// Writes a role that is not a valid argument to a file.
 pub(crate) fn role_file(
     agent: &AgentCommand,
@@ -290,11 +436,13 @@ pub(crate) fn role_file(
     role: Option<&str>,
     dir: &ScratchDir,
 ) -> Result<Option<PathBuf>> {
-    let long = role.filter(|role| !fits(agent, program, role));
+    let long = role.filter(|role| !fits_argument(agent, program, role));
     long.map(|role| dir.file("role.md", role.as_bytes())).transpose()
 }
 
-fn fits(agent: &AgentCommand, program: &Path, text: &str) -> bool {
+/// Returns whether `text` can be an argument of the agent. It must be short enough with PowerShell's quotes, and the
+/// program must accept it.
+pub(super) fn fits_argument(agent: &AgentCommand, program: &Path, text: &str) -> bool {
     agent.launcher.length_of(text) <= LONGEST_ARGUMENT && launcher::accepts_argument(program, text)
 }
 

@@ -4,7 +4,7 @@
 use super::options::TurnOptions;
 use super::outcome::TurnOutput;
 use super::prompt::Prompt;
-use super::recovery_hint::adopt_hint;
+use super::recovery_hint::{adopt_hint, saved_hint};
 use super::request::TurnRequest;
 use super::runner::TurnRunner;
 use crate::backend::{Backend, OutputMode, SessionMode};
@@ -13,6 +13,7 @@ use crate::session::{AgentSessionId, SessionName};
 use crate::sessions::lookup::StoredSession;
 use crate::store::Store;
 use crate::store::format::{Entry, Mapping};
+use crate::time::now;
 use crate::ui::Ui;
 
 /// The request for a new session.
@@ -37,6 +38,8 @@ pub(crate) struct StartedSession {
     /// Whether the name was saved.
     pub(crate) written: bool,
     pub(crate) output: TurnOutput,
+    /// Whether a schema was given.
+    pub(crate) structured: bool,
 }
 
 impl StartedSession {
@@ -56,7 +59,7 @@ pub(crate) fn note_replaced(ui: &Ui, name: &SessionName, replaced: Option<&str>)
 /// Starts a session and saves its name.
 ///
 /// Prints a warning if the name cannot be saved, or if another call took it during the turn. The warning contains the
-/// command that saves the session.
+/// command that saves the session. A turn that is stopped after it began is an error, but its session is saved.
 ///
 /// # Errors
 ///
@@ -68,8 +71,13 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
     let locks = [store.name_key(name)].into_iter().chain(history.map(|history| options.session_key(&history.id)));
     let locks: Vec<String> = locks.map(|key| key.handed_down()).collect();
     let settings = options.settings(history);
-    let output = runner.run(&TurnRequest {
+    let source = if history.is_some() { "forked" } else { "created" };
+    options.recorder.update(|turn| turn.source = Some(source.to_owned()));
+    let outcome = runner.run(&TurnRequest {
         session: history.map_or(SessionMode::New, |history| SessionMode::Fork(&history.id)),
+        saved: None,
+        new_id: None,
+        may_be_missing: false,
         name: Some(name),
         mode: new.mode,
         prompt: new.prompt,
@@ -77,11 +85,49 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
         settings,
         locks: &locks,
         wait: true,
-    })?;
+    });
     drop(runner); // from now on, a second signal ends the program
-    let id = new_id(options, history, &output)?;
-    let (model, effort) = settings.to_owned();
-    let entry = Entry { id, created_at: Some(now()), model, effort };
+    let entry = |id, (model, effort), first_turn_stopped| Entry {
+        id,
+        created_at: Some(now()),
+        model,
+        effort,
+        first_turn_stopped,
+    };
+    let output = match outcome {
+        Ok(output) => output,
+        Err(error) => {
+            let Some(id) = error.turn.session_id.clone().filter(|_| error.is_stopped_turn()) else { return Err(error) };
+            // without its history, a fork cannot be started anew
+            let (replaced, written) =
+                save_started(options, ui, store, new, &entry(id, settings.names(), history.is_none()));
+            note_replaced(ui, name, replaced.as_deref());
+            return Err(stopped(options, name, error, written));
+        }
+    };
+    let entry = entry(new_id(options, history, &output)?, settings.in_force(&output), false);
+    let (replaced, written) = save_started(options, ui, store, new, &entry);
+    Ok(StartedSession { entry, replaced, written, output, structured: options.schema.is_some() })
+}
+
+/// Adds the hint for a first turn that was stopped. `written` means that its session is saved.
+fn stopped(options: &TurnOptions, name: &SessionName, error: Error, written: bool) -> Error {
+    let Some(id) = error.turn.session_id.clone() else { return error };
+    let advice = error.hint.clone().filter(|_| !matches!(error.kind, ErrorKind::Interrupted(_)));
+    let keep = if written { saved_hint(options, name, &id) } else { adopt_hint(options, Some(name), &id) };
+    error.with_hint(advice.into_iter().chain([keep]).collect::<Vec<_>>().join("; "))
+}
+
+/// Saves the name of a session that was started. Returns the ID that the name referred to before, and whether the name
+/// was saved. Prints a warning if it was not.
+fn save_started(
+    options: &TurnOptions,
+    ui: &Ui,
+    store: &Store,
+    new: &NewSession<'_>,
+    entry: &Entry,
+) -> (Option<String>, bool) {
+    let name = new.name;
     let saved = store.update(true, |mapping, _| {
         if !new.overwrites && mapping.contains(name) {
             let id = mapping.get(name).map(|other| other.id.to_string());
@@ -89,21 +135,20 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
             return (Err((None, why)), false);
         }
         mapping.keep_role(&entry.id, new.role.unwrap_or_default());
-        (Ok(save(mapping, name, &entry, &store.workspace)), true)
+        (Ok(save(mapping, name, entry, &store.workspace)), true)
     });
     let saved = match saved {
         Ok(updated) => updated.value,
         Err(error) => Err((Some(name), Error::from(error).to_single_line())),
     };
-    let (replaced, written) = match saved {
+    match saved {
         Ok(replaced) => (replaced, true),
         Err((name, why)) => {
             let hint = adopt_hint(options, name, &entry.id);
             ui.warn_always(&format!("the session was started, but its name was not saved: {why}; {hint}"));
             (None, false)
         }
-    };
-    Ok(StartedSession { entry, replaced, written, output })
+    }
 }
 
 /// Returns the ID of the new session.
@@ -142,14 +187,4 @@ pub(crate) fn save(mapping: &mut Mapping, name: &SessionName, entry: &Entry, wor
     mapping.insert(name, entry);
     mapping.set_workspace(workspace);
     old.filter(|old| old != entry.id.as_str())
-}
-
-/// Returns the current time in the format of Python's `datetime.now(timezone.utc).isoformat()`.
-pub(crate) fn now() -> String {
-    iso_format(jiff::Timestamp::now())
-}
-
-/// Returns `time` in the form of all times that this program stores and prints.
-pub(crate) fn iso_format(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }

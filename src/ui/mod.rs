@@ -117,6 +117,16 @@ impl Ui {
         Self { output: Output::File(file), ..self.clone() }
     }
 
+    /// Keeps a copy of everything that is written to standard error from now on.
+    pub(crate) fn start_stderr_copy(&self) {
+        self.stderr.start_copy();
+    }
+
+    /// Ends the copy of standard error and returns it.
+    pub(crate) fn take_stderr_copy(&self) -> Vec<u8> {
+        self.stderr.take_copy()
+    }
+
     /// Limits the wait for readers to `deadline`.
     pub(crate) fn set_deadline(&self, deadline: Instant) {
         let _ = self.deadline.set(deadline);
@@ -183,6 +193,13 @@ impl Ui {
             Output::Stdout => OutputStream::Stdout(Arc::new(stdio::stdout()?), None),
             Output::File(file) => OutputStream::File(Arc::clone(file)),
         })
+    }
+
+    /// Writes bytes of another process to standard error, unchanged. An error cannot be reported anywhere.
+    pub(crate) fn copy_to_stderr(bytes: &[u8]) {
+        if let Ok(stderr) = stdio::stderr() {
+            let _ = stdio::write_all(&stderr, bytes);
+        }
     }
 
     /// Returns the width of the terminal on standard output in columns, or `None` if it is not a terminal.

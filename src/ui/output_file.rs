@@ -14,12 +14,16 @@ use super::{Ui, stdio};
 use crate::error::{Error, ErrorKind, Result};
 use crate::paths;
 
+/// The option of the file that replaces standard output.
+const OPTION: &str = "--output-file";
+
 /// The value that selects standard output instead of a file.
 const STANDARD_OUTPUT: &str = "-";
 
 /// Runs `call` with a [`Ui`] that writes standard output to `path`, if there is one.
 ///
 /// The output of a failed call goes to [`partial_path`]: a stream up to where it ended, or an answer from another session.
+/// A [complete](crate::error::ErrorKind::keeps_output) one goes to `path`.
 /// Missing directories are created with the file.
 ///
 /// # Errors
@@ -27,10 +31,14 @@ const STANDARD_OUTPUT: &str = "-";
 /// A usage error if `path` cannot be replaced, before `call` runs. Otherwise the errors of `call`.
 pub(crate) fn with_output_file(ui: &Ui, path: Option<&Path>, call: impl FnOnce(&Ui) -> Result<()>) -> Result<()> {
     let Some(path) = path.filter(|path| *path != Path::new(STANDARD_OUTPUT)) else { return call(ui) };
-    let output = OutputFile::open(path)?;
+    let output = OutputFile::open(OPTION, path)?;
     let outcome = call(&ui.with_output(Arc::clone(&output.file)));
     match outcome {
         Ok(()) => output.put_in_place(ui, &output.file.target),
+        Err(error) if error.kind.keeps_output() => {
+            let Err(lost) = output.put_in_place(ui, &output.file.target) else { return Err(error) };
+            Err(error.caused_by(lost.to_single_line()))
+        }
         Err(error) if output.has_content() => {
             let Err(lost) = output.put_partial_in_place(ui) else { return Err(error) };
             Err(error.caused_by(lost.to_single_line()))
@@ -67,10 +75,11 @@ pub(crate) struct PendingFile {
 }
 
 impl OutputFile {
-    fn open(path: &Path) -> Result<Self> {
+    /// Checks the file that `option` names. Nothing is written to it yet.
+    fn open(option: &'static str, path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
-        let refused = |why: &str| Err(Error::usage(format!("--output-file {shown} {why}")));
-        let failed = |error: io::Error| failed(&shown, &error);
+        let refused = |why: &str| Err(Error::usage(format!("{option} {shown} {why}")));
+        let failed = |error: io::Error| failed(option, &shown, &error);
         // these paths refer to open files, and a rename would not affect the processes that have opened them
         if ["/dev", "/proc"].iter().any(|system| path.starts_with(system)) {
             return refused("is not a regular file");
@@ -122,7 +131,7 @@ impl OutputFile {
         let partial = partial_path(Path::new(&self.shown)).display().to_string();
         let shown = if target == file.target { &self.shown } else { &partial };
         let cannot_write =
-            |error: &io::Error| failed(shown, error).with_turn_started().with_prompt_in_history(Some(true));
+            |error: &io::Error| failed(OPTION, shown, error).with_turn_started().with_prompt_in_history(Some(true));
         let on_stdout = "read the answer on standard output";
         if let Some(error) = file.failure.get() {
             return Err(cannot_write(error).with_hint(on_stdout));
@@ -136,6 +145,38 @@ impl OutputFile {
             let error = cannot_write(&error);
             if let Ok(Ok(())) = printed { error.with_hint(on_stdout) } else { error }
         })
+    }
+}
+
+/// Another file that is replaced atomically and that only its owner can read.
+pub(crate) struct ReplacedFile {
+    option: &'static str,
+    output: OutputFile,
+}
+
+impl ReplacedFile {
+    /// Checks the file that `option` names.
+    ///
+    /// # Errors
+    ///
+    /// A usage error or [`ErrorKind::Io`] if `path` cannot be replaced.
+    pub(crate) fn open(option: &'static str, path: &Path) -> Result<Self> {
+        Ok(Self { option, output: OutputFile::open(option, path)? })
+    }
+
+    /// Replaces the file. Missing directories are created.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`].
+    pub(crate) fn write(&self, text: &str) -> Result<()> {
+        let OutputFile { shown, file } = &self.output;
+        let written = file.temp().and_then(|temp| {
+            stdio::write_all(&temp.as_file().try_clone()?, text.as_bytes())?;
+            temp.as_file().sync_all()?;
+            fs::rename(temp.path(), &file.target)
+        });
+        written.map_err(|error| failed(self.option, shown, &error))
     }
 }
 
@@ -221,8 +262,8 @@ fn check_writable(_file: &Path, metadata: &Metadata) -> io::Result<()> {
     if metadata.permissions().readonly() { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
 }
 
-fn failed(shown: &str, error: &io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot write --output-file {shown}")).with_io_cause(error)
+fn failed(option: &str, shown: &str, error: &io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot write {option} {shown}")).with_io_cause(error)
 }
 
 #[cfg(all(test, unix))] // elsewhere the name of a removed file may stay until the file is closed
@@ -232,7 +273,7 @@ mod tests {
     #[test]
     fn temporary_file_is_removed_although_a_thread_still_holds_it() {
         let dir = tempfile::tempdir().unwrap();
-        let output = OutputFile::open(&dir.path().join("out")).unwrap();
+        let output = OutputFile::open(OPTION, &dir.path().join("out")).unwrap();
         let held = Arc::clone(&output.file);
         held.append(b"answer").unwrap();
         drop(output);

@@ -13,7 +13,11 @@ const TEXT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Writes to standard error. The thread starts at the first text.
 #[derive(Default)]
-pub(super) struct Stderr(OnceLock<Option<Writer>>);
+pub(super) struct Stderr {
+    writer: OnceLock<Option<Writer>>,
+    /// What was written so far, if a file will get it too.
+    copy: Mutex<Option<Vec<u8>>>,
+}
 
 /// The thread's queue, and the texts that it has not written.
 struct Writer {
@@ -44,6 +48,9 @@ impl Stderr {
 
     /// Writes `text` without waiting for the reader, because [`finish`](Self::finish) follows.
     pub(super) fn write_last(&self, text: &str) {
+        if let Some(copy) = &mut *self.copy.lock().unwrap_or_else(PoisonError::into_inner) {
+            copy.extend_from_slice(text.as_bytes());
+        }
         match self.writer() {
             Some(writer) => writer.send(text),
             None => {
@@ -63,7 +70,7 @@ impl Stderr {
 
     /// Waits until everything is written, for at most `timeout`. Returns whether it is.
     pub(super) fn finish(&self, timeout: Duration) -> bool {
-        match self.0.get() {
+        match self.writer.get() {
             Some(Some(writer)) => writer.backlog.wait(timeout),
             _ => true,
         }
@@ -71,7 +78,18 @@ impl Stderr {
 
     /// Returns the thread, or `None` if standard error is closed or the thread cannot be started.
     fn writer(&self) -> Option<&Writer> {
-        self.0.get_or_init(Writer::start).as_ref()
+        self.writer.get_or_init(Writer::start).as_ref()
+    }
+
+    /// Keeps a copy of everything that is written from now on.
+    pub(super) fn start_copy(&self) {
+        *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// Ends the copy and returns it, after a wait of at most a second for the reader.
+    pub(super) fn take_copy(&self) -> Vec<u8> {
+        self.finish(TEXT_TIMEOUT);
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 }
 
@@ -83,13 +101,14 @@ impl fmt::Debug for Stderr {
 
 impl Writer {
     fn start() -> Option<Self> {
-        let stderr = stdio::stderr().ok()?;
+        stdio::stderr().ok()?;
         let (queue, texts) = mpsc::channel::<Vec<u8>>();
         let backlog = Arc::new(Backlog::default());
         let shared = Arc::clone(&backlog);
         let thread = thread::Builder::new().spawn(move || {
             for text in texts {
-                let _ = stdio::write_all(&stderr, &text); // an error cannot be reported anywhere
+                // opened for each text, because a detached turn replaces the stream; an error cannot be reported anywhere
+                let _ = stdio::stderr().and_then(|stderr| stdio::write_all(&stderr, &text));
                 *shared.lock() -= 1;
                 shared.stalled.store(false, Ordering::SeqCst);
                 shared.written.notify_all();

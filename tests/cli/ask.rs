@@ -20,8 +20,10 @@ fn ask_prints_what_resume_json_print_result_prints() {
             let sandbox = with_session(backend);
             sandbox.agent(backend.answers("i", answer));
             let resume = ["resume-json", "--session-name", "a", "--prompt", "p", "--print-result"];
-            let expected = sandbox.succeeds(&resume).stdout_text();
-            sandbox.succeeds(&["ask", "a", "p"]).stdout(expected).stderr("");
+            let expected = sandbox.run(&resume).success();
+            let (printed, warning) = (expected.stdout_text(), expected.stderr_text());
+            assert_eq!(warning.is_empty(), !answer.is_empty(), "{warning}");
+            sandbox.run(&["ask", "a", "p"]).success().stdout(printed).stderr(warning);
             let [resumed, asked] = &sandbox.calls()[..] else { panic!("two calls") };
             let without_file = |call: &Call| -> Vec<String> {
                 let file = call.value_of("-o").map(str::to_owned);

@@ -74,6 +74,91 @@ fn permanent_failure_exits_with_1() {
     }
 }
 
+/// A thread of 2026-11-21 at 19:43 UTC: codex's IDs begin with their time.
+const THREAD: &str = "01a1ffa2-2adf-78c2-9502-ed55ca6a452f";
+
+/// A time after every run of these tests.
+const LATER: &str = "2099-01-01T00:00:00.000Z";
+
+/// Returns the line with which codex records the end of a failed turn.
+fn recorded(time: &str, code: &serde_json::Value) -> String {
+    let error = json!({"message": "as in the events", "codex_error_info": code});
+    let payload = json!({"type": "task_complete", "turn_id": "t", "last_agent_message": null, "error": error});
+    format!("{}\n", json!({"timestamp": time, "ordinal": 10, "type": "event_msg", "payload": payload}))
+}
+
+fn codex_records(sandbox: &Sandbox, home: &str, day: &str, text: &str) {
+    let file = format!("{home}/sessions/2026/11/{day}/rollout-2026-11-{day}T19-43-00-{THREAD}.jsonl");
+    sandbox.write(sandbox.root().join(file), text);
+}
+
+/// codex's events have only a sentence. The code is in its own record of the thread.
+#[test]
+fn code_that_codex_records_decides_before_its_sentence() {
+    let plain_429 = "exceeded retry limit, last status: 429 Too Many Requests";
+    let quota = json!("usage_limit_exceeded");
+    let chatter = json!({"timestamp": LATER, "type": "response_item", "payload": {"text": "\"task_complete\""}});
+    for (record, sentence, cause) in [
+        (recorded(LATER, &quota), plain_429, "usage_limit"),
+        (recorded(LATER, &quota) + &format!("{chatter}\n{{\"cut"), plain_429, "usage_limit"),
+        ("x".repeat(3 << 20) + "\n" + &recorded(LATER, &quota), plain_429, "usage_limit"),
+        (recorded(LATER, &json!({"http_connection_failed": {"http_status_code": 401}})), "new", "authentication"),
+        (recorded(LATER, &json!("cyber_policy")), "no", "safety"),
+        // nothing that is known
+        (recorded(LATER, &json!("other")), plain_429, "rate_limited"),
+        (recorded(LATER, &json!(["usage_limit_exceeded"])), plain_429, "rate_limited"),
+        (recorded(LATER, &quota) + &recorded(LATER, &json!(null)), plain_429, "rate_limited"),
+        (String::new(), plain_429, "rate_limited"),
+        // of an earlier turn
+        (recorded("2026-11-21T19:43:00.000Z", &quota), plain_429, "rate_limited"),
+    ] {
+        for verb in VERBS {
+            let sandbox = Sandbox::new();
+            sandbox.save(Backend::Codex, "a", THREAD);
+            sandbox.agent(Backend::Codex.fails("@ID@", sentence));
+            codex_records(&sandbox, "home/.codex", "21", &record);
+            let exit = if cause == "rate_limited" { 75 } else { 1 };
+            let failure = sandbox.fails(&resume(verb), exit, "agent_failed");
+            assert_eq!(failure.cause.as_deref(), Some(cause), "{record:.200}");
+        }
+    }
+}
+
+#[test]
+fn record_of_codex_is_found_in_its_home_on_the_days_of_the_thread() {
+    let record = recorded(LATER, &json!("usage_limit_exceeded"));
+    for (day, found) in [("20", true), ("21", true), ("22", true), ("19", false), ("23", false)] {
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Codex, "a", THREAD);
+        sandbox.agent(Backend::Codex.fails("@ID@", "rate limit exceeded: x"));
+        codex_records(&sandbox, "other", day, &record);
+        sandbox.write("vars", format!("CODEX_HOME={}\n", sandbox.root().join("other").display()));
+        let call = [&resume("resume-json")[..], &["--env-file", "vars"]].concat();
+        let failure = sandbox.fails(&call, if found { 1 } else { 75 }, "agent_failed");
+        assert_eq!(failure.cause.as_deref(), Some(if found { "usage_limit" } else { "rate_limited" }), "{day}");
+        // another home has nothing of this thread
+        sandbox.fails(&resume("resume-json"), 75, "agent_failed");
+    }
+}
+
+/// Nothing in the agent's home can stop a call.
+#[cfg(unix)]
+#[test]
+fn odd_records_of_codex_are_ignored() {
+    for what in ["mkfifo", "mkdir"] {
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Codex, "a", THREAD);
+        sandbox.agent(Backend::Codex.fails("@ID@", "rate limit exceeded: x"));
+        codex_records(&sandbox, "home/.codex", "21", "");
+        let days = sandbox.home().join(".codex/sessions/2026/11/21");
+        let file = days.join(format!("rollout-2026-11-21T19-43-00-{THREAD}.jsonl"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(std::process::Command::new(what).arg(&file).status().unwrap().success());
+        let failure = sandbox.fails(&resume("resume-json"), 75, "agent_failed");
+        assert_eq!(failure.cause.as_deref(), Some("rate_limited"));
+    }
+}
+
 #[test]
 fn text_that_matches_nothing_is_other() {
     for backend in Backend::BOTH {
@@ -182,8 +267,9 @@ fn stopped_turn_names_its_limit_and_its_session() {
         sandbox.fails(&call, 124, "deadline").message(starts_with("the deadline of 0.5 s passed; claude was stopped"));
     let hint = "allow more time with --deadline-seconds, and resume the session 'a' (i)";
     assert_eq!(failure.hint.as_deref(), Some(hint));
-    let first = ["--backend", "claude", "create-session", "--session-name", "n", "--deadline-seconds", "0.5"];
-    sandbox.fails(&first, 124, "deadline").hint(ends_with("--deadline-seconds"));
+    let first = ["--backend", "claude", "create-session", "--session-name", "n", "--deadline-seconds", "2"];
+    let hint = starts_with("allow more time with --deadline-seconds; resume the session 'n' (");
+    sandbox.fails(&first, 124, "deadline").hint(hint);
 }
 
 #[cfg(unix)]

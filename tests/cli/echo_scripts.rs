@@ -104,6 +104,29 @@ fn tools_succeed_fail_and_are_refused() {
     }
 }
 
+#[test]
+fn refused_tools_and_empty_answers_are_reported() {
+    for backend in Backend::BOTH {
+        let refusal = match backend {
+            Backend::Claude => "warning: claude was refused 2 tools: Bash, Write\n",
+            Backend::Codex => "warning: codex was refused at least 1 tool: Shell (2 times)\n",
+        };
+        let empty = format!("warning: {}'s answer is empty\n", backend.name());
+        for (script, warnings, kind) in [
+            ("refuse Bash 'rm -r x'\nrefuse Write y\nsay done\n", refusal.to_owned(), "permission_denied"),
+            ("empty\n", empty.clone(), "empty_answer"),
+            ("refuse Bash 'rm -r x'\nrefuse Write y\nempty\n", refusal.to_owned() + &empty, "permission_denied"),
+        ] {
+            for verb in ["resume-json", "resume-stream"] {
+                let sandbox = with_script(script);
+                let failing = call(backend, verb, &["--fail-on", "empty,denied"]);
+                sandbox.run(&failing).failed(8, kind).after_the_turn();
+                sandbox.run(&call(backend, verb, &[])).success().stderr(warnings.clone());
+            }
+        }
+    }
+}
+
 /// A cause, claude's status, types, reason of the end and class, and the beginnings of both agents' messages.
 struct Row {
     cause: &'static str,

@@ -159,23 +159,23 @@ fn piped_table_is_not_truncated() {
     write_aged(&sandbox);
     let table = sandbox.succeeds(&["list-sessions", "--format", "table"]).stdout_text();
     let want = "\
-NAME           AGENT   ID                                    MODEL   EFFORT  AGE  USED  BUSY
-bad\\u{1b}[31m  claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       1m   -     no
-review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   -     no
-日本語の名前   claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       -    -     no
-tests          codex   01a1fbcf-26f1-7251-a3d0-b644aaf2dc59  gpt-5   -       9d   -     no
+NAME           AGENT   ID                                    MODEL   EFFORT  AGE  USED  BUSY  TURNS
+bad\\u{1b}[31m  claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       1m   -     no    -
+review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   -     no    -
+日本語の名前   claude  0f12c83d-d554-4369-b6d8-9fed035c432c  -       -       -    -     no    -
+tests          codex   01a1fbcf-26f1-7251-a3d0-b644aaf2dc59  gpt-5   -       9d   -     no    -
 ";
     assert_eq!(table, want);
     let all = sandbox.succeeds(&["list-sessions", "--all-workspaces", "--format", "table"]).stdout_text();
     assert!(all.starts_with(
-        "NAME           AGENT   ID                                    MODEL   EFFORT  AGE  USED  BUSY  WORKSPACE\n"
+        "NAME           AGENT   ID                                    MODEL   EFFORT  AGE  USED  BUSY  TURNS  WORKSPACE\n"
     ));
     assert!(all.contains(&format!(
-        "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   -     no    {}\n",
+        "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   -     no    -      {}\n",
         sandbox.workspace().display()
     )));
     // codex's file does not name its workspace
-    assert!(all.ends_with("gpt-5   -       9d   -     no    -\n"), "{all}");
+    assert!(all.ends_with("gpt-5   -       9d   -     no    -      -\n"), "{all}");
 }
 
 #[test]
@@ -199,9 +199,9 @@ fn table_fits_the_terminal() {
     let sandbox = Sandbox::new();
     write_aged(&sandbox);
     for (width, want) in [
-        (120, "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   -     no"),
-        (80, "review-src     claude  0f12c83d-d554-4369-b6d8…  sonnet  low     3h   -     no"),
-        (60, "review-src   claude  0f12c83d-d…  sonnet  low     -     no"),
+        (120, "review-src     claude  0f12c83d-d554-4369-b6d8-9fed035c432c  sonnet  low     3h   -     no    -"),
+        (80, "review-src     claude  0f12c83d-d554-43…  sonnet  low     3h   -     no    -"),
+        (60, "review-src    claude  0f12c83d-d…  sonnet  -     no    -"),
         (40, "review-src  claude  0f12c83…  -     no"),
         (8, "review-s"),
     ] {
@@ -375,10 +375,38 @@ fn busy_session_is_listed_as_busy_without_a_lock() {
         assert_eq!(busy(), ["true", "false"]);
         let table = sandbox.succeeds(&["list-sessions", "--format", "table"]).stdout_text();
         let ends: Vec<&str> = table.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
-        assert_eq!(ends, ["BUSY", "yes", "no"]);
+        assert_eq!(ends, ["TURNS", "running", "-"]);
+        assert!(table.lines().nth(1).unwrap().ends_with("  yes   1, running"), "{table}");
         assert_eq!(names(), before);
         sandbox.allow("go");
         turn.wait(Duration::from_secs(60)).assert.success();
+        assert_eq!(busy(), ["false", "false"]);
+    }
+}
+
+#[test]
+#[cfg(unix)] // STOP is a Unix signal
+fn session_with_only_waiters_is_listed_as_busy() {
+    use rustix::process::Signal;
+    for backend in Backend::BOTH {
+        let mut sandbox = Sandbox::new();
+        sandbox.env("INVOKE_PERSIST_DIR", sandbox.root().join("own"));
+        sandbox.save(backend, "a", "i");
+        sandbox.save(backend, "b", "other");
+        let answer = backend.answers("i", "OK");
+        sandbox.agent([answer.clone().after([Step::create("up"), Step::wait_for("go")]), answer]);
+        let resume = ["--backend", backend.name(), "resume-json", "--session-name", "a", "--prompt", "p"];
+        let first = sandbox.start(&resume);
+        wait_until(Duration::from_secs(60), || sandbox.has_reached("up"));
+        let waiter = sandbox.start(&resume);
+        wait_until(Duration::from_secs(60), || waiter.stderr_so_far().contains("note: waiting"));
+        waiter.signal(Signal::STOP);
+        sandbox.allow("go");
+        first.wait(Duration::from_secs(60)).assert.success();
+        let busy = || rows(&sandbox, &["--all-workspaces"]).iter().map(|row| row["busy"].clone()).collect::<Vec<_>>();
+        assert_eq!(busy(), ["true", "false"]);
+        waiter.signal(Signal::CONT);
+        waiter.wait(Duration::from_secs(60)).assert.success();
         assert_eq!(busy(), ["false", "false"]);
     }
 }

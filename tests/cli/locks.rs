@@ -154,6 +154,29 @@ fn call_inside_a_turn_waits_for_turns_that_do_not_wait_for_it() {
     assert_eq!((askers.code("a"), askers.code("b")), (0, 0));
 }
 
+/// The agents of `a` and `b` call each other, and plain calls are before them in both queues.
+#[test]
+fn calls_that_would_wait_for_each_other_are_refused_behind_others() {
+    for through in ["", FILTERED] {
+        let askers = Askers::new(&["a", "b"]);
+        askers.asks("a", "b", through);
+        askers.asks("b", "a", through);
+        let turns = ["a", "b"].map(|id| askers.start(id));
+        let before = ["a", "b"].map(|id| {
+            let call = askers.sandbox.start(&askers.call(id, "inner"));
+            wait_until(SOON, || call.stderr_so_far().contains("note: waiting"));
+            call
+        });
+        for id in ["a", "b"] {
+            askers.allow(id);
+        }
+        succeed(turns);
+        succeed(before);
+        let codes = ["a", "b"].map(|id| askers.code(id));
+        assert!(codes == [0, 5] || codes == [5, 0], "{codes:?}, {through}");
+    }
+}
+
 /// Private mounts and process IDs, as in a container. `/tmp` is empty, and the home directory in the list of users is
 /// `account` in the sandbox.
 struct Container<'a> {
@@ -305,6 +328,38 @@ fn containers_that_share_the_directory_for_mappings_exclude_each_other() {
     let locks = sandbox.root().join("names/locks");
     assert_eq!(fs::metadata(&locks).unwrap().permissions().mode() & 0o7777, 0o700);
     assert_eq!(fs::read_dir(&locks).unwrap().count(), 0, "no lock file remains");
+}
+
+/// Checks that waiters in containers run in their order, although only some share a directory of locks.
+#[test]
+#[ignore = "needs root"]
+fn containers_wait_in_one_queue() {
+    let mut sandbox = Sandbox::new();
+    let names = sandbox.root().join("names");
+    sandbox.env("INVOKE_PERSIST_DIR", &names);
+    sandbox.save(Backend::Claude, "a", "i");
+    let spoilt = [NOTHING, SQUATTED, READ_ONLY, FULL].map(|before| Container::new(&sandbox, before));
+    let first = long_turn(&spoilt[0], "a");
+    sandbox.agent(Backend::Claude.answers("i", "OK"));
+    let places = || {
+        let entries = fs::read_dir(names.join("locks")).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".place")).count()
+    };
+    let mut calls = vec![first];
+    let prompts: Vec<String> = (0..12).map(|number| format!("p{number}")).collect();
+    for (prompt, container) in prompts.iter().zip(spoilt.iter().cycle()) {
+        let before = places();
+        let call = ["--backend", "claude", "resume-json", "--session-name", "a", "--prompt", prompt];
+        calls.push(container.cmd(&call).start());
+        wait_until(SOON, || places() > before);
+    }
+    sandbox.allow("go");
+    succeed(calls);
+    let sent = sandbox.calls();
+    let sent: Vec<&String> =
+        sent.iter().filter_map(|call| call.argv.iter().find(|word| prompts.contains(word))).collect();
+    assert_eq!(sent, prompts.iter().collect::<Vec<_>>());
+    assert_eq!(fs::read_dir(names.join("locks")).unwrap().count(), 0, "no file remains");
 }
 
 #[test]

@@ -26,8 +26,9 @@ fn stream_prints_the_last_answer_as_resume_json_does() {
             let sandbox = with_session(backend);
             sandbox.agent(backend.answers("i", answer));
             let resume = ["resume-json", "--session-name", "a", "--prompt", "p", "--print-result"];
-            let expected = sandbox.succeeds(&resume).stdout_text();
-            sandbox.succeeds(&STREAM).stdout(expected.clone()).stderr("");
+            let outcome = sandbox.run(&resume).success();
+            let (expected, warning) = (outcome.stdout_text(), outcome.stderr_text());
+            sandbox.run(&STREAM).success().stdout(expected.clone()).stderr(warning);
             sandbox.succeeds(&[&STREAM[..], &["--output-file", "out"]].concat()).stdout("");
             assert_eq!(std::fs::read_to_string(sandbox.workspace().join("out")).unwrap(), expected);
             if backend == Backend::Claude {

@@ -87,7 +87,8 @@ fn run(sandbox: &Sandbox, name: &str, page: &str) -> usize {
 }
 
 fn is_error(shown: &str) -> bool {
-    shown.starts_with("error: ") || shown.starts_with("{\"error\": ")
+    // the answer may precede it
+    shown.lines().any(|line| line.starts_with("error: ") || line.starts_with("{\"error\": "))
 }
 
 /// Returns `text` without IDs, checksums, times and paths, which differ between runs.

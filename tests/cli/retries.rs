@@ -57,15 +57,36 @@ fn retry_of_a_resumed_turn_does_not_repeat_the_prompt() {
 }
 
 #[test]
-fn retry_of_a_first_turn_starts_another_session() {
+fn retry_of_a_first_turn_resumes_its_session() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
-        sandbox.agent([overloaded(backend), backend.answers("new", "OK")]);
+        sandbox.write("role.md", "Be brief.");
+        sandbox.agent([overloaded(backend), overloaded(backend), backend.answers("i", "OK")]);
         let call =
             ["--backend", backend.name(), "create-session", "--session-name", "n", "--init-prompt", "the prompt"];
-        sandbox.succeeds(&[&call[..], &["--retry", "1"]].concat()).stdout("new\n");
-        assert_eq!(prompts(&sandbox), ["the prompt", "the prompt"]);
+        let options = ["--retry", "2", "--role-definition-md", "role.md"];
+        sandbox.succeeds(&[&call[..], &options].concat()).stdout("i\n");
+        let calls = sandbox.calls();
+        assert!(calls[0].argv.iter().any(|argument| argument.ends_with("the prompt")), "{:?}", calls[0].argv);
+        assert!(!calls[0].has("i") && !calls[0].has("resume"), "{:?}", calls[0].argv);
+        for call in &calls[1..] {
+            assert!(call.has("i") && call.has(FOLLOW_UP) && !call.has("--session-id"), "{:?}", call.argv);
+            // the role of codex is in the history
+            assert_eq!(call.value_of("--append-system-prompt").is_some(), backend == Backend::Claude);
+        }
+        assert!(sandbox.mapping(backend).contains("\"i\""));
+        assert!(!sandbox.mapping(backend).contains("first_turn"));
     }
+}
+
+#[test]
+fn answer_from_another_thread_than_the_failed_try_is_a_failure() {
+    let sandbox = Sandbox::new();
+    sandbox.agent([overloaded(Backend::Codex), Backend::Codex.answers("else", "OK")]);
+    let call = ["--backend", "codex", "create-session", "--session-name", "n", "--retry", "1"];
+    let failure = sandbox.fails(&call, 1, "session_lost").hint(contains("--adopt=else"));
+    assert_eq!(failure.session_id.as_deref(), Some("else"));
+    assert!(!sandbox.mapping_path(Backend::Codex).exists());
 }
 
 /// The role is in the history together with the prompt.
@@ -123,6 +144,7 @@ fn signal_ends_the_wait_for_a_retry() {
     let failure = running.wait(LIMIT).assert.failed(143, "interrupted").after_the_turn();
     assert_eq!((failure.prompt_in_history, failure.session_id.as_deref()), (Some(true), Some("i")));
     assert!(failure.message.contains("before the retry"), "{}", failure.message);
+    failure.hint(contains("resume the session 'a' (i) to continue"));
 }
 
 #[test]

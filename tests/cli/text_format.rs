@@ -89,15 +89,15 @@ fn recorded_turns_render_unchanged_in_a_pipe() {
     }
 }
 
-/// Returns what a turn prints with its standard output at a terminal of this width, and then its errors. Without a
-/// terminal on standard error there is no progress.
+/// Returns what a turn prints with its standard output at a terminal of this width, and its errors and warnings.
+/// Without a terminal on standard error there is no progress.
 #[cfg(target_os = "linux")]
-fn shown_at_terminal(sandbox: &Sandbox, width: u16, options: &[&str]) -> String {
+fn shown_at_terminal(sandbox: &Sandbox, width: u16, options: &[&str]) -> [String; 2] {
     let mut command = sandbox.cmd(&[&TEXT[..], options].concat());
     let errors = sandbox.root().join("errors");
     command.stderr(std::fs::File::create(&errors).unwrap());
     let shown = Terminal::of_width(width).shows_stdout(command);
-    shown + &std::fs::read_to_string(errors).unwrap()
+    [shown, std::fs::read_to_string(errors).unwrap()]
 }
 
 #[cfg(target_os = "linux")]
@@ -107,10 +107,9 @@ fn recorded_turns_render_unchanged_at_a_terminal() {
         for width in [80, 40] {
             for (ending, colours) in [("color.txt", "auto"), ("txt", "never")] {
                 let sandbox = replaying(name, backend, exit);
-                let shown = shown_at_terminal(&sandbox, width, &["--color", colours]);
-                compare(&format!("{name}.{width}.{ending}"), &without_time(backend, &shown));
-                let ours = shown.lines().take_while(|line| !line.starts_with("error: "));
-                let widest = ours.map(console::measure_text_width).max();
+                let [shown, errors] = shown_at_terminal(&sandbox, width, &["--color", colours]);
+                compare(&format!("{name}.{width}.{ending}"), &without_time(backend, &(shown.clone() + &errors)));
+                let widest = shown.lines().map(console::measure_text_width).max();
                 assert!(widest <= Some(usize::from(width)), "{shown}");
             }
         }
@@ -181,7 +180,7 @@ fn output_is_colored_at_a_terminal_or_on_request() {
         compare(&format!("{name}.txt"), &without_time(backend, &plain));
         #[cfg(target_os = "linux")]
         {
-            let shown = shown_at_terminal(&sandbox, 80, &[]);
+            let shown = shown_at_terminal(&sandbox, 80, &[]).concat();
             compare(&format!("{name}.80.txt"), &without_time(backend, &shown));
         }
     }
@@ -345,7 +344,7 @@ fn failure_reason_is_wrapped_at_a_narrow_terminal() {
     exit 2 · no rule to make
     it
 ";
-    assert_eq!(shown_at_terminal(&sandbox, 30, &["--color", "never"]), want);
+    assert_eq!(shown_at_terminal(&sandbox, 30, &["--color", "never"]).concat(), want);
 }
 
 #[test]

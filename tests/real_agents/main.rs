@@ -71,6 +71,8 @@ mod cases {
     mod doctor;
     mod every_release;
     mod failures;
+    mod first_turns;
+    mod good_turns;
     mod inputs;
     mod memory;
     mod nesting;
@@ -78,6 +80,7 @@ mod cases {
     #[cfg(target_os = "linux")] // the terminal
     mod picture;
     mod quick_start;
+    mod schemas;
     mod settings;
     mod skills;
     mod streams;

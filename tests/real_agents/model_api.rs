@@ -59,6 +59,7 @@ struct State {
     hangs_up: bool,
     bash: Option<BashOnce>,
     script: VecDeque<Vec<Block>>,
+    structured: Option<Value>,
     ended: bool,
 }
 
@@ -120,6 +121,11 @@ impl ModelApi {
     /// Answers the next calls with these replies, in order.
     pub(crate) fn play(&self, replies: impl IntoIterator<Item = Vec<Block>>) {
         self.shared.change(|state| state.script.extend(replies));
+    }
+
+    /// Answers later requests that have a schema with this JSON, which need not match it.
+    pub(crate) fn answer_structured(&self, answer: &Value) {
+        self.shared.change(|state| state.structured = Some(answer.clone()));
     }
 
     /// Returns all calls of a model, oldest first.
@@ -229,7 +235,9 @@ fn answer(stream: &mut TcpStream, incoming: &http::Incoming, shared: &Shared) ->
         None => {}
     }
     let scripted = shared.lock().script.pop_front();
+    let structured = shared.lock().structured.clone().filter(|_| request.schema().is_some());
     let blocks = scripted
+        .or_else(|| structured.map(|answer| vec![answer::structured(&request, answer)]))
         .or_else(|| take_bash(shared, &request).map(|command| vec![answer::bash(&command)]))
         .unwrap_or_else(|| vec![Block::Text(answer::text(&request))]);
     let events = answer::events(&request, &blocks);

@@ -55,7 +55,6 @@ pub(super) const PASSED_OPTIONS: &[(&str, bool)] = &[
     ("--disallowed-tools", true),
     ("--disallowedTools", true),
     ("--fallback-model", true),
-    ("--json-schema", true),
     ("--max-budget-usd", true),
     ("--max-turns", true),
     ("--mcp-config", true),

@@ -16,7 +16,7 @@ const REFUSALS: &[&str] = &[
     "error: unknown option",
     "error: option '",
     "Error: Invalid MCP configuration",
-    "Error: --json-schema is not valid JSON",
+    "Error: --json-schema ",
     "Error: Invalid session ID",
     "Error: Session ID ",
 ];
@@ -39,7 +39,7 @@ const TEXTS: &[(&str, Cause)] = &[
 /// Returns why the run failed.
 pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     if evidence.reason.contains(UNKNOWN_SESSION) {
-        return Diagnosis::not_sent(Cause::Other);
+        return Diagnosis::unknown_session();
     }
     let Some(result) = evidence.verdict.and_then(|raw| serde_json::from_str::<Members<'_>>(raw.get()).ok()) else {
         return without_result(evidence);
@@ -186,6 +186,7 @@ mod tests {
         let now = NOW.parse().unwrap();
         Evidence {
             verdict: None,
+            code: None,
             reason: "",
             retry_at: None,
             stderr: b"",
@@ -323,7 +324,7 @@ mod tests {
         assert_eq!((login.reached_model, login.in_history, login.is_retryable()), (false, Some(true), false));
         let reason = "No conversation found with session ID: x";
         let evidence = Evidence { reason, verdict: None, ..nothing() };
-        assert_eq!(diagnose(&evidence), Diagnosis::not_sent(Cause::Other));
+        assert_eq!(diagnose(&evidence), Diagnosis::unknown_session());
         let unknown = diagnosis(&json!({"type": "result", "subtype": "error_during_execution", "errors": ["x"]}));
         assert_eq!((unknown.cause, unknown.reached_model, unknown.in_history), (Cause::Other, true, None));
     }
@@ -356,6 +357,8 @@ mod tests {
             "error: option '--permission-mode <mode>' argument 'x' is invalid.\n",
             "Error: Invalid MCP configuration: x\n",
             "Error: --json-schema is not valid JSON: x",
+            "Error: --json-schema is not a valid JSON Schema: strict mode: unknown keyword: \"x\"",
+            "Error: --json-schema must be a JSON object",
             "Error: Session ID 0f12c83d is already in use.",
         ] {
             let refused = Diagnosis { hint: None, ..diagnosis(stderr, 0) };

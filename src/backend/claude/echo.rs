@@ -26,11 +26,13 @@ fn parse(arguments: &[String]) -> EchoCall {
         let mut value = || rest.next().cloned();
         match argument.as_str() {
             "--resume" => call.session = value(),
+            "--session-id" => call.new_id = value(),
             "--fork-session" => call.fork = true,
             "--model" => call.model = value(),
             "--effort" => call.effort = value(),
             "--append-system-prompt" => call.role = value(),
             "--append-system-prompt-file" => call.role = value().and_then(|path| std::fs::read_to_string(path).ok()),
+            super::SCHEMA_OPTION => call.schema = value(),
             "--output-format" => call.stream = value().as_deref() == Some("stream-json"),
             // what precedes it are values of options
             "--" => words = rest.by_ref().cloned().collect(),
@@ -137,6 +139,12 @@ fn end(turn: &EchoTurn<'_>, answer: &str) -> Vec<JsonObject> {
         .with("num_turns", turn.number)
         .with("result", answer)
         .with("session_id", turn.id);
+    // a schema makes the model answer by a tool
+    let structured = turn.call.schema.as_ref().and_then(|_| serde_json::from_str::<Value>(answer).ok());
+    let result = match structured {
+        Some(structured @ Value::Object(_)) => result.with("structured_output", structured),
+        _ => result,
+    };
     let denials = denials(turn);
     let result = if denials.is_empty() { result } else { result.with("permission_denials", denials) };
     vec![with_usage(result, turn)]

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::output::ResultEvent;
+use super::usage::usage;
 use crate::backend::event::{
-    AgentEvent, Outcome, Summary, TextKind, Tokens, Tool, first_line, lines_of, list, number, object, progress,
-    seen_from, words,
+    AgentEvent, Outcome, Summary, TextKind, Tool, first_line, lines_of, list, number, object, progress, seen_from,
+    words,
 };
 use crate::backend::output::EventReader;
 use crate::json::{self, Members};
@@ -197,17 +198,9 @@ fn retry(event: &Members<'_>) -> String {
 }
 
 fn summary(event: &Members<'_>, raw: &RawValue) -> Summary {
-    let tokens = event.get("usage").and_then(object).and_then(|usage| {
-        let count = |name: &str| number::<u64>(&usage, name);
-        let cached = count("cache_read_input_tokens").unwrap_or_default();
-        let written = count("cache_creation_input_tokens").unwrap_or_default();
-        let input = count("input_tokens")?.saturating_add(cached).saturating_add(written);
-        Some(Tokens { input, cached, output: count("output_tokens")?, of_session: false })
-    });
     Summary {
         failed: ResultEvent::of(raw).is_some_and(|verdict| verdict.failure().is_some()),
         took: number(event, "duration_ms").map(Duration::from_millis),
-        tokens,
-        cost: number(event, "total_cost_usd"),
+        usage: usage(event),
     }
 }

@@ -1,23 +1,36 @@
 //! Claude Code: the program `claude`, tested with 2.1.330.
 
+mod activity;
 mod args;
 mod cause;
 mod echo;
 mod events;
 mod features;
 mod output;
+mod usage;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 
+use serde_json::Value;
+
 pub(crate) use self::args::ClaudeLaunchArgs;
 use super::session_files::SessionFiles;
-use super::spec::{Capabilities, Home, JsonOutput, OnNewId, Retry, SkillDirs, SkillTexts, Spec, StderrLine, UserDir};
+use super::spec::{
+    Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, SchemaChannel, SkillDirs, SkillTexts, Spec, StderrLine,
+    UserDir,
+};
 use super::support::HelpPage;
-use super::{Arguments, InteractiveInvocation, Invocation, OutputMode, PromptChannel, Role, SessionMode};
-use crate::session::SessionName;
+use super::{
+    Arguments, Fallbacks, InteractiveInvocation, Invocation, OutputMode, PromptChannel, Role, SchemaArgument,
+    SessionMode,
+};
+use crate::json::Members;
+use crate::session::{AgentSessionId, SessionName};
 
 const COMMAND_VARIABLE: &str = "CLAUDE_CMD";
+
+const SCHEMA_OPTION: &str = "--json-schema";
 
 pub(super) static SPEC: Spec = Spec {
     name: "claude",
@@ -35,7 +48,9 @@ pub(super) static SPEC: Spec = Spec {
         effort: true,
         system_prompt: true,
         events_in_json_mode: false,
+        accepts_new_id: true,
         answer_file: false,
+        schema: SchemaChannel::Argument,
         json_output: JsonOutput::PassThrough,
         on_new_id: OnNewId::Follow,
         delete_ignores_call_options: true,
@@ -64,11 +79,19 @@ pub(super) static SPEC: Spec = Spec {
     arguments,
     interactive_arguments,
     parser: output::parser,
-    retry: |_args, _run| Retry::No,
+    retry: |_args, run| retry(run),
+    failure_code: |_home, _session, _since| None, // the result has all codes
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
-    stderr_line: |_line| StderrLine::Message,
+    allowing_arguments: |tools| vec!["--allowedTools".to_owned(), tools.join(",")],
+    schema_option: SCHEMA_OPTION,
+    schema_hint,
+    stderr_line: |line| if line.starts_with(IGNORED_EFFORT) { StderrLine::IgnoredEffort } else { StderrLine::Message },
 };
+
+/// How the warning begins with which claude 2.1.160 and later ignore an effort that they do not know. No field of the
+/// result has it.
+const IGNORED_EFFORT: &str = "Warning: Unknown --effort value ";
 
 const HELP_PAGES: &[HelpPage] = &[HelpPage {
     arguments: &["--help"],
@@ -109,6 +132,21 @@ fn is_reserved_arg(argument: &str) -> bool {
     joined.and_then(|rest| rest.chars().next()).is_some_and(|c| "chrv".contains(c))
 }
 
+/// Returns whether to retry without [`Invocation::new_id`]. Releases before 2.1 accept none for a fork, older ones none at
+/// all.
+fn retry(run: &FailedRun<'_>) -> Retry {
+    const REFUSALS: [&str; 2] = ["error: unknown option '--session-id'", "Error: --session-id cannot be used with "];
+    let stderr = String::from_utf8_lossy(run.stderr);
+    let is_refusal = |line: &str| REFUSALS.iter().any(|beginning| line.starts_with(beginning));
+    if run.exit_status != 1 || run.lines > 0 || run.fallbacks.agent_chooses_id || !stderr.lines().any(is_refusal) {
+        return Retry::No;
+    }
+    Retry::WithFallbacks {
+        fallbacks: Fallbacks { agent_chooses_id: true, ..run.fallbacks },
+        note: Some("this claude does not accept an ID for the new session; calling it without one"),
+    }
+}
+
 fn default_prompt(name: &SessionName) -> String {
     format!("Initialize a new session named '{name}'. Reply only: OK")
 }
@@ -127,9 +165,13 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
         }
     };
     arguments.flag("--fork-session", forks);
+    arguments.option("--session-id", turn.new_id.map(AgentSessionId::as_str));
     let resumes = history.is_some();
     append_role(&mut arguments, turn.role.filter(|_| !resumes || !has_own_role(turn.extra)));
     arguments.option("--model", turn.model.map(|model| model.name)).option("--effort", turn.effort);
+    if let Some(SchemaArgument::Text(text)) = turn.schema {
+        arguments.push(SCHEMA_OPTION).push(without_dialect(text));
+    }
     if turn.mode != OutputMode::Json {
         // `claude -p` refuses stream-json without it
         arguments.push("--verbose");
@@ -160,6 +202,19 @@ fn has_own_role(extra: &[OsString]) -> bool {
     extra.iter().filter_map(name).any(is_role)
 }
 
+/// Returns a schema without `$schema`. claude knows draft-07 only, and refuses the name of any other.
+fn without_dialect(schema: &str) -> String {
+    let Ok(members) = serde_json::from_str::<Members<'_>>(schema) else { return schema.to_owned() };
+    let members = members.0.iter().filter(|(key, _)| key != "$schema");
+    let members: Vec<String> = members.map(|(key, raw)| format!("{}:{raw}", Value::from(key.as_ref()))).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+fn schema_hint(reason: &str) -> Option<&'static str> {
+    let is_refused = reason.starts_with("Error: --json-schema ");
+    is_refused.then_some("write the schema with keywords of draft-07: claude refuses newer and unknown ones")
+}
+
 fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {
     let mut arguments = Arguments::default();
     arguments.push("--resume").push(session.session.as_str());
@@ -173,7 +228,6 @@ fn interactive_arguments(session: &InteractiveInvocation<'_>) -> Vec<OsString> {
 mod tests {
     use super::*;
     use crate::backend::BackendArgs;
-    use crate::session::AgentSessionId;
 
     #[test]
     fn fork_names_its_original_session() {

@@ -4,16 +4,19 @@ use jiff::Timestamp;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
+use super::activity::StreamActivity;
 use super::events::Reader;
+use super::usage::usage;
+use crate::backend::event::{list, object};
 use crate::backend::lines::Line;
-use crate::backend::output::{Failure, LineOutput, LineParser, OutputParser, TurnReport};
+use crate::backend::output::{DeniedTools, Failure, LineOutput, LineParser, OutputParser, TurnReport};
 use crate::backend::{AgentEvent, OutputMode};
 use crate::json::{self, Members};
 
 /// The limit on the size of an answer, which is kept in memory until the end.
 const LONGEST_ANSWER: usize = 512 << 20;
 
-pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser> {
+pub(super) fn parser(mode: OutputMode, _keeps_answer: bool, events_from: Option<String>) -> Box<dyn OutputParser> {
     match mode {
         OutputMode::Json => Box::<WholeAnswer>::default(),
         OutputMode::Stream { .. } => lines(StreamParser::default(), events_from),
@@ -134,12 +137,26 @@ impl<'a> ResultEvent<'a> {
         Some(Failure { reason: details.into_iter().flatten().find(|words| !words.is_empty()) })
     }
 
+    /// Returns the calls that claude was not allowed to make. Releases that list them list all of them.
+    fn denied(&self) -> DeniedTools {
+        let Some(denials) = self.members.get("permission_denials") else { return DeniedTools::default() };
+        let tool = |denial: Members<'_>| denial.text("tool_name").unwrap_or_else(|| "unknown".to_owned());
+        DeniedTools { names: list(denials).into_iter().filter_map(object).map(tool).collect(), complete: true }
+    }
+
     fn into_report(self) -> TurnReport {
+        let answer = self.members.get("result").filter(|raw| raw.get() != "null").map(words);
+        let structured = self.members.get("structured_output").filter(|raw| raw.get() != "null");
         TurnReport {
+            structured: structured.and_then(|raw| RawValue::from_string(json::compact(raw.get())).ok()),
+            unmet_schema: self.members.text("subtype").as_deref() == Some("error_max_structured_output_retries"),
             reported_id: self.session_id(),
             failure: self.failure(),
             verdict: Some(self.raw.to_owned()),
-            answer: self.members.get("result").filter(|raw| raw.get() != "null").map(words),
+            answer_missing: answer.is_none(),
+            answer,
+            denied: self.denied(),
+            usage: usage(&self.members),
             ..TurnReport::default()
         }
     }
@@ -160,19 +177,33 @@ struct StreamParser {
     result_word: memmem::Finder<'static>,
     limit_word: memmem::Finder<'static>,
     limit_ends: Option<Timestamp>,
+    activity: StreamActivity,
 }
 
 impl Default for StreamParser {
     fn default() -> Self {
         let [id_key, result_word, limit_word] =
             ["\"session_id\"", "\"result\"", "\"rate_limit_event\""].map(memmem::Finder::new);
-        Self { wants_answer: false, first_id: None, result: None, id_key, result_word, limit_word, limit_ends: None }
+        let activity = StreamActivity::default();
+        Self {
+            wants_answer: false,
+            first_id: None,
+            result: None,
+            id_key,
+            result_word,
+            limit_word,
+            limit_ends: None,
+            activity,
+        }
     }
 }
 
 impl LineParser for StreamParser {
     /// Parses a line only if it may contain the result, or the first session ID.
     fn line(&mut self, line: Line<'_>) {
+        if line.whole {
+            self.activity.line(line.bytes);
+        }
         let wants_id = self.first_id.is_none() && self.id_key.find(line.bytes).is_some();
         let is_wanted = |word: &memmem::Finder<'_>| word.find(line.bytes).is_some();
         if !wants_id && !is_wanted(&self.result_word) && !is_wanted(&self.limit_word) {
@@ -191,6 +222,14 @@ impl LineParser for StreamParser {
             let malformed = (!line.whole && self.wants_answer).then(|| "its answer is too long".to_owned());
             self.result = Some(TurnReport { malformed, ..event.into_report() });
         }
+    }
+
+    fn session_id(&self) -> Option<&str> {
+        self.first_id.as_deref()
+    }
+
+    fn activity(&self) -> Option<String> {
+        self.activity.describe()
     }
 
     fn into_report(self) -> TurnReport {
@@ -232,6 +271,22 @@ mod tests {
         assert!(!fed(b"1").is_too_long);
         let too_long = Box::new(fed(b"12")).into_report();
         assert_eq!(too_long.malformed.as_deref(), Some("it wrote more than 512 MiB"));
+    }
+
+    #[test]
+    fn refused_tools_are_complete_if_claude_lists_them() {
+        let denied =
+            |members: &str| parse_answer(format!(r#"{{"type":"result","result":"x"{members}}}"#).into_bytes()).denied;
+        let listed = |names: &[&str], complete| DeniedTools {
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+            complete,
+        };
+        assert_eq!(denied(""), listed(&[], false));
+        assert_eq!(denied(r#","permission_denials":[]"#), listed(&[], true));
+        let odd = r#","permission_denials":[{"tool_name":"Write"},7,{},{"tool_name":"Write"}]"#;
+        assert_eq!(denied(odd), listed(&["Write", "unknown", "Write"], true));
+        assert_eq!(denied(r#","permission_denials":null"#), listed(&[], true));
+        assert_eq!(denied(odd).by_name(), [("Write", 2), ("unknown", 1)]);
     }
 
     #[test]

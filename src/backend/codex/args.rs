@@ -124,4 +124,4 @@ pub(super) fn original_options(command: &str) -> Vec<&'static str> {
 }
 
 pub(super) const PASSED_OPTIONS: &[(&str, bool)] =
-    &[("--add-dir", true), ("--output-schema", true), ("--profile", true), ("--sandbox", true), ("-s", true)];
+    &[("--add-dir", true), ("--profile", true), ("--sandbox", true), ("-s", true)];

@@ -1,18 +1,43 @@
 //! Why a turn of codex failed.
 //!
-//! The events have only a sentence. Most sentences are fixed, so a whole sentence or its fixed beginning decides, never a
-//! number or a word in the middle. They were recorded from codex 0.169.0 against a model API that fails in the vendor's
+//! codex's record of the thread has a code, which decides if it is known ([`rollout`](super::rollout)). The events have
+//! only a sentence. Most sentences are fixed, so a whole sentence or its fixed beginning decides, never a number or a word
+//! in the middle. Both were recorded from codex 0.169.0 against a model API that fails in the vendor's
 //! published ways.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::value::RawValue;
 
 use super::features::{FEATURES, FORK};
 use super::output::RECONNECTING;
 use super::quirks::{is_option, refused_argument};
 use crate::backend::SessionMode;
 use crate::backend::cause::{Cause, Diagnosis, Evidence, next_time};
+use crate::backend::event::object;
 use crate::backend::support::{needs, refusal_hint};
+use crate::json::{self, Members};
+
+/// The codes of failed turns that have no details.
+const CODES: &[(&str, Cause)] = &[
+    ("unauthorized", Cause::Authentication),
+    ("usage_limit_exceeded", Cause::UsageLimit),
+    ("rate_limit_exceeded", Cause::RateLimited),
+    ("server_overloaded", Cause::Overloaded),
+    ("internal_server_error", Cause::Overloaded),
+    ("context_window_exceeded", Cause::ContextFull),
+    ("model_not_found", Cause::ModelUnknown),
+    ("session_budget_exceeded", Cause::LimitReached),
+    ("cyber_policy", Cause::Safety),
+];
+
+/// The codes of failed turns that have the status of the HTTP response, or null if there was no response.
+const CODES_WITH_STATUS: &[&str] = &[
+    "http_connection_failed",
+    "response_stream_connection_failed",
+    "response_stream_disconnected",
+    "response_too_many_failed_attempts",
+];
 
 /// How the sentence of a failed turn begins.
 const SENTENCES: &[(&str, Cause)] = &[
@@ -65,11 +90,11 @@ pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     if sentence.starts_with("Missing environment variable: ") {
         return Diagnosis { reached_model: false, ..Diagnosis::api_failure(Cause::Authentication) };
     }
-    let known = SENTENCES.iter().find(|(beginning, _)| sentence.starts_with(beginning));
-    let cause = match known {
-        Some((_, cause)) => *cause,
-        None if is_unknown_model(sentence) => Cause::ModelUnknown,
-        None => Cause::Other,
+    let known = SENTENCES.iter().copied().find(|(beginning, _)| sentence.starts_with(beginning));
+    let cause = match (evidence.code.and_then(cause_of_code), known) {
+        (Some(cause), _) | (None, Some((_, cause))) => cause,
+        (None, None) if is_unknown_model(sentence) => Cause::ModelUnknown,
+        (None, None) => Cause::Other,
     };
     let retry_at = match cause {
         Cause::UsageLimit => reset_time(sentence, evidence.now, &TimeZone::system()),
@@ -77,6 +102,24 @@ pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
         _ => None,
     };
     Diagnosis { retry_at, ..Diagnosis::api_failure(cause) }
+}
+
+/// Returns the cause that a code means: a name, or an object with a name and details. `None` if that is not enough.
+fn cause_of_code(code: &RawValue) -> Option<Cause> {
+    if let Some(name) = json::text(code) {
+        return CODES.iter().find(|(code, _)| *code == name).map(|(_, cause)| *cause);
+    }
+    let object = object(code)?;
+    let (_, details) = object.0.iter().find(|(name, _)| CODES_WITH_STATUS.contains(&name.as_ref()))?;
+    let status = serde_json::from_str::<Members<'_>>(details.get()).ok()?.get("http_status_code")?;
+    match serde_json::from_str::<Option<u16>>(status.get()).ok()? {
+        None => Some(Cause::Network),
+        Some(401 | 403) => Some(Cause::Authentication),
+        Some(402) => Some(Cause::UsageLimit),
+        Some(429) => Some(Cause::RateLimited),
+        Some(500..) => Some(Cause::Overloaded),
+        Some(_) => None,
+    }
 }
 
 /// Returns what to do about a cause.
@@ -120,7 +163,7 @@ fn without_event(evidence: &Evidence<'_>) -> Diagnosis {
     let begins = |beginnings: &[&str]| stderr.lines().any(|line| beginnings.iter().any(|text| line.starts_with(text)));
     match evidence.lines {
         0 if begins(REFUSALS) => refused(evidence, refused_argument(&stderr)),
-        0 if stderr.contains("no rollout found for thread id ") => Diagnosis::not_sent(Cause::Other),
+        0 if stderr.contains("no rollout found for thread id ") => Diagnosis::unknown_session(),
         _ => Diagnosis::unknown(),
     }
 }
@@ -161,7 +204,6 @@ fn pause(sentence: &str) -> Option<SignedDuration> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use serde_json::value::RawValue;
 
     use super::*;
 
@@ -175,6 +217,7 @@ mod tests {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         Evidence {
             verdict: None,
+            code: None,
             reason: "",
             retry_at: None,
             stderr: b"",
@@ -235,6 +278,50 @@ mod tests {
     }
 
     #[test]
+    fn code_decides_before_the_sentence() {
+        use Cause::*;
+        let status = |name: &str, status: Option<u16>| json!({name: {"http_status_code": status}});
+        let http = |code| status("http_connection_failed", code);
+        for (code, cause) in [
+            (json!("unauthorized"), Authentication),
+            (http(Some(401)), Authentication),
+            (http(Some(403)), Authentication),
+            (json!("usage_limit_exceeded"), UsageLimit),
+            (http(Some(402)), UsageLimit),
+            (json!("rate_limit_exceeded"), RateLimited),
+            (status("response_too_many_failed_attempts", Some(429)), RateLimited),
+            (json!("server_overloaded"), Overloaded),
+            (json!("internal_server_error"), Overloaded),
+            (http(Some(503)), Overloaded),
+            (http(Some(529)), Overloaded),
+            (http(None), Network),
+            (json!("context_window_exceeded"), ContextFull),
+            (json!("model_not_found"), ModelUnknown),
+            (json!("session_budget_exceeded"), LimitReached),
+            (json!("cyber_policy"), Safety),
+            // the sentence decides
+            (json!("other"), Safety),
+            (http(Some(404)), Safety),
+            (http(Some(400)), Safety),
+            (json!({"new": {"http_status_code": 401}}), Safety),
+            (json!({"http_connection_failed": {"http_status_code": "401"}}), Safety),
+            (json!({"http_connection_failed": null}), Safety),
+            (json!(null), Safety),
+            (json!(["unauthorized"]), Safety),
+        ] {
+            let raw = RawValue::from_string(code.to_string()).unwrap();
+            let reason = "Incomplete response returned, reason: content_filter";
+            let evidence = Evidence { verdict: Some(&raw), code: Some(&raw), reason, lines: 3, ..nothing() };
+            assert_eq!(diagnose(&evidence).cause, cause, "{code}");
+        }
+        // the sentence has the time
+        let code = RawValue::from_string("\"rate_limit_exceeded\"".to_owned()).unwrap();
+        let reason = "rate limit exceeded: Please try again in 3.5s.";
+        let evidence = Evidence { verdict: Some(&code), code: Some(&code), reason, lines: 3, ..nothing() };
+        assert_eq!(diagnose(&evidence).retry_at, "2026-11-21T10:00:03.5Z".parse().ok());
+    }
+
+    #[test]
     fn usage_limit_is_retryable_if_its_end_is_known() {
         let now = nothing().now;
         let at = |sentence: &str| reset_time(sentence, now, &TimeZone::UTC);
@@ -271,7 +358,7 @@ mod tests {
             assert_eq!(diagnosis(stderr, 1), Diagnosis::unknown(), "{stderr}");
         }
         let missing = diagnosis("Error: thread/resume failed: no rollout found for thread id x (code -32600)\n", 0);
-        assert_eq!(missing, Diagnosis::not_sent(Cause::Other));
+        assert_eq!(missing, Diagnosis::unknown_session());
         assert_eq!(diagnosis("it crashed", 0), Diagnosis::unknown());
     }
 }

@@ -29,7 +29,8 @@ fn parse(arguments: &[String]) -> EchoCall {
         match argument.as_str() {
             "--model" | "-m" => call.model = value(),
             "-o" => call.answer_file = value().map(PathBuf::from),
-            "--config" | "-c" | "--enable" | "--disable" | "--image" | "-i" | "--output-schema" => drop(value()),
+            "--config" | "-c" | "--enable" | "--disable" | "--image" | "-i" => drop(value()),
+            super::SCHEMA_OPTION => call.schema = value().and_then(|path| std::fs::read_to_string(path).ok()),
             "--" => words.extend(rest.by_ref().cloned()),
             option if placement::is_followed_by_value(option) => drop(value()),
             option if option.len() > 1 && option.starts_with('-') => {}

@@ -4,15 +4,20 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
+use super::usage::usage;
 use crate::backend::event::{
-    AgentEvent, Outcome, Summary, TextKind, Tokens, Tool, first_line, lines_of, list, number, object, progress,
-    seen_from, words,
+    AgentEvent, Outcome, Summary, TextKind, Tool, first_line, lines_of, list, number, object, progress, seen_from,
+    words,
 };
 use crate::backend::output::EventReader;
 use crate::json::Members;
 
 /// The limit on the tool calls that are remembered.
 const MAX_STARTED: usize = 1000;
+
+/// The names of the tools that run commands and change files.
+pub(super) const SHELL: &str = "Shell";
+pub(super) const EDIT: &str = "Edit";
 
 /// Reads the events of one turn.
 pub(super) struct Reader {
@@ -45,7 +50,7 @@ impl EventReader for Reader {
                     self.error = Some(message);
                 }
             }
-            "turn.completed" => emit(AgentEvent::TurnEnded(Summary { tokens: tokens(event), ..Summary::default() })),
+            "turn.completed" => emit(AgentEvent::TurnEnded(Summary { usage: usage(event), ..Summary::default() })),
             "turn.failed" => emit(AgentEvent::TurnEnded(Summary { failed: true, ..Summary::default() })),
             _ => {}
         }
@@ -65,12 +70,10 @@ impl Reader {
             Some("reasoning") if over => return emit(text(TextKind::Reasoning)),
             Some("error") if over => return emit(AgentEvent::Warning(words(item, "message"))),
             Some("todo_list") => return self.todo(item, emit),
-            Some("command_execution") => ("Shell".to_owned(), command(&words(item, "command"))),
-            Some("file_change") => ("Edit".to_owned(), self.files(item)),
-            Some("mcp_tool_call") => {
-                (format!("{}.{}", words(item, "server"), words(item, "tool")), words(item, "arguments"))
-            }
-            Some("web_search") => ("Search".to_owned(), words(item, "query")),
+            Some("command_execution") => (tool_name(item), command(&words(item, "command"))),
+            Some("file_change") => (tool_name(item), self.files(item)),
+            Some("mcp_tool_call") => (tool_name(item), words(item, "arguments")),
+            Some("web_search") => (tool_name(item), words(item, "query")),
             _ => return,
         };
         let id = words(item, "id");
@@ -117,6 +120,17 @@ impl Reader {
     }
 }
 
+/// Returns the name of the tool that an item is a call of.
+pub(super) fn tool_name(item: &Members<'_>) -> String {
+    match item.text("type").unwrap_or_default().as_str() {
+        "command_execution" => SHELL.to_owned(),
+        "file_change" => EDIT.to_owned(),
+        "mcp_tool_call" => format!("{}.{}", words(item, "server"), words(item, "tool")),
+        "web_search" => "Search".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
 /// Returns the command without the shell that codex runs it in (`/bin/bash -lc 'cargo test'`).
 fn command(line: &str) -> String {
     match shell_words::split(line).as_deref() {
@@ -141,12 +155,4 @@ fn outcome(id: String, item: &Members<'_>) -> Outcome {
         output.map(|output| lines_of(&output)).into_iter().collect()
     };
     Outcome { id, failed, details }
-}
-
-/// Returns the number of tokens. codex counts those of the whole thread.
-fn tokens(event: &Members<'_>) -> Option<Tokens> {
-    let usage = event.get("usage").and_then(object)?;
-    let count = |name: &str| number::<u64>(&usage, name);
-    let cached = count("cached_input_tokens").unwrap_or_default();
-    Some(Tokens { input: count("input_tokens")?, cached, output: count("output_tokens")?, of_session: true })
 }

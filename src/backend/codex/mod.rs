@@ -1,5 +1,6 @@
 //! Codex CLI: the program `codex`, tested with 0.169.0.
 
+mod activity;
 mod args;
 mod cause;
 mod echo;
@@ -9,18 +10,25 @@ mod features;
 mod output;
 mod placement;
 mod quirks;
+mod rollout;
+mod usage;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 
 pub(crate) use self::args::{CodexArgs, CodexLaunchArgs};
 use super::session_files::SessionFiles;
-use super::spec::{Capabilities, DuplicateDirs, Home, JsonOutput, OnNewId, SkillDirs, SkillTexts, Spec, UserDir};
+use super::spec::{
+    Capabilities, DuplicateDirs, Home, JsonOutput, OnNewId, SchemaChannel, SkillDirs, SkillTexts, Spec, UserDir,
+};
 use super::support::HelpPage;
-use super::{Arguments, InteractiveInvocation, Invocation, PromptChannel, SessionMode};
+use super::{Arguments, InteractiveInvocation, Invocation, PromptChannel, SchemaArgument, SessionMode};
+use crate::json::Members;
 use crate::session::{SessionName, trim};
 
 const COMMAND_VARIABLE: &str = "CODEX_CMD";
+
+const SCHEMA_OPTION: &str = "--output-schema";
 
 pub(super) static SPEC: Spec = Spec {
     name: "codex",
@@ -36,7 +44,9 @@ pub(super) static SPEC: Spec = Spec {
         effort: false,
         system_prompt: false,
         events_in_json_mode: true,
+        accepts_new_id: false,
         answer_file: true,
+        schema: SchemaChannel::File,
         json_output: JsonOutput::Report,
         on_new_id: OnNewId::Lost,
         delete_ignores_call_options: false,
@@ -75,8 +85,12 @@ pub(super) static SPEC: Spec = Spec {
     interactive_arguments,
     parser: output::parser,
     retry: quirks::retry,
+    failure_code: rollout::failure_code,
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
+    allowing_arguments: |_tools| ["--sandbox", "workspace-write"].map(str::to_owned).to_vec(),
+    schema_option: SCHEMA_OPTION,
+    schema_hint,
     stderr_line: quirks::stderr_line,
 };
 
@@ -154,16 +168,22 @@ fn arguments(turn: &Invocation<'_>) -> Vec<OsString> {
     };
     arguments.all(&before);
     let id = turn.session.history();
+    let schema = match turn.schema {
+        Some(SchemaArgument::File(path)) => Some(path),
+        _ => None,
+    };
     if turn.fallbacks.options_first {
         let (options, words) = placement::separate_words(after);
         push_options(&mut arguments, turn);
         // an option with several values would take the command as one of them, so these stand in between
         arguments.all(&options).push("--json").option("--output-last-message", turn.answer_file);
+        arguments.option(SCHEMA_OPTION, schema);
         arguments.all(command.as_slice()).all(id.as_slice()).all(&words);
     } else {
         arguments.all(command.as_slice());
         push_options(&mut arguments, turn);
-        arguments.all(id.as_slice()).push("--json").option("-o", turn.answer_file).all(&after);
+        arguments.all(id.as_slice()).push("--json").option("-o", turn.answer_file);
+        arguments.option(SCHEMA_OPTION, schema).all(&after);
     }
     if turn.needs_double_dash() {
         arguments.push("--");
@@ -192,6 +212,17 @@ fn push_options(arguments: &mut Arguments, turn: &Invocation<'_>) {
         .option("--config", (exec.full_auto && replaced).then_some("sandbox_mode=\"workspace-write\""))
         .flag("--dangerously-bypass-approvals-and-sandbox", exec.dangerously_bypass_approvals_and_sandbox)
         .flag("--skip-git-repo-check", exec.skip_git_repo_check);
+}
+
+/// The API wants every part of a schema to be closed. codex passes on the body of its refusal.
+fn schema_hint(reason: &str) -> Option<&'static str> {
+    let body: Members<'_> = serde_json::from_str(reason).ok()?;
+    let error: Members<'_> = serde_json::from_str(body.get("error")?.get()).ok()?;
+    let is_refused = error.text("code").as_deref() == Some("invalid_json_schema");
+    is_refused.then_some(
+        "write the schema for strict mode: each object has \"additionalProperties\": false, and its \"required\" names all \
+         properties; for an optional one, allow null",
+    )
 }
 
 /// The interactive program has no `--full-auto` and no `--skip-git-repo-check`: it asks whether to trust a directory.

@@ -3,37 +3,61 @@
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::events::Reader;
-use crate::backend::OutputMode;
+use super::activity::OpenItems;
+use super::events::{Reader, tool_name};
+use super::usage::usage;
+use crate::backend::activity::WAITING;
+use crate::backend::event::object;
 use crate::backend::lines::Line;
-use crate::backend::output::{Failure, LineOutput, LineParser, OutputParser, TurnReport};
+use crate::backend::output::{DeniedTools, Failure, LineOutput, LineParser, OutputParser, TurnReport};
+use crate::backend::{OutputMode, Usage};
 use crate::json::{self, Members};
 
-pub(super) fn parser(mode: OutputMode, events_from: Option<String>) -> Box<dyn OutputParser> {
-    let wants_answer = matches!(mode, OutputMode::Json | OutputMode::StreamedAnswer);
+pub(super) fn parser(mode: OutputMode, keeps_answer: bool, events_from: Option<String>) -> Box<dyn OutputParser> {
+    let wants_answer = keeps_answer || matches!(mode, OutputMode::Json | OutputMode::StreamedAnswer);
     Box::new(LineOutput::new(ExecParser::new(wants_answer), events_from.map(Reader::new)))
 }
 
 /// How the message of an error event begins that reports an attempt to reconnect.
 pub(super) const RECONNECTING: &str = "Reconnecting... ";
 
-/// What an item begins with, as codex writes it. Most lines are items, and in a stream none of them matters.
+/// The beginning of an item, as codex writes it. Most lines are items. In a stream only the last answer and refused
+/// calls matter, which are found without searching the whole line.
 const ITEM: &[u8] = br#"{"type":"item."#;
+
+/// The bytes at the beginning of an item that have its type, after its ID.
+const HEAD: usize = 160;
+
+/// The bytes at the end of an item that have its status, which codex writes last.
+const TAIL: usize = 40;
+
+/// The limit on the bytes of an answer that is kept of a stream.
+const LONGEST_ANSWER: usize = 1 << 20;
 
 /// Finds the thread, the answer and the verdict in the events of `codex exec --json`.
 struct ExecParser {
     words: [memmem::Finder<'static>; 4],
-    /// Finds answers. `None` in a stream, which is passed through.
-    answer_word: Option<memmem::Finder<'static>>,
+    answer_word: memmem::Finder<'static>,
+    declined_word: memmem::Finder<'static>,
+    /// Whether the answer is to be printed. A stream is passed through.
+    wants_answer: bool,
     thread_id: Option<String>,
     /// The form of the events, if they show a turn.
     form: Option<EventForm>,
     answer: Option<String>,
+    /// The event with the last answer of a stream, which is parsed at the end.
+    answer_event: Vec<u8>,
+    /// Whether there was an answer, even one that was not kept.
+    answered: bool,
+    completed: bool,
+    declined: Vec<String>,
     prompt_stored: bool,
     /// Whether the last line reports an attempt to reconnect.
     reconnecting: bool,
     failed: Option<FailureEvent>,
     error: Option<FailureEvent>,
+    open_items: OpenItems,
+    usage: Usage,
 }
 
 /// The form of codex's events.
@@ -52,46 +76,96 @@ struct FailureEvent {
 
 impl ExecParser {
     fn new(wants_answer: bool) -> Self {
-        let words = ["thread.started", "\"turn.", "\"error\"", "\"msg\""].map(memmem::Finder::new);
-        let answer_word = wants_answer.then(|| memmem::Finder::new("agent_message"));
+        let [thread, turn, error, old, answer_word, declined_word] =
+            ["thread.started", "\"turn.", "\"error\"", "\"msg\"", "\"agent_message\"", "\"declined\""]
+                .map(memmem::Finder::new);
         Self {
-            words,
+            words: [thread, turn, error, old],
             answer_word,
+            declined_word,
+            wants_answer,
             thread_id: None,
             form: None,
             answer: None,
+            answer_event: Vec::new(),
+            answered: false,
+            completed: false,
+            declined: Vec::new(),
             prompt_stored: false,
             reconnecting: false,
             failed: None,
             error: None,
+            usage: Usage::default(),
+            open_items: OpenItems::default(),
         }
     }
+
+    /// Returns whether the line may be relevant, by the words in it. Keeps an answer of a stream.
+    fn is_relevant(&mut self, bytes: &[u8], whole: bool) -> bool {
+        let has = |word: &memmem::Finder<'_>, part: &[u8]| word.find(part).is_some();
+        if !bytes.starts_with(ITEM) {
+            return self.words.iter().chain([&self.answer_word, &self.declined_word]).any(|word| has(word, bytes));
+        }
+        if has(&self.declined_word, &bytes[bytes.len().saturating_sub(TAIL)..]) {
+            return true;
+        }
+        if self.wants_answer {
+            return has(&self.answer_word, bytes);
+        }
+        let is_completed = bytes[ITEM.len()..].starts_with(b"completed\"");
+        if is_completed && has(&self.answer_word, &bytes[..bytes.len().min(HEAD)]) {
+            self.answered = true;
+            self.answer = None;
+            self.answer_event.clear();
+            if whole && bytes.len() <= LONGEST_ANSWER {
+                self.answer_event.extend_from_slice(bytes);
+            }
+        }
+        false
+    }
+
+    fn item(&mut self, item: &Members<'_>, whole: bool) {
+        if item.text("status").as_deref() == Some("declined") {
+            self.declined.push(tool_name(item));
+        }
+        if let (Some("agent_message"), Some(text)) = (item.text("type").as_deref(), item.text("text")) {
+            self.answered = true;
+            self.answer_event.clear();
+            self.answer = whole.then_some(text); // the beginning of an answer is not the answer
+        }
+    }
+}
+
+/// Returns the members of the item in an event.
+fn item_of<'a>(event: &Members<'a>) -> Option<Members<'a>> {
+    object(event.get("item")?)
 }
 
 impl LineParser for ExecParser {
     /// Parses a line only if it contains a word of a relevant event.
     fn line(&mut self, Line { bytes, whole }: Line<'_>) {
         self.reconnecting = false;
-        let words = if bytes.starts_with(ITEM) { &[][..] } else { &self.words };
-        if !words.iter().chain(&self.answer_word).any(|word| word.find(bytes).is_some()) {
+        if bytes.starts_with(ITEM) && whole {
+            self.open_items.line(bytes);
+        }
+        if !self.is_relevant(bytes, whole) {
             return;
         }
         let text = json::readable(bytes);
         let Ok(raw) = serde_json::from_str::<&RawValue>(&text) else { return };
-        let Ok(event) = serde_json::from_str::<Members<'_>>(raw.get()) else { return };
-        let members_of = |name| serde_json::from_str::<Members<'_>>(event.get(name)?.get()).ok();
+        let Some(event) = object(raw) else { return };
         let failure = |reason: Option<&RawValue>| {
             let reason = reason.map(|raw| json::text(raw).unwrap_or_else(|| raw.get().to_owned()));
             Some(FailureEvent { reason, event: raw.to_owned() })
         };
         // only the type identifies an event; its other members may differ between releases
         match event.text("type").as_deref() {
-            None if members_of("msg").is_some_and(|message| message.text("type").is_some()) => {
+            None if event.get("msg").and_then(object).is_some_and(|message| message.text("type").is_some()) => {
                 self.form = Some(EventForm::Old);
             }
             Some("thread.started") => self.thread_id = event.text("thread_id"),
             Some("turn.failed") => {
-                let message = members_of("error").and_then(|error| error.get("message"));
+                let message = event.get("error").and_then(object).and_then(|error| error.get("message"));
                 self.failed = failure(message.or(event.get("error")));
             }
             Some("error") => {
@@ -102,14 +176,11 @@ impl LineParser for ExecParser {
             Some("turn.started") => self.prompt_stored = true,
             Some("turn.completed") => {
                 self.form = Some(EventForm::Current);
-                self.error = None; // the turn got over it, a reconnect for example
+                self.error = None; // an error that the turn got over, a reconnect for example
+                self.completed = true;
+                self.usage = usage(&event);
             }
-            Some("item.completed") => {
-                let message = members_of("item").filter(|item| item.text("type").as_deref() == Some("agent_message"));
-                if let Some(text) = message.and_then(|message| message.text("text")) {
-                    self.answer = whole.then_some(text); // the beginning of an answer is not the answer
-                }
-            }
+            Some("item.completed") => item_of(&event).iter().for_each(|item| self.item(item, whole)),
             _ => {}
         }
     }
@@ -118,20 +189,50 @@ impl LineParser for ExecParser {
         self.reconnecting
     }
 
+    fn session_id(&self) -> Option<&str> {
+        self.thread_id.as_deref()
+    }
+
+    fn activity(&self) -> Option<String> {
+        if self.reconnecting {
+            return Some("reconnecting to the model".to_owned());
+        }
+        self.open_items.describe().or_else(|| self.prompt_stored.then(|| WAITING.to_owned()))
+    }
+
     fn into_report(mut self) -> TurnReport {
         let (failure, verdict) = match self.failed.take().or(self.error.take()) {
             Some(failed) => (Some(Failure { reason: failed.reason }), Some(failed.event)),
             None => (None, None),
         };
-        let Self { thread_id: reported_id, answer, prompt_stored, form, .. } = self;
+        if !self.answer_event.is_empty() {
+            let line = std::mem::take(&mut self.answer_event);
+            let text = json::readable(&line);
+            let event = serde_json::from_str::<Members<'_>>(&text).ok();
+            event.as_ref().and_then(item_of).iter().for_each(|item| self.item(item, true));
+        }
+        // a stream may be one of another release, in which the turn has no end
+        let answer_missing = !self.answered && (self.wants_answer || self.completed);
+        let Self { thread_id: reported_id, answer, prompt_stored, usage, form, .. } = self;
         // the answer may be from a new thread
         let nameless = match form.filter(|_| reported_id.is_none()) {
             Some(EventForm::Current) => Some("its events do not name their thread"),
             Some(EventForm::Old) => Some("its events are those of codex before 0.44.0, which do not name their thread"),
             None => None,
         };
-        let malformed = nameless.map(str::to_owned);
-        TurnReport { reported_id, failure, verdict, prompt_stored, malformed, answer, ..TurnReport::default() }
+        let denied = DeniedTools { names: self.declined, complete: false };
+        TurnReport {
+            reported_id,
+            failure,
+            verdict,
+            prompt_stored,
+            answer,
+            answer_missing,
+            denied,
+            malformed: nameless.map(str::to_owned),
+            usage,
+            ..TurnReport::default()
+        }
     }
 }
 
@@ -196,7 +297,7 @@ mod tests {
         for wants_answer in [true, false] {
             let report = report_of(&[quotes, failed, quotes], wants_answer);
             assert_eq!(report.failure.unwrap().reason.as_deref(), Some("no key"));
-            assert_eq!(report.answer.is_some(), wants_answer);
+            assert!(report.answer.unwrap().contains("turn.failed"));
         }
     }
 }

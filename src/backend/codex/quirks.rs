@@ -2,6 +2,7 @@
 
 use memchr::memmem;
 
+use super::events::{EDIT, SHELL};
 use crate::backend::spec::{FailedRun, Retry, StderrLine};
 use crate::backend::{BackendArgs, Fallbacks};
 
@@ -39,14 +40,40 @@ pub(super) fn is_option(argument: &str) -> bool {
 pub(super) fn stderr_line(line: &str) -> StderrLine {
     match line {
         _ if is_chatter(line) => StderrLine::Noise,
-        _ if is_log(line) => StderrLine::Log,
+        _ if is_log(line) => denied_tool(line).map_or(StderrLine::Log, StderrLine::Denied),
         _ => StderrLine::Message,
     }
 }
 
-/// Returns whether a line of standard error explains nothing.
+/// How a line of standard error begins that explains nothing. Codex 0.169.0 prints the second one in every directory
+/// without a trust setting. This program reports an empty answer itself.
+const CHATTER: &[&str] = &[
+    "Reading additional input from stdin...",
+    "Reading prompt from stdin...",
+    "warning: Untrusted project-local configuration is disabled.",
+    "Warning: no last agent message; wrote empty content to ",
+];
+
+/// The part of codex's log that reports why it did not run a tool. Most of these calls have no event.
+const ROUTER: &str = " codex_core::tools::router: error=";
+
+/// How the log begins after [`ROUTER`] for a call that was not allowed, and the tool. The log also has calls with other
+/// faults, such as bad arguments, and calls whose event has the status `declined`.
+const DENIALS: &[(&str, &str)] = &[
+    ("approval policy is ", SHELL),
+    ("patch rejected: ", EDIT),
+    // in backquotes follows the command that a rule forbids
+    (r#"exec_command failed: CreateProcess { message: "Rejected(\"`"#, SHELL),
+];
+
 fn is_chatter(line: &str) -> bool {
-    line == "Reading additional input from stdin..." || line == "Reading prompt from stdin..."
+    CHATTER.iter().any(|beginning| line.starts_with(beginning))
+}
+
+/// Returns the tool in a line of the log about a call that was not allowed.
+fn denied_tool(line: &str) -> Option<&'static str> {
+    let (_, reason) = line.split_once(ROUTER)?;
+    DENIALS.iter().find(|(beginning, _)| reason.starts_with(beginning)).map(|(_, tool)| *tool)
 }
 
 /// Returns whether a line of standard error is from codex's log. A plain message with the same content usually follows.

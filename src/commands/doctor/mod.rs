@@ -12,11 +12,14 @@ use crate::agent::command::AgentCommand;
 use crate::agent::{login_shell, probe};
 use crate::backend::{Backend, Support};
 use crate::cli;
-use crate::context::Context;
+use crate::context::{Context, Workspace};
 use crate::env;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, io_message};
 use crate::lock::{Key, Lock};
+use crate::paths::is_writable;
 use crate::random;
+use crate::records::dir::RecordDir;
+use crate::records::record::{Record, State};
 use crate::store::Store;
 use crate::store::format::Mapping;
 use crate::store::location::MappingLocation;
@@ -31,6 +34,7 @@ pub(super) fn run(context: &Context, options: &cli::Doctor) -> Result<()> {
         stores.push(context.store(backend, &options.place)?.0);
     }
     report.check_mappings(&stores);
+    report.check_turns(&Workspace::of(options.place.workspace_dir.as_deref())?)?;
     report.check_login_shell()?;
     report.finish(&context.ui, options.json)
 }
@@ -162,6 +166,48 @@ impl Report {
             Ok(Err(_)) => unreachable!("the key is random"),
             Err(error) => self.error("locks", &lock_error(&error)),
         }
+    }
+
+    /// Checks where the records of turns are, whether they can be written, and whether turns were lost.
+    fn check_turns(&mut self, workspace: &Workspace) -> Result<()> {
+        let what = "turns.records";
+        let hint = format!("set {} to a directory that you can write to", env::DIR);
+        let Some(dir) = RecordDir::of_workspace(&workspace.resolved)? else {
+            self.warning(what, "turns have no records, because the home directory is unknown", &hint);
+            return Ok(());
+        };
+        let path = dir.path();
+        let shown = path.display();
+        let exists = match dir.check() {
+            Ok(exists) => exists,
+            Err(error) => {
+                self.warning(what, format!("turns have no records: {}", io_message(&error)), &hint);
+                return Ok(());
+            }
+        };
+        let existing = path.ancestors().find(|dir| dir.exists()).unwrap_or(path);
+        if !existing.is_dir() || !is_writable(existing) {
+            self.warning(what, format!("turns have no records: {} is not writable", existing.display()), &hint);
+        } else if env::var_os(env::RECORD).is_some_and(|value| value == "0") {
+            self.ok(what, format!("off, because {} is 0", env::RECORD));
+        } else if !exists {
+            self.ok(what, format!("none yet: {shown}"));
+        } else {
+            self.ok(what, format!("{} in {shown}", dir.ids().len()));
+        }
+        let lost: Vec<Record> =
+            dir.ids().iter().filter_map(|id| dir.read(id)).filter(|record| record.state == State::Lost).collect();
+        if let Some(newest) = lost.first() {
+            let id = newest.turn_id.as_deref().unwrap_or_default();
+            let many = if lost.len() == 1 {
+                "one turn was lost".to_owned()
+            } else {
+                format!("{} turns were lost", lost.len())
+            };
+            let hint = "list them with 'invoke-persist list-turns --state lost'";
+            self.warning("turns.lost", format!("{many}, the last one {id}: its process left no verdict"), hint);
+        }
+        Ok(())
     }
 
     /// Checks whether names survive a reboot.

@@ -230,7 +230,7 @@ fn understood(backend: Backend, value: &Json) -> Option<Entry> {
         usable.then(|| AgentSessionId::new(&id).unwrap())
     };
     if let Some(text) = value.text() {
-        return Some(Entry { id: id(text)?, created_at: None, model: None, effort: None });
+        return Some(Entry { id: id(text)?, created_at: None, model: None, effort: None, first_turn_stopped: false });
     }
     let members = value.members()?;
     let field = |key: &str| members.get(key).and_then(|value| value.text()).filter(|text| !text.is_empty());
@@ -239,6 +239,7 @@ fn understood(backend: Backend, value: &Json) -> Option<Entry> {
         created_at: field(CREATED_AT),
         model: field(LAST_MODEL),
         effort: field(LAST_EFFORT).filter(|_| backend == Backend::Claude),
+        first_turn_stopped: matches!(members.get(FIRST_TURN_STOPPED), Some(Json::Word(word)) if word == "true"),
     })
 }
 
@@ -306,7 +307,7 @@ fn values() -> impl Strategy<Value = Json> {
 
 /// Mostly entries, but also other values.
 fn entries() -> impl Strategy<Value = Json> {
-    let keys = select(vec!["session_id", "thread_id", CREATED_AT, LAST_MODEL, LAST_EFFORT, "mine"]);
+    let keys = select(vec!["session_id", "thread_id", CREATED_AT, LAST_MODEL, LAST_EFFORT, FIRST_TURN_STOPPED, "mine"]);
     let members = vec((keys.prop_map(Text::plain), values()), 1..5);
     let id = (select(vec!["session_id", "thread_id"]), texts());
     let entry = (id, members).prop_map(|((key, id), mut members)| {
@@ -474,6 +475,7 @@ fn change_touches_nothing_else() {
             created_at: value.clone(),
             model: value.clone(),
             effort: value.filter(|_| backend.capabilities().effort),
+            first_turn_stopped: has_fields,
         };
         let before = parts(&mapping.to_text());
         match change {
@@ -507,11 +509,13 @@ fn change_touches_nothing_else() {
             Amend if was_there => {
                 let [old_members, members] = [&want, &after].map(|entries| parts(&entries[from.as_str()]));
                 for (key, value) in &old_members {
-                    let may_change = [backend.id_key(), CREATED_AT, LAST_MODEL, LAST_EFFORT].contains(&key.as_str());
+                    let keys = [backend.id_key(), CREATED_AT, LAST_MODEL, LAST_EFFORT, FIRST_TURN_STOPPED];
+                    let may_change = keys.contains(&key.as_str());
                     prop_assert!(may_change || members.get(key) == Some(value), "{} is lost", key);
                 }
                 let amended = mapping.get(&from).unwrap();
                 prop_assert_eq!(&amended.id, &entry.id);
+                prop_assert_eq!(amended.first_turn_stopped, entry.first_turn_stopped);
                 if has_fields {
                     prop_assert_eq!(&amended.model, &entry.model);
                 } else {

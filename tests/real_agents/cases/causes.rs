@@ -9,7 +9,10 @@ use crate::{
 };
 
 real_agent_tests! { claude: claude_without_a_key_is_not_logged_in }
-real_agent_tests! { codex: codex_without_a_network_is_stopped }
+real_agent_tests! { codex:
+    codex_without_a_network_is_stopped,
+    code_of_a_first_turn_decides_before_its_sentence,
+}
 real_agent_tests! { every_release both:
     failures_of_the_model_have_causes,
     refused_arguments_start_no_turn,
@@ -96,6 +99,16 @@ fn failures_of_codexs_model(world: &World) {
                 false,
             ),
             (400, &[], error("bad_request", "port 429: bad field"), "other", false, false),
+            // only codex's record of the thread has the code; the sentence is the vendor's
+            (400, &[], error("cyber_policy", "no"), "safety", false, false),
+            (
+                400,
+                &[],
+                error("cyber_policy", "Quota exceeded. Check your plan and billing details."),
+                "safety",
+                false,
+                false,
+            ),
             (429, &[], error("rate_limited", "slow down"), "rate_limited", true, false),
             (429, &[], error("insufficient_quota", "no quota"), quota, !reports_quota, false),
             (503, &[], error("unavailable", "no"), "overloaded", true, false),
@@ -105,6 +118,19 @@ fn failures_of_codexs_model(world: &World) {
             (200, &[], in_stream("context_length_exceeded", "too long"), "context_full", false, false),
         ],
     );
+}
+
+fn code_of_a_first_turn_decides_before_its_sentence(world: &World) {
+    let body =
+        json!({"error": {"code": "cyber_policy", "message": "Quota exceeded. Check your plan and billing details."}});
+    world.api.refuse_as(&Refusal { status: 400, headers: &[], body });
+    for verb in ["create-session", "resume-stream"] {
+        let prompt: &[&str] = if verb == "resume-stream" { &["--prompt", "p", "--if-missing", "create"] } else { &[] };
+        let arguments = [&["--session-name", SESSION, "--error-format", "json"], prompt].concat();
+        let outcome = world.call(verb, &arguments).run().exit(1);
+        let error = outcome.error();
+        assert_eq!((&error["cause"], &error["prompt_in_history"]), (&"safety".into(), &true.into()), "{outcome}");
+    }
 }
 
 fn claude_without_a_key_is_not_logged_in(world: &World) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::request::{Dialect, ModelRequest};
+use super::request::{Dialect, ModelRequest, STRUCTURED_OUTPUT};
 
 /// The number of characters of the last turn that a reply repeats.
 const TAIL: usize = 80;
@@ -36,6 +36,14 @@ impl Block {
 /// Returns a call of claude's Bash tool.
 pub(super) fn bash(command: &str) -> Block {
     Block::Call { name: "Bash", input: json!({"command": command, "description": "Run the command of the test"}) }
+}
+
+/// Returns a structured answer: for claude a call of a tool, for codex a text.
+pub(super) fn structured(request: &ModelRequest, answer: Value) -> Block {
+    match request.dialect {
+        Dialect::Messages => Block::Call { name: STRUCTURED_OUTPUT, input: answer },
+        Dialect::Responses => Block::Text(answer.to_string()),
+    }
 }
 
 /// Returns the events of an answer. Texts are split into words.

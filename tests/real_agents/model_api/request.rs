@@ -6,6 +6,9 @@ use serde_json::Value;
 /// prompt of a test begins like this.
 const ADDED: [&str; 2] = ["<", "# AGENTS.md"];
 
+/// The tool with which claude's model gives a structured answer.
+pub(super) const STRUCTURED_OUTPUT: &str = "StructuredOutput";
+
 /// The API of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -25,6 +28,17 @@ pub(crate) struct ModelRequest {
 impl ModelRequest {
     pub(crate) fn model(&self) -> &str {
         self.body["model"].as_str().unwrap_or_default()
+    }
+
+    /// Returns the schema of the answer that the agent requests.
+    pub(crate) fn schema(&self) -> Option<&Value> {
+        match self.dialect {
+            Dialect::Messages => {
+                let tools = self.body["tools"].as_array()?;
+                tools.iter().find(|tool| tool["name"] == STRUCTURED_OUTPUT).map(|tool| &tool["input_schema"])
+            }
+            Dialect::Responses => self.body.pointer("/text/format/schema"),
+        }
     }
 
     /// Returns the effort that claude requests.

@@ -1,0 +1,149 @@
+//! The record of a turn that this process runs, and whether the process of another record is alive.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::dir::RecordDir;
+use super::record::Record;
+use crate::lock::pid_namespace;
+use crate::random;
+
+/// How many IDs are tried. Only turns that begin within two milliseconds can have the same.
+const MOST_TRIES: usize = 100;
+
+/// The record of a turn that this process runs. Its lock is held until this is dropped.
+#[derive(Debug)]
+pub(super) struct LiveRecord {
+    pub(super) dir: RecordDir,
+    pub(super) id: String,
+    lock: File,
+}
+
+impl LiveRecord {
+    /// Creates the record with an ID of its own.
+    ///
+    /// # Errors
+    ///
+    /// The errors of the directory and of the files in it.
+    pub(super) fn create(dir: RecordDir) -> io::Result<Self> {
+        dir.create()?;
+        for _ in 0..MOST_TRIES {
+            let id = new_id();
+            let path = dir.file(&id, "lock");
+            match private_file().create_new(true).open(&path) {
+                Ok(mut lock) => {
+                    lock.try_lock().map_err(io::Error::from)?;
+                    lock.write_all(pid_namespace().unwrap_or_default().as_bytes())?;
+                    #[cfg(windows)]
+                    watch_for_stop(dir.file(&id, "stop"), path);
+                    return Ok(Self { dir, id, lock });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Replaces the stored record.
+    pub(super) fn write(&self, record: &Record) -> io::Result<()> {
+        let (temp, target) = (self.temp_file(), self.dir.file(&self.id, "record"));
+        let written = private_file()
+            .create(true)
+            .truncate(true)
+            .open(&temp)
+            .and_then(|mut file| file.write_all(&serde_json::to_vec(record).map_err(io::Error::from)?));
+        // not synced: after a crash of the system the turn is lost anyway
+        written.and_then(|()| fs::rename(&temp, target)).inspect_err(|_| drop(fs::remove_file(&temp)))
+    }
+
+    /// Creates the files for the output of the turn. `stderr` is what it has written to standard error so far.
+    pub(super) fn create_outputs(&self, stderr: &[u8]) -> io::Result<(File, File)> {
+        let create = |extension| private_file().append(true).create_new(true).open(self.dir.file(&self.id, extension));
+        let (output, mut errors) = (create("out")?, create("err")?);
+        errors.write_all(stderr)?;
+        Ok((output, errors))
+    }
+
+    /// Writes the last state of the record and releases it. If it cannot be written, the turn counts as lost.
+    pub(super) fn end(self, record: &Record) {
+        if self.write(record).is_ok() {
+            let _ = fs::remove_file(self.dir.file(&self.id, "lock"));
+        }
+        drop(self.lock);
+    }
+
+    /// Removes the record.
+    pub(super) fn discard(self) {
+        self.dir.remove(&self.id);
+    }
+
+    fn temp_file(&self) -> PathBuf {
+        self.dir.file(&self.id, "tmp")
+    }
+}
+
+/// Returns whether a process holds the lock of the turn `id`.
+pub(super) fn is_alive(dir: &RecordDir, id: &str) -> bool {
+    let Ok(lock) = OpenOptions::new().read(true).open(dir.file(id, "lock")) else { return false };
+    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Interrupts this process if the file `request` appears, until its lock file is gone.
+#[cfg(windows)]
+fn watch_for_stop(request: PathBuf, lock: PathBuf) {
+    const INTERVAL: std::time::Duration = std::time::Duration::from_millis(200);
+    std::thread::spawn(move || {
+        while lock.exists() {
+            if request.exists() {
+                let _ = fs::remove_file(&request);
+                crate::process::interrupt();
+            }
+            std::thread::sleep(INTERVAL);
+        }
+    });
+}
+
+/// Returns options for a file that only this user can read.
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Without vowels, which could form words, and without characters that look like others. In the order of ASCII.
+const CHARACTERS: &[u8; 24] = b"23456789bcdfghjkmnpqrtwx";
+
+/// Returns an ID that sorts by time and is easy to type, such as `20261121-105533-k3f9`.
+fn new_id() -> String {
+    id_at(Timestamp::now(), random::number())
+}
+
+/// Returns the ID of a turn that begins at `now`. Its last part is a fraction of the second, and two random characters.
+fn id_at(now: Timestamp, random: u64) -> String {
+    let ticks = u64::from(now.subsec_nanosecond().unsigned_abs()) * 24 * 24 / 1_000_000_000;
+    let suffix = [ticks / 24, ticks % 24, random % 24, random / 24 % 24].map(|digit| {
+        let digit = usize::try_from(digit).unwrap_or_default();
+        char::from(CHARACTERS[digit])
+    });
+    format!("{}-{}", now.strftime("%Y%m%d-%H%M%S"), String::from_iter(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time() {
+        let at = |time: &str| id_at(time.parse().unwrap(), 24 * 5 + 1);
+        let times = ["2026-11-21T10:55:33Z", "2026-11-21T10:55:33.002Z", "2026-11-21T10:55:33.999999999Z"];
+        let ids = times.map(at);
+        assert_eq!(ids, ["20261121-105533-2237", "20261121-105533-2337", "20261121-105533-xx37"]);
+        assert!(ids.is_sorted());
+    }
+}

@@ -1,0 +1,126 @@
+//! `--detach`: runs the turn in a process of its own, which outlives the call.
+//!
+//! That process is this program with the same arguments. It reports to the call that the turn is accepted, or fails like
+//! the call without `--detach`. There is no daemon: the process ends with its turn.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::process::{Child, Command, Stdio};
+
+use crate::cli;
+use crate::context::Context;
+use crate::env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::records::record::Record;
+use crate::records::recorder::ACCEPTED;
+
+/// Starts the turn of `command` in a process of its own. Returns when the turn is accepted, and prints its record.
+///
+/// If the process ends before that, it has reported why. Then returns its exit status.
+///
+/// # Errors
+///
+/// [`ErrorKind::Io`] if the process cannot be started, and the errors of printing.
+pub(crate) fn launch(context: &Context, command: &cli::Command, options: &cli::DetachArgs) -> Result<i32> {
+    let failed = |error: io::Error| Error::new(ErrorKind::Io, "cannot detach the turn").with_io_cause(&error);
+    let mut child = start(context, command.name()).map_err(failed)?;
+    let mut report = Vec::new();
+    child.stdout.take().expect("standard output is piped").read_to_end(&mut report).map_err(failed)?;
+    let Some(line) = report.strip_prefix(ACCEPTED.as_bytes()) else {
+        let status = child.wait().map_err(failed)?;
+        context.ui.print_bytes(&report)?;
+        return Ok(exit_status(status));
+    };
+    if !options.print_turn_id {
+        context.ui.print_bytes(line)?;
+        return Ok(0);
+    }
+    let record: Record = serde_json::from_slice(line).map_err(|error| failed(error.into()))?;
+    context.ui.print(&format!("{}\n", record.turn_id.unwrap_or_default()))?;
+    Ok(0)
+}
+
+/// Starts this program again. The arguments do not reach its command line, because a prompt is not for the process list.
+#[cfg(unix)]
+fn start(context: &Context, name: &str) -> io::Result<Child> {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::process::CommandExt;
+
+    let (inherited, mut arguments) = io::pipe()?;
+    let mut command = command(&[name.into(), "--detach".into()], &inherited.as_raw_fd().to_string())?;
+    command.arg0(&context.program);
+    crate::sys::start_detached(&mut command, inherited.into());
+    let child = command.spawn()?;
+    drop(command); // closes this process's end of the pipe
+    for argument in std::env::args_os().skip(1) {
+        arguments.write_all(argument.as_bytes())?;
+        arguments.write_all(&[0])?;
+    }
+    Ok(child)
+}
+
+/// Starts this program again with the same arguments, outside of the caller's job if the job allows that.
+#[cfg(windows)]
+fn start(context: &Context, _name: &str) -> io::Result<Child> {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let start = |leaves_job| {
+        let mut command = command(&arguments, "1")?;
+        crate::sys::start_detached(&mut command, leaves_job);
+        command.spawn()
+    };
+    start(true).or_else(|error| {
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return Err(error);
+        }
+        context.ui.warn_always("the turn ends with the job of its caller, which its processes cannot leave");
+        start(false)
+    })
+}
+
+fn command(arguments: &[OsString], marker: &str) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(arguments).stdout(Stdio::piped()).env(env::DETACHED, marker);
+    // it does not run inside a turn of the caller, because the caller does not wait for it
+    command.env_remove(env::HELD_LOCKS);
+    Ok(command)
+}
+
+/// Returns the arguments and a marker if this is the process of a detached turn, else `None`.
+///
+/// # Errors
+///
+/// A usage error if the variable was set by another program.
+pub(crate) fn arguments() -> Option<Result<Vec<OsString>>> {
+    let marker = env::var_os(env::DETACHED)?;
+    Some(read_arguments(&marker).ok_or_else(|| {
+        Error::usage(format!("the variable {} is only for this program itself", env::DETACHED)).with_hint("unset it")
+    }))
+}
+
+#[cfg(unix)]
+fn read_arguments(marker: &std::ffi::OsStr) -> Option<Vec<OsString>> {
+    use std::os::unix::ffi::OsStringExt;
+    let mut bytes = Vec::new();
+    crate::sys::inherited_pipe(marker.to_str()?.parse().ok()?)?.read_to_end(&mut bytes).ok()?;
+    let arguments =
+        bytes.split_inclusive(|&byte| byte == 0).map(|argument| argument.strip_suffix(&[0]).map(<[u8]>::to_vec));
+    arguments.map(|argument| argument.map(OsString::from_vec)).collect()
+}
+
+#[cfg(windows)]
+fn read_arguments(marker: &std::ffi::OsStr) -> Option<Vec<OsString>> {
+    (marker == "1").then(|| std::env::args_os().skip(1).collect())
+}
+
+#[cfg(unix)]
+fn exit_status(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}
+
+#[cfg(windows)]
+fn exit_status(status: std::process::ExitStatus) -> i32 {
+    status.code().unwrap_or(1)
+}
