@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::records::record::State;
 use crate::render::{RenderOptions, Renderer};
+use crate::ui::spinner::Spinner;
 use crate::ui::{OutputStream, Ui, shell, stdio, stdout_error};
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
@@ -81,14 +82,20 @@ impl RecordedTurn {
         !self.dir.is_alive(&self.id)
     }
 
-    /// Waits until the turn is over, and reads its record again.
+    /// Waits until the turn is over, and reads its record again. A terminal shows what the turn does.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::TurnRunning`] at `limit`.
-    pub(crate) fn wait(&mut self, limit: Option<Instant>) -> Result<()> {
+    pub(crate) fn wait(&mut self, ui: &Ui, limit: Option<Instant>) -> Result<()> {
         let mut poll = Poll::until(limit);
+        let progress = if self.is_over() { None } else { Spinner::start(ui, "waiting") };
         while !self.is_over() {
+            if let Some(progress) = &progress {
+                self.refresh();
+                let activity = self.record.activity.as_deref().unwrap_or(self.record.state.name());
+                progress.handle().set(&format!("{}: {activity}", self.id));
+            }
             if !poll.pause() {
                 self.refresh();
                 return Err(still_running(&[self]));
