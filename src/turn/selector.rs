@@ -39,6 +39,11 @@ impl RecordedTurn {
         &self.place_args
     }
 
+    /// Returns whether the turn still has a record. A call that did not become a turn removes it.
+    pub(crate) fn has_record(&self) -> bool {
+        !matches!(self.dir.open(&self.id, "record"), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Returns the line that runs `command`, which may have options, on this turn.
     pub(crate) fn command(&self, command: &str) -> String {
         with_place(&format!("{command} --turn-id {}", self.id), &self.place_args)

@@ -196,6 +196,10 @@ impl RecordedTurn {
     /// Returns the error for a turn whose process left no verdict.
     pub(crate) fn lost(&self) -> Error {
         let record = &self.record;
+        if !self.has_record() {
+            let error = Error::new(ErrorKind::TurnNotFound, format!("the turn {} has no record any more", self.id));
+            return error.caused_by("its call ended without a turn, or the record was removed");
+        }
         let process = record.pid.map_or_else(|| "its process".to_owned(), |pid| format!("its process {pid}"));
         let session = match (&record.session_id, &record.alias) {
             (Some(id), _) => Some(format!("--session-id={id}")),

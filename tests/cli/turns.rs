@@ -283,6 +283,14 @@ fn turn_whose_process_is_gone_is_lost() {
     // without a lock file too
     fs::remove_file(turn.file("lock")).unwrap();
     sandbox.fails(&wait(&turn.id), 1, "turn_lost");
+    // a call that did not become a turn removes its record
+    let mut refused = Detached::running(&sandbox, "20261121-105534-2222", &json!({"detached": false}));
+    let caller = sandbox.start(&["--error-format", "json", "wait-turn", "--turn-id", &refused.id]);
+    std::thread::sleep(Duration::from_millis(300));
+    fs::remove_file(refused.file("lock")).unwrap();
+    fs::remove_file(refused.file("record")).unwrap();
+    refused.dies();
+    caller.wait(LIMIT).assert.failed(3, "turn_not_found").before_the_turn().message(contains("has no record any more"));
 }
 
 #[test]
