@@ -26,7 +26,7 @@ use crate::ui::{OutputStream, Ui, shell, stdio, stdout_error};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The most bytes of an output that are read at once.
+/// The limit on the bytes of an output that one read returns.
 const CHUNK: usize = 128 << 10;
 
 /// The limit on the bytes of the first line of an output, which decides whether it is a stream of events.
