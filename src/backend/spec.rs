@@ -75,8 +75,8 @@ pub(crate) struct Spec {
     pub parser: fn(mode: OutputMode, keeps_answer: bool, events_from: Option<String>) -> Box<dyn OutputParser>,
     /// Returns whether to retry a failed run.
     pub retry: fn(&BackendArgs, &FailedRun<'_>) -> Retry,
-    /// Returns the agent's code for the failure of the last turn of a session, from the files in the agent's `home`. The
-    /// turn began after `since`.
+    /// Returns the agent's code for the failure of the last turn of a session, from the files in the agent's `home`.
+    /// The turn began after `since`.
     pub failure_code: fn(home: &Path, session: &str, since: Timestamp) -> Option<Box<RawValue>>,
     /// Returns why a run failed.
     pub diagnose: fn(&Evidence<'_>) -> Diagnosis,

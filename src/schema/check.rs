@@ -1,12 +1,12 @@
 //! Checks a schema: its keywords, patterns and references.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ptr;
 
-use regex_lite::{Regex, RegexBuilder};
+use regex_lite::RegexBuilder;
 
 use super::json::{Json, Number};
-use super::{Fault, Path, find};
+use super::{Anchors, Fault, Path, Patterns, find};
 
 /// The limit on the memory of a compiled pattern.
 const LARGEST_PATTERN: usize = 1 << 20;
@@ -17,8 +17,8 @@ const LONGEST_CHAIN: usize = 64;
 /// What a check finds.
 #[derive(Default)]
 struct Checked<'a> {
-    patterns: HashMap<String, Regex>,
-    anchors: BTreeMap<String, Path>,
+    patterns: Patterns,
+    anchors: Anchors,
     /// References, and where they are.
     references: Vec<(&'a str, Path)>,
     /// Every schema, and where it is.
@@ -55,7 +55,7 @@ fn subschemas(keyword: &str) -> Option<(Subschemas, bool)> {
 }
 
 /// Returns the compiled patterns of a schema, and the path of each `$anchor`.
-pub(super) fn check(root: &Json) -> Result<(HashMap<String, Regex>, BTreeMap<String, Path>), Fault> {
+pub(super) fn check(root: &Json) -> Result<(Patterns, Anchors), Fault> {
     let mut checked = Checked::default();
     checked.schema(root, &mut Vec::new())?;
     while let Some((reference, path)) = checked.references.pop() {

@@ -84,7 +84,7 @@ pub(super) enum Number {
 
 impl Number {
     fn from_float(value: f64) -> Self {
-        const LARGEST: f64 = (1_i128 << 100) as f64;
+        const LARGEST: f64 = 1_267_650_600_228_229_401_496_703_205_376.0; // 2^100
         #[expect(clippy::cast_possible_truncation, reason = "the value was compared")]
         if value.fract() == 0.0 && value.abs() < LARGEST { Self::Integer(value as i128) } else { Self::Float(value) }
     }

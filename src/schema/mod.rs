@@ -25,13 +25,18 @@ use self::json::Json;
 #[derive(Debug)]
 pub(crate) struct Schema {
     root: Json,
-    patterns: HashMap<String, Regex>,
-    /// The path of each `$anchor`.
-    anchors: BTreeMap<String, Path>,
+    patterns: Patterns,
+    anchors: Anchors,
 }
 
 /// The keys and indexes from the root to a place in a document.
 type Path = Vec<String>;
+
+/// The compiled patterns.
+type Patterns = HashMap<String, Regex>;
+
+/// The path of each `$anchor`.
+type Anchors = BTreeMap<String, Path>;
 
 /// What is wrong in a place of a document.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,7 +72,7 @@ impl Schema {
 
     /// Returns whether an object can match, as far as the types of the schema show. Agents take no schema that is not an object itself.
     pub(crate) fn allows_an_object(&self) -> bool {
-        matches!(self.root, Json::Object(_)) && self.may_be_object(&self.root, 0)
+        matches!(self.root, Json::Object(_)) && self.may_be_object(&self.root, &mut 0)
     }
 
     /// Checks a document, and returns its first faults.
@@ -80,7 +85,7 @@ impl Schema {
 
     /// Returns a small document that usually matches.
     pub(crate) fn sample(&self) -> Value {
-        sample::sample(self, &self.root, 0)
+        sample::sample(self, &self.root, 0, &mut 0)
     }
 
     /// Returns the schema that a checked `$ref` refers to.
@@ -88,21 +93,23 @@ impl Schema {
         find(&self.root, &self.anchors, reference).unwrap_or(&Json::Null)
     }
 
-    fn may_be_object(&self, schema: &Json, depth: usize) -> bool {
-        const DEEPEST: usize = 100;
+    /// `steps` counts the schemas that were visited, because branches can multiply with each level.
+    fn may_be_object(&self, schema: &Json, steps: &mut u32) -> bool {
+        const MOST_STEPS: u32 = 10_000;
         let Json::Object(members) = schema else { return *schema == Json::Bool(true) };
-        if depth > DEEPEST {
+        *steps += 1;
+        if *steps > MOST_STEPS {
             return true;
         }
-        let allows = |schema: &Json| self.may_be_object(schema, depth + 1);
+        let mut allows = |schema: &Json| self.may_be_object(schema, steps);
         members.iter().all(|(keyword, argument)| match (keyword.as_str(), argument) {
             ("type", Json::String(name)) => name == "object",
             ("type", Json::Array(names)) => names.iter().any(|name| name.text() == Some("object")),
             ("const", value) => matches!(value, Json::Object(_)),
             ("enum", Json::Array(values)) => values.iter().any(|value| matches!(value, Json::Object(_))),
             ("$ref", Json::String(reference)) => allows(self.target(reference)),
-            ("allOf", Json::Array(schemas)) => schemas.iter().all(allows),
-            ("anyOf" | "oneOf", Json::Array(schemas)) => schemas.iter().any(allows),
+            ("allOf", Json::Array(schemas)) => schemas.iter().all(&mut allows),
+            ("anyOf" | "oneOf", Json::Array(schemas)) => schemas.iter().any(&mut allows),
             _ => true,
         })
     }
@@ -114,7 +121,7 @@ fn parse(text: &str) -> Result<Json, Fault> {
 }
 
 /// Returns the place that a reference within the document refers to.
-fn find<'a>(root: &'a Json, anchors: &BTreeMap<String, Path>, reference: &str) -> Option<&'a Json> {
+fn find<'a>(root: &'a Json, anchors: &Anchors, reference: &str) -> Option<&'a Json> {
     let fragment = percent_decoded(reference.strip_prefix('#')?)?;
     if fragment.is_empty() {
         return Some(root);
@@ -129,7 +136,7 @@ fn find<'a>(root: &'a Json, anchors: &BTreeMap<String, Path>, reference: &str) -
 }
 
 fn pointer(path: &[String]) -> String {
-    path.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect()
+    path.iter().flat_map(|key| ["/".to_owned(), key.replace('~', "~0").replace('/', "~1")]).collect()
 }
 
 fn percent_decoded(text: &str) -> Option<String> {

@@ -8,12 +8,17 @@ use super::json::{Json, Number};
 /// The levels after which optional parts are left out.
 const DEEPEST: usize = 20;
 
+/// The limit on the parts. They can multiply with each level.
+const MOST_STEPS: u32 = 10_000;
+
 /// Returns a small document that matches a schema without conditions, patterns and bounds above the numbers.
-pub(super) fn sample(schema: &Schema, part: &Json, depth: usize) -> Value {
+pub(super) fn sample(schema: &Schema, part: &Json, depth: usize, steps: &mut u32) -> Value {
     let Json::Object(keywords) = part else { return Value::Null };
     let get = |keyword: &str| keywords.get(keyword);
-    let made = |part: &Json| sample(schema, part, depth + 1);
-    if depth > DEEPEST {
+    *steps += 1;
+    let is_long = *steps > MOST_STEPS;
+    let mut made = |part: &Json| sample(schema, part, depth + 1, steps);
+    if depth > DEEPEST || is_long {
         return Value::Null;
     }
     let first = |list: Option<&'_ Json>| match list {
@@ -48,7 +53,7 @@ pub(super) fn sample(schema: &Schema, part: &Json, depth: usize) -> Value {
         Some("null") => Value::Null,
         _ => {
             let names = if let Some(Json::Array(names)) = get("required") { names.as_slice() } else { &[] };
-            let value = |name| get("properties").and_then(|all| all.member(name)).map_or(Value::Null, made);
+            let mut value = |name| get("properties").and_then(|all| all.member(name)).map_or(Value::Null, &mut made);
             let members = names.iter().filter_map(Json::text).map(|name| (name.to_owned(), value(name)));
             Value::Object(members.collect::<Map<_, _>>())
         }

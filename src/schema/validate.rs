@@ -12,7 +12,7 @@ const MOST_FAULTS: usize = 5;
 const DEEPEST: usize = 400;
 
 /// The limit on the schemas that are applied. Branches can multiply with each level.
-const MOST_STEPS: u64 = 5_000_000;
+const MOST_STEPS: u64 = 3_000_000;
 
 /// Returns the first faults of `document`.
 pub(super) fn faults(schema: &Schema, document: &Json) -> Vec<Fault> {
@@ -55,8 +55,8 @@ impl<'a> Run<'a> {
         matches
     }
 
-    fn check_member(&mut self, key: impl ToString, schema: &'a Json, value: &Json) {
-        self.path.push(key.to_string());
+    fn check_member(&mut self, key: String, schema: &'a Json, value: &Json) {
+        self.path.push(key);
         self.check(schema, value);
         self.path.pop();
     }
@@ -98,10 +98,8 @@ impl<'a> Run<'a> {
             }
             ("$ref", Json::String(reference), _) => self.check(self.schema.target(reference), value),
             ("allOf", Json::Array(schemas), _) => schemas.iter().for_each(|schema| self.check(schema, value)),
-            ("anyOf", Json::Array(schemas), _) => {
-                if !schemas.iter().any(|schema| self.matches(schema, value)) {
-                    self.fail(|| format!("{value} matches none of the {} schemas of anyOf", schemas.len()));
-                }
+            ("anyOf", Json::Array(schemas), _) if !schemas.iter().any(|schema| self.matches(schema, value)) => {
+                self.fail(|| format!("{value} matches none of the {} schemas of anyOf", schemas.len()));
             }
             ("oneOf", Json::Array(schemas), _) => {
                 let matching = schemas.iter().filter(|schema| self.matches(schema, value)).take(2).count();
@@ -195,13 +193,13 @@ impl<'a> Run<'a> {
             ("uniqueItems", Json::Bool(true)) => {
                 let mut sorted: Vec<&Json> = elements.iter().collect();
                 sorted.sort_unstable();
-                if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-                    self.fail(|| format!("{} is repeated", pair[0]));
+                if let Some((repeated, _)) = sorted.iter().zip(sorted.iter().skip(1)).find(|(a, b)| a == b) {
+                    self.fail(|| format!("{repeated} is repeated"));
                 }
             }
             ("prefixItems" | "items", Json::Array(schemas)) => {
                 for (index, (schema, element)) in schemas.iter().zip(elements).enumerate() {
-                    self.check_member(index, schema, element);
+                    self.check_member(index.to_string(), schema, element);
                 }
             }
             ("items" | "additionalItems", schema) => {
@@ -212,7 +210,7 @@ impl<'a> Run<'a> {
                     _ => return, // only after a list
                 };
                 for (index, element) in elements.iter().enumerate().skip(first) {
-                    self.check_member(index, schema, element);
+                    self.check_member(index.to_string(), schema, element);
                 }
             }
             ("contains", schema) => {
@@ -242,7 +240,7 @@ impl<'a> Run<'a> {
             ("properties", Json::Object(schemas)) => {
                 for (key, schema) in schemas {
                     if let Some(value) = members.get(key) {
-                        self.check_member(key, schema, value);
+                        self.check_member(key.clone(), schema, value);
                     }
                 }
             }
@@ -250,7 +248,7 @@ impl<'a> Run<'a> {
                 for (pattern, schema) in schemas {
                     let regex = &self.schema.patterns[pattern];
                     for (key, value) in members.iter().filter(|(key, _)| regex.is_match(key)) {
-                        self.check_member(key, schema, value);
+                        self.check_member(key.clone(), schema, value);
                     }
                 }
             }
@@ -264,13 +262,13 @@ impl<'a> Run<'a> {
                     if *schema == Json::Bool(false) {
                         self.fail(|| format!("the key {} is not allowed", Json::String(key.clone())));
                     } else {
-                        self.check_member(key, schema, value);
+                        self.check_member(key.clone(), schema, value);
                     }
                 }
             }
             ("propertyNames", schema) => {
                 for key in members.keys() {
-                    self.check_member(key, schema, &Json::String(key.clone()));
+                    self.check_member(key.clone(), schema, &Json::String(key.clone()));
                 }
             }
             _ => {}

@@ -1,6 +1,5 @@
 //! One turn of an agent: a request in, an outcome out.
 
-mod completion;
 pub(crate) mod detach;
 pub(crate) mod duration;
 pub(crate) mod files_in_use;
@@ -11,6 +10,7 @@ pub(crate) mod recovery_hint;
 pub(crate) mod request;
 pub(crate) mod resume;
 mod retry;
+mod review;
 pub(crate) mod runner;
 pub(crate) mod scratch_dir;
 pub(crate) mod selector;

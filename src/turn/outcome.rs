@@ -120,7 +120,7 @@ impl TurnRunner<'_> {
         let failed = match run.end {
             // the turn is complete, and only its answer is missing
             End::Exited(status) if self.options.schema.is_some() && run.report.unmet_schema => {
-                return Ok(self.completed(request, run, status));
+                return Ok(self.review(request, run, status));
             }
             End::Exited(0) => match &run.report {
                 TurnReport { failure: Some(_), .. } => {
@@ -134,7 +134,7 @@ impl TurnRunner<'_> {
                     ErrorKind::SessionLost,
                     format!("{backend} cannot find the session of the failed try and answered from a new one"),
                 ),
-                _ => return Ok(self.completed(request, run, 0)),
+                _ => return Ok(self.review(request, run, 0)),
             },
             End::Exited(status @ (126 | 127)) if self.could_not_run_command(&run) => {
                 let shell = self.options.agent.launcher.name();

@@ -278,17 +278,10 @@ impl<'a> TurnRunner<'a> {
             }
             _ => None,
         };
-        let schema_file = match &self.options.schema {
-            Some(schema) if backend.capabilities().schema == SchemaChannel::File => {
-                Some(dir.file("schema.json", schema.text.as_bytes())?)
-            }
-            _ => None,
-        };
-        let schema = self
-            .options
-            .schema
-            .as_ref()
-            .map(|schema| schema_file.as_deref().map_or(SchemaArgument::Text(&schema.text), SchemaArgument::File));
+        let schema_file = self.schema_file(&dir)?;
+        let schema = self.options.schema.as_ref();
+        let schema =
+            schema.map(|it| schema_file.as_deref().map_or(SchemaArgument::Text(&it.text), SchemaArgument::File));
         let arguments = (backend.spec().arguments)(&Invocation {
             session: request.session,
             new_id: request.new_id,
@@ -378,6 +371,16 @@ impl<'a> TurnRunner<'a> {
             stderr: run.stderr,
             copied: run.copied,
         })
+    }
+
+    /// Writes the schema to a file, for an agent that reads it from one.
+    fn schema_file(&self, dir: &ScratchDir) -> Result<Option<PathBuf>> {
+        match &self.options.schema {
+            Some(schema) if self.options.agent.backend.capabilities().schema == SchemaChannel::File => {
+                dir.file("schema.json", schema.text.as_bytes()).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Returns the content of the agent's answer file, or `None` if it is missing or unreadable. `in_events` means that

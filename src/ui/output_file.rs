@@ -22,7 +22,8 @@ const STANDARD_OUTPUT: &str = "-";
 
 /// Runs `call` with a [`Ui`] that writes standard output to `path`, if there is one.
 ///
-/// The output of a failed call goes to [`partial_path`], unless it is [complete](crate::error::ErrorKind::keeps_output): a stream up to where it ended, or an answer from another session.
+/// The output of a failed call goes to [`partial_path`]: a stream up to where it ended, or an answer from another session.
+/// A [complete](crate::error::ErrorKind::keeps_output) one goes to `path`.
 /// Missing directories are created with the file.
 ///
 /// # Errors

@@ -267,8 +267,9 @@ fn stopped_turn_names_its_limit_and_its_session() {
         sandbox.fails(&call, 124, "deadline").message(starts_with("the deadline of 0.5 s passed; claude was stopped"));
     let hint = "allow more time with --deadline-seconds, and resume the session 'a' (i)";
     assert_eq!(failure.hint.as_deref(), Some(hint));
-    let first = ["--backend", "claude", "create-session", "--session-name", "n", "--deadline-seconds", "0.5"];
-    sandbox.fails(&first, 124, "deadline").hint(ends_with("--deadline-seconds"));
+    let first = ["--backend", "claude", "create-session", "--session-name", "n", "--deadline-seconds", "2"];
+    let hint = starts_with("allow more time with --deadline-seconds; resume the session 'n' (");
+    sandbox.fails(&first, 124, "deadline").hint(hint);
 }
 
 #[cfg(unix)]

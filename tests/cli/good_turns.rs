@@ -136,7 +136,7 @@ fn empty_answer_is_a_warning() {
                 sandbox.run(form).success().stderr(warning);
             }
         }
-        // a stream without an end does not say what the answer is
+        // a stream without an end has no answer to check
         let silent = json!({"type": "system", "subtype": "init", "session_id": "i"});
         let sandbox = with_session(backend, Turn::default().stdout(&format!("{silent}\n")));
         sandbox.run(&resume("resume-stream", &[])).success().stderr("");
@@ -189,7 +189,7 @@ fn fail_on_denied_prints_the_answer_and_fails() {
             let same = |text: &str| text.lines().filter(|line| !line.starts_with("turn ")).collect::<String>();
             let plain = plain.replace("\"last_model\": null", "\"last_model\": \"m\"");
             assert_eq!(same(&failed.stdout_text()), same(&plain), "{form:?}");
-            assert_eq!(failed.stderr_text().matches("was refused").count(), 1, "only the error says so: {failed}");
+            assert_eq!(failed.stderr_text().matches("was refused").count(), 1, "only the error has it: {failed}");
             assert!(sandbox.mapping(backend).contains("\"last_model\": \"m\""), "the turn is complete");
             sandbox.save(backend, "a", "i");
         }
@@ -337,6 +337,12 @@ fn effort_that_claude_ignores_is_not_remembered() {
         let mapping = sandbox.mapping(Backend::Claude);
         assert!(mapping.contains("\"last_reasoning_effort\": \"low\""), "the last one that counted: {mapping}");
     }
+    // one that an earlier release saved
+    let sandbox = with_session(Backend::Claude, Backend::Claude.answers("i", "done"));
+    sandbox.run(&resume("resume-json", &effort)).success();
+    warns(&sandbox);
+    let saved = "warning: claude ignored the saved reasoning effort 'bogus': Unknown --effort value 'bogus' — ";
+    sandbox.run(&resume("resume-json", &[])).success().stderr(starts_with(saved));
     let sandbox = Sandbox::new();
     warns(&sandbox);
     let create = ["--backend", "claude", "create-session", "--session-name", "a", "--print-mapping-json"];

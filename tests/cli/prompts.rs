@@ -134,7 +134,7 @@ fn missing_session_is_created_with_the_given_prompt() {
         let call = sandbox.only_call();
         match backend {
             Backend::Claude => {
-                assert_eq!(call.argv, ["-p", "go", "--output-format", "json", "--model", "m"]);
+                assert_eq!(call.argv_without_new_id(), ["-p", "go", "--output-format", "json", "--model", "m"]);
                 assert_eq!(output.json()["session_id"], "new");
             }
             Backend::Codex => {
@@ -172,7 +172,8 @@ fn stream_creates_a_missing_session() {
         sandbox.succeeds(&args).stdout(contains("\"new\""));
         match backend {
             Backend::Claude => {
-                assert_eq!(sandbox.only_call().argv, ["-p", "go", "--output-format", "stream-json", "--verbose"]);
+                let call = sandbox.only_call();
+                assert_eq!(call.argv_without_new_id(), ["-p", "go", "--output-format", "stream-json", "--verbose"]);
             }
             Backend::Codex => assert_eq!(sandbox.only_call().argv, ["exec", "--json", "go"]),
         }

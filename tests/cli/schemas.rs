@@ -17,6 +17,13 @@ const SCHEMA: &str = r#"{
 /// What the agents receive of it: on one line, for claude without the dialect.
 const SENT: &str = r#"{"type":"object","properties":{"verdict":{"enum":["pass","fail"]},"notes":{"type":"array","items":{"type":"string"}}},"required":["verdict"],"additionalProperties":false}"#;
 
+/// Returns definitions, each of which refers to the next.
+fn chained(count: usize, definition: impl Fn(usize) -> Value) -> Value {
+    let all = (0..count).map(|n| (format!("d{n}"), definition(n + 1)));
+    let all: serde_json::Map<_, _> = all.chain([(format!("d{count}"), json!({}))]).collect();
+    json!({"$ref": "#/$defs/d0", "$defs": all})
+}
+
 fn with_session(backend: Backend) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.save(backend, "a", "i");
@@ -203,9 +210,7 @@ fn answer_that_does_not_match_is_written_beside_the_output_file() {
 #[test]
 fn schema_that_cannot_be_used_is_a_usage_error() {
     let deep = format!("{}true{}", "{\"not\":".repeat(200), "}".repeat(200));
-    let chain: String =
-        (0..200).map(|n| format!("\"d{n}\":{{\"$ref\":\"#/$defs/d{}\"}},", n + 1)).collect::<String>() + "\"d200\":{}";
-    let chain = format!("{{\"$ref\":\"#/$defs/d0\",\"$defs\":{{{chain}}}}}");
+    let chain = chained(200, |next| json!({"$ref": format!("#/$defs/d{next}")})).to_string();
     for backend in Backend::BOTH {
         let sandbox = with_session(backend);
         for (schema, place) in [
@@ -313,12 +318,8 @@ fn check_of_a_hostile_answer_is_bounded() {
     const LIMIT: Duration = Duration::from_secs(60); // exponential time is far above it
     let deep = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
     let nested = format!("{}{}", "{\"a\":".repeat(100) + "1", "}".repeat(100));
-    let doubling: String = (0..30)
-        .map(|n| {
-            format!("\"d{n}\":{{\"allOf\":[{{\"$ref\":\"#/$defs/d{0}\"}},{{\"$ref\":\"#/$defs/d{0}\"}}]}},", n + 1)
-        })
-        .collect();
-    let doubling = format!("{{\"$ref\":\"#/$defs/d0\",\"$defs\":{{{doubling}\"d30\":{{}}}}}}");
+    let next = |next| json!({"$ref": format!("#/$defs/d{next}")});
+    let doubling = chained(30, |n| json!({"allOf": [next(n), next(n)]})).to_string();
     let text = format!("{{\"s\":\"{}!\"}}", "a".repeat(50_000));
     for (schema, answer, reason) in [
         ("{}", deep.as_str(), Some("recursion limit exceeded")),

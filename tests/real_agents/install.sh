@@ -59,8 +59,9 @@ for try in 1 2 3; do
         echo "attempt $try of 3" >&2
         sleep $((try * try))
     fi
-    # npm does not repair an incomplete installation.
-    rm -rf -- "$modules"/@anthropic-ai "$modules"/@openai "$modules"/.package-lock.json "$dir"/package-lock.json
+    # npm does not repair an incomplete installation. It makes a program executable only if it creates the link to it.
+    rm -rf -- "$modules"/@anthropic-ai "$modules"/@openai "$modules"/.bin/claude "$modules"/.bin/codex \
+        "$modules"/.package-lock.json "$dir"/package-lock.json
     # Neither package needs its install script, and a test should not run scripts of packages.
     npm install --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel=error \
         "@anthropic-ai/claude-code@$claude_version" "@openai/codex@$codex_version" || continue

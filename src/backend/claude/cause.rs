@@ -48,7 +48,7 @@ pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     let text = field("result");
     let (status, kind) = match result.get("api_error_status") {
         Some(raw) => (raw.get().parse::<u16>().ok(), field("api_error_type")),
-        None => response(&text).map_or((None, "".into()), |(status, kind)| (Some(status), kind.into())),
+        None => response(&text).map_or((None, String::new()), |(status, kind)| (Some(status), kind)),
     };
     let cause = cause(&Fields {
         status,

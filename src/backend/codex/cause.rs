@@ -1,8 +1,8 @@
 //! Why a turn of codex failed.
 //!
-//! codex's record of the thread has a code, which decides if it is known ([`rollout`](super::rollout)). The events have only
-//! a sentence. Most sentences are fixed, so a whole sentence or its fixed beginning decides, never a number or a word in the
-//! middle. Both were recorded from codex 0.169.0 against a model API that fails in the vendor's
+//! codex's record of the thread has a code, which decides if it is known ([`rollout`](super::rollout)). The events have
+//! only a sentence. Most sentences are fixed, so a whole sentence or its fixed beginning decides, never a number or a word
+//! in the middle. Both were recorded from codex 0.169.0 against a model API that fails in the vendor's
 //! published ways.
 
 use jiff::tz::TimeZone;
@@ -104,7 +104,7 @@ pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     Diagnosis { retry_at, ..Diagnosis::api_failure(cause) }
 }
 
-/// Returns the cause that a code means: a name, or an object with a name and details. `None` if it says too little.
+/// Returns the cause that a code means: a name, or an object with a name and details. `None` if that is not enough.
 fn cause_of_code(code: &RawValue) -> Option<Cause> {
     if let Some(name) = json::text(code) {
         return CODES.iter().find(|(code, _)| *code == name).map(|(_, cause)| *cause);
@@ -147,9 +147,13 @@ fn underlying(sentence: &str) -> &str {
     }
 }
 
-/// Returns whether this is the sentence about a model, which names it. Releases before 0.169.0 put the status before it.
+/// Returns whether this is the sentence about a model, which names it. Releases before 0.169.0 put the status before it,
+/// and 0.58.0 has the response instead.
 fn is_unknown_model(sentence: &str) -> bool {
     let after_status = sentence.strip_prefix("unexpected status 404 Not Found: ");
+    if let Some(response) = after_status.and_then(|rest| serde_json::from_str::<serde_json::Value>(rest).ok()) {
+        return response["error"]["code"] == "model_not_found";
+    }
     let sentence = after_status.and_then(|rest| rest.split_once(", url: ")).map_or(sentence, |(sentence, _)| sentence);
     sentence.starts_with("The model `") && sentence.ends_with("` does not exist or you do not have access to it.")
 }
@@ -251,6 +255,8 @@ mod tests {
                 "unexpected status 404 Not Found: The model `m` does not exist or you do not have access to it., url: u",
                 ModelUnknown,
             ),
+            ("unexpected status 404 Not Found: {\"error\":{\"code\":\"model_not_found\"}}", ModelUnknown),
+            ("unexpected status 404 Not Found: {\"error\":{\"code\":\"page_not_found\"}}", Other),
             ("unexpected status 404 Not Found: page, url: http://h", Other),
             ("Connection failed: error sending request", Network),
             ("stream disconnected before completion: stream closed before response.completed", Network),

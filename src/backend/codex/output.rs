@@ -21,8 +21,8 @@ pub(super) fn parser(mode: OutputMode, keeps_answer: bool, events_from: Option<S
 /// How the message of an error event begins that reports an attempt to reconnect.
 pub(super) const RECONNECTING: &str = "Reconnecting... ";
 
-/// What an item begins with, as codex writes it. Most lines are items. In a stream only the last answer and refused calls
-/// matter, which are found without searching the whole line.
+/// The beginning of an item, as codex writes it. Most lines are items. In a stream only the last answer and refused
+/// calls matter, which are found without searching the whole line.
 const ITEM: &[u8] = br#"{"type":"item."#;
 
 /// The bytes at the beginning of an item that have its type, after its ID.

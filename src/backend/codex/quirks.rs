@@ -57,8 +57,8 @@ const CHATTER: &[&str] = &[
 /// The part of codex's log that reports why it did not run a tool. Most of these calls have no event.
 const ROUTER: &str = " codex_core::tools::router: error=";
 
-/// How the log begins after [`ROUTER`] for a call that was not allowed, and the tool. Calls with other faults, such as bad
-/// arguments, are logged there too. So are calls whose event has the status `declined`.
+/// How the log begins after [`ROUTER`] for a call that was not allowed, and the tool. The log also has calls with other
+/// faults, such as bad arguments, and calls whose event has the status `declined`.
 const DENIALS: &[(&str, &str)] = &[
     ("approval policy is ", SHELL),
     ("patch rejected: ", EDIT),

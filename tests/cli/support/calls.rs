@@ -48,6 +48,14 @@ impl Call {
         self.argv.get(at + 1).map(String::as_str)
     }
 
+    /// Returns the arguments without the ID that claude's new session gets, which differs in each run.
+    #[track_caller]
+    pub(crate) fn argv_without_new_id(&self) -> Vec<&str> {
+        let at = self.argv.iter().position(|arg| arg == "--session-id").expect("a new session gets an ID");
+        let others = self.argv.iter().enumerate().filter(|(index, _)| !(at..at + 2).contains(index));
+        others.map(|(_, arg)| arg.as_str()).collect()
+    }
+
     pub(crate) fn has(&self, arg: &str) -> bool {
         self.argv.iter().any(|given| given == arg)
     }

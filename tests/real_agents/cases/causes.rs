@@ -79,9 +79,12 @@ fn failures_of_claudes_model(world: &World) {
 fn failures_of_codexs_model(world: &World) {
     let error = |code: &str, message: &str| json!({"error": {"type": code, "code": code, "message": message}});
     let in_stream = |code: &str, message: &str| json!({"type": "response.failed", "response": {"id": "r", "error": {"code": code, "message": message}}});
-    // older releases do not report these codes
-    let is_older = world.release() < (0, 169, 0);
-    let (quota, limit) = if is_older { ("rate_limited", "network") } else { ("usage_limit", "rate_limited") };
+    // not every release reports these codes
+    let reports_quota = !((0, 101, 0)..(0, 169, 0)).contains(&world.release());
+    let quota = if reports_quota { "usage_limit" } else { "rate_limited" };
+    let reports_limit = world.release() >= (0, 169, 0);
+    let limit = if reports_limit { "rate_limited" } else { "network" };
+    let overload = if world.release() >= (0, 101, 0) { "overloaded" } else { "network" };
     check(
         world,
         [
@@ -107,11 +110,11 @@ fn failures_of_codexs_model(world: &World) {
                 false,
             ),
             (429, &[], error("rate_limited", "slow down"), "rate_limited", true, false),
-            (429, &[], error("insufficient_quota", "no quota"), quota, is_older, false),
+            (429, &[], error("insufficient_quota", "no quota"), quota, !reports_quota, false),
             (503, &[], error("unavailable", "no"), "overloaded", true, false),
             (500, &[], error("internal", "no"), "overloaded", true, false),
-            (200, &[], in_stream("rate_limit_exceeded", "Please try again in 0.1s."), limit, true, !is_older),
-            (200, &[], in_stream("server_is_overloaded", "busy"), "overloaded", true, false),
+            (200, &[], in_stream("rate_limit_exceeded", "Please try again in 0.1s."), limit, true, reports_limit),
+            (200, &[], in_stream("server_is_overloaded", "busy"), overload, true, false),
             (200, &[], in_stream("context_length_exceeded", "too long"), "context_full", false, false),
         ],
     );

@@ -10,11 +10,11 @@ real_agent_tests! { every_release both:
 }
 
 /// Long enough for the agent to call its model on a busy machine.
-const DEADLINE: &str = "5";
+const DEADLINE: &str = "10";
 
-/// The deadline of 5 s, the grace period of 5 s, a second to return, and a reserve for a busy machine. An agent that
+/// The deadline of 10 s, the grace period of 5 s, a second to return, and a reserve for a busy machine. An agent that
 /// ignores TERM needs the grace period.
-const LATEST: Duration = Duration::from_secs(15);
+const LATEST: Duration = Duration::from_secs(20);
 
 /// Longer than any deadline.
 const NEVER: Duration = Duration::from_secs(3600);

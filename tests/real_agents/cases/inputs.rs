@@ -30,14 +30,10 @@ fn prompts_that_look_like_options_reach_the_model(world: &World) {
 fn long_prompt_reaches_the_model(world: &World) {
     let is_older = world.agent == Agent::Claude && world.release() < (2, 1, 278);
     let bytes = if is_older { 400_000 } else { 1_000_000 };
-    let mut lines = String::new();
-    for number in 0.. {
-        lines += &format!("{number} – größe ✓\n");
-        if lines.len() > bytes {
-            break;
-        }
-    }
+    let line = |number: usize| format!("{number} – größe ✓\n");
+    let lines: String = (0..bytes / line(0).len()).map(line).collect();
     let prompt = format!("  {lines}\nthe end, without a newline");
+    assert!(prompt.len() > bytes);
     let file = world.file("prompt.txt", &prompt);
     world.create(&[]);
     let arguments = ["--session-name", SESSION, "--prompt-file", &file];

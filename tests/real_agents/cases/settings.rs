@@ -2,8 +2,11 @@
 
 use crate::world::{SESSION, World};
 
-real_agent_tests! { every_release both: model_is_remembered }
-real_agent_tests! { both: role_reaches_the_model }
+real_agent_tests! { every_release both:
+    model_is_remembered,
+    role_reaches_the_model,
+}
+real_agent_tests! { both: role_reaches_the_model_in_a_fork }
 real_agent_tests! { claude:
     effort_is_remembered,
     long_role_reaches_the_model_on_every_turn,
@@ -59,22 +62,28 @@ fn role_reaches_the_model(world: &World) {
 
     // the role as it was at creation
     world.file("role.md", "You keep nothing.");
-    let reaches_with = |verb: &str, name: &str, prompt: &str| {
-        world.call(verb, &["--session-name", name, "--prompt", prompt]).run().success();
-        let request = world.api.last_request();
-        assert_eq!(request.last_turn(), prompt);
-        assert!(request.mentions("You keep the blue door."), "{verb} {name} {prompt}: the role belongs to the session");
-        assert!(!request.mentions("You keep nothing."), "{verb} {name} {prompt}");
-    };
-    reaches_with("resume-json", SESSION, "second");
-    reaches_with("resume-stream", SESSION, "third");
+    keeps_the_blue_door(world, "resume-json", SESSION, "second");
+    keeps_the_blue_door(world, "resume-stream", SESSION, "third");
     world.call("rename-session", &["--session-name", SESSION, "--to", "renamed"]).run().success();
-    reaches_with("resume-json", "renamed", "fourth");
+    keeps_the_blue_door(world, "resume-json", "renamed", "fourth");
+}
 
-    world.call("fork-session", &["--session-name", "renamed", "--to", "fork", "--prompt", "aside"]).run().success();
+#[track_caller]
+fn keeps_the_blue_door(world: &World, verb: &str, name: &str, prompt: &str) {
+    world.call(verb, &["--session-name", name, "--prompt", prompt]).run().success();
+    let request = world.api.last_request();
+    assert_eq!(request.last_turn(), prompt);
+    assert!(request.mentions("You keep the blue door."), "{verb} {name} {prompt}: the role belongs to the session");
+    assert!(!request.mentions("You keep nothing."), "{verb} {name} {prompt}");
+}
+
+fn role_reaches_the_model_in_a_fork(world: &World) {
+    let role = world.file("role.md", "You keep the blue door.");
+    world.create(&["--role-definition-md", &role]);
+    world.call("fork-session", &["--session-name", SESSION, "--to", "fork", "--prompt", "aside"]).run().success();
     assert!(world.api.last_request().mentions("You keep the blue door."), "in the first turn of a fork");
-    reaches_with("resume-stream", "fork", "second aside");
-    reaches_with("resume-json", "fork", "third aside");
+    keeps_the_blue_door(world, "resume-stream", "fork", "second aside");
+    keeps_the_blue_door(world, "resume-json", "fork", "third aside");
 }
 
 /// claude gets such a role in a file, which it must accept on every turn.

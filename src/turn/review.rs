@@ -1,5 +1,5 @@
-//! What a complete turn reports besides its answer: refused tools, an empty answer, warnings of the agent, and what
-//! `--fail-on` makes of them.
+//! Reviews a turn that succeeded: refused tools, an empty answer and warnings of the agent are reported, and `--fail-on`
+//! may not accept the turn.
 
 use super::outcome::{CompletedRun, TurnOutput, shorten};
 use super::recovery_hint::resume_hint;
@@ -21,10 +21,10 @@ const WARNINGS: [&str; 2] = ["Warning: ", "warning: "];
 
 impl TurnRunner<'_> {
     /// Returns the output of a turn that succeeded, and prints its warnings.
-    pub(super) fn completed(&self, request: &TurnRequest<'_>, run: CompletedRun, exit_status: i32) -> TurnOutput {
+    pub(super) fn review(&self, request: &TurnRequest<'_>, run: CompletedRun, exit_status: i32) -> TurnOutput {
         let backend = self.options.agent.backend;
         let (ui, fail_on) = (self.ui, &self.options.fail_on);
-        let effort_ignored = self.warn_as_agent(&run.stderr);
+        let effort_ignored = self.hand_on_warnings(request, &run.stderr);
         let mut rejected = self.options.schema.as_ref().and_then(|schema| {
             let error = schema.error(backend, &run.report)?.with_agent_exit_status(Some(exit_status));
             Some(error.with_hint(schema.hint(self.options, request)))
@@ -46,19 +46,26 @@ impl TurnRunner<'_> {
     }
 
     /// Prints the warnings on an agent's standard error. Returns whether one of them is that it ignored the effort.
-    fn warn_as_agent(&self, stderr: &[u8]) -> bool {
+    fn hand_on_warnings(&self, request: &TurnRequest<'_>, stderr: &[u8]) -> bool {
         let backend = self.options.agent.backend;
         let text = String::from_utf8_lossy(stderr);
         let mut warnings: Vec<String> = Vec::new();
         let mut effort_ignored = false;
         for line in text.lines() {
             let Some(text) = WARNINGS.iter().find_map(|beginning| line.strip_prefix(beginning)) else { continue };
+            let text = shorten(text);
             let warning = match (backend.spec().stderr_line)(line) {
                 StderrLine::IgnoredEffort => {
                     effort_ignored = true;
-                    format!("{backend} ignored the reasoning effort, so it is not saved: {}", shorten(text))
+                    match (&self.options.effort, request.settings.effort) {
+                        (Some(_), _) => format!("{backend} ignored the reasoning effort, so it is not saved: {text}"),
+                        (None, Some(saved)) => {
+                            format!("{backend} ignored the saved reasoning effort '{saved}': {text}")
+                        }
+                        (None, None) => format!("{backend}: {text}"),
+                    }
                 }
-                StderrLine::Message => format!("{backend}: {}", shorten(text)),
+                StderrLine::Message => format!("{backend}: {text}"),
                 _ => continue,
             };
             if !warnings.contains(&warning) {
