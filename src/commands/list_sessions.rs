@@ -10,7 +10,7 @@ use crate::cli::{self, ListFormat};
 use crate::context::{Context, Workspace};
 use crate::error::{self, Result};
 use crate::records::dir::RecordDir;
-use crate::records::record::Record;
+use crate::records::record::{Record, State};
 use crate::session::is_blank;
 use crate::sessions::activity::{Activity, Subject, activities};
 use crate::sessions::json::entries;
@@ -187,8 +187,7 @@ fn activities_of(rows: &[Row]) -> Vec<Activity> {
 struct RecordedTurns(BTreeMap<String, Vec<Record>>);
 
 impl RecordedTurns {
-    /// Returns how many turns of a session are recorded, and the state of the newest one that is not over. `None` if
-    /// there are none.
+    /// Returns how many turns of a session are recorded, and whether one is running or queued. `None` if there are none.
     fn describe(&mut self, row: &Row) -> Option<String> {
         let workspace = row.workspace.as_ref()?;
         let records = self.0.entry(workspace.clone()).or_insert_with(|| {
@@ -204,8 +203,9 @@ impl RecordedTurns {
                 }
         };
         let count = records.iter().filter(is_of).count();
-        let unfinished = records.iter().filter(is_of).find(|record| !record.state.is_final());
-        let state = unfinished.map(|record| format!(", {}", record.state.name())).unwrap_or_default();
+        let is_any = |state: &State| records.iter().filter(is_of).any(|record| record.state == *state);
+        let state = [State::Running, State::Queued].into_iter().find(is_any);
+        let state = state.map(|state| format!(", {}", state.name())).unwrap_or_default();
         (count > 0).then(|| format!("{count}{state}"))
     }
 }

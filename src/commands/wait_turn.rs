@@ -28,7 +28,7 @@ fn wait(context: &Context, options: &cli::WaitTurn, mut turn: RecordedTurn, limi
     if options.follow && is_detached {
         is_printed = turn.copy_outputs(&context.ui, Follow::ToTheEnd(limit), &mut Unchanged)?;
     }
-    turn.wait(limit)?;
+    turn.wait(&context.ui, limit)?;
     if !options.follow && is_detached {
         is_printed = turn.copy_outputs(&context.ui, Follow::No, &mut Unchanged)?;
     }

@@ -39,6 +39,11 @@ impl RecordedTurn {
         &self.place_args
     }
 
+    /// Returns whether the turn still has a record. A call that did not become a turn removes it.
+    pub(crate) fn has_record(&self) -> bool {
+        !matches!(self.dir.open(&self.id, "record"), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Returns the line that runs `command`, which may have options, on this turn.
     pub(crate) fn command(&self, command: &str) -> String {
         with_place(&format!("{command} --turn-id {}", self.id), &self.place_args)
@@ -140,7 +145,10 @@ impl Turns {
         if typed.is_empty() {
             return Err(Error::usage("--turn-id is blank").with_hint("pass an ID, or use --session-name NAME"));
         }
-        let Some(dir) = self.dir.as_ref().filter(|_| is_id(&typed)) else { return Err(self.no_turn(given)) };
+        if !is_id(&typed) {
+            return Err(self.no_turn(given));
+        }
+        let Some(dir) = &self.dir else { return Err(self.no_turn(&typed)) };
         let ids: Vec<String> = dir.ids().into_iter().filter(|id| id.starts_with(&typed)).collect();
         let exact = ids.iter().find(|id| **id == typed).cloned();
         let id = match (exact, ids.as_slice()) {
@@ -174,7 +182,7 @@ impl Turns {
         let Some(newest) = turns.next() else {
             names.sort_unstable();
             names.dedup();
-            return Err(self.no_turn_of(subject, &names));
+            return Err(with_workspace(self.no_turn_of(subject, &names), self.workspace_above(&filter).as_deref()));
         };
         if let Some(other) = turns.find(|turn| turn.record.backend != newest.record.backend) {
             let backends = [&newest, &other].map(|turn| turn.record.backend.clone().unwrap_or_default());
@@ -200,7 +208,26 @@ impl Turns {
     }
 
     fn no_turn(&self, id: &str) -> Error {
-        self.not_found(format!("no {}turn has the ID '{id}'", self.backend_word()), "")
+        let error = self.not_found(format!("no {}turn has the ID '{id}'", self.backend_word()), "");
+        let elsewhere = RecordDir::all().unwrap_or_default().into_iter().find_map(|dir| {
+            let is_other = self.dir.as_ref().is_none_or(|own| own.path() != dir.path());
+            let is_safe = is_other && is_id(id) && dir.check().unwrap_or_default();
+            let found = dir.ids().into_iter().filter(|_| is_safe).find(|found| found.starts_with(id))?;
+            dir.read(&found).filter(|record| is_of_backend(record, self.backend))?.workspace_dir
+        });
+        with_workspace(error, elsewhere.as_deref())
+    }
+
+    /// Returns the nearest directory above the workspace in which a session has turns, for a caller that has changed its
+    /// directory.
+    fn workspace_above(&self, filter: &SessionFilter) -> Option<String> {
+        let mut above = self.workspace.resolved.ancestors().skip(1);
+        above.find_map(|workspace| {
+            let dir = RecordDir::of_workspace(workspace).ok()??;
+            let is_safe = dir.check().unwrap_or_default();
+            let mut records = dir.ids().into_iter().filter(|_| is_safe).filter_map(|id| dir.read(&id));
+            records.find(|record| is_of_backend(record, self.backend) && filter.matches(record))?.workspace_dir
+        })
     }
 
     fn no_turn_of(&self, subject: &SessionSelector, names: &[String]) -> Error {
@@ -308,6 +335,16 @@ pub(crate) fn unusable(error: &io::Error) -> Error {
     Error::new(ErrorKind::Io, "the records of turns cannot be used")
         .with_io_cause(error)
         .with_hint(format!("correct its owner and mode, or set {} to a directory that you own", env::DIR))
+}
+
+/// Replaces the hint if the turn is recorded in another workspace.
+fn with_workspace(error: Error, workspace: Option<&str>) -> Error {
+    match workspace {
+        Some(workspace) => {
+            error.with_hint(format!("add --workspace-dir {}, where such a turn is recorded", shell::quote(workspace)))
+        }
+        None => error,
+    }
 }
 
 fn with_place(command: &str, place_args: &[String]) -> String {

@@ -20,12 +20,13 @@ use crate::context::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::records::record::State;
 use crate::render::{RenderOptions, Renderer};
+use crate::ui::spinner::Spinner;
 use crate::ui::{OutputStream, Ui, shell, stdio, stdout_error};
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The most bytes of an output that are read at once.
+/// The limit on the bytes of an output that one read returns.
 const CHUNK: usize = 128 << 10;
 
 /// The limit on the bytes of the first line of an output, which decides whether it is a stream of events.
@@ -81,14 +82,20 @@ impl RecordedTurn {
         !self.dir.is_alive(&self.id)
     }
 
-    /// Waits until the turn is over, and reads its record again.
+    /// Waits until the turn is over, and reads its record again. A terminal shows what the turn does.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::TurnRunning`] at `limit`.
-    pub(crate) fn wait(&mut self, limit: Option<Instant>) -> Result<()> {
+    pub(crate) fn wait(&mut self, ui: &Ui, limit: Option<Instant>) -> Result<()> {
         let mut poll = Poll::until(limit);
+        let progress = if self.is_over() { None } else { Spinner::start(ui, "waiting") };
         while !self.is_over() {
+            if let Some(progress) = &progress {
+                self.refresh();
+                let activity = self.record.activity.as_deref().unwrap_or(self.record.state.name());
+                progress.handle().set(&format!("{}: {activity}", self.id));
+            }
             if !poll.pause() {
                 self.refresh();
                 return Err(still_running(&[self]));
@@ -189,6 +196,10 @@ impl RecordedTurn {
     /// Returns the error for a turn whose process left no verdict.
     pub(crate) fn lost(&self) -> Error {
         let record = &self.record;
+        if !self.has_record() {
+            let error = Error::new(ErrorKind::TurnNotFound, format!("the turn {} has no record any more", self.id));
+            return error.caused_by("its call ended without a turn, or the record was removed");
+        }
         let process = record.pid.map_or_else(|| "its process".to_owned(), |pid| format!("its process {pid}"));
         let session = match (&record.session_id, &record.alias) {
             (Some(id), _) => Some(format!("--session-id={id}")),

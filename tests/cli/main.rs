@@ -51,9 +51,9 @@ mod session_ids;
 mod settings;
 mod signals;
 mod skills;
-#[cfg(target_os = "linux")] // other systems open the user side of a terminal in other ways
 mod summaries;
 mod support;
+#[cfg(target_os = "linux")] // other systems open the user side of a terminal in other ways
 mod terminals;
 mod text_format;
 mod turns;

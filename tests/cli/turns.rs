@@ -283,6 +283,14 @@ fn turn_whose_process_is_gone_is_lost() {
     // without a lock file too
     fs::remove_file(turn.file("lock")).unwrap();
     sandbox.fails(&wait(&turn.id), 1, "turn_lost");
+    // a call that did not become a turn removes its record
+    let mut refused = Detached::running(&sandbox, "20261121-105534-2222", &json!({"detached": false}));
+    let caller = sandbox.start(&["--error-format", "json", "wait-turn", "--turn-id", &refused.id]);
+    std::thread::sleep(Duration::from_millis(300));
+    fs::remove_file(refused.file("lock")).unwrap();
+    fs::remove_file(refused.file("record")).unwrap();
+    refused.dies();
+    caller.wait(LIMIT).assert.failed(3, "turn_not_found").before_the_turn().message(contains("has no record any more"));
 }
 
 #[test]
@@ -464,7 +472,13 @@ fn turns_of_another_workspace_need_its_directory() {
     let dir = dir_of(&sandbox, &other);
     let mut turn = Detached::in_dir(dir, &other, "20261121-105533-2222", &json!({}));
     let other = other.to_str().unwrap();
-    sandbox.fails(&["show-turn", "--session-name", "a"], 3, "turn_not_found");
+    sandbox.fails(&["show-turn", "--session-name", "a"], 3, "turn_not_found").hint(contains("list-turns"));
+    let hint = format!("add --workspace-dir '{other}', where such a turn is recorded");
+    sandbox.fails(&["show-turn", "--turn-id", "20261121"], 3, "turn_not_found").hint(contains(hint.as_str()));
+    fs::create_dir(Path::new(other).join("below")).unwrap();
+    let mut below = sandbox.cmd(&["--error-format", "json", "show-turn", "--session-name", "a"]);
+    let failure = below.current_dir(Path::new(other).join("below")).run().failed(3, "turn_not_found");
+    failure.hint(contains(hint.as_str()));
     let place = ["--workspace-dir", other];
     let shown = sandbox.succeeds(&[&["show-turn", "--session-name", "a"], &place[..]].concat()).json();
     assert_eq!(shown["workspace_dir"], other);
@@ -817,4 +831,31 @@ fn ids_of_turns_are_completed_with_what_was_asked() {
             }
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn terminal_shows_what_the_turn_does_until_its_output() {
+    let sandbox = Sandbox::new();
+    let members = json!({"activity": "runs cargo \u{1b}[2Jtest"});
+    let mut turn = Detached::running(&sandbox, "20261121-105533-2222", &members);
+    let dialogue = Terminal::of_width(80).starts(&sandbox.cmd(&["wait-turn", "--session-name", "a"]));
+    dialogue.sees("the activity", |screen| {
+        let line = screen.before_cursor();
+        line.contains("waiting ") && line.contains("20261121-105533-2222: runs cargo \\u{1b}[2Jtest")
+    });
+    turn.prints("out", "the answer\n");
+    turn.ends(0);
+    dialogue.sees("only the output", |screen| screen.lines() == ["the answer"]);
+    // Ctrl-C
+    let turn = Detached::running(&sandbox, "20261121-105534-2222", &json!({}));
+    let mut shell = std::process::Command::new("bash");
+    let line = format!("'{}' wait-turn --session-name a; echo \"status $?\"", env!("CARGO_BIN_EXE_invoke-persist"));
+    shell.args(["-c", &format!("trap : INT; {line}")]).current_dir(sandbox.workspace());
+    shell.env_clear().envs(sandbox.variables());
+    let mut dialogue = Terminal::of_width(80).starts(&shell);
+    dialogue.sees("the wait", |screen| screen.before_cursor().contains("waiting "));
+    dialogue.types("\u{3}");
+    dialogue.sees("the status", |screen| screen.lines().iter().any(|line| line.contains("status 130")));
+    assert!(turn.file("lock").exists() && !turn.file("fetched").exists());
 }
