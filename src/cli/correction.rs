@@ -545,7 +545,7 @@ mod tests {
         for Synonym { typed, means, advice } in synonyms::rows(synonyms::COMMANDS) {
             let words: Vec<&str> = typed.split(' ').collect();
             let with = |more: &[&'static str]| words.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
-            let lines = [with(&[]), with(&["x"]), with(&["list"]), with(&["claude-code-invoke-persist"])];
+            let lines = [&[][..], &["x"], &["list"], &["claude-code-invoke-persist"], &["--turn-id", "x"]].map(with);
             assert!(is_advised(&lines, &advice_for(advice, means.unwrap()), true), "{typed}");
         }
     }
@@ -562,6 +562,7 @@ mod tests {
                 Some(synonyms::SETTING) => &["a=b"],
                 Some(synonyms::ID) => &[UUID],
                 Some(value) => &[value],
+                None if only_on == Some("list-turns") => &["5", "failed", ""],
                 None => &["x", "", "json", "codex"],
             };
             let commands =

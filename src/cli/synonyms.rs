@@ -121,6 +121,8 @@ sessions => list-sessions";
 /// `[COMMAND] OPTION [VALUE]`. A VALUE of [`TEXT`], [`SETTING`] or [`ID`] stands for any value of that form, which is kept;
 /// any other is replaced with its option.
 pub(super) const OPTIONS: &str = "\
+list-turns -n => --limit
+list-turns --last => --limit
 // the session
 --name => --session-name
 -n => --session-name
@@ -216,8 +218,6 @@ show-turn --json => # leave --json out: show-turn prints JSON
 wait-turn --json => # leave --json out: wait-turn prints what the turn printed
 list-turns --json => --format=json
 list-turns --status => --state
-list-turns -n => --limit
-list-turns --last => --limit
 list-turns --max => --limit
 // the turn
 --turn => --turn-id
