@@ -50,7 +50,8 @@ fn ask_takes_every_call_option_of_resume_json() {
     };
     let asked = options("ask");
     let of_the_form = ["--session-name", "--session-id", "--thread-id", "--prompt", "--prompt-file"];
-    let of_the_output = ["--print-result", "--print-session-id", "--print-thread-id"];
+    let of_the_output =
+        ["--print-result", "--print-session-id", "--print-thread-id", "--detach", "--print-turn-id", "--turn-id"];
     let resumed = options("resume-json");
     assert!(resumed.len() > 30, "{resumed:?}");
     for option in resumed {

@@ -292,7 +292,7 @@ fn stop_turn_stops_a_tree_that_ignores_term() {
     ]);
     let sandbox = with_session(Backend::Claude, stubborn);
     let accepted = detach(&sandbox, &resume(&[]));
-    wait_until(LIMIT, || sandbox.has_reached("began") && sandbox.is_locked("alive"));
+    wait_until(LIMIT, || ["began", "alive"].iter().all(|file| sandbox.has_reached(file)) && sandbox.is_locked("alive"));
     let printed = sandbox.run(&["stop-turn", "--session-name", "a"]).success().stdout_text();
     let stopped: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!((&stopped["state"], &stopped["exit_code"]), (&json!("stopped"), &json!(143)));
