@@ -25,6 +25,7 @@ mod schema;
 mod session;
 mod sessions;
 mod skills;
+mod sort;
 mod store;
 mod sys;
 mod time;

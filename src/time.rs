@@ -1,6 +1,9 @@
-//! Times in the form in which this program stores and prints them.
+//! Times in the form in which this program stores and prints them. They are written here, because `strftime` takes 30 KB
+//! of the program.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 
 /// The units of an age: their seconds, the letter, and the word.
 const UNITS: [(i64, &str, &str); 4] =
@@ -13,7 +16,28 @@ pub(crate) fn now() -> String {
 
 /// Returns `time` in the form of all times that this program stores and prints.
 pub(crate) fn iso_format(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
+    let time = Offset::UTC.to_datetime(time);
+    let microseconds = time.subsec_nanosecond() / 1000;
+    format!("{}T{}.{microseconds:06}+00:00", time.date(), clock(time, ":"))
+}
+
+/// Returns `time` in UTC with digits only, to name a file: `20261121-105533`.
+pub(crate) fn digits(time: Timestamp) -> String {
+    let time = Offset::UTC.to_datetime(time);
+    format!("{:04}{:02}{:02}-{}", time.year(), time.month(), time.day(), clock(time, ""))
+}
+
+/// Returns the time of day on a clock with twelve hours, such as `1:05`, and whether it is after noon.
+pub(crate) fn twelve_hours(time: DateTime) -> (String, bool) {
+    let hour = match time.hour() % 12 {
+        0 => 12,
+        hour => hour,
+    };
+    (format!("{hour}:{:02}", time.minute()), time.hour() >= 12)
+}
+
+fn clock(time: DateTime, separator: &str) -> String {
+    format!("{:02}{separator}{:02}{separator}{:02}", time.hour(), time.minute(), time.second())
 }
 
 /// Returns the time since `past` in the largest full unit, such as `3h`.
@@ -53,5 +77,16 @@ mod tests {
             let past = past.parse().unwrap();
             assert_eq!((age(past, now).as_str(), ago(past, now).as_str()), (short, long));
         }
+    }
+
+    #[test]
+    fn times_have_the_forms_of_python_and_of_clocks() {
+        let time: Timestamp = "2026-01-02T13:04:05.0678909Z".parse().unwrap();
+        assert_eq!(iso_format(time), "2026-01-02T13:04:05.067890+00:00");
+        assert_eq!(digits(time), "20260102-130405");
+        let at = |hour, minute| twelve_hours(DateTime::constant(2026, 1, 2, hour, minute, 0, 0));
+        assert_eq!(at(0, 5), ("12:05".to_owned(), false));
+        assert_eq!(at(12, 0), ("12:00".to_owned(), true));
+        assert_eq!(at(23, 59), ("11:59".to_owned(), true));
     }
 }

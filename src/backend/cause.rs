@@ -157,9 +157,15 @@ const TOLERANCE: SignedDuration = SignedDuration::from_mins(60);
 ///
 /// Agents report the end of a limit without a date if the limit ends within a day.
 pub(super) fn next_time(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-    let (time, half) = text.trim().split_at_checked(text.trim().len().checked_sub(2)?)?;
-    let minutes = if time.contains(':') { "" } else { ":00" };
-    let time = Time::strptime("%I:%M%p", format!("{}{minutes}{half}", time.trim_end())).ok()?;
+    let (clock, half) = text.trim().split_at_checked(text.trim().len().checked_sub(2)?)?;
+    let (hour, minute) = clock.trim_end().split_once(':').unwrap_or((clock.trim_end(), "0"));
+    let afternoon = match half.to_ascii_lowercase().as_str() {
+        "am" => 0,
+        "pm" => 12,
+        _ => return None,
+    };
+    let hour = hour.parse::<i8>().ok().filter(|hour| (1..=12).contains(hour))? % 12;
+    let time = Time::new(hour + afternoon, minute.parse().ok()?, 0, 0).ok()?;
     let at = |date: Date| date.to_datetime(time).to_zoned(zone.clone());
     let today = now.to_zoned(zone.clone()).date();
     let next = [Ok(today), today.tomorrow()].into_iter().flatten().filter_map(|date| at(date).ok());

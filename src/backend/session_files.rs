@@ -1,5 +1,6 @@
 //! When an agent last wrote to its sessions: the times of the files in which it keeps them. No file is opened.
 
+use crate::sort::sort;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -33,7 +34,7 @@ impl SessionFiles {
         let entries = fs::read_dir(dir).into_iter().flatten().flatten().take(*names_left);
         let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
         *names_left -= names.len();
-        names.sort_unstable();
+        sort(&mut names);
         for name in names.iter().rev() {
             if depth > 0 {
                 self.search(&dir.join(name), depth - 1, names_left, times);

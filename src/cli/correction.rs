@@ -12,6 +12,7 @@ use super::synonyms::{self, Synonym};
 use super::{Cli, normalize, options_of};
 use crate::backend::Backend;
 use crate::records::dir::is_id;
+use crate::sort::sort_by;
 
 /// How to correct a command line.
 #[derive(Debug)]
@@ -504,7 +505,7 @@ fn close_to<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Vec<String
             close.push((distance, word));
         }
     }
-    close.sort_by_key(|(distance, _)| *distance);
+    sort_by(&mut close, |(one, _), (other, _)| one.cmp(other));
     let begun = if begun.len() == 1 { begun } else { Vec::new() };
     let others = close.into_iter().map(|(_, word)| word).filter(|word| !begun.contains(word));
     begun.iter().copied().chain(others).map(str::to_owned).collect()

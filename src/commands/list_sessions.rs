@@ -14,6 +14,7 @@ use crate::records::record::{Record, State};
 use crate::session::is_blank;
 use crate::sessions::activity::{Activity, Subject, activities};
 use crate::sessions::json::entries;
+use crate::sort::{sort, sort_by};
 use crate::store::format::{Entry, Mapping};
 use crate::store::location::{MappingLocation, Root};
 use crate::store::{self, FoundMapping, Store};
@@ -88,9 +89,9 @@ fn all_workspaces(context: &Context, format: ListFormat, backends: &[Backend]) -
     let root = Root::from_env()?;
     let mut found = store::all(&root, backends)?;
     // sorted by workspace, with mappings without one at the end
-    found.sort_by_key(|found| {
-        let workspace = workspace_of(found);
-        (workspace.is_none(), workspace)
+    sort_by(&mut found, |one, other| {
+        let (one, other) = (workspace_of(one), workspace_of(other));
+        (one.is_none(), one).cmp(&(other.is_none(), other))
     });
     if format == ListFormat::Json {
         let workspaces = found.into_iter().map(describe_found).collect();
@@ -142,7 +143,7 @@ fn describe_found(found: FoundMapping) -> JsonObject {
 
 fn names<'a>(mapping: impl IntoIterator<Item = &'a Mapping>) -> Vec<&'a str> {
     let mut names: Vec<_> = mapping.into_iter().flat_map(Mapping::entries).map(|(name, _)| name).collect();
-    names.sort_unstable();
+    sort(&mut names);
     names
 }
 
@@ -167,7 +168,7 @@ impl Row {
             mapping_file: file.display().to_string(),
         };
         let mut rows: Vec<_> = mapping.entries().map(row).collect();
-        rows.sort_by(|one, other| one.name.cmp(&other.name));
+        sort_by(&mut rows, |one, other| one.name.cmp(&other.name));
         rows
     }
 }

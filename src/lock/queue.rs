@@ -15,6 +15,7 @@ use super::notice::{self, Notice};
 use super::waits::Waits;
 use super::{Busy, Dir, Holder, Key, LONGEST_PAUSE, Lock, Obstacle, holder_text, poll, read_holder};
 use crate::random;
+use crate::sort::sort;
 
 /// The suffix of the file of a place.
 const SUFFIX: &str = ".place";
@@ -230,7 +231,7 @@ impl Place {
                 is_visible |= self.publish(&dir);
             }
         }
-        queue.sort_unstable();
+        sort(&mut queue);
         queue
     }
 

@@ -11,6 +11,7 @@ use crate::env;
 use crate::error::Result;
 use crate::lock::{check_private, make_private};
 use crate::paths::absolute;
+use crate::sort::{sort, sort_by};
 use crate::store::location;
 
 /// The directory for all workspaces, in the state directory.
@@ -50,7 +51,7 @@ impl RecordDir {
         let Some(parent) = parent()? else { return Ok(Vec::new()) };
         let entries = fs::read_dir(&parent).into_iter().flatten().flatten();
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        paths.sort_unstable();
+        sort(&mut paths);
         let of_path = |path: PathBuf| Self { parent: parent.clone(), path };
         Ok(paths.into_iter().map(of_path).filter(|dir| dir.path.is_dir()).collect())
     }
@@ -118,7 +119,7 @@ impl RecordDir {
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let ids = names.filter_map(|name| Some(name.strip_suffix(".record")?.to_owned()));
         let mut ids: Vec<String> = ids.filter(|id| is_id(id)).collect();
-        ids.sort_unstable_by(|one, other| other.cmp(one));
+        sort_by(&mut ids, |one, other| other.cmp(one));
         ids
     }
 

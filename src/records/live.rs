@@ -10,6 +10,7 @@ use super::dir::RecordDir;
 use super::record::Record;
 use crate::lock::pid_namespace;
 use crate::random;
+use crate::time::digits;
 
 /// How many IDs are tried. Only turns that begin within two milliseconds can have the same.
 const MOST_TRIES: usize = 100;
@@ -131,7 +132,7 @@ fn id_at(now: Timestamp, random: u64) -> String {
         let digit = usize::try_from(digit).unwrap_or_default();
         char::from(CHARACTERS[digit])
     });
-    format!("{}-{}", now.strftime("%Y%m%d-%H%M%S"), String::from_iter(suffix))
+    format!("{}-{}", digits(now), String::from_iter(suffix))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::json::{Json, Number};
 use super::{Fault, Path, Schema};
+use crate::sort::sort;
 
 /// The limit on the faults that are returned.
 const MOST_FAULTS: usize = 5;
@@ -192,7 +193,7 @@ impl<'a> Run<'a> {
             ("minItems" | "maxItems", _) => self.count(keyword == "minItems", argument, elements.len(), "elements"),
             ("uniqueItems", Json::Bool(true)) => {
                 let mut sorted: Vec<&Json> = elements.iter().collect();
-                sorted.sort_unstable();
+                sort(&mut sorted);
                 if let Some((repeated, _)) = sorted.iter().zip(sorted.iter().skip(1)).find(|(a, b)| a == b) {
                     self.fail(|| format!("{repeated} is repeated"));
                 }

@@ -9,6 +9,7 @@ use crate::env;
 use crate::error::{Error, ErrorKind};
 use crate::paths;
 use crate::session::SessionName;
+use crate::sort::sort_by;
 use crate::store::Store;
 use crate::store::format::Mapping;
 use crate::store::location::MappingLocation;
@@ -147,6 +148,6 @@ pub(crate) fn similar<'a>(words: impl Iterator<Item = &'a str>, word: &str) -> V
     let plain = |text: &str| text.to_lowercase();
     let mut similar: Vec<_> = words.map(|other| (strsim::jaro(&plain(word), &plain(other)), other)).collect();
     similar.retain(|(alike, _)| *alike > ALIKE);
-    similar.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    sort_by(&mut similar, |(one, _), (other, _)| other.total_cmp(one));
     similar.iter().take(MOST).map(|(_, other)| format!("'{other}'")).collect()
 }

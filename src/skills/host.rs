@@ -8,6 +8,7 @@ use crate::backend::{Backend, Home, UserDir};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::paths;
+use crate::sort::sort;
 
 /// For whom a skill is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -65,7 +66,7 @@ pub(crate) fn duplicate_skill_dirs(host: Backend, skill: Skill, current_dir: &Pa
     for skills_dir in duplicates_dirs(host, current_dir) {
         let mut dirs: Vec<PathBuf> =
             std::fs::read_dir(skills_dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-        dirs.sort_unstable();
+        sort(&mut dirs);
         for dir in dirs {
             let Some(main) = read_beginning(&dir.join(MAIN_FILE)) else { continue };
             let real = std::fs::canonicalize(&dir).unwrap_or_else(|_| dir.clone());

@@ -14,6 +14,7 @@ use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result, io_message};
 use crate::lock::Lock;
 use crate::paths;
+use crate::sort::sort;
 use crate::ui::Ui;
 
 /// The path of the script, in original skills and in those of this program.
@@ -68,7 +69,7 @@ impl Original {
     pub(crate) fn find_in(skills: &Path) -> Vec<Self> {
         let mut dirs: Vec<PathBuf> =
             fs::read_dir(skills).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-        dirs.sort_unstable();
+        sort(&mut dirs);
         dirs.iter().filter_map(|dir| Self::in_dir(dir)).collect()
     }
 }

@@ -19,6 +19,7 @@ use super::role::RoleChange;
 use crate::backend::Backend;
 use crate::json::{Key, Members, Pairs};
 use crate::session::{AgentSessionId, SessionName, UnusableId};
+use crate::sort::sort_by;
 use writer::{Writer, json_text, string_end};
 
 const ALIASES: &str = "aliases";
@@ -149,7 +150,7 @@ impl Mapping {
             .filter_map(|(name, json)| Some((name, parse_entry(self.backend, json).ok()?)))
             .filter(|(_, entry)| entry.id == *id)
             .collect();
-        entries.sort_by_key(|(name, _)| *name);
+        sort_by(&mut entries, |(one, _), (other, _)| one.cmp(other));
         entries
     }
 

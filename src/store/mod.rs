@@ -18,6 +18,7 @@ use crate::error::{self, ErrorKind};
 use crate::lock::{self, Key, Lock};
 use crate::paths;
 use crate::session::{AgentSessionId, SessionName};
+use crate::sort::sort;
 use crate::ui::Ui;
 use dir::Dir;
 use format::{Mapping, ParseError};
@@ -392,7 +393,7 @@ pub(crate) struct FoundMapping {
 /// Returns all mappings of this user below `root`, sorted by file. Skips those of other users.
 pub(crate) fn all(root: &Root, backends: &[Backend]) -> Result<Vec<FoundMapping>, Error> {
     let mut keys = Dir::keys(root)?;
-    keys.sort_unstable();
+    sort(&mut keys);
     let each = keys.iter().flat_map(|key| backends.iter().map(move |&backend| (key, backend)));
     let found = each.filter_map(|(key, backend)| {
         let location = root.location(backend, key);

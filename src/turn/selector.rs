@@ -12,6 +12,7 @@ use crate::records::record::{Record, State};
 use crate::session::{AgentSessionId, SessionName};
 use crate::sessions::selector::SessionSelector;
 use crate::sessions::suggest::{did_you_mean, similar};
+use crate::sort::{sort, sort_by};
 use crate::ui::shell;
 
 /// A recorded turn.
@@ -123,7 +124,7 @@ impl Turns {
             turns.extend(read.into_iter().filter(|turn| is_of_backend(&turn.record, backend)));
             unreadable.extend(failed);
         }
-        turns.sort_by(|one, other| other.id.cmp(&one.id));
+        sort_by(&mut turns, |one, other| other.id.cmp(&one.id));
         Ok((turns, unreadable))
     }
 
@@ -180,7 +181,7 @@ impl Turns {
         let mut names: Vec<String> = all.iter().filter_map(|turn| turn.record.alias.clone()).collect();
         let mut turns = all.into_iter().filter(|turn| filter.matches(&turn.record));
         let Some(newest) = turns.next() else {
-            names.sort_unstable();
+            sort(&mut names);
             names.dedup();
             return Err(with_workspace(self.no_turn_of(subject, &names), self.workspace_above(&filter).as_deref()));
         };

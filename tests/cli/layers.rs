@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const LAYERS: &str = "main commands completion echo_agent turn backend_selection context sessions agent cli skills help records \
-    store process render backend lock input ui paths env error schema json random digest session late_signal time sys";
+    store process render backend lock input ui paths env error schema json random digest session late_signal time sort sys";
 
 #[test]
 fn imports_point_down_only() {

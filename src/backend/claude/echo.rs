@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::backend::cause::Cause;
 use crate::backend::echo::{EchoCall, EchoFailure, EchoOutcome, EchoProtocol, EchoTool, EchoTurn};
+use crate::time::twelve_hours;
 use crate::ui::json::JsonObject;
+use jiff::tz::Offset;
 
 pub(super) const PROTOCOL: EchoProtocol = EchoProtocol {
     parse,
@@ -360,5 +362,6 @@ fn with_codes(object: JsonObject, failure: &ApiFailure) -> JsonObject {
 /// Returns a time of the day in UTC, such as `12:34pm`.
 fn clock(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
-    time.strftime("%-I:%M%P").to_string()
+    let (clock, is_afternoon) = twelve_hours(Offset::UTC.to_datetime(time));
+    format!("{clock}{}", if is_afternoon { "pm" } else { "am" })
 }

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::placement;
 use crate::backend::cause::Cause;
 use crate::backend::echo::{EchoCall, EchoFailure, EchoOutcome, EchoProtocol, EchoTool, EchoTurn};
+use crate::time::twelve_hours;
 use crate::ui::json::JsonObject;
+use jiff::tz::Offset;
 
 pub(super) const PROTOCOL: EchoProtocol = EchoProtocol {
     parse,
@@ -151,8 +153,10 @@ fn fail(turn: &EchoTurn<'_>, cause: Cause, wait: Option<Duration>) -> EchoFailur
         // the real one has the local time
         (Cause::UsageLimit, Some(wait)) => {
             let reset = jiff::Timestamp::now().as_second().saturating_add_unsigned(wait.as_secs());
-            let reset = jiff::Timestamp::from_second(reset).unwrap_or_default().strftime("%-I:%M %p");
-            format!("You’ve hit your usage limit. Upgrade to Pro to continue, or try again at {reset}.")
+            let reset = jiff::Timestamp::from_second(reset).unwrap_or_default();
+            let (clock, is_afternoon) = twelve_hours(Offset::UTC.to_datetime(reset));
+            let half = if is_afternoon { "PM" } else { "AM" };
+            format!("You’ve hit your usage limit. Upgrade to Pro to continue, or try again at {clock} {half}.")
         }
         _ => message.replace("{model}", turn.call.model.as_deref().unwrap_or("default")),
     };

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use super::offset;
+use crate::sort::sort_by;
 
 /// Writes values. The time depends on the size of the text, not on its nesting.
 pub(super) struct Writer {
@@ -51,7 +52,7 @@ impl Writer {
     pub(super) fn object<K: AsRef<str>, V>(&mut self, mut members: Vec<(K, V)>, mut value: impl FnMut(&mut Self, V)) {
         if !members.is_sorted_by(|(a, _), (b, _)| a.as_ref() < b.as_ref()) {
             members.reverse();
-            members.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
+            sort_by(&mut members, |(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
             members.dedup_by(|(a, _), (b, _)| a.as_ref() == b.as_ref());
         }
         self.block(['{', '}'], members, |writer, (key, member)| {
