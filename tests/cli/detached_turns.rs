@@ -165,6 +165,30 @@ fn first_turn_and_fork_can_be_detached() {
     }
 }
 
+/// Its name is not saved yet. Adopting its session would be a mistake while the agent uses it.
+#[test]
+fn missing_name_of_a_first_turn_that_is_not_over_has_a_hint_to_wait() {
+    for backend in Backend::BOTH {
+        let sandbox = Sandbox::new();
+        sandbox.agent(answers_later(backend, "OK"));
+        let create = ["--backend", backend.name(), "create-session", "--session-name", "a"];
+        let id = id_of(&detach(&sandbox, &create)).to_owned();
+        wait_until(LIMIT, || sandbox.has_reached("began"));
+        let wait = format!("wait for it with: invoke-persist wait-turn --turn-id={id}");
+        for selection in [&["--backend", backend.name()][..], &[]] {
+            let call = [selection, &resume(&[])].concat();
+            sandbox.fails(&call, 3, "session_not_found").hint(contains("is running").and(ends_with(wait.as_str())));
+        }
+        let workspace = sandbox.workspace().display().to_string();
+        let place = ["--workspace-dir", workspace.as_str()];
+        let mut call = sandbox.cmd(&[&resume(&[])[..], &["--error-format", "json"], &place].concat());
+        let failure = call.current_dir(sandbox.home()).run().code(3).stderr_text();
+        assert!(failure.contains(&format!("--turn-id={id} --workspace-dir={workspace}\"")), "{failure}");
+        sandbox.allow("go on");
+        end_of(&sandbox, &id);
+    }
+}
+
 #[test]
 fn call_that_may_start_no_turn_cannot_be_detached() {
     let sandbox = Sandbox::new();
