@@ -284,5 +284,5 @@ fn cannot_write(path: &str, error: &io::Error) -> String {
 fn cannot_detach(why: &str) -> Error {
     Error::new(ErrorKind::Io, "cannot keep a record of the turn, which --detach needs")
         .caused_by(why)
-        .with_hint(format!("set {} to a directory that you can write to", env::DIR))
+        .with_hint(format!("set {} to a directory that you can write to", env::variable_of_state_dir()))
 }

@@ -108,9 +108,8 @@ fn normalized(sandbox: &Sandbox, text: &str) -> String {
     let is_time = |word: &str| word.len() == 32 && word.ends_with("+00:00") && word.starts_with("20");
     let is_duration = |word: &str| word.contains('.') && word.trim_end_matches(',').parse::<f64>().is_ok();
     let is_age = |word: &str| word.strip_suffix(['s', 'm', 'h', 'd']).is_some_and(|age| age.parse::<f64>().is_ok());
-    let is_turn = |word: &str| {
-        word.len() == 20 && word.split('-').map(str::len).eq([8, 6, 4]) && word.starts_with("202")
-    };
+    let is_turn =
+        |word: &str| word.len() == 20 && word.split('-').map(str::len).eq([8, 6, 4]) && word.starts_with("202");
     let words: Vec<_> = text
         .split_inclusive(['"', ' ', '\n', '='])
         .map(|word| {
