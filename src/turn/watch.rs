@@ -35,7 +35,7 @@ const LONGEST_FIRST_LINE: usize = 256 << 10;
 /// The command whose output is a stream of events.
 const STREAM_COMMAND: &str = "resume-stream";
 
-/// Pauses between two looks at a turn.
+/// The pauses between two checks of a turn.
 #[derive(Debug)]
 pub(crate) struct Poll {
     pause: Duration,

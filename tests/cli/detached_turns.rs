@@ -19,7 +19,7 @@ fn with_session(backend: Backend, turns: impl Into<Plan>) -> Sandbox {
 
 /// Returns a turn that answers after the test allows it.
 fn answers_later(backend: Backend, text: &str) -> Turn {
-    backend.answers("i", text).after([Step::create("began"), Step::wait_for("go on")])
+    backend.answers("i", text).after([Step::create("began"), Step::wait_for("continue")])
 }
 
 fn resume<'a>(options: &[&'a str]) -> Vec<&'a str> {
@@ -68,7 +68,7 @@ fn call_returns_while_the_agent_works_and_the_output_is_in_files() {
         wait_until(LIMIT, || sandbox.has_reached("began"));
         assert_eq!(record(&sandbox, id)["state"], "running");
         assert_eq!(record(&sandbox, id)["pid"], accepted["pid"]);
-        sandbox.allow("go on");
+        sandbox.allow("continue");
         let ended = end_of(&sandbox, id);
         assert_eq!((&ended["state"], &ended["exit_code"]), (&json!("succeeded"), &json!(0)));
         assert_eq!(read(&sandbox, id, "out"), "the answer\n");
@@ -184,7 +184,7 @@ fn missing_name_of_a_first_turn_that_is_not_over_has_a_hint_to_wait() {
         let mut call = sandbox.cmd(&[&resume(&[])[..], &["--error-format", "json"], &place].concat());
         let failure = call.current_dir(sandbox.home()).run().code(3).stderr_text();
         assert!(failure.contains(&format!("--turn-id={id} --workspace-dir={workspace}\"")), "{failure}");
-        sandbox.allow("go on");
+        sandbox.allow("continue");
         end_of(&sandbox, &id);
     }
 }
@@ -236,7 +236,7 @@ fn prompts_and_variables_are_neither_in_the_record_nor_in_the_process_list() {
             .map(|line| String::from_utf8_lossy(&line).into_owned())
             .collect();
         assert!(lines.iter().any(|line| line.contains("--detach")), "the process of the turn is listed");
-        sandbox.allow("go on");
+        sandbox.allow("continue");
         end_of(&sandbox, id_of(&accepted));
         let files = ["record", "out", "err"].map(|extension| read(&sandbox, id_of(&accepted), extension)).concat();
         for secret in ["secret-of-the-prompt", "value-of-a-variable"] {
@@ -261,7 +261,7 @@ fn killing_the_group_of_the_caller_does_not_stop_the_turn() {
         rustix::process::kill_process_group(group, signal).unwrap();
     }
     caller.wait().unwrap();
-    sandbox.allow("go on");
+    sandbox.allow("continue");
     let id = fs::read_to_string(sandbox.workspace().join("accepted")).unwrap();
     assert_eq!(end_of(&sandbox, id.trim())["state"], "succeeded");
 }
@@ -286,7 +286,7 @@ fn turn_outlives_the_agent_that_started_it() {
     running.signal(rustix::process::Signal::TERM);
     running.wait(LIMIT).assert.code(143);
     assert!(before.elapsed() < Duration::from_secs(5), "the call does not wait for the detached turn");
-    sandbox.allow("go on");
+    sandbox.allow("continue");
     let id = fs::read_to_string(sandbox.workspace().join("accepted")).unwrap();
     assert_eq!(end_of(&sandbox, id.trim())["state"], "succeeded");
 }
@@ -302,7 +302,7 @@ fn killed_process_leaves_a_turn_that_is_lost_and_never_running() {
     wait_until(LIMIT, || !is_alive(pid));
     let stopped = sandbox.run(&["stop-turn", "--turn-id", id_of(&accepted)]).success().stdout_text();
     assert_eq!(serde_json::from_str::<Value>(&stopped).unwrap()["state"], "lost");
-    sandbox.allow("go on");
+    sandbox.allow("continue");
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn turn_that_waits_for_its_session_can_be_stopped() {
     let stopped: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!((&stopped["state"], &stopped["turn_started"]), (&json!("stopped"), &json!(false)));
     assert_eq!(record(&sandbox, id_of(&first))["state"], "running");
-    sandbox.allow("go on");
+    sandbox.allow("continue");
     assert_eq!(end_of(&sandbox, id_of(&first))["state"], "succeeded");
     assert_eq!(sandbox.calls().len(), 1);
 }
@@ -358,7 +358,7 @@ fn detached_turns_run_in_the_order_in_which_they_were_accepted() {
         })
         .collect();
     assert!(ids.is_sorted(), "{ids:?}");
-    sandbox.allow("go on");
+    sandbox.allow("continue");
     for (number, id) in ids.iter().enumerate() {
         assert_eq!(end_of(&sandbox, id)["state"], "succeeded");
         assert_eq!(read(&sandbox, id, "out"), format!("{number}\n"));

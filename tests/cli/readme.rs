@@ -274,7 +274,7 @@ mod ci {
             ci
         }
 
-        /// Writes stand-ins for the programs of the job. The agent fails as often as the file `failures` says, for the
+        /// Writes stand-ins for the programs of the job. The file `failures` has the number of failures, for the
         /// cause in the file `script`.
         fn create_programs(&self) {
             let bin = self.sandbox.bin();
