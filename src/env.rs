@@ -15,6 +15,8 @@ pub(crate) const LOG: &str = "INVOKE_PERSIST_LOG";
 pub(crate) const DIR: &str = "INVOKE_PERSIST_DIR";
 /// Whether calls that are not detached have a record: `0` for none.
 pub(crate) const RECORD: &str = "INVOKE_PERSIST_RECORD";
+/// The directory for records on Unix, unless [`DIR`] is set.
+const STATE_HOME: &str = "XDG_STATE_HOME";
 /// Set for the process that runs a detached turn, and for no other. Its presence in `/proc/PID/environ` shows that a
 /// process must not be stopped together with the agent that started it.
 pub(crate) const DETACHED: &str = "INVOKE_PERSIST_DETACHED";
@@ -90,8 +92,13 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
         return Some(PathBuf::from(var_os("LOCALAPPDATA")?).join(OWN));
     }
     // a relative path in the variable is invalid by the specification
-    let state = var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let state = var_os(STATE_HOME).map(PathBuf::from).filter(|dir| dir.is_absolute());
     Some(state.or_else(|| Some(home()?.join(".local/state")))?.join(OWN))
+}
+
+/// Returns the variable to set if the directory for records cannot be used. It should not move the mappings too.
+pub(crate) fn variable_of_state_dir() -> &'static str {
+    if cfg!(windows) || var_os(DIR).is_some() { DIR } else { STATE_HOME }
 }
 
 /// Returns the home directory in the user database, which no variable changes.

@@ -34,7 +34,7 @@ pub(crate) enum ErrorKind {
     TurnNotFound,
     /// The turn did not end within the limit of the wait.
     TurnRunning,
-    /// The turn's process is gone and left no verdict.
+    /// The turn's process ended without a result.
     TurnLost,
     /// The name is taken (`--if-exists fail`, rename without `--force`).
     SessionExists,

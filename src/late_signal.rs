@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The signal that is kept. [`NONE`] means that none has arrived. [`USUAL`] means that signals are not kept.
 static KEPT: AtomicI32 = AtomicI32::new(USUAL);
 
-/// Wakes those that wait for a signal.
+/// Wakes the threads that wait for a signal.
 static CHANGE: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 
 const NONE: i32 = 0;

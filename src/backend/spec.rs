@@ -267,7 +267,7 @@ pub(crate) enum Retry {
 /// What a line of an agent's standard error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StderrLine {
-    /// It explains nothing, and is not a warning to hand on.
+    /// It explains nothing, and is not a warning to report.
     Noise,
     /// It explains less than a message.
     Log,

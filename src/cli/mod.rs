@@ -209,6 +209,7 @@ const USAGES: &[(&str, &str)] = &[
     ("resume-stream", "--session-name <NAME> --prompt <TEXT>\n           [OPTIONS] [-- <ARG>...]"),
     ("wait-turn", "<--turn-id <ID>...|--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
     ("show-turn", "<--turn-id <ID>|--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
+    ("stop-turn", "<--turn-id <ID>...|--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
     ("fork-session", "--session-name <NAME> --to <NEW>\n           --prompt <TEXT> [OPTIONS] [-- <ARG>...]"),
 ];
 

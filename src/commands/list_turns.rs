@@ -43,7 +43,9 @@ pub(super) fn run(context: &Context, options: &cli::ListTurns) -> Result<()> {
             let turns = turns.into_iter().map(|turn| turn.record).collect();
             context.ui.print(&(to_line(&TurnList { workspace_dir: workspace, turns, totals }) + "\n"))
         }
-        TurnListFormat::Table => print_table(context, &turns, options.all_workspaces),
+        TurnListFormat::Table => {
+            print_table(context, &turns, is_selected || !options.state.is_empty(), options.all_workspaces)
+        }
     }
 }
 
@@ -88,10 +90,13 @@ impl Totals {
 }
 
 /// Prints the turns as a table that fits the terminal.
-fn print_table(context: &Context, turns: &[RecordedTurn], all_workspaces: bool) -> Result<()> {
+///
+/// `is_selected` is whether options have selected some of the recorded turns.
+fn print_table(context: &Context, turns: &[RecordedTurn], is_selected: bool, all_workspaces: bool) -> Result<()> {
     if turns.is_empty() {
+        let such = if is_selected { "such " } else { "" };
         let which = if all_workspaces { "any" } else { "this" };
-        context.ui.note(&format!("no such turns are recorded in {which} workspace"));
+        context.ui.note(&format!("no {such}turns are recorded in {which} workspace"));
         return Ok(());
     }
     let mut columns = vec![

@@ -101,7 +101,7 @@ struct Player<'a> {
 }
 
 impl Player<'_> {
-    /// Plays all actions, and returns the exit status. A turn in which the model says nothing answers as without a script.
+    /// Plays all actions, and returns the exit status. A turn without a message is answered as without a script.
     fn play(mut self, actions: &[ScriptAction]) -> Result<i32> {
         let mut answer = None;
         for action in actions {

@@ -36,6 +36,7 @@ topics! {
     "shell-completion"
     "skills"
     "troubleshooting"
+    "turns"
 }
 
 impl Topic {

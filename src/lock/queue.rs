@@ -19,7 +19,7 @@ use crate::sort::sort;
 
 /// The suffix of the file of a place.
 const SUFFIX: &str = ".place";
-/// The interval at which a waiter reads the queue, and updates the file of its place. Between, it only checks whether
+/// The interval at which a waiter reads the queue, and updates the file of its place. In between, it only checks whether
 /// the first waiter is still there.
 const BEAT: Duration = Duration::from_secs(1);
 /// A waiter that did not update its place for this many beats of another is stopped, and the other one passes it.

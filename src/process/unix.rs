@@ -157,7 +157,7 @@ pub(super) fn bytes_in(pipe: &File) -> Option<u64> {
 pub(super) struct AgentProcess {
     child: Child,
     pid: Pid,
-    /// Ends the agent's group if this process is killed. `None` if it could not be spawned or is no longer needed.
+    /// Ends the agent's group if this process is killed. `None` if it could not be spawned or is not needed any more.
     sentry: Option<Sentry>,
     /// Children that do not belong to the agent: the sentry, and those of the program that executed this one.
     preexisting_children: Arc<HashSet<i32>>,

@@ -20,7 +20,7 @@ const DIR: &str = "turns";
 /// The number of ended turns whose records are kept for each workspace.
 const KEPT: usize = 200;
 
-/// How long the outputs of a detached turn are kept at least if nobody has fetched them.
+/// The shortest time for which outputs of a detached turn are kept that nobody has fetched.
 const KEPT_UNFETCHED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The limit on the bytes of a record. What this program writes is much smaller.

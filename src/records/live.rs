@@ -24,7 +24,7 @@ pub(super) struct LiveRecord {
 }
 
 impl LiveRecord {
-    /// Creates the record with an ID of its own.
+    /// Creates the record with a new ID.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ pub(crate) enum State {
     Failed,
     /// Stopped by stop-turn, a signal or a deadline
     Stopped,
-    /// Its process ended and left no verdict
+    /// Its process ended without a result
     // never stored: a reader finds that no process holds the record's lock
     Lost,
 }

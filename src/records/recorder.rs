@@ -33,7 +33,7 @@ struct Inner {
     accepted: bool,
     /// Whether the call was a turn, after its end.
     is_turn: bool,
-    /// The directory of the record, also if there is no record.
+    /// The directory of the record, even without a record.
     dir: Option<RecordDir>,
     usage: Usage,
     /// What the session had used before this turn.
@@ -222,15 +222,15 @@ impl TurnFacts {
 }
 
 impl Inner {
-    /// Writes the record. After an error there is no record any more, because a stale one would mislead.
+    /// Writes the record. After an error the record is removed, because a stale one would mislead.
     fn write(&mut self) {
         if let Some(live) = self.live.take_if(|live| live.write(&self.facts.record).is_err()) {
             live.discard();
         }
     }
 
-    /// Sets the tokens and the cost of the turn. What the agent counts for the session, minus what was last seen of it, is
-    /// that of the turn.
+    /// Sets the tokens and the cost of the turn. For an agent that counts for the session, they are the difference to what
+    /// was last seen of it.
     fn count(&mut self) {
         let Usage { turn, session, session_cost, agent_turns } = self.usage;
         let before = self.before.unwrap_or_default();
@@ -284,5 +284,5 @@ fn cannot_write(path: &str, error: &io::Error) -> String {
 fn cannot_detach(why: &str) -> Error {
     Error::new(ErrorKind::Io, "cannot keep a record of the turn, which --detach needs")
         .caused_by(why)
-        .with_hint(format!("set {} to a directory that you can write to", env::DIR))
+        .with_hint(format!("set {} to a directory that you can write to", env::variable_of_state_dir()))
 }

@@ -128,7 +128,7 @@ mod platform {
     use super::super::dir::RecordDir;
     use super::super::record::Record;
 
-    /// The process that runs a turn. It looks for the file every moment, because Windows has no signal for it.
+    /// The process that runs a turn. It checks for the file often, because Windows has no signal for it.
     pub(super) struct TurnProcess {
         file: PathBuf,
     }

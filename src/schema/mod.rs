@@ -1,4 +1,4 @@
-//! JSON Schema: what the agents accept of it, and the check of an answer.
+//! JSON Schema: the part that the agents accept, and the check of an answer.
 //!
 //! The keywords are those of draft-07 and their successors in draft 2020-12, without `$dynamicRef`, `unevaluatedItems`,
 //! `unevaluatedProperties` and references to other documents. No crate is used, because those that are maintained

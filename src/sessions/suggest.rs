@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::history::last_used;
+use super::history::missing_name;
 use super::selector::SessionSelector;
 use crate::backend::Backend;
 use crate::env;
@@ -24,7 +24,7 @@ pub(crate) fn not_found(store: &Store, name: &SessionName, unusable: Option<crat
         None => error.caused_by(format!("it is not in '{}'", store.path().display())),
     };
     let workspace = Path::new(&store.workspace);
-    if let Some(hint) = last_used(&[backend], &store.location, workspace, name) {
+    if let Some(hint) = missing_name(&[backend], &store.location, workspace, name) {
         return error.with_hint(hint);
     }
     if let MappingLocation::Default { .. } = store.location
@@ -37,7 +37,7 @@ pub(crate) fn not_found(store: &Store, name: &SessionName, unusable: Option<crat
             "'{name}' is a {other} session: remove the options of {backend}, or add --backend {other}"
         ));
     }
-    if let Some(hint) = last_used(&Backend::ALL, &store.location, workspace, name) {
+    if let Some(hint) = missing_name(&Backend::ALL, &store.location, workspace, name) {
         return error.with_hint(hint);
     }
     let similar = store.read().ok().flatten().map(|mapping| similar_names(&mapping, name)).unwrap_or_default();
@@ -78,7 +78,7 @@ pub(crate) fn not_found_in_any(stores: &[Store], subject: &SessionSelector, abov
     let hint = if subject.id.is_some() {
         let options = Backend::ALL.map(|backend| format!("--backend {backend}")).join(" or ");
         format!("add {options} to use an ID without a name, or list the names with invoke-persist list-sessions")
-    } else if let Some(hint) = subject.name.as_ref().and_then(|name| last_used_in_any(stores, name)).or(above) {
+    } else if let Some(hint) = subject.name.as_ref().and_then(|name| missing_in_any(stores, name)).or(above) {
         hint
     } else {
         let meant = subject.name.as_ref().map(|name| did_you_mean(&similar_in_any(stores, name))).unwrap_or_default();
@@ -93,10 +93,10 @@ pub(crate) fn not_found_in_any(stores: &[Store], subject: &SessionSelector, abov
     Error::new(ErrorKind::SessionNotFound, message).caused_by(cause).with_hint(hint)
 }
 
-/// Returns the hint of [`last_used`] for the backends of `stores`, which are for one workspace.
-fn last_used_in_any(stores: &[Store], name: &SessionName) -> Option<String> {
+/// Returns the hint of [`missing_name`] for the backends of `stores`, which are for one workspace.
+fn missing_in_any(stores: &[Store], name: &SessionName) -> Option<String> {
     let store = stores.first()?;
-    last_used(&Backend::ALL, &store.location, Path::new(&store.workspace), name)
+    missing_name(&Backend::ALL, &store.location, Path::new(&store.workspace), name)
 }
 
 /// Returns the names in `stores` that are similar to `name`, each with its backend.

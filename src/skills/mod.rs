@@ -122,6 +122,7 @@ impl Skill {
     fn fill(self, text: &str) -> String {
         let spec = self.0.spec();
         let text = text.replace("{outcomes}\n", include_str!("common/outcomes.md"));
+        let text = text.replace("{long_work}\n", include_str!("common/long_work.md"));
         let text = text.replace("{sandbox}\n", include_str!("common/sandbox.md"));
         let text = text.replace("{Agent}", spec.skill.agent).replace("{id_option}", spec.skill.id_option);
         text.replace("{backend}", spec.name).replace("{id_key}", spec.id_key)
@@ -245,7 +246,7 @@ mod tests {
                 let text = String::from_utf8(content).unwrap();
                 assert!(!text.starts_with('\u{feff}') && !text.contains('\r'), "{path}");
                 assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{path}");
-                for word in ["agent", "Agent", "backend", "id_key", "id_option", "outcomes", "sandbox"] {
+                for word in ["agent", "Agent", "backend", "id_key", "id_option", "long_work", "outcomes", "sandbox"] {
                     assert!(!text.contains(&format!("{{{word}}}")), "{path}: {{{word}}}");
                 }
             }

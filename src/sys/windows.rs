@@ -33,7 +33,7 @@ pub(crate) fn disinherit_standard_handles() {
     }
 }
 
-/// Makes the program start in a process group of its own, without a console. `leaves_job` means that it leaves the job
+/// Makes the program start in a new process group, without a console. `leaves_job` means that it leaves the job
 /// of this process, which the job may forbid.
 pub(crate) fn start_detached(command: &mut Command, leaves_job: bool) {
     let job = if leaves_job { CREATE_BREAKAWAY_FROM_JOB } else { 0 };

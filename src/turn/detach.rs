@@ -1,7 +1,7 @@
-//! `--detach`: runs the turn in a process of its own, which outlives the call.
+//! `--detach`: runs the turn in a separate process, which outlives the call.
 //!
 //! That process is this program with the same arguments. It reports to the call that the turn is accepted, or fails like
-//! the call without `--detach`. There is no daemon: the process ends with its turn.
+//! the call without `--detach`. It is not a daemon: it ends with its turn.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::records::record::Record;
 use crate::records::recorder::ACCEPTED;
 
-/// Starts the turn of `command` in a process of its own. Returns when the turn is accepted, and prints its record.
+/// Starts the turn of `command` in a separate process. Returns when the turn is accepted, and prints its record.
 ///
 /// If the process ends before that, it has reported why. Then returns its exit status.
 ///

@@ -333,9 +333,10 @@ pub(crate) fn selected_turn(context: &Context, args: &TurnSelectorArgs) -> Resul
 
 /// Returns the error for records that other users could change.
 pub(crate) fn unusable(error: &io::Error) -> Error {
-    Error::new(ErrorKind::Io, "the records of turns cannot be used")
-        .with_io_cause(error)
-        .with_hint(format!("correct its owner and mode, or set {} to a directory that you own", env::DIR))
+    Error::new(ErrorKind::Io, "the records of turns cannot be used").with_io_cause(error).with_hint(format!(
+        "correct its owner and mode, or set {} to a directory that you own",
+        env::variable_of_state_dir()
+    ))
 }
 
 /// Replaces the hint if the turn is recorded in another workspace.

@@ -1,4 +1,4 @@
-//! `--summary-file`: what is known of a turn after its end, with the same keys for all agents.
+//! `--summary-file` has the facts about a turn after its end, with the same keys for all agents.
 
 use std::path::Path;
 

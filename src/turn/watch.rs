@@ -35,7 +35,7 @@ const LONGEST_FIRST_LINE: usize = 256 << 10;
 /// The command whose output is a stream of events.
 const STREAM_COMMAND: &str = "resume-stream";
 
-/// Pauses between two looks at a turn.
+/// The pauses between two checks of a turn.
 #[derive(Debug)]
 pub(crate) struct Poll {
     pause: Duration,
@@ -118,6 +118,11 @@ impl RecordedTurn {
         let unwanted = AtomicBool::new(false);
         thread::scope(|scope| {
             // concurrently, because a reader may want one stream to its end before the other
+            // at a terminal an error follows the output, if the turn is over
+            let mut printed = None;
+            if follow == Follow::No && ui.terminal_width().is_some() {
+                printed = Some(self.copy_stdout(&stdout, follow, view));
+            }
             let errors = thread::Builder::new().spawn_scoped(scope, || {
                 self.copy(follow, "err", |bytes| {
                     Ui::copy_to_stderr(bytes);
@@ -125,7 +130,7 @@ impl RecordedTurn {
                 })
             });
             let errors = errors.map_err(|error| self.cannot_read("err", &error))?;
-            let printed = self.copy_stdout(&stdout, follow, view);
+            let printed = printed.unwrap_or_else(|| self.copy_stdout(&stdout, follow, view));
             unwanted.store(!matches!(printed, Ok(true)), Ordering::SeqCst);
             let errors = errors.join().unwrap_or(Ok(false));
             Ok(printed? & errors?)
@@ -193,7 +198,7 @@ impl RecordedTurn {
         }
     }
 
-    /// Returns the error for a turn whose process left no verdict.
+    /// Returns the error for a turn whose process ended without a result.
     pub(crate) fn lost(&self) -> Error {
         let record = &self.record;
         if !self.has_record() {
@@ -207,7 +212,7 @@ impl RecordedTurn {
             (None, None) => None,
         };
         let error = Error::new(ErrorKind::TurnLost, format!("the turn {} is lost", self.id))
-            .caused_by(format!("{process} is gone and left no verdict"));
+            .caused_by(format!("{process} ended without a result"));
         let error = self.with_session(error);
         match session {
             Some(session) => {
@@ -273,6 +278,10 @@ pub(crate) fn still_running(turns: &[&RecordedTurn]) -> Error {
         return error.with_turn_started().with_hint("wait again with the same command");
     };
     let error = turn.with_session(error);
+    let error = match &turn.record.activity {
+        Some(activity) => error.caused_by(format!("its agent is {activity}")),
+        None => error,
+    };
     error.with_hint(format!("wait again with the same command, or stop it with {}", turn.command("stop-turn")))
 }
 

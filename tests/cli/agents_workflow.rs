@@ -12,7 +12,7 @@ use crate::support::*;
 
 const CHECKOUT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The two packages of an installation, as programs that print their versions. Fails as often as the file `hiccups` says.
+/// The two packages of an installation, as programs that print their versions. The file `hiccups` has the number of failures.
 const NPM: &str = r#"
 echo npm "$@" >>"$BIN/log"
 left=$(cat "$BIN/hiccups" 2>/dev/null || echo 0)

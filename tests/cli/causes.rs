@@ -182,7 +182,7 @@ fn end_of_a_usage_limit_is_reported() {
     assert_eq!(failure.retry_at.as_deref(), Some("2030-03-17T17:46:40Z"));
     assert_eq!(failure.hint.as_deref(), Some("try again after 2030-03-17T17:46:40Z"));
     assert_eq!((failure.cause.as_deref(), failure.retryable), (Some("usage_limit"), true));
-    // without the time, nobody can tell when to try again
+    // without the time, it is unknown when to try again
     sandbox.agent(limit);
     let failure = sandbox.fails(&resume("resume-json"), 1, "agent_failed");
     assert_eq!((failure.cause.as_deref(), failure.retryable, failure.retry_at), (Some("usage_limit"), false, None));
@@ -224,7 +224,7 @@ fn stopped_turn_reports_whether_the_prompt_is_stored() {
     assert_eq!(missing.prompt_in_history, Some(false));
 }
 
-/// codex reconnects without an end if there is no network.
+/// codex reconnects without an end if the network is missing.
 #[test]
 fn cause_of_a_timeout_is_reported_if_it_is_known() {
     let sandbox = with_session(Backend::Codex);

@@ -120,7 +120,7 @@ fn first_turn_that_is_interrupted_before_a_retry_is_saved() {
 /// `codex` refuses a thread that another program has open, and the call waits for it.
 #[cfg(unix)]
 #[test]
-fn call_that_is_interrupted_before_the_turn_says_so() {
+fn call_that_is_interrupted_before_the_turn_reports_that_nothing_was_sent() {
     let sandbox = Sandbox::new();
     sandbox.save(Backend::Codex, "a", "i");
     sandbox.agent(Turn::default().stderr("Error: thread i already has an active writer\n").exit(1));

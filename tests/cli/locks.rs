@@ -156,7 +156,7 @@ fn call_inside_a_turn_waits_for_turns_that_do_not_wait_for_it() {
 
 /// The agents of `a` and `b` call each other, and plain calls are before them in both queues.
 #[test]
-fn calls_that_would_wait_for_each_other_are_refused_behind_others() {
+fn calls_that_would_wait_for_each_other_are_refused_in_a_queue() {
     for through in ["", FILTERED] {
         let askers = Askers::new(&["a", "b"]);
         askers.asks("a", "b", through);

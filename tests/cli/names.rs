@@ -209,7 +209,7 @@ fn name_of_a_directory_above_is_found_by_its_hint() {
     let output = call(&below, &["--backend", "claude"], &["delete-session"], "nightly");
     assert_eq!((output.exit_code(), &output.json()["removed_count"]), (Some(0), &json!(0)));
     output.stderr(contains(format!("note: no claude session was named 'nightly'; {hint}")));
-    // what the hint says works
+    // the command in the hint works
     let add = ["--backend", "claude", "--workspace-dir", above.to_str().unwrap()];
     call(&below, &add, &["resolve"], "nightly").success();
     // nothing was written below

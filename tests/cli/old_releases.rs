@@ -60,7 +60,7 @@ fn resume_puts_the_options_first_for_a_codex_that_requires_it() {
 }
 
 #[test]
-fn both_ways_to_satisfy_an_old_codex_compose() {
+fn both_fallbacks_for_an_old_codex_apply_to_one_turn() {
     let sandbox = with_session(Backend::Codex);
     sandbox.agent([codex_refuses("--full-auto"), codex_refuses("-o"), Backend::Codex.answers("i", "OK")]);
     sandbox
@@ -199,7 +199,7 @@ fn refused_option_is_named_as_the_caller_knows_it() {
 }
 
 #[test]
-fn refused_argument_of_the_caller_is_to_be_removed() {
+fn hint_is_to_remove_a_refused_argument_of_the_caller() {
     for (extra, refused, hint) in [
         (&["--foo"][..], "--foo", "remove --foo after '--': this claude does not accept it"),
         (&["--foo=bar"], "--foo=bar", "remove --foo after '--': this claude does not accept it"),

@@ -106,15 +106,19 @@ fn normalized(sandbox: &Sandbox, text: &str) -> String {
     }
     let is_id = |word: &str| word.len() == 36 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     let is_time = |word: &str| word.len() == 32 && word.ends_with("+00:00") && word.starts_with("20");
-    let is_duration = |word: &str| word.contains('.') && word.parse::<f64>().is_ok();
-    let is_age = |word: &str| word.strip_suffix(['s', 'm', 'h', 'd']).is_some_and(|age| age.parse::<u64>().is_ok());
+    let is_duration = |word: &str| word.contains('.') && word.trim_end_matches(',').parse::<f64>().is_ok();
+    let is_age = |word: &str| word.strip_suffix(['s', 'm', 'h', 'd']).is_some_and(|age| age.parse::<f64>().is_ok());
+    let is_turn =
+        |word: &str| word.len() == 20 && word.split('-').map(str::len).eq([8, 6, 4]) && word.starts_with("202");
     let words: Vec<_> = text
-        .split_inclusive(['"', ' ', '\n'])
+        .split_inclusive(['"', ' ', '\n', '='])
         .map(|word| {
-            let end = word.len() - usize::from(word.ends_with(['"', ' ', '\n']));
+            let end = word.len() - usize::from(word.ends_with(['"', ' ', '\n', '=']));
             let (word, quote) = word.split_at(end);
             let what = if is_id(word) {
                 "ID"
+            } else if is_turn(word) {
+                "TURN"
             } else if is_time(word) {
                 "TIME"
             } else if is_duration(word) {
@@ -270,7 +274,7 @@ mod ci {
             ci
         }
 
-        /// Writes stand-ins for the programs of the job. The agent fails as often as the file `failures` says, for the
+        /// Writes stand-ins for the programs of the job. The file `failures` has the number of failures, for the
         /// cause in the file `script`.
         fn create_programs(&self) {
             let bin = self.sandbox.bin();

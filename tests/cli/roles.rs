@@ -139,7 +139,7 @@ fn role_follows_a_new_id() {
 }
 
 #[test]
-fn role_ends_with_its_session_name() {
+fn role_is_removed_with_the_name_of_its_session() {
     let delete: &[&str] = &["delete-session", "--session-name", "a"];
     let by_id: &[&str] = &["--backend", "claude", "delete-session", "--session-id", "id-1"];
     for removal in [delete, by_id, &["delete-all-sessions"]] {

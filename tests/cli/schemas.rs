@@ -142,7 +142,7 @@ fn answer_without_json_is_printed_as_it_is() {
     }
 }
 
-/// claude tells the model about its mistakes, and stops after several tries.
+/// claude reports the mistakes to the model, and stops after several tries.
 #[test]
 fn claude_that_stops_trying_has_no_answer() {
     let result = json!({

@@ -1,4 +1,4 @@
-//! `--summary-file`: what is known of a turn, with the same keys for both agents.
+//! `--summary-file` has the facts about a turn, with the same keys for both agents.
 
 use std::fs;
 

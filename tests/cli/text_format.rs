@@ -90,7 +90,7 @@ fn recorded_turns_render_unchanged_in_a_pipe() {
 }
 
 /// Returns what a turn prints with its standard output at a terminal of this width, and its errors and warnings.
-/// Without a terminal on standard error there is no progress.
+/// Without a terminal on standard error, progress is not shown.
 #[cfg(target_os = "linux")]
 fn shown_at_terminal(sandbox: &Sandbox, width: u16, options: &[&str]) -> [String; 2] {
     let mut command = sandbox.cmd(&[&TEXT[..], options].concat());

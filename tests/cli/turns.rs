@@ -201,7 +201,8 @@ fn followed_output_is_printed_as_it_comes() {
 #[test]
 fn limit_of_the_wait_changes_nothing_for_the_turn() {
     let sandbox = Sandbox::new();
-    let mut turn = Detached::running(&sandbox, "20261121-105533-2222", &json!({"pid": std::process::id()}));
+    let members = json!({"pid": std::process::id(), "activity": "running `cargo test`"});
+    let mut turn = Detached::running(&sandbox, "20261121-105533-2222", &members);
     turn.prints("out", "one");
     let files = || {
         let mut names: Vec<_> = fs::read_dir(&turn.dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -215,6 +216,7 @@ fn limit_of_the_wait_changes_nothing_for_the_turn() {
         assert_eq!(failure.session_id.as_deref(), Some("i"));
         failure
             .message(contains(format!("the turn {} is still {state}", turn.id)))
+            .message(ends_with(": its agent is running `cargo test`"))
             .hint(contains(format!("stop it with invoke-persist stop-turn --turn-id {}", turn.id)));
     }
     assert_eq!(files(), before);
@@ -612,6 +614,8 @@ fn turns_are_listed_newest_first_with_totals() {
     assert_eq!(lines[2], ["20261121-105502-2222", "b", "failed", age, "2.5s", "-", "$0.2000", "fix", "it"]);
     let empty = ["list-turns", "--format", "table", "--state", "lost"];
     sandbox.run(&empty).success().stdout("").stderr("note: no such turns are recorded in this workspace\n");
+    let elsewhere = ["list-turns", "--format", "table", "--workspace-dir", ".."];
+    sandbox.run(&elsewhere).success().stdout("").stderr("note: no turns are recorded in this workspace\n");
     sandbox.fails(&["list-turns", "--limit", "-1"], 2, "usage");
     sandbox.fails(&["list-turns", "--state", "x"], 2, "usage");
     drop(running);
@@ -725,7 +729,7 @@ fn planted_files_are_neither_followed_nor_waited_for() {
     for (dir, mode) in [(dir.as_path(), 0o770), (dir.parent().unwrap(), 0o777)] {
         fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
         sandbox.fails(&wait(&turn.id), 1, "io").message(contains("is writable by other users"));
-        sandbox.fails(&["list-turns"], 1, "io").hint(contains("INVOKE_PERSIST_DIR"));
+        sandbox.fails(&["list-turns"], 1, "io").hint(contains("XDG_STATE_HOME")); // it does not move the names
         sandbox.succeeds(&["list-turns", "--all-workspaces"]).stderr(contains("is writable by other users"));
         sandbox.run(&["doctor", "--json"]).stdout(contains("turns have no records"));
         sandbox

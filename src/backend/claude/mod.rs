@@ -89,7 +89,7 @@ pub(super) static SPEC: Spec = Spec {
     stderr_line: |line| if line.starts_with(IGNORED_EFFORT) { StderrLine::IgnoredEffort } else { StderrLine::Message },
 };
 
-/// How the warning begins with which claude 2.1.160 and later ignore an effort that they do not know. No field of the
+/// The beginning of the warning of claude 2.1.160 and later about an effort that they ignore. No field of the
 /// result has it.
 const IGNORED_EFFORT: &str = "Warning: Unknown --effort value ";
 

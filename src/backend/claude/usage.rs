@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_the_turn_and_of_the_session_are_told_apart() {
+    fn tokens_of_the_turn_and_of_the_session_are_distinguished() {
         let result = r#"{"num_turns": 2, "total_cost_usd": 0.5, "usage": {"input_tokens": 5,
             "cache_creation_input_tokens": 20, "cache_read_input_tokens": 100, "output_tokens": 7}, "modelUsage": {
             "a": {"inputTokens": 10, "outputTokens": 8, "cacheReadInputTokens": 100, "cacheCreationInputTokens": 30},

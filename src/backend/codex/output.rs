@@ -176,7 +176,7 @@ impl LineParser for ExecParser {
             Some("turn.started") => self.prompt_stored = true,
             Some("turn.completed") => {
                 self.form = Some(EventForm::Current);
-                self.error = None; // an error that the turn got over, a reconnect for example
+                self.error = None; // an error from which the turn recovered, such as a reconnection
                 self.completed = true;
                 self.usage = usage(&event);
             }

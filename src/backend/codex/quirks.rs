@@ -62,7 +62,7 @@ const ROUTER: &str = " codex_core::tools::router: error=";
 const DENIALS: &[(&str, &str)] = &[
     ("approval policy is ", SHELL),
     ("patch rejected: ", EDIT),
-    // in backquotes follows the command that a rule forbids
+    // the command that a rule forbids follows, in backquotes
     (r#"exec_command failed: CreateProcess { message: "Rejected(\"`"#, SHELL),
 ];
 

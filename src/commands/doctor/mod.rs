@@ -171,7 +171,7 @@ impl Report {
     /// Checks where the records of turns are, whether they can be written, and whether turns were lost.
     fn check_turns(&mut self, workspace: &Workspace) -> Result<()> {
         let what = "turns.records";
-        let hint = format!("set {} to a directory that you can write to", env::DIR);
+        let hint = format!("set {} to a directory that you can write to", env::variable_of_state_dir());
         let Some(dir) = RecordDir::of_workspace(&workspace.resolved)? else {
             self.warning(what, "turns have no records, because the home directory is unknown", &hint);
             return Ok(());
@@ -205,7 +205,7 @@ impl Report {
                 format!("{} turns were lost", lost.len())
             };
             let hint = "list them with 'invoke-persist list-turns --state lost'";
-            self.warning("turns.lost", format!("{many}, the last one {id}: its process left no verdict"), hint);
+            self.warning("turns.lost", format!("{many}, the last one {id}: its process ended without a result"), hint);
         }
         Ok(())
     }

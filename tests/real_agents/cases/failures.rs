@@ -154,7 +154,7 @@ fn echo_agent_fails_in_the_same_shape(world: &World) {
     }
 }
 
-/// Returns the parts of the events by which causes are told apart, without texts and IDs.
+/// Returns the parts of the events that distinguish causes, without texts and IDs.
 fn shape(world: &World, events: &[Value]) -> Vec<Value> {
     /// Members whose values are the same for every model and session.
     const CODES: [&str; 14] = [
