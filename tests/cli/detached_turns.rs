@@ -454,3 +454,35 @@ fn disk_that_becomes_full_during_a_turn_leaves_its_verdict() {
     assert_eq!((&turns[1]["state"], &turns[1]["kind"]), (&json!("failed"), &json!("io")), "{turns:?}");
     assert!(waited.stderr_text().contains("cannot write standard output"), "{}", waited.stderr_text());
 }
+
+/// Writes an agent for claude's session `id` that runs `commands` first. Returns its command.
+#[cfg(unix)]
+fn scripted_agent(sandbox: &Sandbox, id: &str, commands: &str) -> String {
+    let result =
+        format!(r#"{{"type":"result","subtype":"success","is_error":false,"session_id":"{id}","result":"OK"}}"#);
+    let agent = sandbox.write(format!("agent-of-{id}"), format!("#!/bin/sh\n{{ {commands}; }} >&2\necho '{result}'\n"));
+    fs::set_permissions(&agent, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    agent.to_str().unwrap().to_owned()
+}
+
+/// The turn that starts it does not wait for it, so it and its agent may wait for that turn.
+#[test]
+#[cfg(unix)]
+fn detached_turn_can_wait_for_the_turn_that_started_it() {
+    let sandbox = with_session(Backend::Claude, Backend::Claude.answers("i", "OK"));
+    sandbox.save(Backend::Claude, "b", "j");
+    let program = sandbox.program_named("invoke-persist").display().to_string();
+    let wait_for_a = format!("'{program}' resume-json --session-name a --prompt attached");
+    let of_b = scripted_agent(&sandbox, "j", &format!("echo >began; {wait_for_a} --claude-cmd claude || exit"));
+    let detach = format!("'{program}' resume-json --prompt detached --detach --session-name");
+    let commands = format!(
+        "{detach} a --claude-cmd claude && {detach} b --claude-cmd '{of_b}' && while ! test -e began; do sleep 0.1; done; sleep 1"
+    );
+    let of_a = scripted_agent(&sandbox, "i", &commands);
+    sandbox.run(&resume(&["--claude-cmd", &of_a])).success();
+    wait_until(LIMIT, || records(&sandbox).iter().all(|record| record["ended_at"] != Value::Null));
+    for record in records(&sandbox) {
+        assert_eq!(record["state"], "succeeded", "{record}");
+    }
+    assert_eq!(records(&sandbox).len(), 4);
+}
