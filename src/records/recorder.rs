@@ -253,7 +253,7 @@ impl Inner {
         let dir = self.dir.as_ref()?;
         let own = self.facts.record.turn_id.as_deref();
         let earlier = dir.ids().into_iter().filter(|id| Some(id.as_str()) != own);
-        earlier.filter_map(|turn| dir.read(&turn)).find_map(|record| {
+        earlier.filter_map(|turn| dir.read_totals(&turn)).find_map(|record| {
             let is_same = record.backend.as_deref() == Some(backend.name())
                 && record.session_id.as_deref().is_some_and(|reported| id.is_reported_as(reported));
             let tokens = record.session_input_tokens.zip(record.session_output_tokens).map(|(input, output)| {
