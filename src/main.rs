@@ -80,7 +80,7 @@ fn run(started: Instant, ui: &Ui, turn: &TurnRecorder) -> (ErrorFormat, Result<i
             return Ok(0);
         };
         let ui = ui.with_quiet(global.quiet).with_log(started)?;
-        turn.update(|turn| turn.record.command = command.name().to_owned());
+        turn.update(|turn| command.name().clone_into(&mut turn.record.command));
         commands::run(&Context { started, global, ui, turn: turn.clone(), normalized, program }, &command)
     });
     (format, outcome)

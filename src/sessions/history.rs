@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::backend::Backend;
+use crate::error::ErrorKind;
 use crate::paths;
 use crate::records::dir::RecordDir;
 use crate::session::{AgentSessionId, SessionName};
@@ -26,7 +27,9 @@ pub(crate) fn last_used(
     if !dir.check().ok()? {
         return None;
     }
-    let mut records = dir.ids().into_iter().filter_map(|id| dir.read(&id));
+    let records = dir.ids().into_iter().filter_map(|id| dir.read(&id));
+    // the ID in such a record is that of a session which answered by mistake
+    let mut records = records.filter(|record| record.kind.as_deref() != Some(ErrorKind::SessionLost.name()));
     let (backend, id, record) = records.find_map(|record| {
         let backend = Backend::from_name(record.backend.as_deref()?).filter(|backend| backends.contains(backend))?;
         let id = AgentSessionId::new(record.session_id.as_deref()?).ok()?;

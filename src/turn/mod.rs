@@ -14,6 +14,7 @@ mod review;
 pub(crate) mod runner;
 pub(crate) mod scratch_dir;
 pub(crate) mod selector;
+mod sink;
 pub(crate) mod start;
 mod structured;
 pub(crate) mod summary;

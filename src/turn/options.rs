@@ -116,21 +116,16 @@ impl TurnOptions {
         if schema.is_some() {
             refuse_with_schema(backend, mode, &options.settings.extra)?;
         }
-        let retries = options.retry.unwrap_or_default();
-        let fail_on = options.fail_on.clone();
-        let keeps_answer = options.summary_file.is_some();
-        let recorder = context.turn.clone();
-        let stdin = options.stdin;
         Ok(Self {
-            schema,
             deadline,
             deadline_limit,
             stall,
-            retries,
-            fail_on,
-            stdin,
-            keeps_answer,
-            recorder,
+            retries: options.retry.unwrap_or_default(),
+            fail_on: options.fail_on.clone(),
+            stdin: options.stdin,
+            schema,
+            keeps_answer: options.summary_file.is_some(),
+            recorder: context.turn.clone(),
             ..unlimited
         })
     }

@@ -12,12 +12,13 @@ use super::prompt::Prompt;
 use super::request::TurnRequest;
 use super::retry::{FOLLOW_UP, Retries};
 use super::scratch_dir::ScratchDir;
+use super::sink::TurnSink;
 use super::structured::parse_answer;
 use crate::agent::command::AgentCommand;
 use crate::agent::launcher;
 use crate::backend::{
-    AgentEvent, Backend, FailedRun, Fallbacks, Invocation, OutputMode, OutputParser, PromptChannel, Retry, Role,
-    SchemaArgument, SchemaChannel, SessionMode, StderrLine, TurnReport,
+    Backend, FailedRun, Fallbacks, Invocation, OutputMode, PromptChannel, Retry, Role, SchemaArgument, SchemaChannel,
+    SessionMode, StderrLine, TurnReport,
 };
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,11 +28,10 @@ use crate::paths;
 use crate::process::{self, End, Passthrough, Runner};
 use crate::random;
 use crate::records::record::State;
-use crate::records::recorder::TurnRecorder;
 use crate::render::Renderer;
 use crate::session::AgentSessionId;
 use crate::sessions::lock::interrupted;
-use crate::ui::spinner::{Spinner, SpinnerHandle};
+use crate::ui::spinner::Spinner;
 use crate::ui::{Ui, stdout_error};
 
 /// The limit on the bytes of a prompt or role in an argument. Linux allows 128 KiB for one argument. Windows allows
@@ -47,86 +47,6 @@ pub(crate) struct TurnRunner<'a> {
     pub(crate) ui: &'a Ui,
     pub(crate) program: PathBuf,
     pub(super) runner: Runner,
-}
-
-/// Parses an agent's output and renders its events.
-struct TurnSink {
-    recorder: TurnRecorder,
-    /// Whether the session ID is recorded.
-    has_id: bool,
-    activity_limit: RateLimit,
-    parser: Box<dyn OutputParser>,
-    renderer: Option<Renderer>,
-    progress: Option<SpinnerHandle>,
-}
-
-/// Limits how often the activity is recorded, so that a fast stream is not slowed.
-struct RateLimit {
-    /// When the next event would be at its time, if they came regularly.
-    next: Instant,
-}
-
-impl RateLimit {
-    /// The longest average rate is one event in this time.
-    const INTERVAL: Duration = Duration::from_millis(100);
-    /// How far the events may be ahead of that rate. The last one before a pause is then hardly ever lost.
-    const BURST: Duration = Duration::from_secs(2);
-
-    fn allows(&mut self, now: Instant) -> bool {
-        let allowed = self.next <= now + Self::BURST;
-        if allowed {
-            self.next = self.next.max(now) + Self::INTERVAL;
-        }
-        allowed
-    }
-}
-
-impl TurnSink {
-    /// Returns a function that shows an event.
-    fn show<'a>(
-        mut renderer: Option<&'a mut Renderer>,
-        progress: Option<&'a SpinnerHandle>,
-    ) -> impl FnMut(AgentEvent) + 'a {
-        move |event| {
-            if let Some(renderer) = &mut renderer {
-                renderer.render(&event);
-            }
-            if let (Some(progress), AgentEvent::ToolStarted(tool)) = (progress, &event) {
-                progress.set(&format!("{} {}", tool.name, tool.about));
-            }
-        }
-    }
-}
-
-impl process::OutputSink for TurnSink {
-    fn write(&mut self, chunk: &[u8]) {
-        self.parser.feed(chunk, &mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
-        if let Some(id) = self.parser.session_id().filter(|_| !self.has_id) {
-            self.recorder.update(|turn| turn.record.session_id = Some(id.to_owned()));
-            self.has_id = true;
-        }
-        if self.recorder.is_open() && self.activity_limit.allows(Instant::now()) {
-            let activity = self.parser.activity();
-            self.recorder.update(|turn| turn.record.activity = activity);
-        }
-    }
-
-    fn is_reconnecting(&self) -> bool {
-        self.parser.is_reconnecting()
-    }
-
-    fn activity(&self) -> Option<String> {
-        self.parser.activity()
-    }
-
-    fn finish(&mut self) {
-        self.parser.end(&mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
-        self.renderer.iter_mut().for_each(Renderer::end_line);
-    }
-
-    fn drain(&mut self) -> Vec<u8> {
-        self.renderer.as_mut().map(Renderer::take).unwrap_or_default()
-    }
 }
 
 impl<'a> TurnRunner<'a> {
@@ -325,16 +245,12 @@ impl<'a> TurnRunner<'a> {
         self.ui.log(|| describe_command(&command));
         let (began, started) = (Timestamp::now(), Instant::now());
         let wants_events = progress.is_some() || self.options.render.is_some();
-        let sink = TurnSink {
-            recorder: self.options.recorder.clone(),
-            has_id: false,
-            activity_limit: RateLimit { next: Instant::now() },
-            parser: (backend.spec().parser)(request.mode, self.options.keeps_answer, wants_events.then(|| self.dir())),
-            renderer: self.options.render.map(Renderer::new),
-            progress: progress.as_ref().map(Spinner::handle),
-        };
+        let parser = (backend.spec().parser)(request.mode, self.options.keeps_answer, wants_events.then(|| self.dir()));
+        let renderer = self.options.render.map(Renderer::new);
+        let progress = progress.as_ref().map(Spinner::handle);
+        let sink = TurnSink::new(parser, renderer, progress, self.options.recorder.clone());
         let mut report = None;
-        let succeeded = |sink: TurnSink| request.is_answered_by(backend, report.insert(sink.parser.into_report()));
+        let succeeded = |sink: TurnSink| request.is_answered_by(backend, report.insert(sink.into_report()));
         let run =
             self.runner.run(command, sink, passing, succeeded).map_err(|error| not_started(&self.program, &error))?;
         self.ui.log(|| format!("{backend} ended after {:.3} s: {:?}", started.elapsed().as_secs_f64(), run.end));
@@ -342,35 +258,39 @@ impl<'a> TurnRunner<'a> {
             malformed: Some("its output was not read in time".to_owned()),
             ..TurnReport::default()
         });
-        if let (End::Exited(_) | End::Killed(_), Some(pids)) = (run.end, &run.survivors) {
-            self.ui.warn(&format!("cannot stop what {backend} left running: {}", still_running(pids)));
-        }
-        let recorder = &self.options.recorder;
-        recorder.used(report.usage);
-        if let Some(id) = request.answering_session(&report) {
-            recorder.update(|turn| turn.record.session_id = Some(id.as_str().to_owned()));
-        }
         let written = answer_file.as_deref().and_then(|path| self.written_answer(path, report.answer.is_some()));
         let answer = written.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or(report.answer);
-        let mut denied = report.denied;
-        denied.names.extend(denied_in_log(backend, &run.stderr));
-        if denied.complete || !denied.names.is_empty() {
-            recorder.update(|turn| turn.record.denied = Some(denied.names.clone()));
-        }
         let structured = match &answer {
             Some(answer) if schema_file.is_some() => parse_answer(answer),
             _ => report.structured,
         };
-        Ok(CompletedRun {
-            end: run.end,
-            started: run.started,
-            began,
-            survivors: run.survivors,
-            activity: run.activity,
-            report: TurnReport { answer, denied, structured, ..report },
-            stderr: run.stderr,
-            copied: run.copied,
-        })
+        Ok(self.completed(request, began, run, TurnReport { answer, structured, ..report }))
+    }
+
+    /// Adds to `report` what the agent's standard error reports, and records both.
+    fn completed(
+        &self,
+        request: &TurnRequest<'_>,
+        began: Timestamp,
+        run: process::Run,
+        mut report: TurnReport,
+    ) -> CompletedRun {
+        let backend = self.options.agent.backend;
+        if let (End::Exited(_) | End::Killed(_), Some(pids)) = (run.end, &run.survivors) {
+            self.ui.warn(&format!("cannot stop what {backend} left running: {}", still_running(pids)));
+        }
+        report.denied.names.extend(denied_in_log(backend, &run.stderr));
+        self.options.recorder.used(report.usage);
+        self.options.recorder.update(|turn| {
+            if let Some(id) = request.answering_session(&report) {
+                turn.record.session_id = Some(id.as_str().to_owned());
+            }
+            if report.denied.complete || !report.denied.names.is_empty() {
+                turn.record.denied = Some(report.denied.names.clone());
+            }
+        });
+        let process::Run { end, started, survivors, activity, stderr, copied } = run;
+        CompletedRun { end, started, began, survivors, activity, report, stderr, copied }
     }
 
     /// Writes the schema to a file, for an agent that reads it from one.

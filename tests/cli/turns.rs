@@ -775,7 +775,15 @@ fn name_that_was_lost_is_found_in_the_records() {
         sandbox.agent(backend.answers("new", "OK"));
         let note = sandbox.succeeds(&[&select[..], &create].concat()).stderr_text();
         assert!(note.contains("; to save it again, run: invoke-persist"), "{note}");
-        // the other name of the pair is unknown
+        // a turn that another session answered by mistake is not of this name's session
+        let members =
+            json!({"backend": backend.name(), "alias": "lost", "kind": "session_lost", "session_id": "wrong"});
+        Detached::running(&sandbox, "20991121-105533-2222", &members).ends(1);
+        let resolve = [&select[..], &["resolve", "--session-name", "lost"]].concat();
+        sandbox.fails(&resolve, 3, "session_not_found").hint(contains("wrong").not());
+        Detached::running(&sandbox, "20261121-105533-2222", &json!({"backend": backend.name(), "alias": "lost"}))
+            .ends(1);
+        sandbox.fails(&resolve, 3, "session_not_found").hint(ends_with("--adopt=i"));
         let unknown =
             sandbox.fails(&[&select[..], &["resolve", "--session-name", "other"]].concat(), 3, "session_not_found");
         unknown.hint(contains("names are per workspace"));
