@@ -108,7 +108,7 @@ impl Creation<'_> {
             self.store.prepare()?; // before a wait, and again after it
             let prompt = prompt.insert(self.prompt()?);
             self.call.recorder.update(|turn| turn.set_session(Some(&self.name), None));
-            self.call.recorder.open(&self.workspace.resolved, &prompt.bytes, &self.context.ui)?;
+            self.call.open_record(&self.workspace.resolved, &prompt.bytes, &self.context.ui)?;
         }
         let _name = lock_name(&self.store, &self.name, true, || self.call.accept(&self.context.ui))?;
         self.store.prepare()?;

@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
 
     store.prepare()?; // before a wait, and again after it
     call.recorder.update(|turn| turn.set_session(Some(&to), None));
-    call.recorder.open(&workspace.resolved, &prompt.bytes, &context.ui)?;
+    call.open_record(&workspace.resolved, &prompt.bytes, &context.ui)?;
     let wait = options.if_busy == IfBusy::Wait;
     let _name = lock_name(&store, &to, wait, || Ok(()))?;
     let accept = || call.accept(&context.ui);

@@ -38,6 +38,9 @@ fn wait(context: &Context, options: &cli::WaitTurn, mut turn: RecordedTurn, limi
     if turn.record.state == State::Lost {
         return Err(turn.lost());
     }
+    if let Some(message) = turn.record.message.as_ref().filter(|_| is_detached && turn.has_no_errors()) {
+        context.ui.warn_always(&format!("the turn {} could not store its output: {message}", turn.id));
+    }
     if !is_detached {
         let failure = turn.record.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
         let state = turn.record.state.name();

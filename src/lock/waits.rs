@@ -18,6 +18,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::dirs::candidates;
 use super::notice::{self, Notice};
 use super::{Busy, Dir, Holder, Key, read_holder};
+#[cfg(unix)]
+use crate::env;
 use crate::random;
 
 /// The interval between checks of the other waits.
@@ -194,15 +196,26 @@ pub(crate) fn pid_namespace() -> Option<&'static str> {
     None
 }
 
-/// Returns the ancestors of this process, as far as they are visible.
+/// Returns the ancestors of this process that may wait for it, as far as they are visible. Nothing waits for a detached
+/// turn, although its process can become a child of the turn that started it.
 #[cfg(target_os = "linux")]
 fn ancestors() -> HashSet<u32> {
     let mut ancestors = HashSet::new();
-    let mut next = parent("self");
-    while let Some(pid) = next.filter(|&pid| pid != 0 && ancestors.insert(pid)) {
-        next = parent(&pid.to_string());
+    let mut process = "self".to_owned();
+    while !is_detached(&process)
+        && let Some(pid) = parent(&process).filter(|&pid| pid != 0 && ancestors.insert(pid))
+    {
+        process = pid.to_string();
     }
     ancestors
+}
+
+/// Returns whether the process `pid` runs a detached turn, as far as that is visible.
+#[cfg(unix)]
+pub(crate) fn is_detached(pid: &str) -> bool {
+    let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let name = |variable: &[u8]| variable.split(|&byte| byte == b'=').next().map(<[u8]>::to_vec);
+    variables.split(|&byte| byte == 0).any(|variable| name(variable).as_deref() == Some(env::DETACHED.as_bytes()))
 }
 
 /// Returns the parent of a process (`proc_pid_stat(5)`).

@@ -23,7 +23,6 @@ use signal_hook::iterator::Signals;
 use super::sentry::Sentry;
 use super::streams::lock;
 use super::{End, Event, Pipes};
-use crate::env;
 use crate::sys;
 
 /// The largest pipe that Linux allows an unprivileged user (`/proc/sys/fs/pipe-max-size`).
@@ -371,9 +370,7 @@ fn only_detached_children() -> bool {
 
 /// Returns whether the process runs a detached turn, which outlives the agent that started it.
 fn is_detached(pid: i32) -> bool {
-    let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let name = |variable: &[u8]| variable.split(|&byte| byte == b'=').next().map(<[u8]>::to_vec);
-    variables.split(|&byte| byte == 0).any(|variable| name(variable).as_deref() == Some(env::DETACHED.as_bytes()))
+    crate::lock::is_detached(&pid.to_string())
 }
 
 /// Returns the current children of this process.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+#[cfg(windows)]
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -51,14 +52,26 @@ impl LiveRecord {
 
     /// Replaces the stored record.
     pub(super) fn write(&self, record: &Record) -> io::Result<()> {
-        let (temp, target) = (self.temp_file(), self.dir.file(&self.id, "record"));
-        let written = private_file()
-            .create(true)
-            .truncate(true)
-            .open(&temp)
-            .and_then(|mut file| file.write_all(&serde_json::to_vec(record).map_err(io::Error::from)?));
+        let (temp, target) = (self.dir.file(&self.id, "tmp"), self.dir.file(&self.id, "record"));
+        let text = serde_json::to_vec(record)?;
+        let create = || private_file().create_new(true).open(&temp); // never through a symlink
+        let created = create().or_else(|_| fs::remove_file(&temp).and_then(|()| create()));
         // not synced: after a crash of the system the turn is lost anyway
-        written.and_then(|()| fs::rename(&temp, target)).inspect_err(|_| drop(fs::remove_file(&temp)))
+        let written = created.and_then(|mut file| file.write_all(&text)).and_then(|()| fs::rename(&temp, target));
+        written.or_else(|error| {
+            let _ = fs::remove_file(&temp);
+            self.overwrite(text).map_err(|_| error)
+        })
+    }
+
+    /// Writes over the stored record. A full disk has no room for another file, but hardly ever none for this one.
+    fn overwrite(&self, mut text: Vec<u8>) -> io::Result<()> {
+        self.dir.open(&self.id, "record")?; // only a regular file
+        let mut file = private_file().open(self.dir.file(&self.id, "record"))?;
+        let stored = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        // one write, so that others read the old record or the new one
+        text.resize(text.len().max(stored), b' ');
+        file.write_all(&text)
     }
 
     /// Creates the files for the output of the turn. `stderr` is what it has written to standard error so far.
@@ -69,10 +82,13 @@ impl LiveRecord {
         Ok((output, errors))
     }
 
-    /// Writes the last state of the record and releases it. If it cannot be written, the turn counts as lost.
-    pub(super) fn end(self, record: &Record) {
-        if self.write(record).is_ok() {
-            let _ = fs::remove_file(self.dir.file(&self.id, "lock"));
+    /// Writes the last state of the record and releases it. If it cannot be written, a record that is `needed` counts as
+    /// lost, because its other files are still there. Any other one is removed.
+    pub(super) fn end(self, record: &Record, needed: bool) {
+        match self.write(record) {
+            Ok(()) => drop(fs::remove_file(self.dir.file(&self.id, "lock"))),
+            Err(_) if needed => {}
+            Err(_) => self.dir.remove(&self.id),
         }
         drop(self.lock);
     }
@@ -80,10 +96,6 @@ impl LiveRecord {
     /// Removes the record.
     pub(super) fn discard(self) {
         self.dir.remove(&self.id);
-    }
-
-    fn temp_file(&self) -> PathBuf {
-        self.dir.file(&self.id, "tmp")
     }
 }
 

@@ -103,6 +103,18 @@ pub(crate) struct Record {
     pub turn_started: Option<bool>,
 }
 
+/// The fields of a [`Record`] about what the session has used.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StoredTotals {
+    pub backend: Option<String>,
+    pub session_id: Option<String>,
+    pub session_input_tokens: Option<u64>,
+    pub session_cached_input_tokens: Option<u64>,
+    pub session_output_tokens: Option<u64>,
+    pub session_cost_usd: Option<f64>,
+}
+
 impl Record {
     /// Returns the exit status of the call. A turn that left none has failed.
     pub(crate) fn exit_status(&self) -> i32 {

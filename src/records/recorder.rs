@@ -157,10 +157,11 @@ impl TurnRecorder {
         }
         let accepted = inner.live.as_ref().ok_or(io::ErrorKind::NotFound.into()).and_then(|live| {
             let (stdout, stderr) = live.create_outputs(&ui.take_stderr_copy())?;
+            let caller = stdio::stdout()?;
+            sys::replace_standard_streams(&stdout, &stderr)?; // nothing can fail after the report
             sys::outlive_parent();
             let report = format!("{ACCEPTED}{}\n", to_line(&inner.facts.record));
-            stdio::write_all(&stdio::stdout()?, report.as_bytes())?;
-            sys::replace_standard_streams(&stdout, &stderr)
+            stdio::write_all(&caller, report.as_bytes())
         });
         accepted.map_err(|error| {
             if let Some(live) = inner.live.take() {
@@ -206,8 +207,9 @@ impl TurnRecorder {
     pub(crate) fn close(&self) {
         let mut inner = self.lock();
         let Some(live) = inner.live.take() else { return };
-        if inner.is_turn || inner.accepted {
-            live.end(&inner.facts.record);
+        let is_detached = inner.facts.record.detached;
+        if inner.accepted || inner.is_turn && !is_detached {
+            live.end(&inner.facts.record, is_detached);
         } else {
             live.discard();
         }
@@ -222,11 +224,9 @@ impl TurnFacts {
 }
 
 impl Inner {
-    /// Writes the record. After an error the record is removed, because a stale one would mislead.
+    /// Writes the record. An error does not matter, because the record is written again at the end.
     fn write(&mut self) {
-        if let Some(live) = self.live.take_if(|live| live.write(&self.facts.record).is_err()) {
-            live.discard();
-        }
+        let _ = self.live.as_ref().map(|live| live.write(&self.facts.record));
     }
 
     /// Sets the tokens and the cost of the turn. For an agent that counts for the session, they are the difference to what
@@ -253,7 +253,7 @@ impl Inner {
         let dir = self.dir.as_ref()?;
         let own = self.facts.record.turn_id.as_deref();
         let earlier = dir.ids().into_iter().filter(|id| Some(id.as_str()) != own);
-        earlier.filter_map(|turn| dir.read(&turn)).find_map(|record| {
+        earlier.filter_map(|turn| dir.read_totals(&turn)).find_map(|record| {
             let is_same = record.backend.as_deref() == Some(backend.name())
                 && record.session_id.as_deref().is_some_and(|reported| id.is_reported_as(reported));
             let tokens = record.session_input_tokens.zip(record.session_output_tokens).map(|(input, output)| {

@@ -55,10 +55,7 @@ pub(crate) fn start_new_session(command: &mut Command, sentry: Option<File>) {
         #[cfg(target_os = "linux")]
         {
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
-            // the parent may have died before the call
-            if rustix::process::getppid() != Some(parent) {
-                return Err(io::Error::from(io::ErrorKind::Interrupted));
-            }
+            exit_without(parent);
         }
         let _ = parent; // used only on Linux
         if let Some(mut sentry) = sentry.as_ref() {
@@ -91,15 +88,24 @@ pub(crate) fn start_detached(command: &mut Command, arguments: OwnedFd) {
         #[cfg(target_os = "linux")]
         {
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
-            if rustix::process::getppid() != Some(parent) {
-                return Err(io::Error::from(io::ErrorKind::Interrupted));
-            }
+            exit_without(parent);
         }
         let _ = parent; // used only on Linux
         Ok(())
     };
     // SAFETY: the closure makes only async-signal-safe system calls and does not allocate
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Ends this process, which was forked, if `parent` died before it asked for a signal at that event.
+///
+/// An error would be reported to the parent. As nothing reads it, the standard library would abort with a message.
+#[cfg(target_os = "linux")]
+fn exit_without(parent: Pid) {
+    if rustix::process::getppid() != Some(parent) {
+        // SAFETY: the call ends the process, without handlers of the parent
+        unsafe { libc::_exit(128 + libc::SIGTERM) }
+    }
 }
 
 /// Returns the pipe that this process inherited as the descriptor `number`, if there is one.

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::cli;
 use crate::context::Context;
@@ -13,6 +13,8 @@ use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::records::record::Record;
 use crate::records::recorder::ACCEPTED;
+use crate::sessions::lock::interrupted;
+use crate::ui::shell;
 
 /// Starts the turn of `command` in a separate process. Returns when the turn is accepted, and prints its record.
 ///
@@ -29,15 +31,18 @@ pub(crate) fn launch(context: &Context, command: &cli::Command, options: &cli::D
     let Some(line) = report.strip_prefix(ACCEPTED.as_bytes()) else {
         let status = child.wait().map_err(failed)?;
         context.ui.print_bytes(&report)?;
-        return Ok(exit_status(status));
+        return status.code().ok_or_else(|| interrupted(signal(status), "before the turn was accepted"));
     };
-    if !options.print_turn_id {
-        context.ui.print_bytes(line)?;
-        return Ok(0);
-    }
     let record: Record = serde_json::from_slice(line).map_err(|error| failed(error.into()))?;
-    context.ui.print(&format!("{}\n", record.turn_id.unwrap_or_default()))?;
-    Ok(0)
+    let id = record.turn_id.unwrap_or_default();
+    let printed =
+        if options.print_turn_id { context.ui.print(&format!("{id}\n")) } else { context.ui.print_bytes(line) };
+    // a caller that repeated the call would send the prompt twice
+    printed.map(|()| 0).map_err(|error| {
+        let place = record.workspace_dir.map(|dir| format!(" {}", shell::quote(&format!("--workspace-dir={dir}"))));
+        let line = format!("invoke-persist wait-turn --turn-id {id}{}", place.unwrap_or_default());
+        error.with_turn_started().with_hint(format!("the turn was accepted; to wait for it, run: {line}"))
+    })
 }
 
 /// Starts this program again. The arguments do not reach its command line, because a prompt is not for the process list.
@@ -114,13 +119,15 @@ fn read_arguments(marker: &std::ffi::OsStr) -> Option<Vec<OsString>> {
     (marker == "1").then(|| std::env::args_os().skip(1).collect())
 }
 
+/// Returns the signal that ended a process.
 #[cfg(unix)]
-fn exit_status(status: std::process::ExitStatus) -> i32 {
+fn signal(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    status.signal().unwrap_or_default()
 }
 
+/// Returns 0, because processes do not end by signals on Windows.
 #[cfg(windows)]
-fn exit_status(status: std::process::ExitStatus) -> i32 {
-    status.code().unwrap_or(1)
+fn signal(_status: ExitStatus) -> i32 {
+    0
 }

@@ -1,7 +1,7 @@
 //! The options of a turn. They are checked first, so that a mistake in them does not cost a turn.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::duration::duration;
@@ -14,13 +14,14 @@ use crate::cli::{self, FailOn};
 use crate::context::{Context, Workspace};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result, io_message};
+use crate::late_signal;
 use crate::lock::Key;
 use crate::paths;
 use crate::process;
 use crate::records::recorder::TurnRecorder;
 use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, trim};
-use crate::sessions::lock::{agent_home, session_key};
+use crate::sessions::lock::{agent_home, interrupted, session_key};
 use crate::sessions::lookup::StoredSession;
 use crate::store::Store;
 use crate::store::location::MappingLocation;
@@ -200,15 +201,26 @@ impl TurnOptions {
         Ok(())
     }
 
-    /// Accepts the turn, which has its place in the queue of its session: the caller of a detached turn continues. A
-    /// signal is kept from now on, until the agent runs.
+    /// Creates the record of the turn. A signal is kept from now on, until the agent runs, so that it leaves a verdict.
     ///
     /// # Errors
     ///
-    /// See [`TurnRecorder::accept`].
-    pub(crate) fn accept(&self, ui: &Ui) -> Result<()> {
+    /// See [`TurnRecorder::open`].
+    pub(crate) fn open_record(&self, workspace: &Path, prompt: &[u8], ui: &Ui) -> Result<()> {
         process::keep_next_signal()
             .map_err(|error| Error::new(ErrorKind::Io, "cannot handle signals").with_io_cause(&error))?;
+        self.recorder.open(workspace, prompt, ui)
+    }
+
+    /// Accepts the turn, which has its place in the queue of its session: the caller of a detached turn continues.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Interrupted`] if a signal was kept. Otherwise see [`TurnRecorder::accept`].
+    pub(crate) fn accept(&self, ui: &Ui) -> Result<()> {
+        if let Some(signal) = late_signal::get() {
+            return Err(interrupted(signal, &format!("before {} was started", self.agent.backend)));
+        }
         self.recorder.accept(ui)
     }
 

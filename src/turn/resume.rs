@@ -173,7 +173,7 @@ impl ResumeCall {
     pub(crate) fn run(&self) -> Result<CompletedTurn> {
         let recorder = &self.options.recorder;
         recorder.update(|turn| turn.set_session(self.selector.name.as_ref(), self.selector.id.as_ref()));
-        recorder.open(&self.workspace, &self.prompt.bytes, &self.ui)?;
+        self.options.open_record(&self.workspace, &self.prompt.bytes, &self.ui)?;
         let missing = self.selector.name.as_ref().filter(|_| self.create_missing && self.selector.id.is_none());
         let (session, _lock) = loop {
             if let Some(name) = missing

@@ -74,12 +74,6 @@ impl<'a> TurnRunner<'a> {
     pub(crate) fn run(&self, request: &TurnRequest<'_>) -> Result<TurnOutput> {
         let recorder = &self.options.recorder;
         recorder.begin(self.options.agent.backend, request.session);
-        recorder.update(|turn| {
-            turn.set_session(request.name, request.session.known());
-            turn.record.model = request.settings.model.map(|model| model.name.to_owned());
-            turn.record.reasoning_effort = request.settings.effort.map(str::to_owned);
-            turn.record.state = State::Running;
-        });
         let mut retries = Retries::new(self);
         let follow_up = Prompt::text(FOLLOW_UP);
         let capabilities = self.options.agent.backend.capabilities();
@@ -100,6 +94,12 @@ impl<'a> TurnRunner<'a> {
                 None => TurnRequest { new_id: request.new_id.or(chosen.as_ref()), ..request },
             };
             recorder.update(|turn| {
+                if turn.record.tries == 0 {
+                    turn.set_session(request.name, request.session.known());
+                    turn.record.model = request.settings.model.map(|model| model.name.to_owned());
+                    turn.record.reasoning_effort = request.settings.effort.map(str::to_owned);
+                    turn.record.state = State::Running;
+                }
                 turn.record.tries += 1;
                 let id = attempt.new_id.or(attempt.session.known());
                 turn.record.session_id = id.map(|id| id.as_str().to_owned()).or(turn.record.session_id.take());

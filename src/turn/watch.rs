@@ -185,6 +185,13 @@ impl RecordedTurn {
         }
     }
 
+    /// Returns whether a detached turn has printed nothing on standard error. A failed one has its error there, unless
+    /// the disk was full.
+    pub(crate) fn has_no_errors(&self) -> bool {
+        let errors = self.dir.open(&self.id, "err").and_then(|file| file.metadata());
+        errors.is_ok_and(|metadata| metadata.len() == 0)
+    }
+
     /// Remembers that the output of the turn was printed, so that it need not be kept.
     pub(crate) fn mark_fetched(&self) {
         let mut options = OpenOptions::new();

@@ -373,3 +373,140 @@ fn variable_of_another_program_is_refused() {
         sandbox.run(&resume(&[])).code(2).stderr(contains("INVOKE_PERSIST_DETACHED"));
     }
 }
+
+/// Returns the records of the workspace, oldest first.
+fn records(sandbox: &Sandbox) -> Vec<Value> {
+    let dir = file(sandbox, "x", "record").parent().unwrap().to_owned();
+    let names = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut ids: Vec<String> = names.filter_map(|name| Some(name.strip_suffix(".record")?.to_owned())).collect();
+    ids.sort_unstable();
+    ids.iter().map(|id| record(sandbox, id)).collect()
+}
+
+/// A call without the ID must not look as if nothing was sent.
+#[test]
+#[cfg(target_os = "linux")] // /dev/full
+fn standard_output_that_is_full_does_not_hide_the_accepted_turn() {
+    for options in [&["--detach"][..], &["--detach", "--print-turn-id"]] {
+        let sandbox = with_session(Backend::Claude, Backend::Claude.answers("i", "OK"));
+        let mut call = sandbox.cmd(&[&["--error-format", "json"], &resume(options)[..]].concat());
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = call.stdout(full).stdin(std::process::Stdio::null()).output().unwrap();
+        let failure = assert_cmd::assert::Assert::new(output).failed(1, "io").after_the_turn();
+        let id = id_of(&records(&sandbox)[0]).to_owned();
+        failure.hint(contains(format!("wait-turn --turn-id {id}")));
+        assert_eq!(end_of(&sandbox, &id)["state"], "succeeded");
+    }
+}
+
+/// A fork waits for its new name before it has a place in the queue of the session, so it is not accepted meanwhile.
+#[cfg(target_os = "linux")]
+fn with_fork_before_acceptance(options: &[&str], check: impl FnOnce(&Sandbox, Running)) {
+    let sandbox = with_session(Backend::Claude, answers_later(Backend::Claude, "OK"));
+    let create = sandbox.start(&["--backend", "claude", "create-session", "--session-name", "f"]);
+    wait_until(LIMIT, || sandbox.has_reached("began"));
+    let fork = ["--error-format", "json", "fork-session", "--session-name", "a", "--to", "f", "--prompt", "p"];
+    let call = sandbox.start(&[&fork[..], options].concat());
+    wait_until(LIMIT, || records(&sandbox).len() == 2);
+    check(&sandbox, call);
+    sandbox.allow("go on");
+    create.wait(LIMIT).assert.success();
+}
+
+#[test]
+#[cfg(target_os = "linux")] // elsewhere a process learns of the end of its parent only when it is accepted
+fn call_that_ends_before_its_turn_is_accepted_leaves_no_record() {
+    use rustix::process::Signal;
+    for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
+        with_fork_before_acceptance(&["--detach"], |sandbox, call| {
+            let pid = records(sandbox)[1]["pid"].as_u64().unwrap().try_into().unwrap();
+            call.signal(signal);
+            drop(call.wait(LIMIT));
+            wait_until(LIMIT, || !is_alive(pid));
+            assert_eq!(records(sandbox).len(), 1, "{signal:?}");
+        });
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn turn_that_is_stopped_before_it_is_accepted_is_an_error_of_the_call() {
+    use rustix::process::Signal;
+    for signal in [Signal::TERM, Signal::KILL] {
+        with_fork_before_acceptance(&["--detach"], |sandbox, call| {
+            signal_process(records(sandbox)[1]["pid"].as_u64().unwrap().try_into().unwrap(), signal);
+            let status = 128 + signal.as_raw();
+            call.wait(LIMIT).assert.failed(status, "interrupted").before_the_turn();
+        });
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn signal_before_the_agent_is_started_leaves_a_verdict() {
+    with_fork_before_acceptance(&[], |sandbox, call| {
+        call.signal(rustix::process::Signal::TERM);
+        call.wait(LIMIT).assert.failed(143, "interrupted").before_the_turn();
+        let record = &records(sandbox)[1];
+        assert_eq!((&record["state"], &record["turn_started"]), (&json!("stopped"), &json!(false)));
+    });
+}
+
+/// The disk has no room for another file, but the record has its place.
+#[test]
+#[ignore = "needs root"]
+#[cfg(target_os = "linux")] // mount namespaces
+fn disk_that_becomes_full_during_a_turn_leaves_its_verdict() {
+    let mut sandbox = with_session(Backend::Claude, answers_later(Backend::Claude, "the answer"));
+    sandbox.env("XDG_STATE_HOME", sandbox.temp());
+    sandbox.env("INVOKE_PERSIST_DIR", "");
+    let mapping = sandbox.write("names.json", sandbox.mapping(Backend::Claude));
+    let disk = Disk::mount(&sandbox);
+    let call = resume(&["--backend", "claude", "--mapping-file", mapping.to_str().unwrap(), "--print-result"]);
+    let detached = disk.cmd(&[&call[..], &["--detach", "--print-turn-id"]].concat()).run().success().stdout_text();
+    let id = detached.trim();
+    wait_until(LIMIT, || sandbox.has_reached("began"));
+    let attached = disk.cmd(&[&call[..], &["--if-busy", "wait"]].concat()).start();
+    let turns = || disk.cmd(&["list-turns"]).run().success().json()["turns"].as_array().unwrap().clone();
+    wait_until(LIMIT, || turns().len() == 2);
+    disk.fill();
+    sandbox.allow("go on");
+    attached.wait(LIMIT).assert.success().stdout("the answer\n");
+    let waited = disk.cmd(&["wait-turn", "--turn-id", id]).run().code(1);
+    let turns = turns();
+    assert_eq!((&turns[0]["state"], &turns[0]["exit_code"]), (&json!("succeeded"), &json!(0)));
+    assert_eq!((&turns[1]["state"], &turns[1]["kind"]), (&json!("failed"), &json!("io")), "{turns:?}");
+    assert!(waited.stderr_text().contains("cannot write standard output"), "{}", waited.stderr_text());
+}
+
+/// Writes an agent for claude's session `id` that runs `commands` first. Returns its command.
+#[cfg(unix)]
+fn scripted_agent(sandbox: &Sandbox, id: &str, commands: &str) -> String {
+    let result =
+        format!(r#"{{"type":"result","subtype":"success","is_error":false,"session_id":"{id}","result":"OK"}}"#);
+    let agent = sandbox.write(format!("agent-of-{id}"), format!("#!/bin/sh\n{{ {commands}; }} >&2\necho '{result}'\n"));
+    fs::set_permissions(&agent, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    agent.to_str().unwrap().to_owned()
+}
+
+/// The turn that starts it does not wait for it, so it and its agent may wait for that turn.
+#[test]
+#[cfg(unix)]
+fn detached_turn_can_wait_for_the_turn_that_started_it() {
+    let sandbox = with_session(Backend::Claude, Backend::Claude.answers("i", "OK"));
+    sandbox.save(Backend::Claude, "b", "j");
+    let program = sandbox.program_named("invoke-persist").display().to_string();
+    let wait_for_a = format!("'{program}' resume-json --session-name a --prompt attached");
+    let of_b = scripted_agent(&sandbox, "j", &format!("echo >began; {wait_for_a} --claude-cmd claude || exit"));
+    let detach = format!("'{program}' resume-json --prompt detached --detach --session-name");
+    let commands = format!(
+        "{detach} a --claude-cmd claude && {detach} b --claude-cmd '{of_b}' && while ! test -e began; do sleep 0.1; done; sleep 1"
+    );
+    let of_a = scripted_agent(&sandbox, "i", &commands);
+    sandbox.run(&resume(&["--claude-cmd", &of_a])).success();
+    wait_until(LIMIT, || records(&sandbox).iter().all(|record| record["ended_at"] != Value::Null));
+    for record in records(&sandbox) {
+        assert_eq!(record["state"], "succeeded", "{record}");
+    }
+    assert_eq!(records(&sandbox).len(), 4);
+}
