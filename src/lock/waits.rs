@@ -196,7 +196,7 @@ pub(crate) fn pid_namespace() -> Option<&'static str> {
 
 /// Returns the ancestors of this process, as far as they are visible.
 #[cfg(target_os = "linux")]
-fn ancestors() -> HashSet<u32> {
+pub(crate) fn ancestors() -> HashSet<u32> {
     let mut ancestors = HashSet::new();
     let mut next = parent("self");
     while let Some(pid) = next.filter(|&pid| pid != 0 && ancestors.insert(pid)) {
