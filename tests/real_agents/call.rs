@@ -129,6 +129,11 @@ impl Outcome {
         self.exit(0)
     }
 
+    /// Returns the exit status, unless a signal ended the call.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.assert.get_output().status.code()
+    }
+
     #[track_caller]
     pub(crate) fn exit(self, code: i32) -> Self {
         Self { assert: self.assert.code(code), ..self }
