@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{
-    agents::Agent,
+    agents::{Agent, installation},
     call::{Call, Started},
     model_api::{Block, Refusal},
     shared::wait::wait_until,
@@ -28,6 +28,11 @@ real_agent_tests! { both:
 real_agent_tests! { codex:
     codexs_sandbox_refuses_a_turn_that_it_would_end,
     turn_from_a_command_that_a_rule_allows_outlives_codex,
+    turn_can_be_waited_for_in_codexs_sandbox,
+}
+real_agent_tests! { claude:
+    claudes_sandbox_refuses_a_turn_that_it_would_end,
+    turn_from_a_command_that_claude_excludes_outlives_its_sandbox,
 }
 
 /// A timeout that only a hanging agent reaches, even on a busy machine.
@@ -143,6 +148,12 @@ fn turn_from_a_command_that_a_rule_allows_outlives_codex(world: &World) {
     let options = ["exec", "--skip-git-repo-check", "-c", "allow_login_shell=false", "delegate"];
     world.api.hold();
     let outer = world.call_agent(&options).in_own_group().start();
+    outlives_kill(world, outer);
+}
+
+/// Kills the agent when the turn of its tool runs, and fetches the answer of the turn.
+#[track_caller]
+fn outlives_kill(world: &World, outer: Started) {
     wait_until(LIMIT, || world.api.has_received("inner"));
     outer.signal_group(Signal::KILL);
     world.kill_all_but_detached_turns();
@@ -239,18 +250,15 @@ fn record_has_the_session_before_the_turn_ends(world: &World) {
     {
         world.api.hold();
         let turn = world.detach(verb, arguments);
-        // claude's single answer has no events
-        let is_early = world.agent == Agent::Codex || verb != "fork-session";
         wait_until(LIMIT, || {
             let record = world.record(&turn);
-            record["state"] == "running" && (!is_early || record["session_id"].is_string())
+            record["state"] == "running" && record["session_id"].is_string()
         });
         let early = world.record(&turn);
         world.api.release();
         world.wait_turn(&turn).success();
         let ended = world.record(&turn);
-        assert!(ended["session_id"].is_string(), "{verb}: {ended}");
-        assert!(!is_early || early["session_id"] == ended["session_id"], "{verb}: {early}\n{ended}");
+        assert_eq!(early["session_id"], ended["session_id"], "{verb}");
     }
 }
 
@@ -369,4 +377,72 @@ fn options_of_a_turn_hold_for_a_detached_one(world: &World) {
     assert_eq!(empty.error()["kind"], "empty_answer", "{empty}");
     assert_eq!(world.record(&turn)["kind"], "empty_answer");
     assert_eq!(summary_of(&turn)["kind"], "empty_answer");
+}
+
+/// A sandbox that cannot write the records can still read them.
+fn turn_can_be_waited_for_in_codexs_sandbox(world: &World) {
+    world.create(&[]);
+    world.api.hold();
+    let turn = world.detach("resume-json", &["--session-name", SESSION, "--prompt", "inner", "--print-result"]);
+    wait_until(LIMIT, || world.api.has_received("inner"));
+    let wait = format!("invoke-persist wait-turn --turn-id {turn} --timeout-seconds");
+    let fetch = |limit: &str, wanted: [&str; 2]| {
+        let command = format!("{}; {wait} {limit} 2>&1; echo status=$?", world.path_of_tools());
+        world.api.answer_with_bash_once("fetch", &command);
+        let options = ["exec", "--skip-git-repo-check", "--sandbox", "read-only", "fetch"];
+        let outer = world.call_agent(&options).start();
+        wait_until(LIMIT, || {
+            // the answer to the outer model's second request is held, but not the request
+            let request = world.api.last_request();
+            request.last_turn() == "fetch" && wanted.iter().all(|text| request.mentions(text))
+        });
+        outer
+    };
+    let outer = fetch("1", ["is still running", "status=75"]);
+    world.api.release();
+    outer.wait().success();
+    fetch("60", ["REPLY n=2 last=inner", "status=0"]).wait().success();
+}
+
+/// Adds what claude's sandbox needs. Its commands get no network, because nothing is forwarded.
+fn add_sandbox_tools(world: &World) {
+    const SOCAT: &str = "#!/usr/bin/perl\nuse IO::Socket::UNIX;\n\
+        my @s = map { /^UNIX-LISTEN:([^,]+)/ ? IO::Socket::UNIX->new(Local => $1, Listen => 1) : () } @ARGV;\n\
+        sleep 1 while getppid() > 1;\n";
+    std::os::unix::fs::symlink(installation().bubblewrap(), world.path("bin/bwrap")).expect("a link can be created");
+    world.file("bin/socat", SOCAT);
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(world.path("bin/socat"), executable).expect("the mode can be changed");
+}
+
+/// claude runs every command in a PID namespace, whose end stops everything in it.
+fn claudes_sandbox_refuses_a_turn_that_it_would_end(world: &World) {
+    add_sandbox_tools(world);
+    world.create(&[]);
+    let resume = format!("resume-json --session-name {SESSION} --prompt inner");
+    let detach = format!("invoke-persist --backend claude {resume} --detach");
+    world.api.answer_with_bash_once("delegate", &format!("{detach} 2>&1; echo status=$?"));
+    let settings = json!({"sandbox": {"enabled": true, "failIfUnavailable": true}}).to_string();
+    let options = ["-p", "--settings", &settings, "--allowedTools", "Bash", "--", "delegate"];
+    let outer = world.call_agent(&options).run().success();
+    let request = world.api.last_request();
+    for printed in ["cannot detach the turn", "the sandbox of claude", "without --detach", "status=1"] {
+        assert!(request.mentions(printed), "{printed}: {outer}\n{request:#?}");
+    }
+    assert!(!world.api.has_received("inner"));
+}
+
+/// claude runs excluded commands outside of its sandbox.
+fn turn_from_a_command_that_claude_excludes_outlives_its_sandbox(world: &World) {
+    add_sandbox_tools(world);
+    world.create(&[]);
+    let resume = format!("resume-json --session-name {SESSION} --prompt inner --print-result");
+    let detach = format!("invoke-persist --backend claude {resume} --detach --print-turn-id");
+    world.api.answer_with_bash_once("delegate", &detach);
+    let sandbox = json!({"enabled": true, "failIfUnavailable": true, "excludedCommands": ["invoke-persist *"]});
+    let settings = json!({"sandbox": sandbox}).to_string();
+    let options = ["-p", "--settings", &settings, "--allowedTools", "Bash", "--", "delegate"];
+    world.api.hold();
+    let outer = world.call_agent(&options).in_own_group().start();
+    outlives_kill(world, outer);
 }
