@@ -31,6 +31,7 @@ pub(crate) struct Spec {
     pub launch_variables: &'static [&'static str],
     /// Variables that the agent must not inherit.
     pub removed_env: &'static [&'static str],
+    pub command_sandbox: CommandSandbox,
     /// Where the agent keeps its sessions.
     pub home: Home,
     /// The files of its sessions.
@@ -90,6 +91,15 @@ pub(crate) struct Spec {
     pub schema_hint: fn(reason: &str) -> Option<&'static str>,
     /// Returns what a line of standard error is.
     pub stderr_line: fn(line: &str) -> StderrLine,
+}
+
+/// How a command recognizes the agent's sandbox, which is a PID namespace for one command on Linux.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CommandSandbox {
+    /// Its first process runs this program.
+    Program(&'static str),
+    /// It has this variable.
+    Variable(&'static str),
 }
 
 /// The directory in which an agent keeps its sessions.

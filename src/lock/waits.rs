@@ -199,7 +199,7 @@ pub(crate) fn pid_namespace() -> Option<&'static str> {
 /// Returns the ancestors of this process that may wait for it, as far as they are visible. Nothing waits for a detached
 /// turn, although its process can become a child of the turn that started it.
 #[cfg(target_os = "linux")]
-fn ancestors() -> HashSet<u32> {
+pub(crate) fn ancestors() -> HashSet<u32> {
     let mut ancestors = HashSet::new();
     let mut process = "self".to_owned();
     while !is_detached(&process)

@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use super::first_process::{self, FirstProcess};
+use crate::backend::{Backend, CommandSandbox};
 use crate::cli;
 use crate::context::Context;
 use crate::env;
@@ -16,15 +18,18 @@ use crate::records::recorder::ACCEPTED;
 use crate::sessions::lock::interrupted;
 use crate::ui::shell;
 
+const CANNOT_DETACH: &str = "cannot detach the turn";
+
 /// Starts the turn of `command` in a separate process. Returns when the turn is accepted, and prints its record.
 ///
 /// If the process ends before that, it has reported why. Then returns its exit status.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Io`] if the process cannot be started, and the errors of printing.
+/// [`ErrorKind::Io`] if the process cannot be started or would end with this call, and the errors of printing.
 pub(crate) fn launch(context: &Context, command: &cli::Command, options: &cli::DetachArgs) -> Result<i32> {
-    let failed = |error: io::Error| Error::new(ErrorKind::Io, "cannot detach the turn").with_io_cause(&error);
+    check_first_process(context)?;
+    let failed = |error: io::Error| Error::new(ErrorKind::Io, CANNOT_DETACH).with_io_cause(&error);
     let mut child = start(context, command.name()).map_err(failed)?;
     let mut report = Vec::new();
     child.stdout.take().expect("standard output is piped").read_to_end(&mut report).map_err(failed)?;
@@ -43,6 +48,29 @@ pub(crate) fn launch(context: &Context, command: &cli::Command, options: &cli::D
         let line = format!("invoke-persist wait-turn --turn-id {id}{}", place.unwrap_or_default());
         error.with_turn_started().with_hint(format!("the turn was accepted; to wait for it, run: {line}"))
     })
+}
+
+/// Refuses a turn that would end with this call, because it cannot leave its container or sandbox.
+fn check_first_process(context: &Context) -> Result<()> {
+    let Some(first) = first_process::find() else { return Ok(()) };
+    let sandbox_of = Backend::ALL.into_iter().find(|backend| match backend.spec().command_sandbox {
+        CommandSandbox::Program(name) => first == FirstProcess::Ancestor(name.to_owned()),
+        CommandSandbox::Variable(name) => env::var_os(name).is_some(),
+    });
+    let why = match (sandbox_of, first) {
+        (Some(agent), _) => format!("the sandbox of {agent} ends all processes of a command together with it"),
+        (None, FirstProcess::Own) => "this call is the first process of its container, which ends with it".to_owned(),
+        (None, FirstProcess::Ancestor(name)) => {
+            let name = if name.is_empty() { "process 1" } else { &name };
+            context
+                .ui
+                .warn_always(&format!("the turn ends with {name}, the first process of this container or sandbox"));
+            return Ok(());
+        }
+    };
+    Err(Error::new(ErrorKind::Io, CANNOT_DETACH)
+        .caused_by(why)
+        .with_hint("run this call outside of the sandbox or container, or without --detach"))
 }
 
 /// Starts this program again. The arguments do not reach its command line, because a prompt is not for the process list.

@@ -3,6 +3,7 @@
 pub(crate) mod detach;
 pub(crate) mod duration;
 pub(crate) mod files_in_use;
+mod first_process;
 pub(crate) mod options;
 pub(crate) mod outcome;
 pub(crate) mod prompt;

@@ -510,3 +510,56 @@ fn detached_turn_can_wait_for_the_turn_that_started_it() {
     }
     assert_eq!(records(&sandbox).len(), 4);
 }
+
+/// Runs the call with `--detach` as the first process of a container, or with this shell before it. Needs root.
+#[cfg(target_os = "linux")]
+fn detach_in_container(sandbox: &Sandbox, shell: &[&str], options: &[&str]) -> assert_cmd::assert::Assert {
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child"]).args(options).args(shell);
+    command.arg(env!("CARGO_BIN_EXE_invoke-persist")).args(resume(&["--detach", "--print-turn-id"]));
+    command.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
+    command.run()
+}
+
+/// The first process of a PID namespace ends all others, whatever they have left.
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn turn_that_would_end_with_the_call_is_refused() {
+    const OWN_PROC: &[&str] = &["--mount-proc"];
+    let codex = ["bash", "-c", "exec -a /opt/codex-linux-sandbox bash -c '\"$@\"; exit $?' - \"$@\"", "-"];
+    let claude = ["env", "SANDBOX_RUNTIME=1", "sh", "-c", "\"$@\"; exit $?", "-"];
+    let sandbox = with_session(Backend::Claude, Backend::Claude.answers("i", "OK"));
+    for (shell, options, cause) in [
+        (&codex[..], OWN_PROC, "the sandbox of codex ends all processes"),
+        (&claude, OWN_PROC, "the sandbox of claude ends all processes"),
+        (&[], OWN_PROC, "this call is the first process of its container"),
+        (&codex, &[], "the sandbox of codex ends all processes"),
+        (&[], &[], "this call is the first process of its container"),
+    ] {
+        let outcome = detach_in_container(&sandbox, shell, options).code(1);
+        outcome.stderr(contains("cannot detach the turn").and(contains(cause)).and(contains("without --detach")));
+    }
+    assert!(sandbox.calls().is_empty());
+    assert!(!sandbox.home().join(".local/state").exists(), "no record is left");
+}
+
+/// Such a container may run for as long as the turn.
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn turn_that_would_end_with_its_container_has_a_warning() {
+    let sandbox = with_session(Backend::Claude, Backend::Claude.answers("i", "OK"));
+    let shell = ["sh", "-c", "\"$@\" && sleep 600", "-"];
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).args(shell);
+    command.arg(env!("CARGO_BIN_EXE_invoke-persist")).args(resume(&["--detach", "--print-turn-id", "--quiet"]));
+    command.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
+    let running = command.start();
+    wait_until(LIMIT, || running.stdout_so_far().ends_with('\n'));
+    assert_eq!(
+        running.stderr_so_far(),
+        "warning: the turn ends with sh, the first process of this container or sandbox\n"
+    );
+    assert_eq!(end_of(&sandbox, running.stdout_so_far().trim())["state"], "succeeded");
+}

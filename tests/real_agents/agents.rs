@@ -94,6 +94,7 @@ pub(crate) struct Installation {
     pub(crate) codex: PathBuf,
     /// Node.js, which runs the start script of codex and older releases of claude.
     pub(crate) node_dir: PathBuf,
+    modules: PathBuf,
     claude_release: Release,
     codex_release: Release,
 }
@@ -104,6 +105,15 @@ impl Installation {
             Agent::Claude => self.claude_release,
             Agent::Codex => self.codex_release,
         }
+    }
+
+    /// Returns the program with which codex and claude build their sandboxes, from the package of codex.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn bubblewrap(&self) -> PathBuf {
+        let package = self.modules.join(format!("@openai/codex-linux-{}", processor())).join("vendor");
+        let targets = package.read_dir().expect("the package of codex is installed").flatten();
+        let mut programs = targets.map(|target| target.path().join("codex-resources/bwrap"));
+        programs.find(|program| program.is_file()).expect("the package of codex has bwrap")
     }
 }
 
@@ -137,6 +147,7 @@ fn find() -> Result<Installation, String> {
         claude,
         codex,
         node_dir,
+        modules,
     })
 }
 
@@ -147,12 +158,7 @@ fn claude_program(modules: &Path) -> Result<PathBuf, String> {
         "macos" => "darwin",
         other => other,
     };
-    let processor = match env::consts::ARCH {
-        "x86_64" => "x64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let package = format!("claude-code-{system}-{processor}");
+    let package = format!("claude-code-{system}-{}", processor());
     let packages = modules.join("@anthropic-ai");
     let native = [package.clone(), format!("{package}-musl")].map(|package| packages.join(package).join("claude"));
     native
@@ -160,6 +166,15 @@ fn claude_program(modules: &Path) -> Result<PathBuf, String> {
         .chain([packages.join("claude-code/cli.js")])
         .find(|program| program.is_file())
         .ok_or_else(|| format!("the package {package} is missing in {}", modules.display()))
+}
+
+/// Returns npm's name for the processor.
+fn processor() -> &'static str {
+    match env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 /// Returns the release of a program, if it is the required one.

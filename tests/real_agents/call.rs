@@ -40,6 +40,12 @@ impl Call {
         self
     }
 
+    /// Starts the call as the leader of a process group, as shells do.
+    pub(crate) fn in_own_group(mut self) -> Self {
+        std::os::unix::process::CommandExt::process_group(&mut self.command, 0);
+        self
+    }
+
     /// Returns the call as a command, to run it at a terminal.
     #[cfg(target_os = "linux")]
     pub(crate) fn into_command(self) -> Command {
@@ -88,6 +94,17 @@ impl Started {
         self.0.signal(rustix::process::Signal::INT);
     }
 
+    /// Sends a signal to the call.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        self.0.signal(signal);
+    }
+
+    /// Sends a signal to the process group of the call, which must be [its own](Call::in_own_group).
+    pub(crate) fn signal_group(&self, signal: rustix::process::Signal) {
+        let group = i32::try_from(self.0.pid()).ok().and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process_group(group.expect("a process ID"), signal).expect("the group exists");
+    }
+
     /// # Panics
     ///
     /// If the call does not end, or if a process that it left keeps its outputs open.
@@ -110,6 +127,11 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn success(self) -> Self {
         self.exit(0)
+    }
+
+    /// Returns the exit status, unless a signal ended the call.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.assert.get_output().status.code()
     }
 
     #[track_caller]

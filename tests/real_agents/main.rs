@@ -68,6 +68,8 @@ macro_rules! real_agent_tests {
 mod cases {
     mod causes;
     mod deadlines;
+    #[cfg(target_os = "linux")] // the process list
+    mod detached;
     mod doctor;
     mod every_release;
     mod failures;

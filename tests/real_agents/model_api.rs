@@ -57,6 +57,7 @@ struct State {
     pause: Duration,
     refusal: Option<Refusal>,
     hangs_up: bool,
+    holds: bool,
     bash: Option<BashOnce>,
     script: VecDeque<Vec<Block>>,
     structured: Option<Value>,
@@ -112,7 +113,23 @@ impl ModelApi {
         self.shared.change(|state| state.refusal = None);
     }
 
-    /// Answers claude's next turn that contains `prompt` with a call of its Bash tool.
+    /// Delays all later answers until [`release`](Self::release), except calls of a shell tool from
+    /// [`answer_with_bash_once`](Self::answer_with_bash_once).
+    pub(crate) fn hold(&self) {
+        self.shared.change(|state| state.holds = true);
+    }
+
+    /// Reverts [`hold`](Self::hold), also for requests that wait.
+    pub(crate) fn release(&self) {
+        self.shared.change(|state| state.holds = false);
+    }
+
+    /// Returns whether the model was called with a turn that contains `prompt`.
+    pub(crate) fn has_received(&self, prompt: &str) -> bool {
+        self.shared.lock().requests.iter().any(|request| request.last_turn().contains(prompt))
+    }
+
+    /// Answers the next turn that contains `prompt` with a call of the agent's shell tool.
     pub(crate) fn answer_with_bash_once(&self, prompt: &str, command: &str) {
         let once = BashOnce { prompt: prompt.to_owned(), command: command.to_owned() };
         self.shared.change(|state| state.bash = Some(once));
@@ -164,6 +181,11 @@ impl Shared {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
         self.changed.notify_all();
+    }
+
+    /// Waits while answers are held.
+    fn wait_for_release(&self) {
+        drop(self.changed.wait_while(self.lock(), |state| state.holds && !state.ended));
     }
 
     /// Waits until the pause has passed or is cancelled.
@@ -234,11 +256,15 @@ fn answer(stream: &mut TcpStream, incoming: &http::Incoming, shared: &Shared) ->
         Some(Refusal { status, headers, body }) => return http::send(stream, method, status, headers, &body),
         None => {}
     }
+    let bash = take_bash(shared, &request);
+    if bash.is_none() {
+        shared.wait_for_release();
+    }
     let scripted = shared.lock().script.pop_front();
     let structured = shared.lock().structured.clone().filter(|_| request.schema().is_some());
     let blocks = scripted
         .or_else(|| structured.map(|answer| vec![answer::structured(&request, answer)]))
-        .or_else(|| take_bash(shared, &request).map(|command| vec![answer::bash(&command)]))
+        .or_else(|| bash.map(|command| vec![answer::shell(&request, &command)]))
         .unwrap_or_else(|| vec![Block::Text(answer::text(&request))]);
     let events = answer::events(&request, &blocks);
     http::open_events(stream)?;
@@ -252,7 +278,7 @@ fn answer(stream: &mut TcpStream, incoming: &http::Incoming, shared: &Shared) ->
 }
 
 fn take_bash(shared: &Shared, request: &ModelRequest) -> Option<String> {
-    if request.dialect != Dialect::Messages || request.returns_a_tool_result() {
+    if request.returns_a_tool_result() {
         return None;
     }
     let mut state = shared.lock();

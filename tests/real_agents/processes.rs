@@ -14,6 +14,22 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Returns whether the process is a detached turn, or was started by one.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_of_detached_turn(&self) -> bool {
+        let mut pid = self.pid.as_raw_nonzero().get();
+        while pid > 1 {
+            let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if arguments.starts_with("invoke-persist") && arguments.ends_with("\0--detach\0") {
+                return true;
+            }
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+            pid = parent.unwrap_or_default();
+        }
+        false
+    }
+
     /// Kills the process.
     pub(crate) fn kill(&self) {
         // The process may have ended in the meantime.

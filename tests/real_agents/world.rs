@@ -135,6 +135,16 @@ impl World {
         self.call_program(Path::new("bash"), &["-c", line])
     }
 
+    /// Returns the line of a shell that sets PATH. codex runs commands in a login shell, which may change it.
+    pub(crate) fn path_of_tools(&self) -> String {
+        format!("export PATH='{}'", self.search_path().display())
+    }
+
+    fn search_path(&self) -> OsString {
+        let dirs = [&self.path("bin"), &installation().node_dir, Path::new("/usr/bin"), Path::new("/bin")];
+        std::env::join_paths(dirs).expect("no directory on PATH has a colon in its name")
+    }
+
     fn call_program(&self, program: &Path, arguments: &[&str]) -> Call {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path("work")).env_clear().envs(self.environment());
@@ -143,9 +153,8 @@ impl World {
 
     fn environment(&self) -> Vec<(&'static str, OsString)> {
         let url = self.api.url();
-        let dirs = [&self.path("bin"), &installation().node_dir, Path::new("/usr/bin"), Path::new("/bin")];
         vec![
-            ("PATH", std::env::join_paths(dirs).expect("no directory on PATH has a colon in its name")),
+            ("PATH", self.search_path()),
             ("HOME", self.path("home").into()),
             ("CODEX_HOME", self.path("codex").into()),
             ("TMPDIR", self.path("tmp").into()),
@@ -185,6 +194,39 @@ impl World {
         let output = outcome.json();
         let answer = output[self.agent.answer_key()].as_str();
         answer.unwrap_or_else(|| panic!("no answer in the output\n{outcome}")).to_owned()
+    }
+
+    /// Calls a command about turns, which needs no backend.
+    pub(crate) fn call_about_turns(&self, arguments: &[&str]) -> Call {
+        self.call_program(env!("CARGO_BIN_EXE_invoke-persist").as_ref(), arguments)
+    }
+
+    /// Detaches a turn and returns its ID.
+    #[track_caller]
+    pub(crate) fn detach(&self, verb: &str, arguments: &[&str]) -> String {
+        let options = ["--detach", "--print-turn-id"];
+        self.call(verb, &[&options, arguments].concat()).run().success().line().to_owned()
+    }
+
+    /// Returns the record of a turn.
+    #[track_caller]
+    pub(crate) fn record(&self, turn: &str) -> Value {
+        self.call_about_turns(&["show-turn", "--turn-id", turn]).run().success().json()
+    }
+
+    /// Waits for the end of a turn. Returns what it has printed.
+    #[track_caller]
+    pub(crate) fn wait_turn(&self, turn: &str) -> Outcome {
+        self.call_about_turns(&["wait-turn", "--turn-id", turn, "--timeout-seconds", "60"]).run()
+    }
+
+    /// Kills all processes of this world except those of detached turns.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn kill_all_but_detached_turns(&self) {
+        // the list is complete before the first one is killed, because its children would get another parent
+        let mut processes = processes::of_world(self.root.path());
+        processes.retain(|process| !process.is_of_detached_turn());
+        processes.iter().for_each(Process::kill);
     }
 
     /// Returns the entry of [`SESSION`], as `resolve` prints it.

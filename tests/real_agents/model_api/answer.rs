@@ -33,9 +33,15 @@ impl Block {
     }
 }
 
-/// Returns a call of claude's Bash tool.
-pub(super) fn bash(command: &str) -> Block {
-    Block::Call { name: "Bash", input: json!({"command": command, "description": "Run the command of the test"}) }
+/// Returns a call of the agent's shell tool.
+pub(super) fn shell(request: &ModelRequest, command: &str) -> Block {
+    match request.dialect {
+        Dialect::Messages => Block::Call {
+            name: "Bash",
+            input: json!({"command": command, "description": "Run the command of the test"}),
+        },
+        Dialect::Responses => Block::Call { name: "exec_command", input: json!({"cmd": command}) },
+    }
 }
 
 /// Returns a structured answer: for claude a call of a tool, for codex a text.
