@@ -3,12 +3,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::windows::io::{AsRawHandle, IntoRawHandle, RawHandle};
+use std::os::windows::io::{AsRawHandle, FromRawHandle, IntoRawHandle, OwnedHandle, RawHandle};
 use std::os::windows::process::CommandExt;
 use std::process::Command;
 
-use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
-use windows_sys::Win32::System::Console::{STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle};
+use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, INVALID_HANDLE_VALUE, SetHandleInformation};
+use windows_sys::Win32::System::Console::{
+    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
+};
 use windows_sys::Win32::System::Threading::{CREATE_BREAKAWAY_FROM_JOB, CREATE_NEW_PROCESS_GROUP, DETACHED_PROCESS};
 
 /// Does nothing, because Windows has no umask and the temp directory is private to its user.
@@ -43,7 +45,9 @@ pub(crate) fn start_detached(command: &mut Command, leaves_job: bool) {
 /// Does nothing, because processes do not end with their parents on Windows.
 pub(crate) fn outlive_parent() {}
 
-/// Replaces the standard streams of this process. Standard input is empty from now on.
+/// Replaces the standard streams of this process and closes the old ones. Standard input is empty from now on.
+///
+/// A reader of an old stream would otherwise wait until this process ends.
 pub(crate) fn replace_standard_streams(stdout: &File, stderr: &File) -> io::Result<()> {
     let replaced = [
         (STD_INPUT_HANDLE, File::open("NUL")?),
@@ -51,9 +55,15 @@ pub(crate) fn replace_standard_streams(stdout: &File, stderr: &File) -> io::Resu
         (STD_ERROR_HANDLE, stderr.try_clone()?),
     ];
     for (stream, file) in replaced {
-        // SAFETY: the handle is open, and this process never closes it
+        // SAFETY: the call only returns the handle's value
+        let old = unsafe { GetStdHandle(stream) };
+        // SAFETY: the handle is open, and from now on it belongs to the stream
         if unsafe { SetStdHandle(stream, file.into_raw_handle()) } == 0 {
             return Err(io::Error::last_os_error());
+        }
+        if !old.is_null() && old != INVALID_HANDLE_VALUE {
+            // SAFETY: the process that started this one made a handle for each stream, and nothing else refers to it
+            drop(unsafe { OwnedHandle::from_raw_handle(old) });
         }
     }
     Ok(())
