@@ -10,6 +10,7 @@ use super::dir::RecordDir;
 use super::record::Record;
 use crate::lock::pid_namespace;
 use crate::random;
+use crate::sys::retry_while_open;
 
 /// How many IDs are tried. Only turns that begin within two milliseconds can have the same.
 const MOST_TRIES: usize = 100;
@@ -57,7 +58,7 @@ impl LiveRecord {
             .open(&temp)
             .and_then(|mut file| file.write_all(&serde_json::to_vec(record).map_err(io::Error::from)?));
         // not synced: after a crash of the system the turn is lost anyway
-        written.and_then(|()| fs::rename(&temp, target)).inspect_err(|_| drop(fs::remove_file(&temp)))
+        written.and_then(|()| retry_while_open(|| fs::rename(&temp, &target))).inspect_err(|_| drop(fs::remove_file(&temp)))
     }
 
     /// Creates the files for the output of the turn. `stderr` is what it has written to standard error so far.

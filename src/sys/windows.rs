@@ -6,6 +6,8 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, IntoRawHandle, OwnedHandle, RawHandle};
 use std::os::windows::process::CommandExt;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, INVALID_HANDLE_VALUE, SetHandleInformation};
 use windows_sys::Win32::System::Console::{
@@ -71,3 +73,52 @@ pub(crate) fn replace_standard_streams(stdout: &File, stderr: &File) -> io::Resu
 
 /// Does nothing, because opening a file does not block on Windows.
 pub(crate) fn without_blocking(_options: &mut std::fs::OpenOptions) {}
+
+/// Retries while Windows reports that another process has the file open, for example a virus scanner.
+///
+/// A missing permission gives the same error, so retries end after two seconds.
+pub(crate) fn retry_while_open<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    /// `ERROR_SHARING_VIOLATION`, for which the standard library has no name.
+    const SHARING_VIOLATION: i32 = 32;
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Err(error)
+                if (error.kind() == io::ErrorKind::PermissionDenied
+                    || error.raw_os_error() == Some(SHARING_VIOLATION))
+                    && started.elapsed() < TIMEOUT =>
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::windows::fs::OpenOptionsExt;
+
+    use super::*;
+
+    #[test]
+    fn file_that_another_reader_has_opened_is_replaced_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
+        fs::write(&old, "old").unwrap();
+        fs::write(&new, "new").unwrap();
+        let mut unshared = Some(fs::OpenOptions::new().read(true).share_mode(0).open(&old).unwrap());
+        let mut attempts = 0;
+        retry_while_open(|| {
+            attempts += 1;
+            let replaced = fs::rename(&new, &old);
+            assert_eq!(replaced.is_ok(), attempts > 1);
+            unshared = None;
+            replaced
+        })
+        .unwrap();
+        assert_eq!(fs::read_to_string(&old).unwrap(), "new");
+    }
+}

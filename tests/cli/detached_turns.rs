@@ -44,7 +44,13 @@ fn read(sandbox: &Sandbox, id: &str, extension: &str) -> String {
 }
 
 fn record(sandbox: &Sandbox, id: &str) -> Value {
-    serde_json::from_str(&read(sandbox, id, "record")).unwrap()
+    let mut record = None;
+    // Windows may refuse to read a file at the moment in which it is replaced
+    wait_until(LIMIT, || {
+        record = serde_json::from_str(&read(sandbox, id, "record")).ok();
+        record.is_some()
+    });
+    record.unwrap()
 }
 
 fn id_of(record: &Value) -> &str {
