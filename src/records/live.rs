@@ -58,7 +58,9 @@ impl LiveRecord {
             .open(&temp)
             .and_then(|mut file| file.write_all(&serde_json::to_vec(record).map_err(io::Error::from)?));
         // not synced: after a crash of the system the turn is lost anyway
-        written.and_then(|()| retry_while_open(|| fs::rename(&temp, &target))).inspect_err(|_| drop(fs::remove_file(&temp)))
+        written
+            .and_then(|()| retry_while_open(|| fs::rename(&temp, &target)))
+            .inspect_err(|_| drop(fs::remove_file(&temp)))
     }
 
     /// Creates the files for the output of the turn. `stderr` is what it has written to standard error so far.

@@ -59,10 +59,7 @@ const ROUTER: &str = " codex_core::tools::router: error=";
 
 /// How the log begins after [`ROUTER`] for a call that was not allowed, and the tool. The log also has calls with other
 /// faults, such as bad arguments, and calls whose event has the status `declined`.
-const DENIALS: &[(&str, &str)] = &[
-    ("approval policy is ", SHELL),
-    ("patch rejected: ", EDIT),
-];
+const DENIALS: &[(&str, &str)] = &[("approval policy is ", SHELL), ("patch rejected: ", EDIT)];
 
 /// How the log begins after [`ROUTER`] for a command that failed. Before 0.169.0, the command follows.
 const COMMAND_FAILED: &str = "exec_command failed";
