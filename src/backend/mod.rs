@@ -29,7 +29,7 @@ pub(crate) use self::spec::{
     Capabilities, CommandSandbox, FailedRun, Home, JsonOutput, OnNewId, Retry, SchemaChannel, Setting, Spec,
     StderrLine, UserDir,
 };
-pub(crate) use self::support::{FeatureEvidence, Support};
+pub(crate) use self::support::Support;
 pub(crate) use self::usage::{Tokens, Usage};
 use crate::session::AgentSessionId;
 

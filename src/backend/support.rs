@@ -47,12 +47,21 @@ pub(crate) struct Feature {
 pub(crate) enum FeatureEvidence {
     /// The first help page lists the option.
     Listed,
+    /// The first help page lists the option, but it has no effect before [`Feature::since`].
+    ListedEarly,
     /// The command has its own help page.
     Page,
     /// The help hides the option, so the release decides.
     Release,
     /// `doctor` does not report it.
     Unreported,
+}
+
+impl FeatureEvidence {
+    /// Returns whether the first help page lists the option.
+    pub(crate) fn is_listed(self) -> bool {
+        matches!(self, Self::Listed | Self::ListedEarly)
+    }
 }
 
 /// A help page of an agent.
@@ -116,14 +125,17 @@ impl Support {
             }
         }
         for feature in spec.features {
+            let is_listed = || pages.first().is_none_or(|help| lists(help, feature.option));
+            let is_new = || release.is_none_or(|release| release >= feature.since);
             let is_there = match feature.evidence {
-                FeatureEvidence::Listed => pages.first().is_none_or(|help| lists(help, feature.option)),
+                FeatureEvidence::Listed => is_listed(),
+                FeatureEvidence::ListedEarly => is_listed() && is_new(),
                 FeatureEvidence::Page => spec
                     .help_pages
                     .iter()
                     .zip(pages)
                     .any(|(page, help)| page.command == Some(feature.option) && page.is_shown_in(help)),
-                FeatureEvidence::Release => release.is_none_or(|release| release >= feature.since),
+                FeatureEvidence::Release => is_new(),
                 FeatureEvidence::Unreported => true,
             };
             if !is_there {
@@ -222,7 +234,7 @@ mod tests {
     /// Returns the pages of help of an agent that lacks these options and commands.
     fn pages(spec: &Spec, lacks: &[&str]) -> Vec<String> {
         let has = |option: &&str| !lacks.contains(option);
-        let listed = spec.features.iter().filter(|feature| feature.evidence == FeatureEvidence::Listed);
+        let listed = spec.features.iter().filter(|feature| feature.evidence.is_listed());
         let listed: Vec<&str> = listed.map(|feature| feature.option).filter(has).collect();
         let page = |path: String, options: &[&str]| {
             let options: Vec<&str> = options.iter().copied().filter(has).collect();
@@ -246,29 +258,23 @@ mod tests {
         Support::of(spec, version, &pages(spec, lacks))
     }
 
-    const ROLES: &str = "roles that claude keeps by itself";
-
     #[test]
     fn measured_releases_of_claude_are_described() {
-        const SNAPSHOT: &str = "--system-prompt-snapshot";
         const LARGE: &str = "roles of more than 100 KiB";
         const TEXT: &str = "--format text and --include-partials";
+        const OLD: &[&str] = &["--json-schema", "--fork-session", "--include-partial-messages"];
         for (releases, lacks, without) in [
-            (&["2.1.330", "2.1.329", "2.1.307", "2.1.278", "2.1.268"][..], &[][..], String::new()),
-            (&["2.1.217", "2.1.147", "2.1.48", "2.1.38"], &[SNAPSHOT], format!("out {ROLES}")),
-            (&["2.0.50"], &[SNAPSHOT, "--effort"], format!("out --reasoning-effort and {ROLES}")),
-            (&["1.0.122"], &[SNAPSHOT, "--effort"], format!("out {LARGE}, --reasoning-effort and {ROLES}")),
-            (
-                &["1.0.88", "1.0.37"],
-                &[SNAPSHOT, "--effort", "--fork-session", "--include-partial-messages"],
-                format!("out {TEXT}, fork-session, {LARGE}, --reasoning-effort and {ROLES}"),
-            ),
+            (&["2.1.330", "2.1.268", "2.1.147", "2.1.48", "2.1.45"][..], &[][..], String::new()),
+            (&["2.1.44", "2.1.38", "2.0.50", "2.0.45"], &[], "out --reasoning-effort".to_owned()),
+            (&["2.0.44", "2.0.33"], &OLD[..1], "out --schema and --reasoning-effort".to_owned()),
+            (&["1.0.122"], &OLD[..1], format!("out {LARGE}, --schema and --reasoning-effort")),
+            (&["1.0.88", "1.0.37"], OLD, format!("out {TEXT}, fork-session, {LARGE}, --schema and --reasoning-effort")),
         ] {
             for release in releases {
                 let support = support(Backend::Claude, &format!("{release} (Claude Code)"), lacks);
                 let without = if without.is_empty() { " all features" } else { &without };
                 assert_eq!(support.describe(), format!("claude {release}: works, with{without}"));
-                let hint = (!lacks.is_empty()).then(|| "use claude 2.1.268 or newer".to_owned());
+                let hint = support.describe().contains("without").then(|| "use claude 2.1.45 or newer".to_owned());
                 assert_eq!(support.hint(), hint, "{release}");
             }
         }
@@ -314,7 +320,7 @@ mod tests {
         }
         let old = support(Backend::Claude, "wrapper 1.0", &["--effort"]);
         assert_eq!(old.describe(), "this claude: works, without --reasoning-effort");
-        assert_eq!(old.hint().unwrap(), "use claude 2.1.38 or newer");
+        assert_eq!(old.hint().unwrap(), "use claude 2.1.45 or newer");
         // a later release that has dropped it
         let new = support(Backend::Claude, "3.0.0 (Claude Code)", &["--effort", "--model"]);
         assert_eq!(

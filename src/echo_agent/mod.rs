@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::backend::echo::{EchoCall, EchoOutcome, EchoProtocol, EchoTurn};
-use crate::backend::{Backend, Cause, FeatureEvidence};
+use crate::backend::{Backend, Cause};
 use crate::cli;
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
@@ -196,7 +196,7 @@ fn version_or_help(backend: Backend, arguments: &[String]) -> Option<String> {
     }
     let spec = backend.spec();
     let page = spec.help_pages.iter().find(|page| page.arguments == arguments)?;
-    let listed = spec.features.iter().filter(|feature| feature.evidence == FeatureEvidence::Listed);
+    let listed = spec.features.iter().filter(|feature| feature.evidence.is_listed());
     let options: Vec<&str> = page.options.iter().copied().chain(listed.map(|feature| feature.option)).collect();
     Some(format!("Usage: {} {}\n\nOptions:\n  {}\n", spec.name, page.path(), options.join("\n  ")))
 }

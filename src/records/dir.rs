@@ -15,6 +15,7 @@ use crate::lock::{check_private, make_private};
 use crate::paths::absolute;
 use crate::sort::{sort, sort_by};
 use crate::store::location;
+use crate::sys::retry_while_open;
 
 /// The directory for all workspaces, in the state directory.
 const DIR: &str = "turns";
@@ -103,7 +104,7 @@ impl RecordDir {
             let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
             std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
         }
-        let file = options.open(self.file(id, extension))?;
+        let file = retry_while_open(|| options.open(self.file(id, extension)))?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("it is not a regular file"));

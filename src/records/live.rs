@@ -11,6 +11,7 @@ use super::dir::RecordDir;
 use super::record::Record;
 use crate::lock::pid_namespace;
 use crate::random;
+use crate::sys::retry_while_open;
 use crate::time::digits;
 
 /// How many IDs are tried. Only turns that begin within two milliseconds can have the same.
@@ -57,7 +58,8 @@ impl LiveRecord {
         let create = || private_file().create_new(true).open(&temp); // never through a symlink
         let created = create().or_else(|_| fs::remove_file(&temp).and_then(|()| create()));
         // not synced: after a crash of the system the turn is lost anyway
-        let written = created.and_then(|mut file| file.write_all(&text)).and_then(|()| fs::rename(&temp, target));
+        let written = created.and_then(|mut file| file.write_all(&text));
+        let written = written.and_then(|()| retry_while_open(|| fs::rename(&temp, &target)));
         written.or_else(|error| {
             let _ = fs::remove_file(&temp);
             self.overwrite(text).map_err(|_| error)

@@ -303,3 +303,8 @@ pub(crate) fn is_locked(file: &File) -> io::Result<bool> {
         Ok(lock.l_type != libc::F_UNLCK)
     }
 }
+
+/// Runs `attempt`, because an open file can be replaced on Unix.
+pub(crate) fn retry_while_open<T>(attempt: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    attempt()
+}

@@ -3,12 +3,16 @@
 
 use std::fs::File;
 use std::io;
-use std::os::windows::io::{AsRawHandle, IntoRawHandle, RawHandle};
+use std::os::windows::io::{AsRawHandle, FromRawHandle, IntoRawHandle, OwnedHandle, RawHandle};
 use std::os::windows::process::CommandExt;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
-use windows_sys::Win32::System::Console::{STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle};
+use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, INVALID_HANDLE_VALUE, SetHandleInformation};
+use windows_sys::Win32::System::Console::{
+    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
+};
 use windows_sys::Win32::System::Threading::{CREATE_BREAKAWAY_FROM_JOB, CREATE_NEW_PROCESS_GROUP, DETACHED_PROCESS};
 
 /// Does nothing, because Windows has no umask and the temp directory is private to its user.
@@ -43,7 +47,9 @@ pub(crate) fn start_detached(command: &mut Command, leaves_job: bool) {
 /// Does nothing, because processes do not end with their parents on Windows.
 pub(crate) fn outlive_parent() {}
 
-/// Replaces the standard streams of this process. Standard input is empty from now on.
+/// Replaces the standard streams of this process and closes the old ones. Standard input is empty from now on.
+///
+/// A reader of an old stream would otherwise wait until this process ends.
 pub(crate) fn replace_standard_streams(stdout: &File, stderr: &File) -> io::Result<()> {
     let replaced = [
         (STD_INPUT_HANDLE, File::open("NUL")?),
@@ -51,9 +57,15 @@ pub(crate) fn replace_standard_streams(stdout: &File, stderr: &File) -> io::Resu
         (STD_ERROR_HANDLE, stderr.try_clone()?),
     ];
     for (stream, file) in replaced {
-        // SAFETY: the handle is open, and this process never closes it
+        // SAFETY: the call only returns the handle's value
+        let old = unsafe { GetStdHandle(stream) };
+        // SAFETY: the handle is open, and from now on it belongs to the stream
         if unsafe { SetStdHandle(stream, file.into_raw_handle()) } == 0 {
             return Err(io::Error::last_os_error());
+        }
+        if !old.is_null() && old != INVALID_HANDLE_VALUE {
+            // SAFETY: the process that started this one made a handle for each stream, and nothing else refers to it
+            drop(unsafe { OwnedHandle::from_raw_handle(old) });
         }
     }
     Ok(())
@@ -61,3 +73,52 @@ pub(crate) fn replace_standard_streams(stdout: &File, stderr: &File) -> io::Resu
 
 /// Does nothing, because opening a file does not block on Windows.
 pub(crate) fn without_blocking(_options: &mut std::fs::OpenOptions) {}
+
+/// Retries while Windows reports that another process has the file open, for example a virus scanner.
+///
+/// A missing permission gives the same error, so retries end after two seconds.
+pub(crate) fn retry_while_open<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    /// `ERROR_SHARING_VIOLATION`, for which the standard library has no name.
+    const SHARING_VIOLATION: i32 = 32;
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Err(error)
+                if (error.kind() == io::ErrorKind::PermissionDenied
+                    || error.raw_os_error() == Some(SHARING_VIOLATION))
+                    && started.elapsed() < TIMEOUT =>
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::windows::fs::OpenOptionsExt;
+
+    use super::*;
+
+    #[test]
+    fn file_that_another_reader_has_opened_is_replaced_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
+        fs::write(&old, "old").unwrap();
+        fs::write(&new, "new").unwrap();
+        let mut unshared = Some(fs::OpenOptions::new().read(true).share_mode(0).open(&old).unwrap());
+        let mut attempts = 0;
+        retry_while_open(|| {
+            attempts += 1;
+            let replaced = fs::rename(&new, &old);
+            assert_eq!(replaced.is_ok(), attempts > 1);
+            unshared = None;
+            replaced
+        })
+        .unwrap();
+        assert_eq!(fs::read_to_string(&old).unwrap(), "new");
+    }
+}

@@ -98,6 +98,7 @@ fn start(context: &Context, name: &str) -> io::Result<Child> {
 #[cfg(windows)]
 fn start(context: &Context, _name: &str) -> io::Result<Child> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    crate::sys::disinherit_standard_handles(); // a reader of this call's output would wait until the turn ends
     let start = |leaves_job| {
         let mut command = command(&arguments, "1")?;
         crate::sys::start_detached(&mut command, leaves_job);

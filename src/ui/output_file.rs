@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 use super::{Ui, stdio};
 use crate::error::{Error, ErrorKind, Result};
 use crate::paths;
+use crate::sys::retry_while_open;
 
 /// The option of the file that replaces standard output.
 const OPTION: &str = "--output-file";
@@ -138,7 +139,7 @@ impl OutputFile {
         }
         let placed = file.temp().and_then(|temp| {
             temp.as_file().sync_all()?;
-            fs::rename(temp.path(), target)
+            retry_while_open(|| fs::rename(temp.path(), target))
         });
         placed.map_err(|error| {
             let printed = file.content(file.length()).map(|bytes| ui.print_bytes(&bytes));
@@ -174,7 +175,7 @@ impl ReplacedFile {
         let written = file.temp().and_then(|temp| {
             stdio::write_all(&temp.as_file().try_clone()?, text.as_bytes())?;
             temp.as_file().sync_all()?;
-            fs::rename(temp.path(), &file.target)
+            retry_while_open(|| fs::rename(temp.path(), &file.target))
         });
         written.map_err(|error| failed(self.option, shown, &error))
     }

@@ -36,7 +36,7 @@ fn detach(sandbox: &Sandbox, call: &[&str]) -> Value {
 /// Returns a file of a turn.
 fn file(sandbox: &Sandbox, id: &str, extension: &str) -> PathBuf {
     let key = sandbox.key_of(sandbox.workspace());
-    sandbox.home().join(".local/state/invoke-persist/turns").join(key).join(format!("{id}.{extension}"))
+    sandbox.state_dir().join("turns").join(key).join(format!("{id}.{extension}"))
 }
 
 fn read(sandbox: &Sandbox, id: &str, extension: &str) -> String {
@@ -44,7 +44,13 @@ fn read(sandbox: &Sandbox, id: &str, extension: &str) -> String {
 }
 
 fn record(sandbox: &Sandbox, id: &str) -> Value {
-    serde_json::from_str(&read(sandbox, id, "record")).unwrap()
+    let mut record = None;
+    // Windows may refuse to read a file at the moment in which it is replaced
+    wait_until(LIMIT, || {
+        record = serde_json::from_str(&read(sandbox, id, "record")).ok();
+        record.is_some()
+    });
+    record.unwrap()
 }
 
 fn id_of(record: &Value) -> &str {
@@ -73,6 +79,7 @@ fn call_returns_while_the_agent_works_and_the_output_is_in_files() {
         assert_eq!((&ended["state"], &ended["exit_code"]), (&json!("succeeded"), &json!(0)));
         assert_eq!(read(&sandbox, id, "out"), "the answer\n");
         assert_eq!(read(&sandbox, id, "err"), "");
+        #[cfg(unix)] // a process ID can be looked up on Windows only with unsafe code
         wait_until(LIMIT, || !is_alive(accepted["pid"].as_u64().unwrap().try_into().unwrap()));
     }
 }
@@ -202,7 +209,11 @@ fn call_that_may_start_no_turn_cannot_be_detached() {
 #[test]
 fn directory_that_cannot_be_written_refuses_a_detached_turn_only() {
     let mut sandbox = with_session(Backend::Claude, Backend::Claude.answers("i", "OK"));
-    sandbox.env("XDG_STATE_HOME", sandbox.write("file", ""));
+    if cfg!(unix) {
+        sandbox.env("XDG_STATE_HOME", sandbox.write("file", ""));
+    } else {
+        sandbox.write(sandbox.state_dir().join("turns"), "");
+    }
     let failure = sandbox.fails(&resume(&["--detach"]), 1, "io");
     failure.before_the_turn().hint(contains("set XDG_STATE_HOME to")); // it does not move the names
     assert!(sandbox.calls().is_empty());
@@ -214,7 +225,7 @@ fn records_can_be_switched_off_for_turns_that_are_not_detached() {
     let mut sandbox = with_session(Backend::Claude, Backend::Claude.answers("i", "OK"));
     sandbox.env("INVOKE_PERSIST_RECORD", "0");
     sandbox.run(&resume(&[])).success();
-    assert!(!sandbox.home().join(".local/state").exists());
+    assert!(!sandbox.state_dir().join("turns").exists());
     let id = id_of(&detach(&sandbox, &resume(&[]))).to_owned();
     assert_eq!(end_of(&sandbox, &id)["state"], "succeeded");
 }
@@ -306,6 +317,24 @@ fn killed_process_leaves_a_turn_that_is_lost_and_never_running() {
 }
 
 #[test]
+fn stop_turn_stops_the_agent_and_what_it_started() {
+    let working = Turn::doing([
+        Step::grandchild([Step::lock("alive"), Step::wait_for("never")]),
+        Step::create("began"),
+        Step::wait_for("never"),
+    ]);
+    let sandbox = with_session(Backend::Codex, working);
+    let accepted = detach(&sandbox, &resume(&[]));
+    wait_until(LIMIT, || ["began", "alive"].iter().all(|file| sandbox.has_reached(file)) && sandbox.is_locked("alive"));
+    let printed = sandbox.run(&["stop-turn", "--session-name", "a"]).success().stdout_text();
+    let stopped: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(stopped["turn_id"], accepted["turn_id"]);
+    assert_eq!(stopped["state"], "stopped");
+    assert!(!sandbox.is_locked("alive"), "nothing of the turn is left");
+    assert_eq!(record(&sandbox, id_of(&accepted))["state"], "stopped");
+}
+
+#[test]
 #[cfg(unix)]
 fn stop_turn_stops_a_tree_that_ignores_term() {
     let stubborn = Turn::doing([
@@ -327,7 +356,6 @@ fn stop_turn_stops_a_tree_that_ignores_term() {
 }
 
 #[test]
-#[cfg(unix)]
 fn turn_that_waits_for_its_session_can_be_stopped() {
     let sandbox =
         with_session(Backend::Codex, [answers_later(Backend::Codex, "one"), Backend::Codex.answers("i", "two")]);

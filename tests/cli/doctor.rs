@@ -114,13 +114,15 @@ fn release_is_described_by_what_it_lacks() {
     let codex = |release: &str, page: &str, fork_page: &str| {
         vec![prints(&format!("codex-cli {release}\n")), exec(page), exec(fork_page)]
     };
-    let later = format!("{CLAUDE_1_0_122}  --effort <level>\n  --system-prompt-snapshot <on|off>\n");
-    let roles = "roles that claude keeps by itself";
-    let limited = format!("works, without roles of more than 100 KiB, --reasoning-effort and {roles}");
-    let snapshot = Some("use claude 2.1.268 or newer");
+    let later = format!("{CLAUDE_1_0_122}  --json-schema <schema>\n  --effort <level>\n");
+    let limited = "works, without roles of more than 100 KiB, --schema and --reasoning-effort";
+    let effort = "works, without --reasoning-effort";
+    let newer = Some("use claude 2.1.45 or newer");
     for (agent, release, plan, (status, message, hint)) in [
         ("claude", "2.1.330", claude("2.1.330", &later), ("ok", "works, with all features", None)),
-        ("claude", "1.0.122", claude("1.0.122", CLAUDE_1_0_122), ("warning", &*limited, snapshot)),
+        // it lists --effort, but that has no effect
+        ("claude", "2.1.38", claude("2.1.38", &later), ("warning", effort, newer)),
+        ("claude", "1.0.122", claude("1.0.122", CLAUDE_1_0_122), ("warning", limited, newer)),
         ("codex", "0.169.0", codex("0.169.0", new, fork), ("ok", "works, with all features", None)),
         ("codex", "0.130.0", codex("0.130.0", new, new), no_fork),
         ("codex", "0.58.0", codex("0.58.0", old, old), no_fork),

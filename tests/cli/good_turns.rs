@@ -98,18 +98,20 @@ fn refusals_in_the_log_of_codex_count() {
         "approval policy is Never; reject command — you cannot ask for escalated permissions",
         "patch rejected: writing is blocked by read-only sandbox; rejected by user approval settings",
         r#"exec_command failed: CreateProcess { message: "Rejected(\"`/bin/bash -lc 'touch x'` rejected: policy forbids commands starting with `touch`\")" }"#,
+        r#"exec_command failed for `/bin/bash -lc 'touch x'`: CreateProcess { message: "Rejected(\"`/bin/bash -lc 'touch x'` rejected: policy forbids commands starting with `touch`\")" }"#,
     ];
     let other = [
         "failed to parse function arguments: missing field `cmd`",
         "unsupported call: no_such_tool",
         r#"exec_command failed: CreateProcess { message: "Rejected(\"Failed to create unified exec process: No such file or directory (os error 2)\")" }"#,
         r#"exec_command failed: CreateProcess { message: "Rejected(\"This action was rejected due to unacceptable risk.\")" }"#,
+        r#"exec_command failed for `echo ': CreateProcess { message: "Rejected(\"`'`: CreateProcess { message: "Rejected(\"Failed to create unified exec process\")" }"#,
     ];
     let log = |lines: &[&str]| lines.iter().map(|line| format!("{ROUTER}{line}\n")).collect::<Vec<_>>().concat();
     let turn = |lines: &[&str]| Backend::Codex.answers("i", "done").stderr(&log(lines));
     let sandbox = with_session(Backend::Codex, turn(&[&other[..], &refused[..]].concat()));
     for form in FORMS {
-        let warning = "warning: codex was refused at least 2 tools: Shell (2 times), Edit\n";
+        let warning = "warning: codex was refused at least 2 tools: Shell (3 times), Edit\n";
         sandbox.run(form).success().stderr(warning);
     }
     sandbox.agent(turn(&other));

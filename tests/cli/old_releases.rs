@@ -157,7 +157,7 @@ fn codex_turn_without_a_thread_is_not_an_answer() {
 fn refused_option_is_named_as_the_caller_knows_it() {
     let doctor = |backend: Backend| format!("run 'invoke-persist doctor' to see what this {} supports", backend.name());
     for (call, refused, needs) in [
-        (&["resume-json", "--reasoning-effort", "low"][..], "--effort", "--reasoning-effort needs claude 2.1.38"),
+        (&["resume-json", "--reasoning-effort", "low"][..], "--effort", "--reasoning-effort needs claude 2.1.45"),
         (&["fork-session", "--to", "b"], "--fork-session", "fork-session needs claude 1.0.119"),
         (
             &["resume-stream", "--format", "text"],
@@ -204,7 +204,7 @@ fn hint_is_to_remove_a_refused_argument_of_the_caller() {
         (&["--foo"][..], "--foo", "remove --foo after '--': this claude does not accept it"),
         (&["--foo=bar"], "--foo=bar", "remove --foo after '--': this claude does not accept it"),
         (&["-Z"], "-Z", "remove -Z after '--': this claude does not accept it"),
-        (&["--effort", "low"], "--effort", "remove --effort after '--', or use claude 2.1.38 or newer"),
+        (&["--effort", "low"], "--effort", "remove --effort after '--', or use claude 2.1.45 or newer"),
     ] {
         let sandbox = with_session(Backend::Claude);
         sandbox.agent(claude_refuses(refused));

@@ -52,8 +52,7 @@ const KEYS: &[&str] = &[
 
 /// Returns the directory of the records of a workspace. A relative path starts at the sandbox's workspace.
 fn dir_of(sandbox: &Sandbox, workspace: impl AsRef<Path>) -> PathBuf {
-    let state = if cfg!(windows) { "AppData/invoke-persist" } else { ".local/state/invoke-persist" };
-    sandbox.home().join(state).join("turns").join(sandbox.key_of(workspace))
+    sandbox.state_dir().join("turns").join(sandbox.key_of(workspace))
 }
 
 /// Creates the directory of the records, readable by this user only, as the program itself does.

@@ -145,7 +145,7 @@ impl ModelApi {
         self.shared.change(|state| state.structured = Some(answer.clone()));
     }
 
-    /// Returns all calls of a model, oldest first.
+    /// Returns all calls of a model, oldest first, without those that no test caused.
     pub(crate) fn requests(&self) -> Vec<ModelRequest> {
         self.shared.lock().requests.clone()
     }
@@ -245,6 +245,11 @@ fn answer(stream: &mut TcpStream, incoming: &http::Incoming, shared: &Shared) ->
         }
     };
     let request = ModelRequest { dialect, body };
+    if request.is_warmup() {
+        http::open_events(stream)?;
+        let events = answer::events(&request, &[Block::Text("ready".to_owned())]);
+        return events.iter().try_for_each(|event| http::send_event(stream, event));
+    }
     shared.change(|state| state.requests.push(request.clone()));
 
     let refusal = shared.lock().refusal.clone();

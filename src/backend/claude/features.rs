@@ -35,19 +35,19 @@ pub(super) const FEATURES: &[Feature] = &[
         evidence: FeatureEvidence::Release,
     },
     Feature {
+        option: "--json-schema",
+        what: "--schema",
+        plural: false,
+        since: Release(2, 0, 45),
+        evidence: FeatureEvidence::Listed,
+    },
+    // 2.1.38 lists it, but does not pass it to its default model
+    Feature {
         option: "--effort",
         what: "--reasoning-effort",
         plural: false,
-        since: Release(2, 1, 38),
-        evidence: FeatureEvidence::Listed,
-    },
-    // not passed, but the releases that have it keep the role of a session
-    Feature {
-        option: "--system-prompt-snapshot",
-        what: "roles that claude keeps by itself",
-        plural: true,
-        since: Release(2, 1, 268),
-        evidence: FeatureEvidence::Listed,
+        since: Release(2, 1, 45),
+        evidence: FeatureEvidence::ListedEarly,
     },
 ];
 

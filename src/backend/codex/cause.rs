@@ -94,7 +94,7 @@ pub(super) fn diagnose(evidence: &Evidence<'_>) -> Diagnosis {
     let cause = match (evidence.code.and_then(cause_of_code), known) {
         (Some(cause), _) | (None, Some((_, cause))) => cause,
         (None, None) if is_unknown_model(sentence) => Cause::ModelUnknown,
-        (None, None) => Cause::Other,
+        (None, None) => cause_in_response(sentence).unwrap_or(Cause::Other),
     };
     let retry_at = match cause {
         Cause::UsageLimit => reset_time(sentence, evidence.now, &TimeZone::system()),
@@ -147,13 +147,17 @@ fn underlying(sentence: &str) -> &str {
     }
 }
 
-/// Returns whether this is the sentence about a model, which names it. Releases before 0.169.0 put the status before it,
-/// and 0.58.0 has the response instead.
+/// Returns the cause that the code of a response means. 0.58.0 has no code elsewhere, and puts the response after the
+/// status.
+fn cause_in_response(sentence: &str) -> Option<Cause> {
+    let (_, response) = sentence.strip_prefix("unexpected status 4")?.split_once(": ")?;
+    let response: serde_json::Value = serde_json::from_str(response).ok()?;
+    CODES.iter().find(|(code, _)| response["error"]["code"] == *code).map(|(_, cause)| *cause)
+}
+
+/// Returns whether this is the sentence about a model, which names it. Releases before 0.169.0 put the status before it.
 fn is_unknown_model(sentence: &str) -> bool {
     let after_status = sentence.strip_prefix("unexpected status 404 Not Found: ");
-    if let Some(response) = after_status.and_then(|rest| serde_json::from_str::<serde_json::Value>(rest).ok()) {
-        return response["error"]["code"] == "model_not_found";
-    }
     let sentence = after_status.and_then(|rest| rest.split_once(", url: ")).map_or(sentence, |(sentence, _)| sentence);
     sentence.starts_with("The model `") && sentence.ends_with("` does not exist or you do not have access to it.")
 }
@@ -258,6 +262,8 @@ mod tests {
             ("unexpected status 404 Not Found: {\"error\":{\"code\":\"model_not_found\"}}", ModelUnknown),
             ("unexpected status 404 Not Found: {\"error\":{\"code\":\"page_not_found\"}}", Other),
             ("unexpected status 404 Not Found: page, url: http://h", Other),
+            ("unexpected status 400 Bad Request: {\"error\":{\"code\":\"cyber_policy\",\"message\":\"no\"}}", Safety),
+            ("unexpected status 400 Bad Request: {\"error\":{\"code\":null,\"message\":\"cyber_policy\"}}", Other),
             ("Connection failed: error sending request", Network),
             ("stream disconnected before completion: stream closed before response.completed", Network),
             ("stream disconnected before completion: idle timeout waiting for SSE", Network),

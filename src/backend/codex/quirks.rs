@@ -59,12 +59,16 @@ const ROUTER: &str = " codex_core::tools::router: error=";
 
 /// How the log begins after [`ROUTER`] for a call that was not allowed, and the tool. The log also has calls with other
 /// faults, such as bad arguments, and calls whose event has the status `declined`.
-const DENIALS: &[(&str, &str)] = &[
-    ("approval policy is ", SHELL),
-    ("patch rejected: ", EDIT),
-    // the command that a rule forbids follows, in backquotes
-    (r#"exec_command failed: CreateProcess { message: "Rejected(\"`"#, SHELL),
-];
+const DENIALS: &[(&str, &str)] = &[("approval policy is ", SHELL), ("patch rejected: ", EDIT)];
+
+/// How the log begins after [`ROUTER`] for a command that failed. Before 0.169.0, the command follows.
+const COMMAND_FAILED: &str = "exec_command failed";
+
+/// What is before the cause of that failure. In the cause itself, quotation marks are escaped.
+const CAUSE: &str = r#": CreateProcess { message: ""#;
+
+/// How the cause begins if a rule forbids the command.
+const REJECTED: &str = r#"Rejected(\"`"#;
 
 fn is_chatter(line: &str) -> bool {
     CHATTER.iter().any(|beginning| line.starts_with(beginning))
@@ -73,6 +77,10 @@ fn is_chatter(line: &str) -> bool {
 /// Returns the tool in a line of the log about a call that was not allowed.
 fn denied_tool(line: &str) -> Option<&'static str> {
     let (_, reason) = line.split_once(ROUTER)?;
+    let cause = reason.strip_prefix(COMMAND_FAILED).and_then(|failure| Some(failure.rsplit_once(CAUSE)?.1));
+    if cause.is_some_and(|cause| cause.starts_with(REJECTED)) {
+        return Some(SHELL);
+    }
     DENIALS.iter().find(|(beginning, _)| reason.starts_with(beginning)).map(|(_, tool)| *tool)
 }
 

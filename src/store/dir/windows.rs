@@ -3,14 +3,10 @@
 use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use super::super::location::{DIR, MappingLocation, Root};
 use super::{Error, MAX_SIZE, Removed, role};
-
-/// How long operations are retried while another process has the file open, for example a virus scanner.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::sys::retry_while_open;
 
 /// The directory of a mapping.
 #[derive(Debug)]
@@ -203,27 +199,6 @@ impl Dir {
             if is_wanted(&name, &entry) {
                 let _ = fs::remove_file(entry.path());
             }
-        }
-    }
-}
-
-/// Retries while Windows reports that another process has the file open.
-///
-/// A missing permission gives the same error, so retries end after [`RETRY_TIMEOUT`].
-fn retry_while_open<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    /// `ERROR_SHARING_VIOLATION`, for which the standard library has no name.
-    const SHARING_VIOLATION: i32 = 32;
-    let started = Instant::now();
-    loop {
-        match attempt() {
-            Err(error)
-                if (error.kind() == io::ErrorKind::PermissionDenied
-                    || error.raw_os_error() == Some(SHARING_VIOLATION))
-                    && started.elapsed() < RETRY_TIMEOUT =>
-            {
-                thread::sleep(Duration::from_millis(10));
-            }
-            result => return result,
         }
     }
 }

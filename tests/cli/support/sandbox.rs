@@ -105,6 +105,11 @@ impl Sandbox {
         self.root.join("home")
     }
 
+    /// Returns the directory for the state of the program, in which it keeps its records.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.home().join(if cfg!(windows) { "AppData/invoke-persist" } else { ".local/state/invoke-persist" })
+    }
+
     /// Returns the directory of the stand-ins. Relative paths in a plan start here.
     pub(crate) fn bin(&self) -> PathBuf {
         self.root.join("bin")

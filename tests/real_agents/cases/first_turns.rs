@@ -56,7 +56,9 @@ fn stopped_first_turn_is_resumed_by_its_name(world: &World) {
 
     let resumed = world.resume("next", &[]).run().success();
     let request = world.api.last_request();
-    assert_eq!((request.turns().first(), request.last_turn()), (Some(&PROMPT), "next"), "{resumed}");
+    // claude before 2.1.330 ends an unanswered prompt with a newline
+    let first = request.turns().first().map(|turn| turn.trim_end());
+    assert_eq!((first, request.last_turn()), (Some(PROMPT), "next"), "{resumed}");
     assert_eq!(world.stored()[world.agent.id_key()], error["session_id"]);
     let mapping = String::from_utf8(world.mapping()).expect("a mapping is UTF-8");
     assert!(!mapping.contains("first_turn_stopped"), "{mapping}");

@@ -56,6 +56,11 @@ impl ModelRequest {
             .collect()
     }
 
+    /// Returns whether claude only prepares its subagents. 2.0.50 sends such requests at any time during a turn.
+    pub(super) fn is_warmup(&self) -> bool {
+        self.turns() == ["Warmup"]
+    }
+
     pub(crate) fn last_turn(&self) -> &str {
         self.turns().pop().unwrap_or_default()
     }
