@@ -26,8 +26,8 @@ pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tool};
 pub(crate) use self::output::{OutputParser, TurnReport};
 pub(crate) use self::session_files::WriteTimes;
 pub(crate) use self::spec::{
-    Capabilities, CommandSandbox, FailedRun, Home, JsonOutput, OnNewId, Retry, SchemaChannel, Setting, Spec,
-    StderrLine, UserDir,
+    Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, SandboxMark, SchemaChannel, Setting, Spec, StderrLine,
+    UserDir,
 };
 pub(crate) use self::support::Support;
 pub(crate) use self::usage::{Tokens, Usage};

@@ -93,12 +93,20 @@ pub(crate) struct Spec {
     pub stderr_line: fn(line: &str) -> StderrLine,
 }
 
-/// How a command recognizes the agent's sandbox, which is a PID namespace for one command on Linux.
+/// The sandbox in which the agent runs a command of its model. On Linux it is a PID namespace.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum CommandSandbox {
+pub(crate) struct CommandSandbox {
+    pub mark: SandboxMark,
+    /// What lets the agent run this program outside of the sandbox, as a hint.
+    pub way_out: &'static str,
+}
+
+/// How a command recognizes its sandbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SandboxMark {
     /// Its first process runs this program.
     Program(&'static str),
-    /// It has this variable.
+    /// It sets this variable.
     Variable(&'static str),
 }
 

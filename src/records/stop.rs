@@ -80,7 +80,7 @@ mod platform {
             let Ok(lock) = dir.open(id, "lock") else { return Ok(None) };
             lock.take(1000).read_to_string(&mut namespace)?;
             if namespace.trim() != pid_namespace().unwrap_or_default() {
-                return Err(io::Error::other("its process runs in another container"));
+                return Err(io::Error::other("its process runs in another container or sandbox"));
             }
             let pid = record.pid.and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
             let pid = pid.ok_or_else(|| io::Error::other("its record has no process ID"))?;

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::first_process::{self, FirstProcess};
-use crate::backend::{Backend, CommandSandbox};
+use crate::backend::{Backend, SandboxMark};
 use crate::cli;
 use crate::context::Context;
 use crate::env;
@@ -53,24 +53,30 @@ pub(crate) fn launch(context: &Context, command: &cli::Command, options: &cli::D
 /// Refuses a turn that would end with this call, because it cannot leave its container or sandbox.
 fn check_first_process(context: &Context) -> Result<()> {
     let Some(first) = first_process::find() else { return Ok(()) };
-    let sandbox_of = Backend::ALL.into_iter().find(|backend| match backend.spec().command_sandbox {
-        CommandSandbox::Program(name) => first == FirstProcess::Ancestor(name.to_owned()),
-        CommandSandbox::Variable(name) => env::var_os(name).is_some(),
-    });
-    let why = match (sandbox_of, first) {
-        (Some(agent), _) => format!("the sandbox of {agent} ends all processes of a command together with it"),
-        (None, FirstProcess::Own) => "this call is the first process of its container, which ends with it".to_owned(),
-        (None, FirstProcess::Ancestor(name)) => {
+    let refused = |why: String| Error::new(ErrorKind::Io, CANNOT_DETACH).caused_by(why);
+    let is_sandbox = |backend: &Backend| match backend.spec().command_sandbox.mark {
+        SandboxMark::Program(name) => first == FirstProcess::Ancestor(name.to_owned()),
+        SandboxMark::Variable(name) => env::var_os(name).is_some(),
+    };
+    if let Some(agent) = Backend::ALL.into_iter().find(is_sandbox) {
+        let hint = format!("{}, or call without --detach", agent.spec().command_sandbox.way_out);
+        return Err(
+            refused(format!("the sandbox of {agent} ends all processes of a command together with it")).with_hint(hint)
+        );
+    }
+    match first {
+        FirstProcess::Own => {
+            Err(refused("this call is the first process of its container, which ends with it".to_owned())
+                .with_hint("call without --detach, or from a process that keeps the container"))
+        }
+        FirstProcess::Ancestor(name) => {
             let name = if name.is_empty() { "process 1" } else { &name };
             context
                 .ui
                 .warn_always(&format!("the turn ends with {name}, the first process of this container or sandbox"));
-            return Ok(());
+            Ok(())
         }
-    };
-    Err(Error::new(ErrorKind::Io, CANNOT_DETACH)
-        .caused_by(why)
-        .with_hint("run this call outside of the sandbox or container, or without --detach"))
+    }
 }
 
 /// Starts this program again. The arguments do not reach its command line, because a prompt is not for the process list.

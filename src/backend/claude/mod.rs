@@ -17,8 +17,8 @@ use serde_json::Value;
 pub(crate) use self::args::ClaudeLaunchArgs;
 use super::session_files::SessionFiles;
 use super::spec::{
-    Capabilities, CommandSandbox, FailedRun, Home, JsonOutput, OnNewId, Retry, SchemaChannel, SkillDirs, SkillTexts,
-    Spec, StderrLine, UserDir,
+    Capabilities, CommandSandbox, FailedRun, Home, JsonOutput, OnNewId, Retry, SandboxMark, SchemaChannel, SkillDirs,
+    SkillTexts, Spec, StderrLine, UserDir,
 };
 use super::support::HelpPage;
 use super::{
@@ -41,7 +41,10 @@ pub(super) static SPEC: Spec = Spec {
     launch_variables: &[],
     // some releases do not run if this is set, and Claude Code sets it in every shell that it starts
     removed_env: &["CLAUDECODE"],
-    command_sandbox: CommandSandbox::Variable("SANDBOX_RUNTIME"),
+    command_sandbox: CommandSandbox {
+        mark: SandboxMark::Variable("SANDBOX_RUNTIME"),
+        way_out: "add 'invoke-persist *' to sandbox.excludedCommands in claude's settings",
+    },
     home: Home { variable: "CLAUDE_CONFIG_DIR", default_dir: ".claude" },
     // projects/-home-me-project/ID.jsonl
     session_files: SessionFiles { dir: "projects", depth: 1, id_in: |name| name.strip_suffix(".jsonl") },

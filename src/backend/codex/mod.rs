@@ -19,8 +19,8 @@ use std::ffi::OsString;
 pub(crate) use self::args::{CodexArgs, CodexLaunchArgs};
 use super::session_files::SessionFiles;
 use super::spec::{
-    Capabilities, CommandSandbox, DuplicateDirs, Home, JsonOutput, OnNewId, SchemaChannel, SkillDirs, SkillTexts, Spec,
-    UserDir,
+    Capabilities, CommandSandbox, DuplicateDirs, Home, JsonOutput, OnNewId, SandboxMark, SchemaChannel, SkillDirs,
+    SkillTexts, Spec, UserDir,
 };
 use super::support::HelpPage;
 use super::{Arguments, InteractiveInvocation, Invocation, PromptChannel, SchemaArgument, SessionMode};
@@ -39,7 +39,10 @@ pub(super) static SPEC: Spec = Spec {
     missing_hint: "install it, or pass a command with --codex-cmd; for an alias or function add --codex-shell posix",
     launch_variables: args::LAUNCH_VARIABLES,
     removed_env: &[],
-    command_sandbox: CommandSandbox::Program("codex-linux-sandbox"),
+    command_sandbox: CommandSandbox {
+        mark: SandboxMark::Program("codex-linux-sandbox"),
+        way_out: "allow invoke-persist in a rule of codex, so that it runs outside of the sandbox",
+    },
     home: Home { variable: "CODEX_HOME", default_dir: ".codex" },
     session_files: SessionFiles { dir: "sessions", depth: 3, id_in: thread_in_file_name },
     capabilities: Capabilities {

@@ -120,14 +120,14 @@ fn codexs_sandbox_refuses_a_turn_that_it_would_end(world: &World) {
     let resume = format!("resume-json --session-name {SESSION} --prompt inner --skip-git-repo-check");
     let detach = format!("invoke-persist --backend codex {resume} --detach");
     let command = format!("{}; {detach} 2>&1; echo status=$?", world.path_of_tools());
-    let roots = format!("sandbox_workspace_write.writable_roots=[\"{}\"]", world.path("").display());
+    let roots = format!("sandbox_workspace_write.writable_roots=['{}']", world.path("").display());
     let network = "sandbox_workspace_write.network_access=true";
     for sandbox in ["read-only", "workspace-write"] {
         world.api.answer_with_bash_once("delegate", &command);
         let options = ["exec", "--skip-git-repo-check", "--sandbox", sandbox, "-c", &roots, "-c", network, "delegate"];
         let outer = world.call_agent(&options).run().success();
         let request = world.api.last_request();
-        for printed in ["cannot detach the turn", "the sandbox of codex", "without --detach", "status=1"] {
+        for printed in ["cannot detach the turn", "the sandbox of codex", "in a rule of codex", "status=1"] {
             assert!(request.mentions(printed), "{printed}: {outer}\n{request:#?}");
         }
     }
@@ -426,7 +426,7 @@ fn claudes_sandbox_refuses_a_turn_that_it_would_end(world: &World) {
     let options = ["-p", "--settings", &settings, "--allowedTools", "Bash", "--", "delegate"];
     let outer = world.call_agent(&options).run().success();
     let request = world.api.last_request();
-    for printed in ["cannot detach the turn", "the sandbox of claude", "without --detach", "status=1"] {
+    for printed in ["cannot detach the turn", "the sandbox of claude", "excludedCommands", "status=1"] {
         assert!(request.mentions(printed), "{printed}: {outer}\n{request:#?}");
     }
     assert!(!world.api.has_received("inner"));
