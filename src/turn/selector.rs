@@ -246,12 +246,16 @@ impl Turns {
 
     fn not_found(&self, message: String, meant: &str) -> Error {
         let error = Error::new(ErrorKind::TurnNotFound, message);
-        let error = match &self.dir {
-            Some(dir) => error.caused_by(format!("it is not in '{}'", dir.path().display())),
-            None => error.caused_by("this workspace has no records of turns"),
+        let Some(dir) = &self.dir else {
+            // the caller is probably in another directory than the one that started the turn
+            return error.caused_by("this workspace has no records of turns").with_hint(
+                "turns are per workspace; list those of all with invoke-persist list-turns --all-workspaces",
+            );
         };
         let list = with_place("list-turns", &self.place_args);
-        error.with_hint(format!("{meant}turns are per workspace; list them with {list}"))
+        error
+            .caused_by(format!("it is not in '{}'", dir.path().display()))
+            .with_hint(format!("{meant}turns are per workspace; list them with {list}"))
     }
 
     /// Returns the name of the selected backend and a space, or nothing.
