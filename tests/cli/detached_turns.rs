@@ -404,6 +404,7 @@ fn variable_of_another_program_is_refused() {
 }
 
 /// Returns the records of the workspace, oldest first.
+#[cfg(unix)]
 fn records(sandbox: &Sandbox) -> Vec<Value> {
     let dir = file(sandbox, "x", "record").parent().unwrap().to_owned();
     let names = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
