@@ -137,7 +137,8 @@ impl Detached {
 
     /// Releases the lock, as the system does after the process was killed.
     fn dies(&mut self) {
-        self.lock.take().unwrap().unlock().unwrap();
+        let unlocked = self.lock.take().unwrap().unlock();
+        assert!(unlocked.is_ok() || cfg!(windows)); // Wine releases the lock and reports an error
     }
 }
 
