@@ -740,6 +740,7 @@ fn planted_files_are_neither_followed_nor_waited_for() {
 }
 
 #[test]
+#[cfg(unix)] // the hint has a Unix shell's quotes
 fn name_that_was_lost_is_found_in_the_records() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();
