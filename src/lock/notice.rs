@@ -50,7 +50,8 @@ impl Notice {
 #[cfg(test)]
 impl Notice {
     pub(super) fn unlock(&self) {
-        self.file.unlock().unwrap();
+        let unlocked = self.file.unlock();
+        assert!(unlocked.is_ok() || cfg!(windows)); // Wine releases the lock and reports an error
     }
 
     pub(super) fn exists(&self) -> bool {

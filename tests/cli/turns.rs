@@ -137,7 +137,8 @@ impl Detached {
 
     /// Releases the lock, as the system does after the process was killed.
     fn dies(&mut self) {
-        self.lock.take().unwrap().unlock().unwrap();
+        let unlocked = self.lock.take().unwrap().unlock();
+        assert!(unlocked.is_ok() || cfg!(windows)); // Wine releases the lock and reports an error
     }
 }
 
@@ -703,7 +704,7 @@ fn planted_files_are_neither_followed_nor_waited_for() {
     let turn = Detached::ended(&sandbox, "20261121-105533-2222", 0, b"answer", b"");
     let dir = &turn.dir;
     let fifo = |path: &Path| {
-        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
     };
     fifo(&dir.join("20261121-105533-3333.record"));
     symlink(turn.file("record"), dir.join("20261121-105533-3334.record")).unwrap();
@@ -748,6 +749,7 @@ fn planted_files_are_neither_followed_nor_waited_for() {
 }
 
 #[test]
+#[cfg(unix)] // the hint has a Unix shell's quotes
 fn name_that_was_lost_is_found_in_the_records() {
     for backend in Backend::BOTH {
         let sandbox = Sandbox::new();

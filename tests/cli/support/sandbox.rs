@@ -107,7 +107,7 @@ impl Sandbox {
 
     /// Returns the directory for the state of the program, in which it keeps its records.
     pub(crate) fn state_dir(&self) -> PathBuf {
-        self.home().join(if cfg!(windows) { "AppData/invoke-persist" } else { ".local/state/invoke-persist" })
+        self.home().join(if cfg!(windows) { "AppData" } else { ".local/state" }).join("invoke-persist")
     }
 
     /// Returns the directory of the stand-ins. Relative paths in a plan start here.
