@@ -439,7 +439,7 @@ fn with_fork_before_acceptance(options: &[&str], check: impl FnOnce(&Sandbox, Ru
     let call = sandbox.start(&[&fork[..], options].concat());
     wait_until(LIMIT, || records(&sandbox).len() == 2);
     check(&sandbox, call);
-    sandbox.allow("go on");
+    sandbox.allow("continue");
     create.wait(LIMIT).assert.success();
 }
 
@@ -500,7 +500,7 @@ fn disk_that_becomes_full_during_a_turn_leaves_its_verdict() {
     let turns = || disk.cmd(&["list-turns"]).run().success().json()["turns"].as_array().unwrap().clone();
     wait_until(LIMIT, || turns().len() == 2);
     disk.fill();
-    sandbox.allow("go on");
+    sandbox.allow("continue");
     attached.wait(LIMIT).assert.success().stdout("the answer\n");
     let waited = disk.cmd(&["wait-turn", "--turn-id", id]).run().code(1);
     let turns = turns();
