@@ -361,11 +361,12 @@ fn listed_children() -> Vec<i32> {
 }
 
 /// Returns whether all living children of this process run detached turns, which became its children when the calls
-/// that started them ended.
+/// that started them ended. False if the children cannot be listed.
 #[cfg(target_os = "linux")]
 fn only_detached_children() -> bool {
     let living = |pid: &i32| read_process(std::ffi::OsStr::new(&pid.to_string())).is_some();
-    listed_children().into_iter().filter(living).all(is_detached)
+    let children: Vec<i32> = listed_children().into_iter().filter(living).collect();
+    !children.is_empty() && children.into_iter().all(is_detached)
 }
 
 /// Returns whether the process runs a detached turn, which outlives the agent that started it.
