@@ -578,18 +578,15 @@ fn turn_that_would_end_with_the_call_is_refused() {
 #[test]
 #[cfg(target_os = "linux")]
 #[ignore = "needs root"]
-fn turn_that_would_end_with_its_container_has_a_warning() {
+fn turn_runs_as_long_as_the_first_process_of_its_container() {
     let sandbox = with_session(Backend::Claude, Backend::Claude.answers("i", "OK"));
     let shell = ["sh", "-c", "\"$@\" && sleep 600", "-"];
     let mut command = std::process::Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).args(shell);
-    command.arg(env!("CARGO_BIN_EXE_invoke-persist")).args(resume(&["--detach", "--print-turn-id", "--quiet"]));
+    command.arg(env!("CARGO_BIN_EXE_invoke-persist")).args(resume(&["--detach", "--print-turn-id"]));
     command.current_dir(sandbox.workspace()).env_clear().envs(sandbox.variables());
     let running = command.start();
     wait_until(LIMIT, || running.stdout_so_far().ends_with('\n'));
-    assert_eq!(
-        running.stderr_so_far(),
-        "warning: the turn ends with sh, the first process of this container or sandbox\n"
-    );
+    assert_eq!(running.stderr_so_far(), "");
     assert_eq!(end_of(&sandbox, running.stdout_so_far().trim())["state"], "succeeded");
 }
