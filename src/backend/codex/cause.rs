@@ -147,10 +147,11 @@ fn underlying(sentence: &str) -> &str {
     }
 }
 
-/// Returns the cause that the code of a response means. 0.58.0 has no code elsewhere, and puts the response after the
-/// status.
+/// Returns the cause that the code of a response means. Releases up to 0.105.0 have no code elsewhere. The sentence is the
+/// response, and in 0.58.0 the response after the status.
 fn cause_in_response(sentence: &str) -> Option<Cause> {
-    let (_, response) = sentence.strip_prefix("unexpected status 4")?.split_once(": ")?;
+    let after_status = sentence.strip_prefix("unexpected status 4").and_then(|rest| rest.split_once(": "));
+    let response = after_status.map_or(sentence, |(_, response)| response);
     let response: serde_json::Value = serde_json::from_str(response).ok()?;
     CODES.iter().find(|(code, _)| response["error"]["code"] == *code).map(|(_, cause)| *cause)
 }
@@ -263,6 +264,7 @@ mod tests {
             ("unexpected status 404 Not Found: {\"error\":{\"code\":\"page_not_found\"}}", Other),
             ("unexpected status 404 Not Found: page, url: http://h", Other),
             ("unexpected status 400 Bad Request: {\"error\":{\"code\":\"cyber_policy\",\"message\":\"no\"}}", Safety),
+            ("{\"error\":{\"code\":\"cyber_policy\",\"message\":\"no\"}}", Safety),
             ("unexpected status 400 Bad Request: {\"error\":{\"code\":null,\"message\":\"cyber_policy\"}}", Other),
             ("Connection failed: error sending request", Network),
             ("stream disconnected before completion: stream closed before response.completed", Network),
