@@ -48,10 +48,7 @@ pub(crate) fn start_new_session(command: &mut Command, sentry: Option<File>) {
     let parent = rustix::process::getpid();
     let mask = UMASK.get().copied();
     let prepare = move || {
-        rustix::process::setsid()?;
-        if let Some(mask) = mask {
-            rustix::process::umask(mask);
-        }
+        enter_new_session(mask)?;
         #[cfg(target_os = "linux")]
         {
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
@@ -67,6 +64,15 @@ pub(crate) fn start_new_session(command: &mut Command, sentry: Option<File>) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// Enters a new session, with the caller's umask. Makes only async-signal-safe system calls.
+fn enter_new_session(mask: Option<Mode>) -> io::Result<()> {
+    rustix::process::setsid()?;
+    if let Some(mask) = mask {
+        rustix::process::umask(mask);
+    }
+    Ok(())
+}
+
 /// Makes the program start in a new session, without HUP, and with the caller's umask. It inherits `arguments`, and no
 /// other descriptor besides the standard streams.
 ///
@@ -76,10 +82,7 @@ pub(crate) fn start_detached(command: &mut Command, arguments: OwnedFd) {
     let parent = rustix::process::getpid();
     let mask = UMASK.get().copied();
     let prepare = move || {
-        rustix::process::setsid()?;
-        if let Some(mask) = mask {
-            rustix::process::umask(mask);
-        }
+        enter_new_session(mask)?;
         rustix::io::fcntl_setfd(&arguments, rustix::io::FdFlags::empty())?;
         // SAFETY: the signal is ignored, so no handler runs
         if unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) } == libc::SIG_ERR {
