@@ -16,14 +16,19 @@ pub(crate) use windows::Foreground;
 mod unix {
     use std::sync::{Arc, Mutex};
     use std::thread;
+    use std::time::{Duration, Instant};
 
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
     use signal_hook::iterator::Signals;
 
     use super::{Command, io};
+    use crate::process::POLL_INTERVAL;
     use crate::process::streams::lock;
     use crate::sys;
+
+    /// A timeout for a signal to the group, which reaches its processes one after the other.
+    const GROUP_CONTINUE_LIMIT: Duration = Duration::from_millis(100);
 
     /// The signals that are handled.
     pub(crate) struct Foreground(Signals);
@@ -67,7 +72,7 @@ mod unix {
                     let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
                     let _ = rustix::process::waitid(WaitId::Pid(pid), stopped); // so that it is not seen again
                     sys::perform_default_action(SIGTSTP);
-                    let _ = rustix::process::kill_process(pid, Signal::CONT);
+                    continue_if_stopped(pid);
                     continue;
                 }
                 let _ = lock(&target).take();
@@ -77,6 +82,27 @@ mod unix {
                     None => 128 + status.terminating_signal().unwrap_or_default(),
                 }));
             }
+        }
+    }
+
+    /// Continues a program that was left stopped when this process continued.
+    ///
+    /// `fg` continues the whole group, so the program's turn comes at about the same time. A signal that is sent after
+    /// that could undo the next Ctrl-Z.
+    fn continue_if_stopped(pid: Pid) {
+        let changed = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::CONTINUED;
+        let began = Instant::now();
+        loop {
+            match rustix::process::waitid(WaitId::Pid(pid), changed | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT) {
+                Ok(None) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Ok(Some(_)) | Err(_) => return,
+            }
+            if began.elapsed() >= GROUP_CONTINUE_LIMIT {
+                let _ = rustix::process::kill_process(pid, Signal::CONT);
+                return;
+            }
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
