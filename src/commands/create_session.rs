@@ -110,7 +110,8 @@ impl Creation<'_> {
             self.call.recorder.update(|turn| turn.set_session(Some(&self.name), None));
             self.call.open_record(&self.workspace.resolved, &prompt.bytes, &self.context.ui)?;
         }
-        let _name = lock_name(&self.store, &self.name, true, || self.call.accept(&self.context.ui))?;
+        let _name =
+            lock_name(&self.store, &self.name, true, &self.call.recorder, || self.call.accept(&self.context.ui))?;
         self.store.prepare()?;
         if let Some(old) = self.existing()? {
             return self.print(&old, false);

@@ -43,10 +43,11 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     call.recorder.update(|turn| turn.set_session(Some(&to), None));
     call.open_record(&workspace.resolved, &prompt.bytes, &context.ui)?;
     let wait = options.if_busy == IfBusy::Wait;
-    let _name = lock_name(&store, &to, wait, || Ok(()))?;
+    let _name = lock_name(&store, &to, wait, &call.recorder, || Ok(()))?;
     let accept = || call.accept(&context.ui);
     // a running turn would be half in the fork
-    let (history, _held) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait, accept)?;
+    let (history, _held) =
+        lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait, &call.recorder, accept)?;
     refuse_taken(&store, &to, options.force)?;
     store.prepare()?;
     let role = history.role(&store)?;

@@ -28,7 +28,8 @@ pub(super) fn run(context: &Context, options: &cli::OpenSession) -> Result<i32> 
     find_session(&store, &subject)?;
     let program = call.agent.program(call.dir.as_deref())?;
     let wait = options.if_busy == IfBusy::Wait;
-    let (session, lock) = lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait, || Ok(()))?;
+    let (session, lock) =
+        lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait, &call.recorder, || Ok(()))?;
     let settings = call.settings(Some(&session));
     let role = session.role(&store)?;
     let dir = ScratchDir::default();

@@ -86,6 +86,9 @@ pub(crate) struct Command {
 
 /// Receives the agent's standard output in chunks, as it arrives.
 pub(crate) trait OutputSink: Send + 'static {
+    /// Called when the agent was started, before its output is read.
+    fn start(&mut self) {}
+
     fn write(&mut self, chunk: &[u8]);
 
     /// Returns whether the last line only reports that the agent tries to reconnect.

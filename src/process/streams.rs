@@ -84,6 +84,7 @@ impl<S: OutputSink> Stream<S> {
         let reading = Arc::clone(&shared);
         thread::Builder::new().spawn(move || {
             let Ok(pipe) = pipe.recv() else { return };
+            reading.with_sink(OutputSink::start);
             reading.read_to_end(pipe, passthrough, output);
             reading.ended.store(true, Ordering::SeqCst);
             ended();

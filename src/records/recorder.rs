@@ -29,6 +29,8 @@ struct Inner {
     started: Instant,
     facts: TurnFacts,
     live: Option<LiveRecord>,
+    /// Set until the record is created: where its errors are reported.
+    uncreated: Option<Ui>,
     /// Whether the caller of a detached turn has its record.
     accepted: bool,
     /// Whether the call was a turn, after its end.
@@ -37,7 +39,18 @@ struct Inner {
     dir: Option<RecordDir>,
     usage: Usage,
     /// What the session had used before this turn.
-    before: Option<SessionTotals>,
+    before: SessionUse,
+    /// What waits until the agent was started.
+    deferred: bool,
+}
+
+/// What a session had used before a turn.
+#[derive(Debug)]
+enum SessionUse {
+    /// `None`: unknown.
+    Found(Option<SessionTotals>),
+    /// The records of the turns before have it.
+    Resumed(Backend, AgentSessionId),
 }
 
 /// What is known of a turn.
@@ -72,8 +85,18 @@ impl TurnRecorder {
     pub(crate) fn new(started: Instant) -> Self {
         let record = Record { started_at: Some(now()), ..Record::default() };
         let facts = TurnFacts { record, ..TurnFacts::default() };
-        let (live, dir, usage, before) = (None, None, Usage::default(), None);
-        Self(Arc::new(Mutex::new(Inner { started, facts, live, accepted: false, is_turn: true, dir, usage, before })))
+        Self(Arc::new(Mutex::new(Inner {
+            started,
+            facts,
+            live: None,
+            uncreated: None,
+            accepted: false,
+            is_turn: true,
+            dir: None,
+            usage: Usage::default(),
+            before: SessionUse::Found(None),
+            deferred: false,
+        })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -87,6 +110,29 @@ impl TurnRecorder {
         change(&mut inner.facts);
         if before.is_some_and(|before| before != inner.facts.record) {
             inner.write();
+        }
+    }
+
+    /// Changes what is known, like [`TurnRecorder::update`]. The record is written when the agent was started, so that its
+    /// start is not delayed.
+    pub(crate) fn update_at_start(&self, change: impl FnOnce(&mut TurnFacts)) {
+        let mut inner = self.lock();
+        change(&mut inner.facts);
+        inner.deferred = true;
+    }
+
+    /// Does what was deferred until the agent was started: the agent needs much longer for its own start.
+    pub(crate) fn agent_started(&self) {
+        let mut inner = self.lock();
+        if !mem::take(&mut inner.deferred) {
+            return;
+        }
+        if !inner.create_if_missing() {
+            inner.write();
+        }
+        inner.find_totals();
+        if inner.live.is_some() && inner.facts.record.tries == 1 {
+            inner.dir.iter().for_each(RecordDir::prune);
         }
     }
 
@@ -104,7 +150,8 @@ impl TurnRecorder {
         self.lock().facts.record.detached
     }
 
-    /// Creates the record of the turn, which is queued.
+    /// Prepares the record of the turn. That of a detached turn is created now. Others are created as soon as the call
+    /// waits or its agent was started, so that the start is not delayed.
     ///
     /// # Errors
     ///
@@ -113,34 +160,23 @@ impl TurnRecorder {
     pub(crate) fn open(&self, workspace: &Path, prompt: &[u8], ui: &Ui) -> Result<()> {
         let mut inner = self.lock();
         let needed = inner.facts.record.detached;
-        let Some(dir) = RecordDir::of_workspace(workspace)? else {
+        inner.dir = RecordDir::of_workspace(workspace)?;
+        if inner.dir.is_none() {
             return if needed { Err(cannot_detach("the home directory is unknown")) } else { Ok(()) };
-        };
-        inner.dir = Some(dir.clone());
-        inner.facts.record.prompt = Some(shortened(prompt));
-        if !needed && env::var_os(env::RECORD).is_some_and(|value| value == "0") {
-            return Ok(());
         }
-        let path = dir.path().display().to_string();
-        let created = LiveRecord::create(dir.clone()).and_then(|live| {
-            inner.facts.record.turn_id = Some(live.id.clone());
-            inner.facts.record.pid = Some(std::process::id());
-            live.write(&inner.facts.record)?;
-            Ok(live)
-        });
-        match created {
-            Ok(live) => {
-                inner.live = Some(live);
-                dir.prune();
-            }
-            Err(error) if needed => return Err(cannot_detach(&cannot_write(&path, &error))),
-            Err(error) => {
-                inner.facts.record.turn_id = None;
-                drop(inner);
-                ui.note(&format!("this turn has no record: {}", cannot_write(&path, &error)));
-            }
+        inner.facts.record.prompt = Some(shortened(prompt));
+        if needed {
+            return inner.create().map_err(|why| cannot_detach(&why));
+        }
+        if env::var_os(env::RECORD).is_none_or(|value| value != "0") {
+            inner.uncreated = Some(ui.clone());
         }
         Ok(())
+    }
+
+    /// Creates the record of a turn that waits.
+    pub(crate) fn create(&self) {
+        self.lock().create_if_missing();
     }
 
     /// Reports to the caller of a detached turn that the turn is accepted, as [`ACCEPTED`] and the record. From now on,
@@ -171,13 +207,14 @@ impl TurnRecorder {
         })
     }
 
-    /// Finds what the session had used before this turn. Only the holder of the session may call this.
+    /// Sets the session of the turn, for the count of what it used. Only the holder of the session may call this.
     pub(crate) fn begin(&self, backend: Backend, session: SessionMode<'_>) {
-        let mut inner = self.lock();
-        inner.before = match session {
-            SessionMode::New => Some(SessionTotals { tokens: Some(Tokens::default()), cost: Some(0.0) }),
-            SessionMode::Resume(id) => inner.last_totals(backend, id),
-            SessionMode::Fork(_) => None, // it may begin with the totals of the original
+        self.lock().before = match session {
+            SessionMode::New => {
+                SessionUse::Found(Some(SessionTotals { tokens: Some(Tokens::default()), cost: Some(0.0) }))
+            }
+            SessionMode::Resume(id) => SessionUse::Resumed(backend, id.clone()),
+            SessionMode::Fork(_) => SessionUse::Found(None), // it may begin with the totals of the original
         };
     }
 
@@ -200,6 +237,9 @@ impl TurnRecorder {
             Ok(_) => inner.facts.record.tries > 0,
             Err(error) => error.turn.started || !is_refusal(error.kind),
         };
+        if inner.is_turn {
+            inner.create_if_missing();
+        }
         inner.facts.clone()
     }
 
@@ -224,6 +264,33 @@ impl TurnFacts {
 }
 
 impl Inner {
+    /// Creates the record unless that was done, or is not wanted. Returns whether it was created.
+    fn create_if_missing(&mut self) -> bool {
+        let Some(ui) = self.uncreated.take() else { return false };
+        let created = self.create();
+        if let Err(why) = &created {
+            ui.note(&format!("this turn has no record: {why}"));
+        }
+        created.is_ok()
+    }
+
+    /// Creates the record. The error is a reason.
+    fn create(&mut self) -> std::result::Result<(), String> {
+        let dir = self.dir.clone().ok_or("the home directory is unknown")?;
+        let path = dir.path().display().to_string();
+        let created = LiveRecord::create(dir).and_then(|live| {
+            self.facts.record.turn_id = Some(live.id.clone());
+            self.facts.record.pid = Some(std::process::id());
+            live.write(&self.facts.record)?;
+            Ok(live)
+        });
+        self.live = Some(created.map_err(|error| {
+            self.facts.record.turn_id = None;
+            format!("{path} cannot be written: {}", io_message(&error))
+        })?);
+        Ok(())
+    }
+
     /// Writes the record. An error does not matter, because the record is written again at the end.
     fn write(&mut self) {
         let _ = self.live.as_ref().map(|live| live.write(&self.facts.record));
@@ -233,7 +300,7 @@ impl Inner {
     /// was last seen of it.
     fn count(&mut self) {
         let Usage { turn, session, session_cost, agent_turns } = self.usage;
-        let before = self.before.unwrap_or_default();
+        let before = self.find_totals().unwrap_or_default();
         let turn = turn.or_else(|| session?.since(before.tokens?));
         let cost = session_cost.zip(before.cost).map(|(now, before)| now - before).filter(|cost| *cost >= 0.0);
         let record = &mut self.facts.record;
@@ -246,6 +313,16 @@ impl Inner {
         record.session_output_tokens = session.map(|tokens| tokens.output);
         record.session_cost_usd = session_cost;
         record.agent_turns = agent_turns;
+    }
+
+    /// Returns what the session had used before this turn. Reads the records at the first call only.
+    fn find_totals(&mut self) -> Option<SessionTotals> {
+        let found = match &self.before {
+            SessionUse::Found(totals) => return *totals,
+            SessionUse::Resumed(backend, id) => self.last_totals(*backend, id),
+        };
+        self.before = SessionUse::Found(found);
+        found
     }
 
     /// Returns what was last seen of a session in the records of this workspace.
@@ -275,10 +352,6 @@ fn without_noise(dollars: f64) -> f64 {
 /// Returns whether an error of this kind means that there was no turn.
 fn is_refusal(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::SessionBusy | ErrorKind::SessionExists | ErrorKind::SessionNotFound | ErrorKind::Usage)
-}
-
-fn cannot_write(path: &str, error: &io::Error) -> String {
-    format!("{path} cannot be written: {}", io_message(error))
 }
 
 fn cannot_detach(why: &str) -> Error {

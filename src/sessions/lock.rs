@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::late_signal;
 use crate::lock::{self, Busy, Key, Lock, Place};
 use crate::paths;
+use crate::records::recorder::TurnRecorder;
 use crate::session::{AgentSessionId, SessionName};
 use crate::store::Store;
 use crate::ui::Ui;
@@ -47,11 +48,12 @@ pub(crate) fn lock_name(
     store: &Store,
     name: &SessionName,
     wait: bool,
+    recorder: &TurnRecorder,
     accept: impl FnOnce() -> Result<()>,
 ) -> Result<Lock> {
     let what = format!("the name '{name}'");
     let mut place = join(&store.name_key(name), wait);
-    accepted(wait, accept, || wait_for(&mut place, &what, store.deadline, &store.ui, wait))
+    accepted(wait, accept, || wait_for(&mut place, &what, store.deadline, &store.ui, wait, recorder))
 }
 
 /// Calls `accept` before `lock` if that `waits`, and otherwise after it.
@@ -77,10 +79,11 @@ pub(crate) fn lock_session(
     session_key: impl Fn(&AgentSessionId) -> Key,
     ui: &Ui,
     wait: bool,
+    recorder: &TurnRecorder,
     accept: impl FnOnce() -> Result<()>,
 ) -> Result<(StoredSession, Lock)> {
     let place = SessionPlace::join(store, selector, &session_key, wait)?;
-    accepted(wait, accept, || place.wait(ui))
+    accepted(wait, accept, || place.wait(ui, recorder))
 }
 
 /// A call's place in the queue of a session. Turns run in the order of their places. The place is given up when it is
@@ -120,10 +123,10 @@ impl<'a> SessionPlace<'a> {
     /// # Errors
     ///
     /// Those of [`find_session`] and [`lock_name`].
-    pub(crate) fn wait(mut self, ui: &Ui) -> Result<(StoredSession, Lock)> {
+    pub(crate) fn wait(mut self, ui: &Ui, recorder: &TurnRecorder) -> Result<(StoredSession, Lock)> {
         loop {
             let what = self.session.label();
-            let locked = wait_for(&mut self.place, &what, self.store.deadline, ui, self.wait);
+            let locked = wait_for(&mut self.place, &what, self.store.deadline, ui, self.wait, recorder);
             let locked = locked.map_err(|error| error.with_session_id(Some(self.session.id.clone())))?;
             let again = find_session(&self.store, self.selector)?;
             if again.id == self.session.id {
@@ -149,7 +152,14 @@ fn join(key: &Key, wait: bool) -> Place {
 }
 
 /// Takes the lock of `place`. Waits for it unless `wait` is false or the wait would never end.
-fn wait_for(place: &mut Place, what: &str, deadline: Option<Instant>, ui: &Ui, wait: bool) -> Result<Lock> {
+fn wait_for(
+    place: &mut Place,
+    what: &str,
+    deadline: Option<Instant>,
+    ui: &Ui,
+    wait: bool,
+    recorder: &TurnRecorder,
+) -> Result<Lock> {
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Io, format!("cannot lock {what}"))
             .with_io_cause(&error)
@@ -158,7 +168,10 @@ fn wait_for(place: &mut Place, what: &str, deadline: Option<Instant>, ui: &Ui, w
     let limit = if wait { deadline } else { Some(Instant::now()) };
     let above = env::var(env::HELD_LOCKS)?.unwrap_or_default();
     let started = Instant::now();
-    let waited = place.wait(limit, &above, |holder| ui.note(&lock::waiting_for(what, holder)));
+    let waited = place.wait(limit, &above, |holder| {
+        recorder.create(); // others can see that the turn waits
+        ui.note(&lock::waiting_for(what, holder));
+    });
     let busy = match waited.map_err(failed)? {
         Ok(lock) => {
             ui.log(|| format!("locked {what} after {:.3} s", started.elapsed().as_secs_f64()));

@@ -183,7 +183,7 @@ impl ResumeCall {
             }
             let session_key = |id: &AgentSessionId| self.options.session_key(id);
             let accept = || self.options.accept(&self.ui);
-            match lock_session(&self.store, &self.selector, session_key, &self.ui, self.wait, accept) {
+            match lock_session(&self.store, &self.selector, session_key, &self.ui, self.wait, recorder, accept) {
                 // the name was removed while this call waited
                 Err(error) if error.kind == ErrorKind::SessionNotFound && missing.is_some() => {}
                 locked => break locked?,
@@ -255,7 +255,7 @@ impl ResumeCall {
             return Ok(None);
         }
         self.store.prepare()?; // before a wait, and again after it
-        let _lock = lock_name(&self.store, name, self.wait, || self.options.accept(&self.ui))?;
+        let _lock = lock_name(&self.store, name, self.wait, &self.options.recorder, || self.options.accept(&self.ui))?;
         if find_by_name(&self.store, name)?.is_ok() {
             return Ok(None);
         }

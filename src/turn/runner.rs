@@ -93,7 +93,7 @@ impl<'a> TurnRunner<'a> {
                 None if request.session.known().is_some() => request,
                 None => TurnRequest { new_id: request.new_id.or(chosen.as_ref()), ..request },
             };
-            recorder.update(|turn| {
+            recorder.update_at_start(|turn| {
                 if turn.record.tries == 0 {
                     turn.set_session(request.name, request.session.known());
                     turn.record.model = request.settings.model.map(|model| model.name.to_owned());

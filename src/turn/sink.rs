@@ -73,6 +73,10 @@ impl TurnSink {
 }
 
 impl process::OutputSink for TurnSink {
+    fn start(&mut self) {
+        self.recorder.agent_started();
+    }
+
     fn write(&mut self, chunk: &[u8]) {
         self.parser.feed(chunk, &mut Self::show(self.renderer.as_mut(), self.progress.as_ref()));
         if let Some(id) = self.parser.session_id().filter(|_| !self.has_id) {
