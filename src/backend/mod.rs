@@ -23,7 +23,7 @@ use std::path::Path;
 
 pub(crate) use self::cause::{Cause, Diagnosis, Evidence};
 pub(crate) use self::event::{AgentEvent, Outcome, Summary, TextKind, Tool};
-pub(crate) use self::output::{OutputParser, TurnReport};
+pub(crate) use self::output::{AgentWarning, OutputParser, TurnReport};
 pub(crate) use self::session_files::WriteTimes;
 pub(crate) use self::spec::{
     Capabilities, FailedRun, Home, JsonOutput, OnNewId, Retry, SandboxMark, SchemaChannel, Setting, Spec, StderrLine,

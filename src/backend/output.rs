@@ -12,6 +12,9 @@ use crate::session::is_blank;
 /// The limit on the bytes that are reported of a line that is not an event.
 const LONGEST_NOISE: usize = 4 << 10;
 
+/// The limit on the characters of a warning.
+const LONGEST_WARNING: usize = 1000;
+
 /// Parses an agent's standard output.
 pub(crate) trait OutputParser: Send {
     /// Parses the next bytes, and calls `emit` with every event that they complete.
@@ -63,6 +66,8 @@ pub(crate) struct TurnReport {
     pub answer_missing: bool,
     /// The tools that it was not allowed to use.
     pub denied: DeniedTools,
+    /// The different warnings in its events. Those on standard error are not among them.
+    pub warnings: Vec<AgentWarning>,
     /// The answer as JSON on one line, if a schema was given.
     pub structured: Option<Box<RawValue>>,
     /// Whether the failure is only that no answer matched the schema. The turn is then complete.
@@ -77,6 +82,28 @@ impl TurnReport {
     /// Returns whether the answer of a successful turn has no text. That is false if the answer is not known.
     pub(crate) fn has_empty_answer(&self) -> bool {
         self.answer.as_deref().map_or(self.answer_missing, is_blank)
+    }
+}
+
+/// A problem that an agent reported and that did not end the turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AgentWarning {
+    /// One line that is not blank.
+    pub text: String,
+    /// Set if the problem is that the session continues with this model instead of another one.
+    pub new_model: Option<String>,
+}
+
+impl AgentWarning {
+    /// Returns the warning with this text, of which only the beginning is kept if it is long. Returns `None` if the text
+    /// is blank.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some((end, _)) = line.char_indices().nth(LONGEST_WARNING) {
+            line.truncate(end);
+            line.push('…');
+        }
+        (!line.is_empty()).then_some(Self { text: line, new_model: None })
     }
 }
 

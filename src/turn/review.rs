@@ -5,7 +5,7 @@ use super::outcome::{CompletedRun, TurnOutput, shorten};
 use super::recovery_hint::resume_hint;
 use super::request::TurnRequest;
 use super::runner::TurnRunner;
-use crate::backend::{StderrLine, TurnReport};
+use crate::backend::{AgentWarning, StderrLine, TurnReport};
 use crate::cli::FailOn;
 use crate::error::{Error, ErrorKind};
 use crate::session::AgentSessionId;
@@ -24,7 +24,7 @@ impl TurnRunner<'_> {
     pub(super) fn review(&self, request: &TurnRequest<'_>, run: CompletedRun, exit_status: i32) -> TurnOutput {
         let backend = self.options.agent.backend;
         let (ui, fail_on) = (self.ui, &self.options.fail_on);
-        let effort_ignored = self.hand_on_warnings(request, &run.stderr);
+        let effort_ignored = self.hand_on_warnings(request, &run);
         let mut rejected = self.options.schema.as_ref().and_then(|schema| {
             let error = schema.error(backend, &run.report)?.with_agent_exit_status(Some(exit_status));
             Some(error.with_hint(schema.hint(self.options, request)))
@@ -45,10 +45,11 @@ impl TurnRunner<'_> {
         TurnOutput { report: run.report, copied: run.copied, effort_ignored, rejected }
     }
 
-    /// Prints the warnings on an agent's standard error. Returns whether one of them is that it ignored the effort.
-    fn hand_on_warnings(&self, request: &TurnRequest<'_>, stderr: &[u8]) -> bool {
+    /// Prints the warnings on an agent's standard error and in its events. Returns whether one of them is that it ignored
+    /// the effort.
+    fn hand_on_warnings(&self, request: &TurnRequest<'_>, run: &CompletedRun) -> bool {
         let backend = self.options.agent.backend;
-        let text = String::from_utf8_lossy(stderr);
+        let text = String::from_utf8_lossy(&run.stderr);
         let mut warnings: Vec<String> = Vec::new();
         let mut effort_ignored = false;
         for line in text.lines() {
@@ -72,6 +73,12 @@ impl TurnRunner<'_> {
                 warnings.push(warning);
             }
         }
+        for warning in run.report.warnings.iter().filter(|warning| self.prints(warning)) {
+            let warning = format!("{backend}: {}", warning.text);
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
         for warning in warnings.iter().take(MOST_WARNINGS) {
             self.ui.warn(warning);
         }
@@ -79,6 +86,13 @@ impl TurnRunner<'_> {
             self.ui.warn(&format!("{backend} printed {more} more warnings"));
         }
         effort_ignored
+    }
+
+    /// Returns whether to print a warning in the agent's events. A rendered stream shows it already. A change to the model
+    /// that the call names is what the caller asked for.
+    fn prints(&self, warning: &AgentWarning) -> bool {
+        let is_asked = warning.new_model.is_some() && warning.new_model == self.options.model;
+        self.options.render.is_none() && !is_asked
     }
 
     /// Describes the tools that the agent was not allowed to use, if there are any.

@@ -323,6 +323,137 @@ fn chatter_of_codex_is_not_a_warning() {
     sandbox.run(FORMS[0]).success().stderr("");
 }
 
+/// A resumed turn of codex 0.169.0, as recorded: its prompt, these items, an answer and the end.
+fn codex_prints(items: &[&str]) -> Turn {
+    let mut lines = vec![r#"{"type":"thread.started","thread_id":"i"}"#.to_owned()];
+    let numbered = items.iter().enumerate();
+    lines.extend(numbered.map(|(number, message)| {
+        format!(r#"{{"type":"item.completed","item":{{"id":"item_{number}","type":"error","message":"{message}"}}}}"#)
+    }));
+    lines.extend([
+        r#"{"type":"turn.started"}"#.to_owned(),
+        r#"{"type":"item.completed","item":{"id":"item_90","type":"agent_message","text":"done"}}"#.to_owned(),
+        r#"{"type":"turn.completed","usage":{"input_tokens":30,"cached_input_tokens":0,"output_tokens":15}}"#
+            .to_owned(),
+    ]);
+    Turn { last_message: Some("done".to_owned()), ..Turn::default().stdout(&(lines.join("\n") + "\n")) }
+}
+
+const OTHER_MODEL: &str = "This session was recorded with model `gpt-5.4` but is resuming with `gpt-5.5`. Consider switching \
+                           back to `gpt-5.4` as it may affect Codex performance.";
+const IGNORED_KEY: &str = "Codex is ignoring 1 unrecognized configuration setting. Check for typos or deprecated \
+                           settings.\\n  session-flags: `no_such_key` is ignored.";
+
+/// What codex prints in every turn of some callers, although the turn is as they asked.
+const USUAL_ITEMS: [&str; 3] = [
+    "Model metadata for `my-model` not found. Defaulting to fallback metadata; this can degrade performance and cause issues.",
+    "Under-development features enabled: rollout_budget. Under-development features are incomplete and may behave unpredictably. \
+     To suppress this warning, set `suppress_unstable_features_warning = true` in /home/me/.codex/config.toml.",
+    "Falling back from WebSockets to HTTPS transport. unexpected status 404 Not Found: , url: ws://127.0.0.1/v1/responses",
+];
+
+#[test]
+fn warnings_in_the_events_of_codex_reach_stderr() {
+    let mut items = USUAL_ITEMS.to_vec();
+    items.extend([OTHER_MODEL, IGNORED_KEY, IGNORED_KEY, "model rerouted: gpt-5.5 -> gpt-5.2 (HighRiskCyberActivity)"]);
+    let want = "warning: codex: This session was recorded with model `gpt-5.4` but is resuming with `gpt-5.5`. Consider \
+                switching back to `gpt-5.4` as it may affect Codex performance.\n\
+                warning: codex: Codex is ignoring 1 unrecognized configuration setting. Check for typos or deprecated \
+                settings. session-flags: `no_such_key` is ignored.\n\
+                warning: codex: model rerouted: gpt-5.5 -> gpt-5.2 (HighRiskCyberActivity)\n";
+    let recorded = codex_prints(&items);
+    let other_form = recorded.stdout.replace("{\"type\"", "{ \"type\"");
+    for turn in [recorded.clone(), Turn { stdout: other_form, ..recorded.clone() }] {
+        let sandbox = with_session(Backend::Codex, turn);
+        for form in FORMS {
+            let output = sandbox.run(form).success();
+            if form.contains(&"text") {
+                // its standard output has them already
+                assert_eq!(
+                    (output.stderr_text(), output.stdout_text().matches("rerouted").count()),
+                    (String::new(), 1)
+                );
+            } else {
+                assert_eq!(output.stderr_text(), want, "{form:?}");
+            }
+        }
+        sandbox.run(&[&["--quiet"], FORMS[0]].concat()).success().stderr("");
+        let create = ["--backend", "codex", "create-session", "--session-name", "n"];
+        sandbox.run(&create).success().stderr(want);
+    }
+    let sandbox = with_session(Backend::Codex, codex_prints(&USUAL_ITEMS));
+    for form in FORMS {
+        sandbox.run(form).success().stderr("");
+    }
+}
+
+/// A call that names a model expects the session to change to it.
+#[test]
+fn change_to_the_model_of_the_call_is_not_a_warning() {
+    let sandbox = with_session(Backend::Codex, codex_prints(&[OTHER_MODEL]));
+    for form in FORMS {
+        sandbox.run(&[form, &["--model", "gpt-5.5"]].concat()).success().stderr("");
+    }
+    // now the name has that model, but the session was used with another one in between
+    sandbox.run(FORMS[0]).success().stderr(contains("but is resuming with `gpt-5.5`"));
+    sandbox.run(&[FORMS[0], &["--model", "gpt-5"]].concat()).success().stderr(contains("resuming with `gpt-5.5`"));
+    for odd in
+        ["This session was recorded with model `a`", "This session was recorded with model `a` but is resuming with `"]
+    {
+        sandbox.agent(codex_prints(&[odd]));
+        sandbox.run(&[FORMS[0], &["--model", "a"]].concat()).success().stderr(format!("warning: codex: {odd}\n"));
+    }
+}
+
+#[test]
+fn warnings_in_the_events_are_escaped_and_limited() {
+    let sandbox =
+        with_session(Backend::Codex, codex_prints(&["", " ", r"a\u001b[2J\r\n\nb"]).stderr("Warning: a\nWarning: c\n"));
+    let want = "warning: codex: a\nwarning: codex: c\nwarning: codex: a\\u{1b}[2J b\n";
+    sandbox.run(FORMS[0]).success().stderr(want);
+    let many: Vec<String> = (0..2000).map(|number| format!("number {number}{}", "x".repeat(100_000 / 20))).collect();
+    sandbox.agent(codex_prints(&many.iter().map(String::as_str).collect::<Vec<_>>()));
+    for form in [FORMS[0], FORMS[2]] {
+        let shown = sandbox.run(form).success().stderr_text();
+        assert!(shown.lines().count() == 11 && shown.contains(" more warnings"), "{shown}");
+        assert!(shown.len() < 30_000, "{}", shown.len());
+    }
+    // an item is not a warning because of its text, and one of another form is none
+    let quoting =
+        r#"{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":"{\"type\":\"error\"}"}}"#;
+    let started = r#"{"type":"item.started","item":{"id":"item_2","type":"error","message":"begun"}}"#;
+    let odd = r#"{"type":"item.completed","item":{"id":"item_3","type":"error","message":{"a":1}}}"#;
+    let turn = codex_prints(&[]);
+    let stdout = format!("{quoting}\n{started}\n{odd}\n{}", turn.stdout);
+    sandbox.agent(Turn { stdout, ..turn });
+    for form in [FORMS[0], FORMS[2]] {
+        sandbox.run(form).success().stderr("");
+    }
+}
+
+#[test]
+fn failed_turn_has_its_cause_in_spite_of_warnings_in_the_events() {
+    let failed = |items: &[&str], end: &str| {
+        let turn = codex_prints(items);
+        let events: Vec<&str> =
+            turn.stdout.lines().filter(|line| line.contains("error") || line.contains("thread")).collect();
+        Turn::default().stdout(&format!("{}\n{end}\n", events.join("\n"))).exit(1)
+    };
+    let sandbox = with_session(Backend::Codex, Turn::default());
+    let reason = "You've hit your usage limit.";
+    let end = json!({"type": "turn.failed", "error": {"message": reason}}).to_string();
+    for form in FORMS {
+        sandbox.agent(failed(&[OTHER_MODEL, IGNORED_KEY], &end));
+        let failure = sandbox.fails(form, 1, "agent_failed").message(ends_with(reason));
+        assert_eq!(failure.cause.as_deref(), Some("usage_limit"), "{form:?}");
+        let call = sandbox.run(form).code(1);
+        assert!(call.stderr_text().starts_with("error: ") && !call.stderr_text().contains("resuming"), "{call}");
+        // without a verdict, standard error has the reason
+        sandbox.agent(failed(&[OTHER_MODEL], "").stderr("Error: the disk is full\n"));
+        sandbox.fails(form, 1, "agent_failed").message(ends_with("Error: the disk is full"));
+    }
+}
+
 #[test]
 fn effort_that_claude_ignores_is_not_remembered() {
     const IGNORED: &str =

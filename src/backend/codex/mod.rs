@@ -12,6 +12,7 @@ mod placement;
 mod quirks;
 mod rollout;
 mod usage;
+mod warnings;
 
 use std::borrow::Cow;
 use std::ffi::OsString;

@@ -6,10 +6,11 @@ use serde_json::value::RawValue;
 use super::activity::OpenItems;
 use super::events::{Reader, tool_name};
 use super::usage::usage;
+use super::warnings::warning;
 use crate::backend::activity::WAITING;
 use crate::backend::event::object;
 use crate::backend::lines::Line;
-use crate::backend::output::{DeniedTools, Failure, LineOutput, LineParser, OutputParser, TurnReport};
+use crate::backend::output::{AgentWarning, DeniedTools, Failure, LineOutput, LineParser, OutputParser, TurnReport};
 use crate::backend::{OutputMode, Usage};
 use crate::json::{self, Members};
 
@@ -21,8 +22,8 @@ pub(super) fn parser(mode: OutputMode, keeps_answer: bool, events_from: Option<S
 /// How the message of an error event begins that reports an attempt to reconnect.
 pub(super) const RECONNECTING: &str = "Reconnecting... ";
 
-/// The beginning of an item, as codex writes it. Most lines are items. In a stream only the last answer and refused
-/// calls matter, which are found without searching the whole line.
+/// The beginning of an item, as codex writes it. Most lines are items. In a stream only the last answer, warnings and
+/// refused calls matter, which are found without searching the whole line.
 const ITEM: &[u8] = br#"{"type":"item."#;
 
 /// The bytes at the beginning of an item that have its type, after its ID.
@@ -30,6 +31,9 @@ const HEAD: usize = 160;
 
 /// The bytes at the end of an item that have its status, which codex writes last.
 const TAIL: usize = 40;
+
+/// The limit on the warnings that are kept.
+const MOST_WARNINGS: usize = 1000;
 
 /// The limit on the bytes of an answer that is kept of a stream.
 const LONGEST_ANSWER: usize = 1 << 20;
@@ -39,6 +43,7 @@ struct ExecParser {
     words: [memmem::Finder<'static>; 4],
     answer_word: memmem::Finder<'static>,
     declined_word: memmem::Finder<'static>,
+    warning_word: memmem::Finder<'static>,
     /// Whether the answer is to be printed. A stream is passed through.
     wants_answer: bool,
     thread_id: Option<String>,
@@ -51,6 +56,7 @@ struct ExecParser {
     answered: bool,
     completed: bool,
     declined: Vec<String>,
+    warnings: Vec<AgentWarning>,
     prompt_stored: bool,
     /// Whether the last line reports an attempt to reconnect.
     reconnecting: bool,
@@ -76,13 +82,21 @@ struct FailureEvent {
 
 impl ExecParser {
     fn new(wants_answer: bool) -> Self {
-        let [thread, turn, error, old, answer_word, declined_word] =
-            ["thread.started", "\"turn.", "\"error\"", "\"msg\"", "\"agent_message\"", "\"declined\""]
-                .map(memmem::Finder::new);
+        let [thread, turn, error, old, answer_word, declined_word, warning_word] = [
+            "thread.started",
+            "\"turn.",
+            "\"error\"",
+            "\"msg\"",
+            "\"agent_message\"",
+            "\"declined\"",
+            "\"type\":\"error\"",
+        ]
+        .map(memmem::Finder::new);
         Self {
             words: [thread, turn, error, old],
             answer_word,
             declined_word,
+            warning_word,
             wants_answer,
             thread_id: None,
             form: None,
@@ -91,6 +105,7 @@ impl ExecParser {
             answered: false,
             completed: false,
             declined: Vec::new(),
+            warnings: Vec::new(),
             prompt_stored: false,
             reconnecting: false,
             failed: None,
@@ -109,11 +124,15 @@ impl ExecParser {
         if has(&self.declined_word, &bytes[bytes.len().saturating_sub(TAIL)..]) {
             return true;
         }
+        let head = &bytes[..bytes.len().min(HEAD)];
+        if has(&self.warning_word, head) {
+            return true;
+        }
         if self.wants_answer {
             return has(&self.answer_word, bytes);
         }
         let is_completed = bytes[ITEM.len()..].starts_with(b"completed\"");
-        if is_completed && has(&self.answer_word, &bytes[..bytes.len().min(HEAD)]) {
+        if is_completed && has(&self.answer_word, head) {
             self.answered = true;
             self.answer = None;
             self.answer_event.clear();
@@ -128,10 +147,19 @@ impl ExecParser {
         if item.text("status").as_deref() == Some("declined") {
             self.declined.push(tool_name(item));
         }
-        if let (Some("agent_message"), Some(text)) = (item.text("type").as_deref(), item.text("text")) {
-            self.answered = true;
-            self.answer_event.clear();
-            self.answer = whole.then_some(text); // the beginning of an answer is not the answer
+        match item.text("type").as_deref() {
+            Some("agent_message") => {
+                let Some(text) = item.text("text") else { return };
+                self.answered = true;
+                self.answer_event.clear();
+                self.answer = whole.then_some(text); // the beginning of an answer is not the answer
+            }
+            Some("error") if self.warnings.len() < MOST_WARNINGS => {
+                let warning = item.text("message").and_then(|text| warning(&text));
+                let warning = warning.filter(|new| !self.warnings.contains(new));
+                self.warnings.extend(warning);
+            }
+            _ => {}
         }
     }
 }
@@ -213,7 +241,7 @@ impl LineParser for ExecParser {
         }
         // a stream may be one of another release, in which the turn has no end
         let answer_missing = !self.answered && (self.wants_answer || self.completed);
-        let Self { thread_id: reported_id, answer, prompt_stored, usage, form, .. } = self;
+        let Self { thread_id: reported_id, answer, prompt_stored, usage, form, warnings, .. } = self;
         // the answer may be from a new thread
         let nameless = match form.filter(|_| reported_id.is_none()) {
             Some(EventForm::Current) => Some("its events do not name their thread"),
@@ -229,6 +257,7 @@ impl LineParser for ExecParser {
             answer,
             answer_missing,
             denied,
+            warnings,
             malformed: nameless.map(str::to_owned),
             usage,
             ..TurnReport::default()

@@ -20,6 +20,7 @@ real_agent_tests! { claude:
 real_agent_tests! { codex:
     command_that_a_rule_forbids_is_reported,
     faults_of_tools_are_not_refusals,
+    other_model_and_ignored_setting_are_warnings,
 }
 
 fn call(name: &'static str, input: Value) -> Vec<Block> {
@@ -167,4 +168,48 @@ fn faults_of_tools_are_not_refusals(world: &World) {
         let session = ["--session-name", SESSION, "--prompt", "p", "--if-missing", "create", "--quiet"];
         world.call("resume-json", &[&session[..], &["--fail-on", "denied"]].concat()).run().success();
     }
+}
+
+fn other_model_and_ignored_setting_are_warnings(world: &World) {
+    let [a, b] = ["gpt-5.5", "gpt-6.1-sol"];
+    let warning = |old: &str, new: &str| {
+        format!("warning: codex: This session was recorded with model `{old}` but is resuming with `{new}`.")
+    };
+    let warns = |outcome: &Outcome, want: &str| {
+        assert!(outcome.stderr.starts_with(want) && outcome.stderr.lines().count() == 1, "{outcome}");
+    };
+    let id = world.create(&["--model", a]);
+    // codex itself resumes the session with another model, and the name brings the first one back
+    let change_model = || {
+        let resume = ["exec", "resume", "--json", "--skip-git-repo-check", "--model", b, &id, "elsewhere"];
+        world.call_agent(&resume).run().success();
+        assert_eq!(world.api.last_request().model(), b);
+    };
+    let resume = ["--session-name", SESSION, "--prompt", "p"];
+    for (verb, options) in [("resume-json", &[][..]), ("resume-stream", &[]), ("resume-stream", &["--print-result"])] {
+        change_model();
+        warns(&world.call(verb, &[&resume, options].concat()).run().success(), &warning(b, a));
+        assert_eq!(world.api.last_request().model(), a);
+    }
+    change_model();
+    let text = world.call("resume-stream", &[&resume[..], &["--format", "text"]].concat()).run().success();
+    assert_eq!((text.stderr.as_str(), text.stdout.matches("is resuming with").count()), ("", 1), "{text}");
+    // the call names the model; one that codex has no metadata for is no news either
+    for model in [b, a, "model-of-call"] {
+        let named = world.resume("p", &["--model", model]).run().success();
+        assert_eq!(named.stderr, "", "{named}");
+    }
+    // without a name, nothing brings the model back
+    let by_id = world.call("resume-json", &["--thread-id", &id, "--prompt", "p", "--", "--model", b]).run().success();
+    warns(&by_id, &warning("model-of-call", b));
+
+    let ignored = world.resume("p", &["--model", b, "--config", "no_such_key=1"]).run().success();
+    warns(&ignored, "warning: codex: Codex is ignoring 1 unrecognized configuration setting.");
+    assert!(ignored.stderr.contains("`no_such_key` is ignored"), "{ignored}");
+
+    // a failed turn has its own cause
+    world.api.refuse_with(401);
+    let failed = world.resume("p", &["--config", "no_such_key=1", "--model", a]).run().exit(1);
+    assert!(failed.stderr.contains("unexpected status 401"), "{failed}");
+    assert!(!failed.stderr.contains("no_such_key") && !failed.stderr.contains("resuming with"), "{failed}");
 }
