@@ -200,10 +200,12 @@ fn other_model_and_ignored_setting_are_warnings(world: &World) {
         assert_eq!(named.stderr, "", "{named}");
     }
     // without a name, nothing brings the model back
-    let by_id = world.call("resume-json", &["--thread-id", &id, "--prompt", "p", "--", "--model", b]).run().success();
-    warns(&by_id, &warning("model-of-call", b));
+    world.call("delete-session", &["--session-name", SESSION]).run().success();
+    let by_id = world.call("resume-json", &["--thread-id", &id, "--prompt", "p"]).run().success();
+    warns(&by_id, &warning("model-of-call", "model-of-config"));
+    world.create(&["--adopt", &id]);
 
-    let ignored = world.resume("p", &["--model", b, "--config", "no_such_key=1"]).run().success();
+    let ignored = world.resume("p", &["--config", "no_such_key=1"]).run().success();
     warns(&ignored, "warning: codex: Codex is ignoring 1 unrecognized configuration setting.");
     assert!(ignored.stderr.contains("`no_such_key` is ignored"), "{ignored}");
 
