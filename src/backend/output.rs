@@ -12,6 +12,9 @@ use crate::session::is_blank;
 /// The limit on the bytes that are reported of a line that is not an event.
 const LONGEST_NOISE: usize = 4 << 10;
 
+/// The limit on the warnings that are kept of a turn.
+const MOST_WARNINGS: usize = 1000;
+
 /// The limit on the characters of a warning.
 const LONGEST_WARNING: usize = 1000;
 
@@ -104,6 +107,13 @@ impl AgentWarning {
             line.push('…');
         }
         (!line.is_empty()).then_some(Self { text: line, new_model: None })
+    }
+
+    /// Adds the warning to those of a turn, unless they have it already or are too many.
+    pub(super) fn add_to(self, warnings: &mut Vec<Self>) {
+        if warnings.len() < MOST_WARNINGS && !warnings.contains(&self) {
+            warnings.push(self);
+        }
     }
 }
 

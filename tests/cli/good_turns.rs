@@ -387,6 +387,26 @@ fn warnings_in_the_events_of_codex_reach_stderr() {
     }
 }
 
+/// claude 2.1.329 reports another model in streams only.
+#[test]
+fn model_that_claude_falls_back_to_is_a_warning() {
+    let fallback = r#"{"type":"system","subtype":"model_fallback","uuid":"u","trigger":"overloaded","original_model":"claude-opus-4-6","fallback_model":"claude-sonnet-4-6","content":"Switched to Sonnet 4.6 due to high demand for Opus 4.6","session_id":"i"}"#;
+    let refused = r#"{"type":"system","subtype":"model_refusal_fallback","content":"Opus stopped, so Sonnet continues","original_model":"a","fallback_model":"b"}"#;
+    let silent = r#"{"type":"system","subtype":"model_refusal_no_fallback","content":"","original_model":"a"}"#;
+    let quoting = r#"{"type":"user","message":{"content":"\"subtype\":\"model_fallback\""},"subtype":"model_fallback","content":"x"}"#;
+    let turn = Backend::Claude.answers("i", "done");
+    let stream = turn.stream.clone().expect("a stream");
+    let stream = format!("{fallback}\n{refused}\n{silent}\n{fallback}\n{quoting}\n{stream}");
+    let sandbox = with_session(Backend::Claude, Turn { stream: Some(stream), ..turn });
+    let want = "warning: claude: Switched to Sonnet 4.6 due to high demand for Opus 4.6\n\
+                warning: claude: Opus stopped, so Sonnet continues\n";
+    sandbox.run(&resume("resume-stream", &[])).success().stderr(want);
+    sandbox.run(&resume("resume-stream", &["--print-result"])).success().stderr(want).stdout("done\n");
+    let text = sandbox.run(&resume("resume-stream", &["--format", "text"])).success().stderr("");
+    text.stdout(contains("warning: Switched to Sonnet 4.6 due to high demand for Opus 4.6\n"));
+    sandbox.run(&resume("resume-json", &[])).success().stderr("");
+}
+
 /// A call that names a model expects the session to change to it.
 #[test]
 fn change_to_the_model_of_the_call_is_not_a_warning() {

@@ -56,6 +56,8 @@ struct State {
     leaks: Vec<String>,
     pause: Duration,
     refusal: Option<Refusal>,
+    /// The only model whose requests are refused, if it is set.
+    refused_model: Option<String>,
     hangs_up: bool,
     holds: bool,
     bash: Option<BashOnce>,
@@ -101,6 +103,12 @@ impl ModelApi {
     /// Answers later requests with this error.
     pub(crate) fn refuse_as(&self, refusal: &Refusal) {
         self.shared.change(|state| state.refusal = Some(refusal.clone()));
+    }
+
+    /// Answers later requests for this model with this error.
+    pub(crate) fn refuse_model_as(&self, model: &str, refusal: &Refusal) {
+        self.refuse_as(refusal);
+        self.shared.change(|state| state.refused_model = Some(model.to_owned()));
     }
 
     /// Closes later connections without an answer.
@@ -252,7 +260,9 @@ fn answer(stream: &mut TcpStream, incoming: &http::Incoming, shared: &Shared) ->
     }
     shared.change(|state| state.requests.push(request.clone()));
 
-    let refusal = shared.lock().refusal.clone();
+    let refused_model = shared.lock().refused_model.clone();
+    let is_refused = refused_model.is_none_or(|model| request.model() == model);
+    let refusal = shared.lock().refusal.clone().filter(|_| is_refused);
     match refusal {
         Some(Refusal { status: 200, body, .. }) => {
             http::open_events(stream)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::output::ResultEvent;
+use super::output::{ResultEvent, is_other_model};
 use super::usage::usage;
 use crate::backend::event::{
     AgentEvent, Outcome, Summary, TextKind, Tool, first_line, lines_of, list, number, object, progress, seen_from,
@@ -40,6 +40,7 @@ impl EventReader for Reader {
             Some("system") => match event.text("subtype").as_deref() {
                 Some("init") => self.dir = event.text("cwd").unwrap_or_else(|| std::mem::take(&mut self.dir)),
                 Some("api_retry") => emit(AgentEvent::Warning(retry(event))),
+                Some(subtype) if is_other_model(subtype) => emit(AgentEvent::Warning(words(event, "content"))),
                 _ => {}
             },
             Some("result") => self.result(event, raw, emit),

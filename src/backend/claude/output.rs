@@ -9,9 +9,12 @@ use super::events::Reader;
 use super::usage::usage;
 use crate::backend::event::{list, object};
 use crate::backend::lines::Line;
-use crate::backend::output::{DeniedTools, Failure, LineOutput, LineParser, OutputParser, TurnReport};
+use crate::backend::output::{AgentWarning, DeniedTools, Failure, LineOutput, LineParser, OutputParser, TurnReport};
 use crate::backend::{AgentEvent, OutputMode};
 use crate::json::{self, Members};
+
+/// The bytes at the beginning of an event that have its type and subtype.
+const HEAD: usize = 80;
 
 /// The limit on the size of an answer, which is kept in memory until the end.
 const LONGEST_ANSWER: usize = 512 << 20;
@@ -115,6 +118,13 @@ impl<'a> ResultEvent<'a> {
         Timestamp::from_second(info.get("resetsAt")?.get().parse().ok()?).ok()
     }
 
+    /// Returns the warning about another model than the requested one, if this is the event that reports it.
+    fn other_model(&self) -> Option<AgentWarning> {
+        let is_system = self.members.text("type").as_deref() == Some("system");
+        let is_other = is_system && is_other_model(&self.members.text("subtype")?);
+        AgentWarning::new(&self.members.text("content").filter(|_| is_other)?)
+    }
+
     fn session_id(&self) -> Option<String> {
         self.members.text("session_id")
     }
@@ -167,6 +177,11 @@ fn words(raw: &RawValue) -> String {
     json::text(raw).unwrap_or_else(|| if raw.get() == "null" { String::new() } else { raw.get().to_owned() })
 }
 
+/// Returns whether a system event with this subtype reports that another model than the requested one answers.
+pub(super) fn is_other_model(subtype: &str) -> bool {
+    ["model_fallback", "model_refusal_fallback"].contains(&subtype)
+}
+
 /// Finds the session ID and the result in `--output-format stream-json`.
 struct StreamParser {
     /// Whether the answer is to be printed, so that there must be a whole one.
@@ -177,13 +192,15 @@ struct StreamParser {
     result_word: memmem::Finder<'static>,
     limit_word: memmem::Finder<'static>,
     limit_ends: Option<Timestamp>,
+    model_word: memmem::Finder<'static>,
+    warnings: Vec<AgentWarning>,
     activity: StreamActivity,
 }
 
 impl Default for StreamParser {
     fn default() -> Self {
-        let [id_key, result_word, limit_word] =
-            ["\"session_id\"", "\"result\"", "\"rate_limit_event\""].map(memmem::Finder::new);
+        let [id_key, result_word, limit_word, model_word] =
+            ["\"session_id\"", "\"result\"", "\"rate_limit_event\"", "_fallback\""].map(memmem::Finder::new);
         let activity = StreamActivity::default();
         Self {
             wants_answer: false,
@@ -193,6 +210,8 @@ impl Default for StreamParser {
             result_word,
             limit_word,
             limit_ends: None,
+            model_word,
+            warnings: Vec::new(),
             activity,
         }
     }
@@ -206,7 +225,8 @@ impl LineParser for StreamParser {
         }
         let wants_id = self.first_id.is_none() && self.id_key.find(line.bytes).is_some();
         let is_wanted = |word: &memmem::Finder<'_>| word.find(line.bytes).is_some();
-        if !wants_id && !is_wanted(&self.result_word) && !is_wanted(&self.limit_word) {
+        let is_other_model = || self.model_word.find(&line.bytes[..line.bytes.len().min(HEAD)]).is_some();
+        if !wants_id && !is_wanted(&self.result_word) && !is_wanted(&self.limit_word) && !is_other_model() {
             return;
         }
         let text = json::readable(line.bytes);
@@ -218,6 +238,7 @@ impl LineParser for StreamParser {
             self.first_id = event.session_id();
         }
         self.limit_ends = event.limit_ends().or(self.limit_ends);
+        event.other_model().into_iter().for_each(|warning| warning.add_to(&mut self.warnings));
         if event.is_result() {
             let malformed = (!line.whole && self.wants_answer).then(|| "its answer is too long".to_owned());
             self.result = Some(TurnReport { malformed, ..event.into_report() });
@@ -235,7 +256,8 @@ impl LineParser for StreamParser {
     fn into_report(self) -> TurnReport {
         let missing = || self.wants_answer.then(|| "its events have no result".to_owned());
         let report = self.result.unwrap_or_else(|| TurnReport { malformed: missing(), ..TurnReport::default() });
-        TurnReport { reported_id: report.reported_id.or(self.first_id), limit_ends: self.limit_ends, ..report }
+        let (limit_ends, warnings) = (self.limit_ends, self.warnings);
+        TurnReport { reported_id: report.reported_id.or(self.first_id), limit_ends, warnings, ..report }
     }
 }
 

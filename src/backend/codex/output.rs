@@ -32,9 +32,6 @@ const HEAD: usize = 160;
 /// The bytes at the end of an item that have its status, which codex writes last.
 const TAIL: usize = 40;
 
-/// The limit on the warnings that are kept.
-const MOST_WARNINGS: usize = 1000;
-
 /// The limit on the bytes of an answer that is kept of a stream.
 const LONGEST_ANSWER: usize = 1 << 20;
 
@@ -154,10 +151,9 @@ impl ExecParser {
                 self.answer_event.clear();
                 self.answer = whole.then_some(text); // the beginning of an answer is not the answer
             }
-            Some("error") if self.warnings.len() < MOST_WARNINGS => {
+            Some("error") => {
                 let warning = item.text("message").and_then(|text| warning(&text));
-                let warning = warning.filter(|new| !self.warnings.contains(new));
-                self.warnings.extend(warning);
+                warning.into_iter().for_each(|warning| warning.add_to(&mut self.warnings));
             }
             _ => {}
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     agents::Agent,
     call::Outcome,
-    model_api::Block,
+    model_api::{Block, Refusal},
     world::{SESSION, World},
 };
 
@@ -16,6 +16,7 @@ real_agent_tests! { both:
 }
 real_agent_tests! { claude:
     unknown_effort_is_not_remembered,
+    model_that_claude_falls_back_to_is_a_warning,
 }
 real_agent_tests! { codex:
     command_that_a_rule_forbids_is_reported,
@@ -214,4 +215,21 @@ fn other_model_and_ignored_setting_are_warnings(world: &World) {
     let failed = world.resume("p", &["--config", "no_such_key=1", "--model", a]).run().exit(1);
     assert!(failed.stderr.contains("unexpected status 401"), "{failed}");
     assert!(!failed.stderr.contains("no_such_key") && !failed.stderr.contains("resuming with"), "{failed}");
+}
+
+fn model_that_claude_falls_back_to_is_a_warning(world: &World) {
+    let models = ["--model", "claude-opus-4-6"];
+    world.create(&models);
+    let body = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+    world.api.refuse_model_as("claude-opus-4-6", &Refusal { status: 529, headers: &[], body });
+    let resume = ["--session-name", SESSION, "--prompt", "p"];
+    let fallback = ["--", "--fallback-model", "claude-sonnet-4-6"];
+    for options in [&[][..], &["--print-result"]] {
+        // claude tries the requested model three times
+        let call = world.call("resume-stream", &[&resume[..], options, &fallback].concat());
+        let outcome = call.env_remove("CLAUDE_CODE_MAX_RETRIES").run().success();
+        assert_eq!(world.api.last_request().model(), "claude-sonnet-4-6");
+        assert!(outcome.stderr.starts_with("warning: claude: Switched to Sonnet 4.6 "), "{outcome}");
+        assert_eq!(outcome.stderr.lines().count(), 1, "{outcome}");
+    }
 }
