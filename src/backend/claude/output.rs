@@ -238,7 +238,9 @@ impl LineParser for StreamParser {
             self.first_id = event.session_id();
         }
         self.limit_ends = event.limit_ends().or(self.limit_ends);
-        event.other_model().into_iter().for_each(|warning| warning.add_to(&mut self.warnings));
+        if let Some(warning) = event.other_model() {
+            warning.add_to(&mut self.warnings);
+        }
         if event.is_result() {
             let malformed = (!line.whole && self.wants_answer).then(|| "its answer is too long".to_owned());
             self.result = Some(TurnReport { malformed, ..event.into_report() });

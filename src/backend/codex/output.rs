@@ -152,8 +152,9 @@ impl ExecParser {
                 self.answer = whole.then_some(text); // the beginning of an answer is not the answer
             }
             Some("error") => {
-                let warning = item.text("message").and_then(|text| warning(&text));
-                warning.into_iter().for_each(|warning| warning.add_to(&mut self.warnings));
+                if let Some(warning) = item.text("message").and_then(|text| warning(&text)) {
+                    warning.add_to(&mut self.warnings);
+                }
             }
             _ => {}
         }
