@@ -62,6 +62,19 @@ fn value_of_an_option_is_not_the_prompt() {
 }
 
 #[test]
+fn values_of_an_option_are_not_a_prompt_on_standard_input() {
+    for (backend, arguments) in [
+        (Backend::Claude, &["--permission-mode", "plan", "--allowedTools", "Bash", "Read", "--verbose"][..]),
+        (Backend::Codex, &["--sandbox", "read-only", "--color", "never"]),
+    ] {
+        let sandbox = with_script("");
+        let call = ["--backend", backend.name(), "ask", "a", "-", "--create", "--"];
+        let answer = sandbox.run_with_input(&[&call[..], arguments].concat(), "the prompt");
+        answer.success().stdout("turn 1: the prompt\n");
+    }
+}
+
+#[test]
 fn tools_succeed_fail_and_are_refused() {
     for backend in Backend::BOTH {
         let script = "tool Bash 'cargo test' => '2 passed\\n'\nfail-tool Bash make => 'no target'\nrefuse Bash 'rm -r x'\n\

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::args::PASSED_OPTIONS;
 use crate::backend::cause::Cause;
 use crate::backend::echo::{EchoCall, EchoFailure, EchoOutcome, EchoProtocol, EchoTool, EchoTurn};
 use crate::time::twelve_hours;
@@ -23,7 +24,8 @@ pub(super) const PROTOCOL: EchoProtocol = EchoProtocol {
 fn parse(arguments: &[String]) -> EchoCall {
     let mut call = EchoCall::default();
     let mut words = Vec::new();
-    let mut rest = arguments.iter();
+    let mut rest = arguments.iter().peekable();
+    let takes_values = |option: &str| PASSED_OPTIONS.contains(&(option, true));
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().cloned();
         match argument.as_str() {
@@ -38,6 +40,7 @@ fn parse(arguments: &[String]) -> EchoCall {
             "--output-format" => call.stream = value().as_deref() == Some("stream-json"),
             // what precedes it are values of options
             "--" => words = rest.by_ref().cloned().collect(),
+            option if takes_values(option) => while rest.next_if(|word| !word.starts_with('-')).is_some() {},
             flag if flag.starts_with("--") || flag == "-p" => {}
             _ => words.push(argument.clone()),
         }
