@@ -88,7 +88,7 @@ impl LiveRecord {
     /// lost, because its other files are still there. Any other one is removed.
     pub(super) fn end(self, record: &Record, needed: bool) {
         match self.write(record) {
-            Ok(()) => drop(fs::remove_file(self.dir.file(&self.id, "lock"))),
+            Ok(()) => ["stop", "lock"].iter().for_each(|file| drop(fs::remove_file(self.dir.file(&self.id, file)))),
             Err(_) if needed => {}
             Err(_) => self.dir.remove(&self.id),
         }
@@ -123,7 +123,7 @@ fn watch_for_stop(request: PathBuf, lock: PathBuf) {
 }
 
 /// Returns options for a file that only this user can read.
-fn private_file() -> OpenOptions {
+pub(super) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
     #[cfg(unix)]

@@ -54,17 +54,21 @@ fn wait_for_end(dir: &RecordDir, id: &str, limit: Duration) -> bool {
 #[cfg(unix)]
 mod platform {
     use std::io::{self, Read};
+    use std::path::PathBuf;
 
     #[cfg(target_os = "linux")]
     use rustix::fd::OwnedFd;
     use rustix::process::{Pid, Signal};
 
     use super::super::dir::RecordDir;
+    use super::super::live::private_file;
     use super::super::record::Record;
     use crate::lock::pid_namespace;
 
     /// The process that runs a turn.
     pub(super) struct TurnProcess {
+        /// Exists if the process was asked to stop.
+        request: PathBuf,
         /// Refers to the same process even if its ID is reused.
         #[cfg(target_os = "linux")]
         handle: OwnedFd,
@@ -86,19 +90,25 @@ mod platform {
             let pid = pid.ok_or_else(|| io::Error::other("its record has no process ID"))?;
             #[cfg(target_os = "linux")]
             let opened = match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
-                Ok(handle) => Self { handle },
+                Ok(handle) => Self { request: dir.file(id, "stop"), handle },
                 Err(rustix::io::Errno::SRCH) => return Ok(None),
                 Err(errno) => return Err(errno.into()),
             };
             #[cfg(not(target_os = "linux"))]
-            let opened = Self { pid };
+            let opened = Self { request: dir.file(id, "stop"), pid };
             // only after this check, the handle is known to be that of the holder
             Ok(dir.is_alive(id).then_some(opened))
         }
 
-        /// Asks the process to stop its agent and to end.
+        /// Asks the process to stop its agent and to end, unless that was done. A second TERM would kill the agent.
         pub(super) fn ask(&self) -> io::Result<()> {
-            self.send(Signal::TERM)?;
+            let is_first = match private_file().create_new(true).open(&self.request) {
+                Err(error) => error.kind() != io::ErrorKind::AlreadyExists, // a full disk has no room for it
+                Ok(_) => true,
+            };
+            if is_first {
+                self.send(Signal::TERM)?;
+            }
             self.send(Signal::CONT) // a stopped process does not act on a signal until it continues
         }
 

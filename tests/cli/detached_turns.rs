@@ -356,6 +356,29 @@ fn stop_turn_stops_a_tree_that_ignores_term() {
     assert_eq!(again, printed, "a turn that has ended stays as it is");
 }
 
+/// A second signal would kill the agent at once.
+#[test]
+#[cfg(unix)]
+fn two_stops_at_once_leave_the_agent_its_time() {
+    let cleaning = Step::OnSignal {
+        signals: vec![SignalName::Term],
+        steps: vec![Step::wait_for("clean"), Step::create("cleaned"), Step::Exit(0)],
+    };
+    let sandbox = with_session(Backend::Codex, Turn::doing([cleaning, Step::create("began"), Step::wait_for("never")]));
+    detach(&sandbox, &resume(&[]));
+    wait_until(LIMIT, || sandbox.has_reached("began"));
+    let stop = || sandbox.start(&["stop-turn", "--session-name", "a"]);
+    let first = stop();
+    wait_until(LIMIT, || sandbox.only_call().signals == [SignalName::Term]);
+    let second = stop();
+    std::thread::sleep(Duration::from_millis(500)); // enough for the second one to act
+    sandbox.allow("clean");
+    let [one, other] = [first, second].map(|stop| stop.wait(LIMIT).assert.success().stdout_text());
+    assert!(sandbox.has_reached("cleaned"));
+    assert_eq!(one, other);
+    assert!(one.contains("\"state\": \"stopped\""), "{one}");
+}
+
 #[test]
 fn turn_that_waits_for_its_session_can_be_stopped() {
     let sandbox =
