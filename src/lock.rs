@@ -23,7 +23,6 @@ use dirs::{Dir, candidates};
 pub(crate) use dirs::{check_private, dir, make_private, make_shared};
 pub(crate) use probe::is_held;
 pub(crate) use queue::Place;
-#[cfg(target_os = "linux")]
 pub(crate) use waits::ancestors;
 #[cfg(unix)]
 pub(crate) use waits::is_detached;

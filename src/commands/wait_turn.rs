@@ -6,6 +6,7 @@ use crate::cli;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::records::record::State;
+use crate::turn::endless_wait::refuse_endless_wait;
 use crate::turn::selector::{RecordedTurn, selected_turns};
 use crate::turn::watch::{Follow, Poll, Unchanged, limit, still_running};
 use crate::ui::json::to_line;
@@ -14,6 +15,7 @@ use crate::ui::json::to_line;
 pub(super) fn run(context: &Context, options: &cli::WaitTurn) -> Result<i32> {
     let limit = limit(context, "--timeout-seconds", options.timeout_seconds.as_deref())?;
     let turns = selected_turns(context, &options.selector)?;
+    turns.iter().try_for_each(refuse_endless_wait)?;
     if options.selector.turn_id.len() > 1 {
         return wait_for_all(context, options, turns, limit);
     }

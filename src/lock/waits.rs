@@ -229,6 +229,6 @@ fn parent(pid: &str) -> Option<u32> {
 
 /// Returns nothing: other systems have no common interface for this, so only the environment variable decides.
 #[cfg(not(target_os = "linux"))]
-fn ancestors() -> HashSet<u32> {
+pub(crate) fn ancestors() -> HashSet<u32> {
     HashSet::new()
 }

@@ -11,7 +11,7 @@ use super::live;
 use super::record::{Record, State, StoredTotals};
 use crate::env;
 use crate::error::Result;
-use crate::lock::{check_private, make_private};
+use crate::lock::{check_private, make_private, pid_namespace};
 use crate::paths::absolute;
 use crate::sort::{sort, sort_by};
 use crate::store::location;
@@ -155,6 +155,13 @@ impl RecordDir {
         // opening anything else could wait
         let is_file = fs::symlink_metadata(self.file(id, "lock")).is_ok_and(|metadata| metadata.is_file());
         is_file && live::is_alive(self, id)
+    }
+
+    /// Returns whether the process ID in the record of the running turn `id` is valid in this process's namespace.
+    pub(crate) fn is_in_own_namespace(&self, id: &str) -> bool {
+        let mut namespace = String::new();
+        let read = self.open(id, "lock").and_then(|lock| lock.take(1000).read_to_string(&mut namespace));
+        read.is_ok() && namespace.trim() == pid_namespace().unwrap_or_default()
     }
 
     /// Returns what the turn `id` left of the totals of its session. Much faster than [`RecordDir::read`].

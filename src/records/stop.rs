@@ -53,7 +53,7 @@ fn wait_for_end(dir: &RecordDir, id: &str, limit: Duration) -> bool {
 
 #[cfg(unix)]
 mod platform {
-    use std::io::{self, Read};
+    use std::io;
     use std::path::PathBuf;
 
     #[cfg(target_os = "linux")]
@@ -63,7 +63,6 @@ mod platform {
     use super::super::dir::RecordDir;
     use super::super::live::private_file;
     use super::super::record::Record;
-    use crate::lock::pid_namespace;
 
     /// The process that runs a turn.
     pub(super) struct TurnProcess {
@@ -79,11 +78,10 @@ mod platform {
     impl TurnProcess {
         /// Returns the process that holds the lock of the turn `id`, or `None` if there is none any more.
         pub(super) fn open(dir: &RecordDir, id: &str, record: &Record) -> io::Result<Option<Self>> {
-            let mut namespace = String::new();
-            // its holder wrote the namespace in which its process ID is valid
-            let Ok(lock) = dir.open(id, "lock") else { return Ok(None) };
-            lock.take(1000).read_to_string(&mut namespace)?;
-            if namespace.trim() != pid_namespace().unwrap_or_default() {
+            if dir.open(id, "lock").is_err() {
+                return Ok(None);
+            }
+            if !dir.is_in_own_namespace(id) {
                 return Err(io::Error::other("its process runs in another container or sandbox"));
             }
             let pid = record.pid.and_then(|pid| Pid::from_raw(pid.try_into().ok()?));

@@ -2,6 +2,7 @@
 
 pub(crate) mod detach;
 pub(crate) mod duration;
+pub(crate) mod endless_wait;
 pub(crate) mod files_in_use;
 mod first_process;
 pub(crate) mod options;

@@ -877,3 +877,34 @@ fn terminal_shows_what_the_turn_does_until_its_output() {
     dialogue.sees("the status", |screen| screen.lines().iter().any(|line| line.contains("status 130")));
     assert!(turn.file("lock").exists() && !turn.file("fetched").exists());
 }
+
+/// An agent that waits for its own turn, or for one that comes after it, would wait for ever.
+#[test]
+#[cfg(target_os = "linux")]
+fn wait_that_cannot_end_is_refused() {
+    for (command, why) in [
+        ("wait-turn --session-name a", "this call runs inside that turn"),
+        (
+            "wait-turn --turn-id $(\"$program\" resume-json --session-name a --prompt q --detach --print-turn-id)",
+            "it waits for the turn ",
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.save(Backend::Claude, "a", "i");
+        let program = sandbox.program_named("invoke-persist").display().to_string();
+        let script = format!(
+            "#!/bin/sh\n[ -e second ] && exec sleep 600\ntouch second\nprogram='{program}'\n\
+             \"$program\" {command} 2>refused; echo $? >status\n"
+        );
+        let agent = sandbox.write("agent", script);
+        fs::set_permissions(&agent, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let call = ["resume-json", "--session-name", "a", "--prompt", "p", "--claude-cmd", agent.to_str().unwrap()];
+        let mut running = sandbox.start(&call);
+        wait_until(LIMIT, || running.has_ended() || sandbox.workspace().join("status").exists());
+        let refused = fs::read_to_string(sandbox.workspace().join("refused")).unwrap();
+        assert!(refused.contains("cannot end before this call") && refused.contains(why), "{refused}");
+        assert_eq!(fs::read_to_string(sandbox.workspace().join("status")).unwrap(), "5\n");
+        drop(running);
+        sandbox.run(&["stop-turn", "--session-name", "a"]);
+    }
+}
