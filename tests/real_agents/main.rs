@@ -86,4 +86,5 @@ mod cases {
     mod settings;
     mod skills;
     mod streams;
+    mod summaries;
 }
