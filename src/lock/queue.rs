@@ -322,9 +322,7 @@ mod tests {
     #[test]
     fn place_of_an_ended_process_is_removed() {
         let (mut place, mut later) = two_places();
-        for notice in &place.notices {
-            notice.unlock(); // as the system does
-        }
+        place.notices.iter_mut().for_each(Notice::end_process);
         assert!(try_take(&mut later).is_ok());
         assert!(place.notices.iter().all(|notice| !notice.exists()));
         assert!(try_take(&mut place).is_ok());
