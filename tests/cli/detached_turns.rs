@@ -190,8 +190,10 @@ fn missing_name_of_a_first_turn_that_is_not_over_has_a_hint_to_wait() {
         let workspace = sandbox.workspace().display().to_string();
         let place = ["--workspace-dir", workspace.as_str()];
         let mut call = sandbox.cmd(&[&resume(&[])[..], &["--error-format", "json"], &place].concat());
-        let failure = call.current_dir(sandbox.home()).run().code(3).stderr_text();
-        assert!(failure.contains(&format!("--turn-id={id} --workspace-dir={workspace}\"")), "{failure}");
+        let place = format!("--workspace-dir={workspace}");
+        let place = if cfg!(windows) { format!("'{place}'") } else { place }; // a backslash needs quotes
+        let failure = call.current_dir(sandbox.home()).run().failed(3, "session_not_found");
+        failure.hint(ends_with(format!("--turn-id={id} {place}")));
         sandbox.allow("continue");
         end_of(&sandbox, &id);
     }
@@ -216,7 +218,9 @@ fn directory_that_cannot_be_written_refuses_a_detached_turn_only() {
         sandbox.write(sandbox.state_dir().join("turns"), "");
     }
     let failure = sandbox.fails(&resume(&["--detach"]), 1, "io");
-    failure.before_the_turn().hint(contains("set XDG_STATE_HOME to")); // it does not move the names
+    // Unix has a variable that does not move the names
+    let variable = if cfg!(unix) { "XDG_STATE_HOME" } else { "INVOKE_PERSIST_DIR" };
+    failure.before_the_turn().hint(contains(format!("set {variable} to")));
     assert!(sandbox.calls().is_empty());
     sandbox.run(&resume(&[])).success().stderr(contains("note: this turn has no record"));
 }
