@@ -60,6 +60,7 @@ fn is_locked(mut file: File) -> Option<bool> {
 }
 
 #[cfg(all(unix, not(target_os = "linux")))]
+#[expect(clippy::needless_pass_by_value, reason = "as on Linux")]
 fn is_locked(file: File) -> Option<bool> {
     crate::sys::is_locked(&file).ok()
 }
