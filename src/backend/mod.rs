@@ -58,10 +58,25 @@ pub(crate) enum Backend {
     Codex,
 }
 
+/// Returns an option with its value as words of a command line.
+pub(crate) fn option_words(option: &str, value: &str) -> Vec<String> {
+    if value.starts_with('-') {
+        vec![format!("{option}={value}")] // a word of its own would be another option
+    } else {
+        vec![option.to_owned(), value.to_owned()]
+    }
+}
+
 impl BackendArgs {
     /// Returns the files that the agent will read, each with its option.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         self.codex.image.iter().map(|image| ("--image", image.as_path()))
+    }
+
+    /// Takes the files of `other`, which are for one turn.
+    pub(crate) fn with_files_of(mut self, other: &Self) -> Self {
+        self.codex.image.clone_from(&other.codex.image);
+        self
     }
 
     /// Makes paths that are relative to `dir` absolute, for an agent that runs in another directory.

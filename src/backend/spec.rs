@@ -85,6 +85,17 @@ pub(crate) struct Spec {
     pub cause_hint: fn(Cause) -> Option<&'static str>,
     /// Returns the agent's arguments that allow these tools, for a hint.
     pub allowing_arguments: fn(tools: &[&str]) -> Vec<String>,
+    /// Returns the options that configure the agent, as they are typed, for [`BackendArgs`].
+    pub config_words: fn(&BackendArgs) -> Vec<String>,
+    /// Returns the kind of an option of the agent, with its values. At most one of a kind is in force. The option that
+    /// selects the model is of the kind `model`, and that for the reasoning effort of the kind `effort`.
+    pub setting_kind: fn(option: &[&str]) -> String,
+    /// Returns whether an option of the agent switches off a protection.
+    pub is_unprotected: fn(option: &[&str]) -> bool,
+    /// Returns whether an option of the agent is for one turn, such as an image.
+    pub is_for_one_turn: fn(option: &[&str]) -> bool,
+    /// Returns whether the interactive program lacks an option of the agent.
+    pub is_for_turns_only: fn(option: &[&str]) -> bool,
     /// The agent's own option for a schema.
     pub schema_option: &'static str,
     /// Returns what to do if the agent or its API refused a schema for this reason, as a hint.

@@ -204,6 +204,7 @@ const USAGES: &[(&str, &str)] = &[
     ("create-session", "--session-name <NAME>\n           [OPTIONS] [-- <ARG>...]"),
     ("resolve", "<--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
     ("rename-session", "--session-name <NAME> --to <NEW> [OPTIONS]"),
+    ("set-session", "--session-name <NAME> [OPTIONS] [-- <ARG>...]"),
     ("delete-session", "<--session-name <NAME>|--session-id <ID>>\n           [OPTIONS]"),
     ("resume-json", "--session-name <NAME> --prompt <TEXT>\n           [OPTIONS] [-- <ARG>...]"),
     ("resume-stream", "--session-name <NAME> --prompt <TEXT>\n           [OPTIONS] [-- <ARG>...]"),
@@ -267,6 +268,19 @@ commands! {
         details: "No agent is called. The session keeps its ID.",
         examples: [
             "invoke-persist rename-session --session-name review-src --to review",
+        ],
+        hidden: false
+    }
+    SetSession {
+        name: "set-session",
+        about: "Change the settings that are kept with a name",
+        details: "Later calls use the settings unless they give their own. What --unset names is removed first. \
+                  Then each option replaces the stored ones of its kind, and all others stay. \
+                  No agent is called. The result is printed as by resolve.",
+        examples: [
+            "invoke-persist set-session --session-name a --model opus",
+            "invoke-persist set-session --session-name a -- --sandbox workspace-write",
+            "invoke-persist set-session --session-name a --unset arguments,model",
         ],
         hidden: false
     }
@@ -560,7 +574,7 @@ pub(crate) struct TurnSelectorArgs {
 }
 
 /// Options for the agent's program and its environment.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = AGENT)]
 pub(crate) struct AgentArgs {
     /// Set the agent's variables from the KEY=VALUE lines of FILE
@@ -571,7 +585,7 @@ pub(crate) struct AgentArgs {
 }
 
 /// Options for how the agent runs.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = AGENT)]
 pub(crate) struct SettingsArgs {
     #[command(flatten)]
@@ -621,12 +635,23 @@ pub(crate) struct CallArgs {
     /// Require an answer that matches the JSON Schema in FILE; --print-result then prints it as one line of JSON
     #[arg(long, help_heading = AGENT, value_name = "FILE")]
     pub schema: Option<PathBuf>,
+    /// Keep the agent options of this call with the name, for later turns; see 'invoke-persist help settings'
+    #[arg(long, help_heading = AGENT)]
+    pub remember: bool,
     /// Append stdin to the prompt
     #[arg(long, help_heading = AGENT)]
     pub stdin: bool,
     /// Write what is known of the turn to FILE, as JSON, also if it fails
     #[arg(long, help_heading = AGENT, value_name = "FILE")]
     pub summary_file: Option<PathBuf>,
+}
+
+/// The option of calls that use what is kept with a name.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// Ignore everything that is kept with the name: model, effort and settings
+    #[arg(long, help_heading = AGENT)]
+    pub forget_settings: bool,
 }
 
 /// Options of a turn that can outlive the call.
@@ -771,6 +796,36 @@ pub(crate) struct RenameSession {
     pub place: LocationArgs,
 }
 
+/// What is kept with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeptSetting {
+    Model,
+    #[value(alias = "reasoning-effort")]
+    Effort,
+    /// What was given after '--'
+    Arguments,
+    /// Options that configure codex, such as --config
+    Config,
+    /// The agent's command and its shell
+    Command,
+    EnvFile,
+    /// All of these
+    All,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetSession {
+    #[command(flatten)]
+    pub name: NameArgs,
+    /// What to remove before anything is set; repeatable
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub unset: Vec<KeptSetting>,
+    #[command(flatten)]
+    pub place: LocationArgs,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DeleteSession {
     #[command(flatten)]
@@ -850,6 +905,8 @@ pub(crate) struct ResumeOptions {
     pub place: LocationArgs,
     #[command(flatten)]
     pub call: CallArgs,
+    #[command(flatten)]
+    pub forget: ForgetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -893,6 +950,8 @@ pub(crate) struct OpenSession {
     pub place: LocationArgs,
     #[command(flatten)]
     pub settings: SettingsArgs,
+    #[command(flatten)]
+    pub forget: ForgetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -922,6 +981,8 @@ pub(crate) struct ForkSession {
     pub place: LocationArgs,
     #[command(flatten)]
     pub call: CallArgs,
+    #[command(flatten)]
+    pub forget: ForgetArgs,
 }
 
 #[derive(Debug, Args)]

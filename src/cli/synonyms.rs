@@ -59,6 +59,10 @@ delete-all => delete-all-sessions
 mv => rename-session
 move => rename-session
 rename => rename-session
+set => set-session
+config => set-session
+configure => set-session
+settings => resolve
 cp => fork-session
 copy => fork-session
 clone => fork-session
@@ -148,6 +152,10 @@ delete-session --all => delete-all-sessions
 -a => --all-workspaces
 --fork => fork-session --to=NEW # start a session from another one's history with fork-session
 --fork-session => fork-session --to=NEW # start a session from another one's history with fork-session
+--sticky => --remember
+--save => --remember
+--forget => --forget-settings
+--ignore-settings => --forget-settings
 // the prompt
 --init-prompt => --prompt
 --prompt => --init-prompt

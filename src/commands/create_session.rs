@@ -44,10 +44,10 @@ pub(super) fn run(context: &Context, options: &cli::CreateSession) -> Result<()>
     let subject = SessionSelector { name: Some(name.clone()), id: None };
     let backend = context.backend_to_create(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
-    let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
+    let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json, None, false)?;
     store.deadline = call.deadline;
     let role_file = ("the file of --role-definition-md", options.role_definition_md.as_deref());
-    FilesInUse::of(&options.call, &[role_file]).refuse_summary(&options.call, &store)?;
+    FilesInUse::of(&call, &[role_file]).refuse_summary(&options.call, &store)?;
     if options.session_id.is_some() {
         context.ui.warn("--session-id is ignored here; use --adopt ID to save an existing session");
     }
@@ -95,7 +95,7 @@ impl Creation<'_> {
                 note_replaced(&self.context.ui, &self.name, old.as_deref());
                 self.print(&entry, true)
             }
-            Err(Some(old)) if if_exists == IfExists::Reuse => self.print(&old, false),
+            Err(Some(old)) if if_exists == IfExists::Reuse => self.keep(&old),
             Err(old) => Err(self.name_taken(old.as_ref())),
         }
     }
@@ -114,7 +114,7 @@ impl Creation<'_> {
             lock_name(&self.store, &self.name, true, &self.call.recorder, || self.call.accept(&self.context.ui))?;
         self.store.prepare()?;
         if let Some(old) = self.existing()? {
-            return self.print(&old, false);
+            return self.keep(&old);
         }
         let prompt = prompt.map_or_else(|| self.prompt(), Ok)?; // the name may have been removed during the wait
         let caller = TurnRunner::new(&self.call, &self.context.ui)?;
@@ -164,12 +164,30 @@ impl Creation<'_> {
 
     fn entry(&self, id: AgentSessionId) -> Entry {
         let (model, effort) = (self.call.model.clone(), self.call.effort.clone());
-        Entry { id, created_at: Some(now()), model, effort, first_turn_stopped: false }
+        Entry {
+            id,
+            created_at: Some(now()),
+            model,
+            effort,
+            first_turn_stopped: false,
+            settings: self.call.settings_after(None),
+        }
     }
 
     fn name_taken(&self, old: Option<&Entry>) -> Error {
         name_taken(self.call.agent.backend, &self.name, old.map(|old| old.id.clone()))
             .with_hint("choose another name, or replace the session with --if-exists overwrite")
+    }
+
+    /// Prints the session that exists, and stays as it is.
+    fn keep(&self, entry: &Entry) -> Result<()> {
+        if self.options.call.remember {
+            let name = &self.name;
+            self.context.ui.warn(&format!(
+                "--remember has no effect, because the session '{name}' exists; to change its settings, use set-session"
+            ));
+        }
+        self.print(entry, false)
     }
 
     fn print(&self, entry: &Entry, written: bool) -> Result<()> {
@@ -193,6 +211,7 @@ impl Creation<'_> {
         } else {
             object
         };
+        let object = object.with_stored_settings(entry.settings.as_deref());
         ui.print_json(
             &object.with("mapping_file", self.store.path().display().to_string()).with("mapping_file_written", written),
         )

@@ -28,10 +28,12 @@ pub(super) fn run(context: &Context, options: &cli::ForkSession) -> Result<()> {
     }
     let backend = context.backend(&options.place, &subject)?;
     let (mut store, workspace) = context.store(backend, &options.place)?;
-    let call = TurnOptions::new(context, &store, &workspace, &options.call, OutputMode::Json)?;
+    let found = find_session(&store.silenced(), &subject).ok(); // a missing session is reported later
+    let (forgets, mode) = (options.forget.forget_settings, OutputMode::Json);
+    let call = TurnOptions::new(context, &store, &workspace, &options.call, mode, found.as_ref(), forgets)?;
     store.deadline = call.deadline;
     let prompt_file = ("the prompt file", options.prompt.prompt_file.as_deref());
-    FilesInUse::of(&options.call, &[prompt_file]).refuse_summary(&options.call, &store)?;
+    FilesInUse::of(&call, &[prompt_file]).refuse_summary(&options.call, &store)?;
     let source = PromptSource::of(&options.prompt, options.call.stdin)?;
     find_session(&store, &subject)?; // report a missing session before reading the prompt
     refuse_taken(&store, &to, options.force)?;

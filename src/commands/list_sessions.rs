@@ -14,9 +14,11 @@ use crate::records::record::{Record, State};
 use crate::session::is_blank;
 use crate::sessions::activity::{Activity, Subject, activities};
 use crate::sessions::json::entries;
+use crate::sessions::settings::names as names_of;
 use crate::sort::{sort, sort_by};
 use crate::store::format::{Entry, Mapping};
 use crate::store::location::{MappingLocation, Root};
+use crate::store::settings::StoredSettings;
 use crate::store::{self, FoundMapping, Store};
 use crate::time::{age, iso_format};
 use crate::ui::json::JsonObject;
@@ -229,6 +231,10 @@ fn print_table(context: &Context, rows: &[Row], all_workspaces: bool) -> Result<
         Column::new("BUSY").optional(6),
         Column::new("TURNS").optional(3),
     ];
+    let has_settings = rows.iter().any(|row| row.entry.settings.is_some());
+    if has_settings {
+        columns.push(Column::new("SETTINGS").with_min_width(8).optional(7));
+    }
     if all_workspaces {
         columns.push(Column::new("WORKSPACE").with_min_width(12).keeping_end());
     }
@@ -240,6 +246,7 @@ fn print_table(context: &Context, rows: &[Row], all_workspaces: bool) -> Result<
         let created = entry.created_at.as_deref().and_then(|created| created.parse().ok());
         let created = created.map(|created| age(created, now));
         let used = last_used.and_then(|used| used.try_into().ok()).map(|used| age(used, now));
+        let settings = entry.settings.as_deref().map(settings_cell);
         let cells = [
             Some(name.as_str()),
             Some(backend.name()),
@@ -250,11 +257,17 @@ fn print_table(context: &Context, rows: &[Row], all_workspaces: bool) -> Result<
             used.as_deref(),
             is_busy.map(|is_busy| if is_busy { "yes" } else { "no" }),
             turns.as_deref(),
-            workspace.as_deref(),
         ];
+        let settings = has_settings.then_some(settings.as_deref());
+        let cells = cells.into_iter().chain(settings).chain([workspace.as_deref()]);
         columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
     }
     context.ui.print_table(columns)
+}
+
+/// Returns the names of the stored settings.
+fn settings_cell(json: &str) -> String {
+    StoredSettings::parse(json).map_or_else(|_| "invalid".to_owned(), |settings| names_of(&settings).join(" "))
 }
 
 /// Prints the sessions for a script. The columns are the same for every call. Those that always have a value come first.

@@ -17,6 +17,7 @@ mod rename_session;
 mod resolve;
 mod resume_json;
 mod resume_stream;
+mod set_session;
 mod show_turn;
 mod skill;
 mod stop_turn;
@@ -48,6 +49,7 @@ fn run_command(context: &Context, command: &Command) -> Result<i32> {
         Command::Resolve(options) => resolve::run(context, options),
         Command::ListSessions(options) => list_sessions::run(context, options),
         Command::RenameSession(options) => rename_session::run(context, options),
+        Command::SetSession(options) => set_session::run(context, options),
         Command::DeleteSession(options) => delete_session::run(context, options),
         Command::DeleteAllSessions(options) => delete_all_sessions::run(context, options),
         Command::ResumeJson(options) => resume_json::run(context, options),

@@ -10,6 +10,7 @@ use crate::process::foreground;
 use crate::sessions::lock::lock_session;
 use crate::sessions::lookup::find_session;
 use crate::sessions::selector::SessionSelector;
+use crate::sessions::settings;
 use crate::turn::options::TurnOptions;
 use crate::turn::outcome::not_started;
 use crate::turn::runner::{describe_arguments, role_file};
@@ -24,21 +25,25 @@ pub(super) fn run(context: &Context, options: &cli::OpenSession) -> Result<i32> 
     }
     let backend = context.backend(&options.place, &subject)?;
     let (store, workspace) = context.store(backend, &options.place)?;
-    let call = TurnOptions::without_limits(&store, &workspace, &options.settings, None)?;
-    find_session(&store, &subject)?;
+    let session = find_session(&store, &subject)?;
+    let forgets = options.forget.forget_settings;
+    let stored = if forgets { None } else { settings::stored(&store, &session)? };
+    let stored = stored.map(|stored| settings::for_interactive(backend, stored));
+    let call = TurnOptions::without_limits(&store, &workspace, &options.settings, stored.as_ref(), None)?;
+    let call = TurnOptions { forgets, ..call };
     let program = call.agent.program(call.dir.as_deref())?;
     let wait = options.if_busy == IfBusy::Wait;
     let (session, lock) =
         lock_session(&store, &subject, |id| call.session_key(id), &context.ui, wait, &call.recorder, || Ok(()))?;
-    let settings = call.settings(Some(&session));
+    let in_force = call.model_and_effort(Some(&session));
     let role = session.role(&store)?;
     let dir = ScratchDir::default();
     let role_file = role_file(&call.agent, &program, role.as_deref(), &dir)?;
     let arguments = (backend.spec().interactive_arguments)(&InteractiveInvocation {
         session: &session.id,
         role: role.as_deref().map(|role| role_file.as_deref().map_or(Role::Text(role), Role::File)),
-        model: settings.model,
-        effort: settings.effort,
+        model: in_force.model,
+        effort: in_force.effort,
         args: &call.args,
         extra: &call.extra,
     });

@@ -17,8 +17,5 @@ pub(super) fn run(context: &Context, options: &cli::Resolve) -> Result<()> {
     if resolved.names().len() > 1 {
         context.ui.note(&format!("several names are for {}", resolved.label()));
     }
-    let role =
-        resolved.saved.as_ref().and_then(|_| store.role_file(&resolved.id)).map(|path| path.display().to_string());
-    let described = resolved.describe(&store, resolved.model(), resolved.effort());
-    context.ui.print_json(&described.with_some("role_file", role.as_deref()))
+    context.ui.print_json(&resolved.describe_all(&store))
 }

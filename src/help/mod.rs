@@ -33,6 +33,7 @@ topics! {
     "prompts"
     "rehearsing"
     "scripts"
+    "settings"
     "shell-completion"
     "skills"
     "troubleshooting"

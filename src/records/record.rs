@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
 use crate::session::AgentSessionId;
@@ -80,6 +81,8 @@ pub(crate) struct Record {
     pub message: Option<String>,
     pub model: Option<String>,
     pub reasoning_effort: Option<String>,
+    /// The other settings in force, in the form of the mapping.
+    pub settings: Option<Value>,
     /// The beginning of the prompt, on one line.
     pub prompt: Option<String>,
     /// What the agent does while the turn runs.

@@ -17,4 +17,5 @@ fn describe(backend: Backend, entry: &Entry) -> JsonObject {
         .with_some("created_at", entry.created_at.as_deref())
         .with_some("last_model", entry.model.as_deref())
         .with_some("last_reasoning_effort", entry.effort.as_deref())
+        .with_stored_settings(entry.settings.as_deref())
 }

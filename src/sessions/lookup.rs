@@ -14,7 +14,7 @@ pub(crate) struct StoredSession {
     /// Its name and entry, or `None` if it is not in the mapping.
     pub(crate) saved: Option<(SessionName, Entry)>,
     /// The mapping at the time of the lookup.
-    mapping: Option<Mapping>,
+    pub(super) mapping: Option<Mapping>,
     source: String,
 }
 
@@ -25,6 +25,11 @@ impl StoredSession {
 
     pub(crate) fn effort(&self) -> Option<&str> {
         self.saved.as_ref()?.1.effort.as_deref()
+    }
+
+    /// Returns the JSON of its stored settings.
+    pub(crate) fn settings(&self) -> Option<&str> {
+        self.saved.as_ref()?.1.settings.as_deref()
     }
 
     /// Returns how the session was found.
@@ -75,7 +80,7 @@ impl StoredSession {
         Self { id: id.unwrap_or(self.id), ..self }
     }
 
-    /// Returns the JSON that `resolve` prints. [`crate::backend::JsonOutput::Report`] begins with it too.
+    /// Returns the JSON that `resolve` prints first. [`crate::backend::JsonOutput::Report`] begins with it too.
     pub(crate) fn describe(&self, store: &Store, model: Option<&str>, effort: Option<&str>) -> JsonObject {
         let name = self.saved.as_ref().map(|(name, _)| name.as_str());
         let file = name.is_some().then(|| store.path().display().to_string());
@@ -87,6 +92,13 @@ impl StoredSession {
         let object =
             if store.backend.capabilities().effort { object.with("last_reasoning_effort", effort) } else { object };
         object.with("source", self.source.as_str())
+    }
+
+    /// Returns the JSON that `resolve` and `set-session` print: also what the name keeps.
+    pub(crate) fn describe_all(&self, store: &Store) -> JsonObject {
+        let role = self.saved.as_ref().and_then(|_| store.role_file(&self.id)).map(|path| path.display().to_string());
+        let described = self.describe(store, self.model(), self.effort());
+        described.with_stored_settings(self.settings()).with_some("role_file", role.as_deref())
     }
 }
 

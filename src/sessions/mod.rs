@@ -7,4 +7,5 @@ pub(crate) mod json;
 pub(crate) mod lock;
 pub(crate) mod lookup;
 pub(crate) mod selector;
+pub(crate) mod settings;
 pub(crate) mod suggest;

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::dir::Writers;
 use super::role::RoleChange;
 use crate::backend::Backend;
 use crate::json::{Key, Members, Pairs};
@@ -28,6 +29,7 @@ const CREATED_AT: &str = "created_at";
 const LAST_MODEL: &str = "last_model";
 const FIRST_TURN_STOPPED: &str = "first_turn_stopped";
 const LAST_EFFORT: &str = "last_reasoning_effort";
+const SETTINGS: &str = "settings";
 
 /// The deepest nesting of a file, before and after a rewrite. `serde_json` has the same limit.
 const DEEPEST: usize = 128;
@@ -41,6 +43,7 @@ pub(crate) struct Mapping {
     contents: Contents,
     /// The changes of roles since the mapping was parsed.
     role_changes: Vec<RoleChange>,
+    writers: Writers,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -91,6 +94,8 @@ pub(crate) struct Entry {
     pub effort: Option<String>,
     /// Whether the first turn of the session was stopped, and no later one succeeded. The agent may not have the session.
     pub first_turn_stopped: bool,
+    /// The JSON object of the [settings](super::settings::StoredSettings).
+    pub settings: Option<String>,
 }
 
 /// Why a file is not a mapping.
@@ -104,13 +109,45 @@ pub(crate) enum ParseError {
 
 impl Mapping {
     pub(crate) fn new(backend: Backend) -> Self {
-        Self { backend, source: Rc::default(), contents: Contents::default(), role_changes: Vec::new() }
+        Self {
+            backend,
+            source: Rc::default(),
+            contents: Contents::default(),
+            role_changes: Vec::new(),
+            writers: Writers::Own,
+        }
     }
 
     pub(crate) fn parse(backend: Backend, bytes: Vec<u8>) -> Result<Self, ParseError> {
         let source = String::from_utf8(bytes).map_err(|error| ParseError::Malformed(error.utf8_error().to_string()))?;
         let contents = Contents::parse(&source)?;
-        Ok(Self { backend, source: Rc::new(source), contents, role_changes: Vec::new() })
+        Ok(Self { backend, source: Rc::new(source), contents, role_changes: Vec::new(), writers: Writers::Own })
+    }
+
+    /// Returns the mapping with the possible writers of its file.
+    pub(super) fn written_by(self, writers: Writers) -> Self {
+        Self { writers, ..self }
+    }
+
+    pub(super) fn writers(&self) -> &Writers {
+        &self.writers
+    }
+
+    /// Removes the settings of all entries, also those of other backends. Returns whether there were any.
+    pub(super) fn remove_settings(&mut self) -> bool {
+        let mut removed = false;
+        for (_, entry) in &mut self.contents.entries {
+            let Ok(Members(mut members)) = serde_json::from_str(entry.text(&self.source)) else { continue };
+            let count = members.len();
+            members.retain(|(name, json)| !is_settings(name, json.get()));
+            if members.len() < count {
+                let mut writer = Writer::with_capacity(0);
+                writer.object(members, |writer, json| writer.verbatim(json.get()));
+                *entry = Slice::new(writer.into_text());
+                removed = true;
+            }
+        }
+        removed
     }
 
     /// Returns whether the mapping was parsed from `text`.
@@ -198,8 +235,15 @@ impl Mapping {
     pub(crate) fn amend(&mut self, name: &str, entry: &Entry) {
         if let Some(at) = self.position(name) {
             let old = self.text(&self.contents.entries[at].1);
-            let members = serde_json::from_str(old).unwrap_or_default();
-            let from = parse_entry(self.backend, old).ok().map(|old| old.id).filter(|old| *old != entry.id);
+            let mut members: Members<'_> = serde_json::from_str(old).unwrap_or_default();
+            let old = parse_entry(self.backend, old).ok();
+            if old.as_ref().is_some_and(|old| old.model.is_some()) && entry.model.is_none() {
+                members.0.retain(|(name, _)| name != LAST_MODEL);
+            }
+            if old.as_ref().is_some_and(|old| old.effort.is_some()) && entry.effort.is_none() {
+                members.0.retain(|(name, _)| name != LAST_EFFORT);
+            }
+            let from = old.map(|old| old.id).filter(|old| *old != entry.id);
             self.contents.entries[at].1 = Slice::new(entry_text(self.backend, members, entry));
             self.role_changes.extend(from.map(|from| RoleChange::Move { from, to: entry.id.clone() }));
         }
@@ -409,7 +453,14 @@ fn text(json: &str) -> Option<String> {
 fn parse_entry(backend: Backend, json: &str) -> Result<Entry, UnusableId> {
     if json.starts_with('"') {
         let id = AgentSessionId::new(&text(json).unwrap_or_default())?;
-        return Ok(Entry { id, created_at: None, model: None, effort: None, first_turn_stopped: false });
+        return Ok(Entry {
+            id,
+            created_at: None,
+            model: None,
+            effort: None,
+            first_turn_stopped: false,
+            settings: None,
+        });
     }
     let members: Members<'_> = serde_json::from_str(json).map_err(|_| UnusableId::Blank)?;
     Ok(Entry {
@@ -418,11 +469,21 @@ fn parse_entry(backend: Backend, json: &str) -> Result<Entry, UnusableId> {
         model: field(&members, LAST_MODEL),
         effort: field(&members, LAST_EFFORT).filter(|_| backend.capabilities().effort),
         first_turn_stopped: members.get(FIRST_TURN_STOPPED).is_some_and(is_true),
+        settings: members
+            .get(SETTINGS)
+            .map(RawValue::get)
+            .filter(|json| is_settings(SETTINGS, json))
+            .map(str::to_owned),
     })
 }
 
 fn is_true(json: &RawValue) -> bool {
     json.get() == "true"
+}
+
+/// Returns whether a member of an entry is its settings. A key `settings` with another value is not from this program.
+fn is_settings(key: &str, json: &str) -> bool {
+    key == SETTINGS && json.starts_with('{')
 }
 
 fn field(members: &Members<'_>, name: &str) -> Option<String> {
@@ -440,12 +501,16 @@ fn entry_text(backend: Backend, Members(members): Members<'_>, entry: &Entry) ->
     if !entry.first_turn_stopped {
         members.retain(|(name, json)| name != FIRST_TURN_STOPPED || json != "true");
     }
+    if entry.settings.is_none() {
+        members.retain(|(name, json)| !is_settings(name, json));
+    }
     let fields = [
         (backend.id_key(), Some(json_text(entry.id.as_str()))),
         (CREATED_AT, entry.created_at.as_deref().map(json_text)),
         (FIRST_TURN_STOPPED, entry.first_turn_stopped.then(|| "true".to_owned())),
         (LAST_MODEL, entry.model.as_deref().map(json_text)),
         (LAST_EFFORT, entry.effort.as_deref().filter(|_| backend.capabilities().effort).map(json_text)),
+        (SETTINGS, entry.settings.clone()),
     ];
     for (key, content) in fields {
         let Some(json) = content else { continue };
@@ -495,6 +560,19 @@ mod tests {
 
     fn name(text: &str) -> SessionName {
         SessionName::new(text).unwrap()
+    }
+
+    #[test]
+    fn settings_of_every_entry_are_removed() {
+        let mut mapping = parse(
+            r#"{"a": {"session_id": "i", "settings": {"x": 1}}, "other": {"thread_id": "t", "settings": {}},
+            "unusable": {"session_id": "", "s\u0065ttings": {"x": 1}}, "word": {"session_id": "j", "settings": 1}, "bare": "b"}"#,
+        );
+        assert!(mapping.remove_settings());
+        let text = mapping.to_text();
+        assert_eq!(text.matches("settings").count(), 1, "{text}");
+        assert!(text.contains("\"settings\": 1") && text.contains("\"thread_id\": \"t\""), "{text}");
+        assert!(!parse(&text).remove_settings());
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod dir;
 pub(crate) mod format;
 pub(crate) mod location;
 mod role;
+pub(crate) mod settings;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,10 +21,11 @@ use crate::paths;
 use crate::session::{AgentSessionId, SessionName};
 use crate::sort::sort;
 use crate::ui::Ui;
-use dir::Dir;
-use format::{Mapping, ParseError};
+use dir::{Content, Dir, Writers};
+use format::{Entry, Mapping, ParseError};
 use location::{MappingLocation, Root};
 use role::RoleChange;
+use settings::StoredSettings;
 
 /// How long a change waits for other processes that change the same mapping. Each takes milliseconds.
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -49,6 +51,12 @@ pub(crate) enum Error {
     #[cfg_attr(windows, expect(dead_code, reason = "the temp directory is private on Windows"))]
     #[error("the mapping '{}' is not safe to use", path.display())]
     Unsafe { path: PathBuf, why: String },
+    /// Others could have written settings, which are executed.
+    #[error("the settings in the mapping '{}' are not safe to use", path.display())]
+    UnsafeSettings { path: PathBuf, why: String },
+    /// Settings do not have the form that this program writes.
+    #[error("the settings in the mapping '{}' are invalid", path.display())]
+    InvalidSettings { path: PathBuf, why: String },
     /// The file beside the mapping, with the kind of the same error for the mapping.
     #[error("cannot use the role '{}'", path.display())]
     Role { path: PathBuf, kind: ErrorKind, why: String },
@@ -93,6 +101,14 @@ impl From<Error> for error::Error {
                 why,
                 "remove the unsafe file or directory, or choose a private location with INVOKE_PERSIST_DIR or --mapping-file",
             ),
+            Error::UnsafeSettings { why, .. } => (
+                ErrorKind::MappingUnsafe,
+                why,
+                "check the file, and make it writable only by you; to run without the settings, pass --forget-settings",
+            ),
+            Error::InvalidSettings { why, .. } => {
+                (ErrorKind::MappingInvalid, why, "remove them with set-session --unset all, or pass --forget-settings")
+            }
             Error::Role { kind, why, .. } => (*kind, why, "repair the file, or remove it to continue without the role"),
         };
         Self::new(kind, error.to_string()).caused_by(why).with_hint(hint)
@@ -147,6 +163,42 @@ impl Store {
         path == file || mappings.is_some_and(|mappings| path.starts_with(mappings)) || dir::is_same(&path, &file)
     }
 
+    /// Returns the settings in `entry`, which is from `mapping`. A command or an argument in them is executed, so nobody
+    /// else may have written them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsafeSettings`] if others could have written the file, and [`Error::InvalidSettings`].
+    pub(crate) fn settings(&self, mapping: &Mapping, entry: &Entry) -> Result<Option<StoredSettings>, Error> {
+        let Some(json) = &entry.settings else { return Ok(None) };
+        self.check_writers(mapping)?;
+        let invalid = |why| Error::InvalidSettings { path: self.path().to_owned(), why };
+        StoredSettings::parse(json).map(Some).map_err(invalid)
+    }
+
+    /// Checks that nobody else can write to the mapping, before settings are stored in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsafeSettings`]. A file that is missing or cannot be read is not an error here.
+    pub(crate) fn check_private(&self) -> Result<(), Error> {
+        self.read().ok().flatten().map_or(Ok(()), |mapping| self.check_writers(&mapping))
+    }
+
+    /// Checks that nobody else could have written `mapping`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsafeSettings`].
+    pub(crate) fn check_writers(&self, mapping: &Mapping) -> Result<(), Error> {
+        match mapping.writers() {
+            Writers::Own => Ok(()),
+            Writers::Shared(why) | Writers::SharedUntilReplaced(why) => {
+                Err(Error::UnsafeSettings { path: self.path().to_owned(), why: why.clone() })
+            }
+        }
+    }
+
     /// Reads the mapping. Returns `None` if the file does not exist.
     ///
     /// Creates nothing and takes no lock, because files are replaced atomically.
@@ -154,8 +206,8 @@ impl Store {
         read(self.backend, &self.location)
     }
 
-    fn parse(&self, bytes: Option<Vec<u8>>) -> Result<Option<Mapping>, Error> {
-        parse(self.backend, self.path(), bytes)
+    fn parse(&self, content: Option<Content>) -> Result<Option<Mapping>, Error> {
+        parse(self.backend, self.path(), content)
     }
 
     /// Reads the role that the session began with. Returns `None` if it has none.
@@ -213,6 +265,24 @@ impl Store {
         replace_invalid: bool,
         change: impl FnOnce(&mut Mapping, bool) -> (T, bool),
     ) -> Result<Updated<T>, Error> {
+        let mut change = Some(change);
+        let mut value = None;
+        let (written, was_replaced) = self.update_with(replace_invalid, &mut |mapping, recreated| {
+            let change = change.take().expect("it is called once");
+            let (result, changed) = change(mapping, recreated);
+            value = Some(result);
+            changed
+        })?;
+        Ok(Updated { value: value.expect("the change was made"), written, replaced_invalid: was_replaced })
+    }
+
+    /// See [`Store::update`]. Not generic: one copy for each caller would make the program larger. Returns whether the
+    /// mapping was written, and whether it replaced an invalid one.
+    fn update_with(
+        &self,
+        replace_invalid: bool,
+        change: &mut dyn FnMut(&mut Mapping, bool) -> bool,
+    ) -> Result<(bool, bool), Error> {
         if let MappingLocation::Default { private_root: true, .. } = self.location {
             lock::make_shared();
         }
@@ -233,7 +303,10 @@ impl Store {
             }
             Err(error) => return Err(error),
         };
-        let (value, changed) = change(&mut mapping, was_replaced);
+        let changed = change(&mut mapping, was_replaced);
+        // in the new file, they would be trusted
+        let is_shared = matches!(mapping.writers(), Writers::SharedUntilReplaced(_));
+        let removes_settings = changed && is_shared && mapping.remove_settings();
         let text = mapping.to_text();
         let written = was_replaced || (changed && !mapping.was_read_from(&text));
         if written {
@@ -244,9 +317,13 @@ impl Store {
             let roles = mapping.take_role_changes();
             self.keep_roles(&dir, &roles);
             dir.replace(text.as_bytes())?;
+            if removes_settings {
+                let path = self.path().display();
+                self.ui.warn_always(&format!("others could write to the mapping '{path}'; its settings are removed"));
+            }
             Self::remove_roles(&dir, &roles, &mapping);
         }
-        Ok(Updated { value, written, replaced_invalid: was_replaced })
+        Ok((written, was_replaced))
     }
 
     /// Writes the roles that a change adds. Only warns if that fails, because the turn is complete.
@@ -374,9 +451,10 @@ fn read(backend: Backend, location: &MappingLocation) -> Result<Option<Mapping>,
     parse(backend, location.file(), dir.read()?)
 }
 
-fn parse(backend: Backend, path: &Path, bytes: Option<Vec<u8>>) -> Result<Option<Mapping>, Error> {
-    match bytes.map(|bytes| Mapping::parse(backend, bytes)).transpose() {
-        Ok(mapping) => Ok(mapping),
+fn parse(backend: Backend, path: &Path, content: Option<Content>) -> Result<Option<Mapping>, Error> {
+    let Some(Content { bytes, writers }) = content else { return Ok(None) };
+    match Mapping::parse(backend, bytes) {
+        Ok(mapping) => Ok(Some(mapping.written_by(writers))),
         Err(ParseError::Malformed(why)) => Err(Error::Invalid { path: path.to_owned(), why }),
         Err(ParseError::Unsupported(why)) => Err(Error::Unreadable { path: path.to_owned(), why }),
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::options::TurnOptions;
 use crate::cli;
 use crate::env;
 use crate::error::{Error, Result};
@@ -13,8 +14,8 @@ pub(crate) struct FilesInUse<'a>(Vec<(&'static str, &'a Path)>);
 
 impl<'a> FilesInUse<'a> {
     /// Returns the files of a call with these options.
-    pub(crate) fn of(options: &'a cli::CallArgs, others: &[(&'static str, Option<&'a Path>)]) -> Self {
-        let env_file = ("the file of --env-file", options.settings.agent.env_file.as_deref());
+    pub(crate) fn of(options: &'a TurnOptions, others: &[(&'static str, Option<&'a Path>)]) -> Self {
+        let env_file = ("the file of --env-file", options.in_force.env_file.as_deref().map(Path::new));
         let files = others.iter().copied().chain([env_file]);
         let files = files.filter_map(|(what, file)| Some((what, file?)));
         Self(files.filter(|(_, file)| *file != Path::new("-")).collect()) // a standard stream

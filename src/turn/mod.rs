@@ -20,4 +20,5 @@ mod sink;
 pub(crate) mod start;
 mod structured;
 pub(crate) mod summary;
+mod update;
 pub(crate) mod watch;

@@ -23,8 +23,10 @@ use crate::render::RenderOptions;
 use crate::session::{AgentSessionId, trim};
 use crate::sessions::lock::{agent_home, interrupted, session_key};
 use crate::sessions::lookup::StoredSession;
+use crate::sessions::settings::{self, Remembered};
 use crate::store::Store;
 use crate::store::location::MappingLocation;
+use crate::store::settings::StoredSettings;
 use crate::ui::Ui;
 
 /// The checked options of a turn.
@@ -56,16 +58,24 @@ pub(crate) struct TurnOptions {
     /// Whether the answer is needed even if the output is only passed through.
     pub(crate) keeps_answer: bool,
     pub(crate) recorder: TurnRecorder,
+    /// Whether the model, the effort and the settings that the name keeps are ignored.
+    pub(crate) forgets: bool,
+    /// The settings in force, stored and given.
+    pub(crate) in_force: StoredSettings,
+    /// The stored settings that are used, as JSON.
+    pub(crate) stored_settings: Option<String>,
+    /// What the turn adds to them.
+    pub(crate) remembered: Option<Remembered>,
 }
 
 /// The model and effort of a turn.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings<'a> {
+pub(crate) struct ModelAndEffort<'a> {
     pub(crate) model: Option<Model<'a>>,
     pub(crate) effort: Option<&'a str>,
 }
 
-impl Settings<'_> {
+impl ModelAndEffort<'_> {
     /// Returns the names of the model and the effort.
     pub(crate) fn names(self) -> (Option<String>, Option<String>) {
         (self.model.map(|model| model.name.to_owned()), self.effort.map(str::to_owned))
@@ -79,17 +89,21 @@ impl Settings<'_> {
 }
 
 impl TurnOptions {
-    /// Checks the options, and reads the environment file if there is one.
+    /// Checks the options, and reads the environment file if there is one. `session` is the session to resume or fork,
+    /// if it was found. Its stored settings are used, unless the call `forgets` them.
     ///
     /// # Errors
     ///
-    /// A usage error that names the option.
+    /// A usage error that names the option. [`ErrorKind::MappingUnsafe`] or [`ErrorKind::MappingInvalid`] if the stored
+    /// settings cannot be used.
     pub(crate) fn new(
         context: &Context,
         store: &Store,
         workspace: &Workspace,
         options: &cli::CallArgs,
         mode: OutputMode,
+        session: Option<&StoredSession>,
+        forgets: bool,
     ) -> Result<Self> {
         let backend = store.backend;
         context.turn.update(|turn| {
@@ -111,7 +125,13 @@ impl TurnOptions {
         if let Some(deadline) = deadline {
             context.ui.set_deadline(deadline);
         }
-        let unlimited = Self::without_limits(store, workspace, &options.settings, deadline)?;
+        let session = session.filter(|_| !forgets);
+        let stored = session.map(|session| settings::stored(store, session)).transpose()?.flatten();
+        let unlimited = Self::without_limits(store, workspace, &options.settings, stored.as_ref(), deadline)?;
+        let in_force = Some(&unlimited.in_force).filter(|settings| !settings.is_empty());
+        context.turn.update(|turn| turn.record.settings = in_force.and_then(|it| serde_json::to_value(it).ok()));
+        let remembered =
+            options.remember.then(|| settings::remembered(store, &options.settings, forgets)).transpose()?;
         let schema = AnswerSchema::read(options.schema.as_deref(), deadline)?;
         if schema.is_some() {
             refuse_with_schema(backend, mode, &options.settings.extra)?;
@@ -126,11 +146,15 @@ impl TurnOptions {
             schema,
             keeps_answer: options.summary_file.is_some(),
             recorder: context.turn.clone(),
+            forgets,
+            stored_settings: session.and_then(StoredSession::settings).map(str::to_owned),
+            remembered,
             ..unlimited
         })
     }
 
-    /// Checks the options that also an interactive session has. The environment file is read until `deadline`.
+    /// Checks the options that also an interactive session has, with the settings that are `stored`. The environment file
+    /// is read until `deadline`.
     ///
     /// # Errors
     ///
@@ -138,22 +162,38 @@ impl TurnOptions {
     pub(crate) fn without_limits(
         store: &Store,
         workspace: &Workspace,
-        options: &cli::SettingsArgs,
+        given: &cli::SettingsArgs,
+        stored: Option<&StoredSettings>,
         deadline: Option<Instant>,
     ) -> Result<Self> {
         let backend = store.backend;
+        if let Some(stored) = stored {
+            let arguments: Vec<OsString> = stored.arguments.iter().map(OsString::from).collect();
+            // another release may have allowed them
+            refuse_arguments(backend, &arguments).map_err(|error| settings::unusable(&error.message))?;
+        }
+        let merged = stored.map(|stored| settings::apply(&store.ui, backend, stored, given)).transpose()?;
+        let options = merged.as_ref().unwrap_or(given);
         let model = not_blank("--model", options.model.as_deref())?;
         let effort = not_blank("--reasoning-effort", options.reasoning_effort.as_deref())?;
         refuse_arguments(backend, &options.extra)?;
         if workspace.given && !workspace.resolved.is_dir() {
             return Err(Error::usage(format!("--workspace-dir {} is not a directory", workspace.shown)));
         }
+        let in_force = settings::in_force(backend, options);
         let mut args = options.backend.clone();
         if workspace.given {
             args.make_absolute(&paths::current_dir()?); // because the agent runs in another directory
         }
         Ok(Self {
-            agent: AgentCommand::new(backend, &options.agent, deadline)?,
+            agent: AgentCommand::new(backend, &options.agent, deadline).map_err(|error| {
+                // only the file can be wrong with the stored settings alone
+                if given.agent.env_file.is_none() && error.hint.is_none() && in_force.env_file.is_some() {
+                    error.with_hint("the path is a stored setting; to change it, use set-session --env-file FILE, or --unset env-file")
+                } else {
+                    error
+                }
+            })?,
             model,
             effort,
             args,
@@ -170,6 +210,10 @@ impl TurnOptions {
             render: None,
             keeps_answer: false,
             recorder: TurnRecorder::default(),
+            forgets: false,
+            in_force,
+            stored_settings: None,
+            remembered: None,
         })
     }
 
@@ -236,13 +280,24 @@ impl TurnOptions {
         variables
     }
 
-    /// Returns the model and effort of a turn in `stored`: those of the options, else those used last.
-    pub(crate) fn settings<'a>(&'a self, stored: Option<&'a StoredSession>) -> Settings<'a> {
-        let remembered = stored.and_then(StoredSession::model).filter(|_| self.model.is_none());
+    /// Returns the model and effort of a turn in `stored`: those of the options, else those used last. `None` if the
+    /// agent's own options select one.
+    pub(crate) fn model_and_effort<'a>(&'a self, stored: Option<&'a StoredSession>) -> ModelAndEffort<'a> {
+        let stored = stored.filter(|_| !self.forgets);
+        let (model_selected, effort_selected) = settings::select_model_and_effort(self.agent.backend, &self.in_force);
+        let remembered = stored.and_then(StoredSession::model).filter(|_| self.model.is_none() && !model_selected);
         let model = self.model.as_deref().or(remembered);
-        Settings {
+        ModelAndEffort {
             model: model.map(|name| Model { name, remembered: remembered.is_some() }),
-            effort: self.effort.as_deref().or(stored.and_then(StoredSession::effort)),
+            effort: self.effort.as_deref().or(stored.and_then(StoredSession::effort).filter(|_| !effort_selected)),
+        }
+    }
+
+    /// Returns the settings to store in an entry that has `stored`.
+    pub(crate) fn settings_after(&self, stored: Option<&str>) -> Option<String> {
+        match &self.remembered {
+            Some(remembered) => remembered.added_to(self.agent.backend, stored),
+            None => stored.map(str::to_owned),
         }
     }
 

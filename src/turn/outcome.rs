@@ -249,6 +249,9 @@ impl TurnRunner<'_> {
             let schema_hint = self.options.schema.as_ref().and_then(|_| (backend.spec().schema_hint)(reason.trim()));
             let specific = schema_hint.map(str::to_owned).or_else(|| diagnosis.hint.clone());
             hints.extend(specific.or_else(|| retry_hint(diagnosis)).or_else(hint));
+            if diagnosis.cause == Cause::RefusedArguments && self.options.stored_settings.is_some() {
+                hints.push("to remove a stored argument, use set-session --unset arguments,config".to_owned());
+            }
         }
         if let Some(id) = unsaved {
             hints.push(adopt_hint(self.options, request.name, id));

@@ -1,6 +1,6 @@
 //! The request for one turn.
 
-use super::options::Settings;
+use super::options::ModelAndEffort;
 use super::prompt::Prompt;
 use crate::backend::{Backend, OnNewId, OutputMode, SessionMode, TurnReport};
 use crate::error::{Error, ErrorKind};
@@ -21,7 +21,7 @@ pub(crate) struct TurnRequest<'a> {
     pub(crate) mode: OutputMode,
     pub(crate) prompt: &'a Prompt,
     pub(crate) role: Option<&'a str>,
-    pub(crate) settings: Settings<'a>,
+    pub(crate) model_and_effort: ModelAndEffort<'a>,
     /// The locks that this turn holds, in the form in which the agent inherits them.
     pub(crate) locks: &'a [String],
     /// Whether to wait for a session that another program has open.

@@ -12,6 +12,7 @@ use super::recovery_hint::adopt_hint;
 use super::request::TurnRequest;
 use super::runner::TurnRunner;
 use super::start::{NewSession, StartedSession, start_session};
+use super::update::SessionUpdate;
 use crate::backend::{JsonOutput, OnNewId, OutputMode, SessionMode};
 use crate::cli::{self, IfBusy, IfMissing};
 use crate::context::Context;
@@ -24,7 +25,6 @@ use crate::sessions::lookup::{StoredSession, find_by_name, find_session};
 use crate::sessions::selector::SessionSelector;
 use crate::sessions::suggest::found_above;
 use crate::store::Store;
-use crate::store::format::{Entry, Mapping};
 use crate::ui::Ui;
 use crate::ui::output_file::{partial_path, with_output_file};
 
@@ -138,7 +138,11 @@ impl ResumeCall {
             context.backend(&args.place, &selector)?
         };
         let (mut store, workspace) = context.store(backend, &args.place)?;
-        let options = TurnOptions { render, ..TurnOptions::new(context, &store, &workspace, &args.call, mode)? };
+        // a missing session and an unreadable mapping are reported later
+        let found = find_session(&store.silenced(), &selector).ok();
+        let forgets = args.forget.forget_settings;
+        let options = TurnOptions::new(context, &store, &workspace, &args.call, mode, found.as_ref(), forgets)?;
+        let options = TurnOptions { render, ..options };
         let deadline = options.deadline;
         store.deadline = deadline;
         let output_file = args.output_file.as_deref().filter(|file| *file != Path::new("-"));
@@ -149,16 +153,20 @@ impl ResumeCall {
             ("the file of --schema", args.call.schema.as_deref()),
         ];
         for file in output_file.into_iter().chain(partial_file.as_deref()) {
-            FilesInUse::of(&args.call, &inputs).refuse("--output-file", file, &store)?;
+            FilesInUse::of(&options, &inputs).refuse("--output-file", file, &store)?;
         }
         inputs.extend([
             ("the file of --output-file", output_file),
             ("the file of --output-file", partial_file.as_deref()),
         ]);
-        FilesInUse::of(&args.call, &inputs).refuse_summary(&args.call, &store)?;
+        FilesInUse::of(&options, &inputs).refuse_summary(&args.call, &store)?;
         let source = PromptSource::of(request.prompt, options.stdin)?;
         if !creates {
-            find_session(&store, &selector)?;
+            let session = find_session(&store, &selector)?;
+            if args.call.remember && session.saved.is_none() {
+                return Err(Error::usage(format!("--remember needs a name, and the session {} has none", session.id))
+                    .with_hint("save it under a name with create-session --adopt, or remove --remember"));
+            }
         }
         let role = read_role(args.role_definition_md.as_deref(), deadline)?;
         options.check_agent(ui)?;
@@ -190,7 +198,10 @@ impl ResumeCall {
             }
         };
         self.options.recorder.update(|turn| turn.source = Some(session.source().to_owned()));
-        let settings = self.options.settings(Some(&session));
+        if !self.options.forgets && session.settings() != self.options.stored_settings.as_deref() {
+            self.ui.note("the stored settings were changed while this call waited; it uses those from before");
+        }
+        let model_and_effort = self.options.model_and_effort(Some(&session));
         let kept_role = session.role(&self.store)?;
         let outcome = TurnRunner::new(&self.options, &self.ui)?.run(&TurnRequest {
             session: SessionMode::Resume(&session.id),
@@ -201,30 +212,30 @@ impl ResumeCall {
             mode: self.mode,
             prompt: &self.prompt,
             role: self.role.as_deref().or(kept_role.as_deref()),
-            settings,
+            model_and_effort,
             locks: &[self.options.session_key(&session.id).handed_down()],
             wait: self.wait,
         });
+        let update = |new_id, (model, effort), stopped| SessionUpdate {
+            options: &self.options,
+            session: &session,
+            new_id,
+            model,
+            effort,
+            stopped,
+            prints_id: self.prints_id,
+        };
         let output = match outcome {
             Ok(output) => output,
             Err(error) => {
                 let started = error.turn.session_id.as_ref().filter(|id| !session.id.is_reported_as(id.as_str()));
                 if let Some(id) = started.filter(|_| session.may_be_missing() && error.is_stopped_turn()) {
-                    let (model, effort) = settings.names();
-                    let (new_id, model, effort) = (Some(id.clone()), model.as_deref(), effort.as_deref());
-                    self.save(&MappingUpdate {
-                        options: &self.options,
-                        session: &session,
-                        new_id,
-                        model,
-                        effort,
-                        stopped: true,
-                    });
+                    update(Some(id.clone()), model_and_effort.names(), true).save(&self.store, &self.ui);
                 }
                 return Err(error);
             }
         };
-        let (model, effort) = settings.in_force(&output);
+        let (model, effort) = model_and_effort.in_force(&output);
         let reported = output.report.reported_id.as_deref().filter(|reported| !is_blank(reported));
         // printed even if it differs only in case
         let printed_id = reported.and_then(|reported| AgentSessionId::new(reported).ok());
@@ -234,15 +245,7 @@ impl ResumeCall {
         let lost = lost.map(|reported| self.session_lost(&session, reported, output.report.verdict.clone()));
         if lost.is_none() {
             let new_id = other.and_then(|reported| self.usable_id(reported));
-            let (model, effort) = (model.as_deref(), effort.as_deref());
-            self.save(&MappingUpdate {
-                options: &self.options,
-                session: &session,
-                new_id,
-                model,
-                effort,
-                stopped: false,
-            });
+            update(new_id, (model.clone(), effort.clone()), false).save(&self.store, &self.ui);
         }
         let structured = self.options.schema.is_some();
         Ok(CompletedTurn { session: session.answered_as(printed_id), output, model, effort, structured, lost })
@@ -306,49 +309,6 @@ impl ResumeCall {
             })
             .ok()
     }
-
-    /// Saves the changes of a successful turn. An error here does not fail the call, because the turn is complete.
-    fn save(&self, update: &MappingUpdate<'_>) {
-        if update.session.saved.is_none() {
-            if let Some(id) = &update.new_id {
-                self.note(update, false, &format!("session {} continues as {id}", update.session.id));
-            }
-            return;
-        }
-        let updated = self.store.update(true, |mapping, recreated| {
-            if let Some((name, entry)) = update.entry().filter(|_| recreated) {
-                mapping.insert(name, &entry);
-                mapping.set_workspace(&self.store.workspace);
-                return ((Vec::new(), true), true);
-            }
-            let (notes, changed) = update.apply(mapping, &self.store.workspace);
-            ((notes, changed), changed)
-        });
-        match updated {
-            Ok(updated) => {
-                let (notes, saved) = updated.value;
-                for note in &notes {
-                    self.note(update, saved, note);
-                }
-            }
-            Err(error) => {
-                let id = update.new_id.as_ref().unwrap_or(&update.session.id);
-                let error = Error::from(error).to_single_line();
-                let warning = format!("the turn in session {id} is complete, but the mapping was not updated: {error}");
-                if update.new_id.is_some() { self.ui.warn_always(&warning) } else { self.ui.warn(&warning) }
-            }
-        }
-    }
-
-    /// Prints a note about the session that answered. `saved` means that the mapping contains its ID. `--quiet` does not
-    /// suppress the note if the new ID is neither saved nor printed.
-    fn note(&self, update: &MappingUpdate<'_>, saved: bool, note: &str) {
-        if update.new_id.is_some() && !saved && !self.prints_id {
-            self.ui.warn_always(note);
-        } else {
-            self.ui.note(note);
-        }
-    }
 }
 
 /// Runs the turn of `request`, and prints the answer as [`CompletedTurn::print`] does.
@@ -368,71 +328,4 @@ pub(crate) fn resume_and_print(
         let printed = turn.print(ui, &call.store, result, session_id);
         turn.lost.map_or_else(|| finish_call(printed, turn.output.rejected, &turn.session.id), Err)
     })
-}
-
-/// The changes of the mapping after a turn.
-struct MappingUpdate<'a> {
-    options: &'a TurnOptions,
-    /// The session before the turn.
-    session: &'a StoredSession,
-    new_id: Option<AgentSessionId>,
-    model: Option<&'a str>,
-    effort: Option<&'a str>,
-    /// Whether the turn was stopped, and started a session that the agent did not have.
-    stopped: bool,
-}
-
-impl MappingUpdate<'_> {
-    /// Changes `mapping`. Returns notes for the user, and whether anything changed. During the turn, the entry may have
-    /// been renamed, given to another session, or deleted.
-    fn apply(&self, mapping: &mut Mapping, workspace: &str) -> (Vec<String>, bool) {
-        let Some((name, original)) = &self.session.saved else {
-            return (Vec::new(), false);
-        };
-        let (old, new) = (&self.session.id, self.new_id.as_ref().unwrap_or(&self.session.id));
-        let mut notes = Vec::new();
-        let now = mapping.get(name).map(|entry| entry.id);
-        let known = self.session.names();
-        let renamed = mapping.names_of(old).into_iter().find(|name| !known.contains(name));
-        let target = match now {
-            Some(id) if id == *old => Some(name.as_str().to_owned()),
-            Some(id) => {
-                notes.push(format!("'{name}' was given to {id} during the turn and keeps it; this turn was in {new}"));
-                renamed
-            }
-            None => renamed.or_else(|| {
-                let hint = adopt_hint(self.options, Some(name), new);
-                notes.push(format!("'{name}' was deleted during the turn and stays deleted; {hint}"));
-                None
-            }),
-        };
-        let followers = if new == old { Vec::new() } else { mapping.names_of(old) };
-        let changed = target.is_some() || !followers.is_empty();
-        if new != old {
-            notes.push(format!("session {old} continues as {new}"));
-            for name in followers {
-                if let Some(entry) = mapping.get(&SessionName::verbatim(&name)) {
-                    mapping.amend(&name, &Entry { id: new.clone(), first_turn_stopped: self.stopped, ..entry });
-                }
-            }
-        }
-        if let Some(name) = target {
-            let entry = mapping.get(&SessionName::verbatim(&name)).unwrap_or_else(|| original.clone());
-            let model = self.model.map(str::to_owned).or(entry.model.clone());
-            let effort = self.effort.map(str::to_owned).or(entry.effort.clone());
-            mapping.amend(&name, &Entry { id: new.clone(), model, effort, first_turn_stopped: self.stopped, ..entry });
-        }
-        if changed {
-            mapping.set_workspace_if_empty(workspace);
-        }
-        (notes, changed)
-    }
-
-    /// Returns the entry for a mapping file that was lost during the turn.
-    fn entry(&self) -> Option<(&SessionName, Entry)> {
-        let (name, original) = self.session.saved.as_ref()?;
-        let id = self.new_id.as_ref().unwrap_or(&self.session.id).clone();
-        let (model, effort) = (self.model.map(str::to_owned), self.effort.map(str::to_owned));
-        Some((name, Entry { id, model, effort, first_turn_stopped: self.stopped, ..original.clone() }))
-    }
 }

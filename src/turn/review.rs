@@ -58,7 +58,7 @@ impl TurnRunner<'_> {
             let warning = match (backend.spec().stderr_line)(line) {
                 StderrLine::IgnoredEffort => {
                     effort_ignored = true;
-                    match (&self.options.effort, request.settings.effort) {
+                    match (&self.options.effort, request.model_and_effort.effort) {
                         (Some(_), _) => format!("{backend} ignored the reasoning effort, so it is not saved: {text}"),
                         (None, Some(saved)) => {
                             format!("{backend} ignored the saved reasoning effort '{saved}': {text}")

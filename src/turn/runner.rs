@@ -96,8 +96,8 @@ impl<'a> TurnRunner<'a> {
             recorder.update_at_start(|turn| {
                 if turn.record.tries == 0 {
                     turn.set_session(request.name, request.session.known());
-                    turn.record.model = request.settings.model.map(|model| model.name.to_owned());
-                    turn.record.reasoning_effort = request.settings.effort.map(str::to_owned);
+                    turn.record.model = request.model_and_effort.model.map(|model| model.name.to_owned());
+                    turn.record.reasoning_effort = request.model_and_effort.effort.map(str::to_owned);
                     turn.record.state = State::Running;
                 }
                 turn.record.tries += 1;
@@ -123,7 +123,7 @@ impl<'a> TurnRunner<'a> {
                     recorder.update(|turn| {
                         turn.answer.clone_from(&output.report.answer);
                         turn.structured_answer.clone_from(&output.report.structured);
-                        (turn.record.model, turn.record.reasoning_effort) = request.settings.in_force(&output);
+                        (turn.record.model, turn.record.reasoning_effort) = request.model_and_effort.in_force(&output);
                     });
                     return Ok(output);
                 }
@@ -208,8 +208,8 @@ impl<'a> TurnRunner<'a> {
             mode: request.mode,
             prompt: as_argument.map_or(PromptChannel::StandardInput, PromptChannel::Argument),
             role: role.map(|role| role_file.as_deref().map_or(Role::Text(role), Role::File)),
-            model: request.settings.model,
-            effort: request.settings.effort,
+            model: request.model_and_effort.model,
+            effort: request.model_and_effort.effort,
             args: &self.options.args,
             fallbacks,
             answer_file: answer_file.as_deref(),

@@ -70,7 +70,7 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
     let &NewSession { name, history, .. } = new;
     let locks = [store.name_key(name)].into_iter().chain(history.map(|history| options.session_key(&history.id)));
     let locks: Vec<String> = locks.map(|key| key.handed_down()).collect();
-    let settings = options.settings(history);
+    let model_and_effort = options.model_and_effort(history);
     let source = if history.is_some() { "forked" } else { "created" };
     options.recorder.update(|turn| turn.source = Some(source.to_owned()));
     let outcome = runner.run(&TurnRequest {
@@ -82,17 +82,19 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
         mode: new.mode,
         prompt: new.prompt,
         role: new.role,
-        settings,
+        model_and_effort,
         locks: &locks,
         wait: true,
     });
     drop(runner); // from now on, a second signal ends the program
+    let kept = history.and_then(StoredSession::settings).filter(|_| !options.forgets).map(str::to_owned);
     let entry = |id, (model, effort), first_turn_stopped| Entry {
         id,
         created_at: Some(now()),
         model,
         effort,
         first_turn_stopped,
+        settings: options.settings_after(kept.as_deref()),
     };
     let output = match outcome {
         Ok(output) => output,
@@ -100,12 +102,12 @@ pub(crate) fn start_session(runner: TurnRunner<'_>, store: &Store, new: &NewSess
             let Some(id) = error.turn.session_id.clone().filter(|_| error.is_stopped_turn()) else { return Err(error) };
             // without its history, a fork cannot be started anew
             let (replaced, written) =
-                save_started(options, ui, store, new, &entry(id, settings.names(), history.is_none()));
+                save_started(options, ui, store, new, &entry(id, model_and_effort.names(), history.is_none()));
             note_replaced(ui, name, replaced.as_deref());
             return Err(stopped(options, name, error, written));
         }
     };
-    let entry = entry(new_id(options, history, &output)?, settings.in_force(&output), false);
+    let entry = entry(new_id(options, history, &output)?, model_and_effort.in_force(&output), false);
     let (replaced, written) = save_started(options, ui, store, new, &entry);
     Ok(StartedSession { entry, replaced, written, output, structured: options.schema.is_some() })
 }

@@ -52,6 +52,7 @@ fn summary(facts: &TurnFacts) -> JsonObject {
         .with("source", facts.source.as_deref())
         .with("model", record.model.as_deref())
         .with("reasoning_effort", record.reasoning_effort.as_deref())
+        .with("settings", record.settings.clone().unwrap_or_default())
         .with("started_at", record.started_at.as_deref())
         .with("duration_seconds", record.duration_seconds)
         .with("exit_code", record.exit_code)

@@ -68,6 +68,15 @@ impl JsonObject {
         }
     }
 
+    /// Adds the key `settings` with the settings that an entry of the mapping has, if it has any.
+    #[must_use]
+    pub(crate) fn with_stored_settings(self, json: Option<&str>) -> Self {
+        match json.and_then(|json| serde_json::from_str::<Value>(json).ok()) {
+            Some(settings) => self.with("settings", settings),
+            None => self,
+        }
+    }
+
     /// Returns the object on one line, byte for byte as Python's `json.dumps(…, ensure_ascii=False)` prints it.
     ///
     /// The separators are `", "` and `": "`, and non-ASCII characters are not escaped. Callers of the original may

@@ -231,7 +231,7 @@ fn help_and_version_are_printed_to_stdout() {
     let help = sandbox.succeeds(&["--help"]).stdout_text();
     let (_, commands) = help.split_once("Commands:\n").unwrap();
     let commands: Vec<_> = commands.lines().map_while(|line| line.trim().split_once("  ")).collect();
-    assert_eq!(commands.len(), 22, "{help}");
+    assert_eq!(commands.len(), 23, "{help}");
     for (name, about) in commands {
         let own = sandbox.succeeds(&[name, "--help"]).stdout_text();
         assert_eq!(own.lines().next(), Some(about.trim()), "{name}");

@@ -181,7 +181,7 @@ fn hidden_options_and_those_of_the_other_backend_are_not_offered() {
     }
     assert_eq!(offered(&sandbox, &["resume-json", "--reas"]), ["--reasoning-effort"]);
     let commands = offered(&sandbox, &[""]);
-    assert_eq!(commands.len(), 22, "{commands:?}");
+    assert_eq!(commands.len(), 23, "{commands:?}");
 }
 
 #[test]

@@ -360,7 +360,7 @@ fn stop_turn_stops_a_tree_that_ignores_term() {
     assert_eq!(again, printed, "a turn that has ended stays as it is");
 }
 
-/// A second signal would kill the agent at once.
+/// A second signal would kill the agent immediately.
 #[test]
 #[cfg(unix)]
 fn two_stops_at_once_leave_the_agent_its_time() {

@@ -51,6 +51,7 @@ mod session_ids;
 mod settings;
 mod signals;
 mod skills;
+mod stored_settings;
 mod summaries;
 mod support;
 #[cfg(target_os = "linux")] // other systems open the user side of a terminal in other ways

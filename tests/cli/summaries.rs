@@ -13,6 +13,7 @@ const KEYS: &[&str] = &[
     "source",
     "model",
     "reasoning_effort",
+    "settings",
     "started_at",
     "duration_seconds",
     "exit_code",

@@ -34,6 +34,7 @@ const KEYS: &[&str] = &[
     "message",
     "model",
     "reasoning_effort",
+    "settings",
     "prompt",
     "activity",
     "denied",

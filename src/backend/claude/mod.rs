@@ -7,6 +7,7 @@ mod echo;
 mod events;
 mod features;
 mod output;
+mod settings;
 mod usage;
 
 use std::borrow::Cow;
@@ -88,6 +89,11 @@ pub(super) static SPEC: Spec = Spec {
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
     allowing_arguments: |tools| vec!["--allowedTools".to_owned(), tools.join(",")],
+    config_words: |_args| Vec::new(),
+    setting_kind: settings::kind,
+    is_unprotected: settings::is_unprotected,
+    is_for_one_turn: |option| settings::kind(option) == SCHEMA_OPTION,
+    is_for_turns_only: |_option| false,
     schema_option: SCHEMA_OPTION,
     schema_hint,
     stderr_line: |line| if line.starts_with(IGNORED_EFFORT) { StderrLine::IgnoredEffort } else { StderrLine::Message },

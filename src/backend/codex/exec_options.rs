@@ -1,4 +1,5 @@
-//! The options of `codex exec` that its commands `resume` and `fork` do not take in the same way, and where they go.
+//! The options of `codex exec` that its commands `resume` and `fork` do not take in the same way, and where they go, and
+//! those that the interactive program lacks.
 //!
 //! The tests of the real agents compare these lists with the help of codex.
 
@@ -17,6 +18,18 @@ pub(crate) const BEFORE_COMMAND: &[ExecOption] = &[
 /// The options of `codex exec` that take several values. Its commands take one for each time the option is given.
 pub(crate) const SEVERAL_VALUES: &[ExecOption] =
     &[ExecOption { long: "--image", short: Some("-i"), takes_value: true }];
+
+/// The options that the interactive program lacks. It asks instead, or needs none of them.
+pub(crate) const EXEC_ONLY: &[&str] = &[
+    "--color",
+    "--cyber-access-program",
+    "--ignore-rules",
+    "--ignore-user-config",
+    "--output-schema",
+    "--skip-git-repo-check",
+    "--thread-source",
+    "--trust",
+];
 
 /// An option of `codex exec`.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,7 @@ mod output;
 mod placement;
 mod quirks;
 mod rollout;
+mod settings;
 mod usage;
 mod warnings;
 
@@ -95,6 +96,11 @@ pub(super) static SPEC: Spec = Spec {
     diagnose: cause::diagnose,
     cause_hint: cause::hint,
     allowing_arguments: |_tools| ["--sandbox", "workspace-write"].map(str::to_owned).to_vec(),
+    config_words: settings::words,
+    setting_kind: settings::kind,
+    is_unprotected: settings::is_unprotected,
+    is_for_one_turn: settings::is_for_one_turn,
+    is_for_turns_only: settings::is_for_turns_only,
     schema_option: SCHEMA_OPTION,
     schema_hint,
     stderr_line: quirks::stderr_line,

@@ -2,7 +2,7 @@
 
 use crate::backend::output::AgentWarning;
 
-/// How a warning begins that says nothing about the turn. Callers with such a model, setting or network get it in every
+/// How a warning begins that is not about the turn. Callers with such a model, setting or network get it in every
 /// turn.
 const USUAL: &[&str] = &[
     "Model metadata for `",
@@ -13,7 +13,7 @@ const USUAL: &[&str] = &[
 /// What is around the models in the warning about a thread whose last turn had another model.
 const OTHER_MODEL: [&str; 3] = ["This session was recorded with model `", "` but is resuming with `", "`"];
 
-/// Returns the warning with this text, or `None` if it says nothing about the turn.
+/// Returns the warning with this text, or `None` if it is not about the turn.
 pub(super) fn warning(text: &str) -> Option<AgentWarning> {
     if USUAL.iter().any(|beginning| text.starts_with(beginning)) {
         return None;

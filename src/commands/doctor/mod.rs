@@ -20,9 +20,9 @@ use crate::paths::is_writable;
 use crate::random;
 use crate::records::dir::RecordDir;
 use crate::records::record::{Record, State};
-use crate::store::Store;
 use crate::store::format::Mapping;
 use crate::store::location::MappingLocation;
+use crate::store::{self, Store};
 
 pub(super) fn run(context: &Context, options: &cli::Doctor) -> Result<()> {
     let chosen = context.requested_backends()?;
@@ -140,7 +140,7 @@ impl Report {
         self.check_persistence(place);
         #[cfg(unix)]
         if let MappingLocation::Default { root, .. } = place {
-            self.check_owner(&root.join(crate::store::location::DIR));
+            self.check_owner(&root.join(store::location::DIR));
         }
         for store in stores {
             let what = format!("{}.names", store.backend);
@@ -150,6 +150,7 @@ impl Report {
                 Ok(Some(mapping)) => {
                     let names = Mapping::len(&mapping);
                     self.ok(&what, format!("{names} in {file}{}", owner(store.path())));
+                    self.check_settings(store, &mapping);
                 }
                 Err(error) => self.error(&what, &error.into()),
             }
@@ -165,6 +166,33 @@ impl Report {
             }
             Ok(Err(_)) => unreachable!("the key is random"),
             Err(error) => self.error("locks", &lock_error(&error)),
+        }
+    }
+
+    /// Checks whether later calls can use the settings that names keep. Only the first problem is reported.
+    fn check_settings(&mut self, store: &Store, mapping: &Mapping) {
+        let what = format!("{}.settings", store.backend);
+        let mut kept = 0;
+        for (name, entry) in mapping.entries() {
+            let settings = match store.settings(mapping, &entry) {
+                Ok(Some(settings)) => settings,
+                Ok(None) => continue,
+                Err(store::Error::InvalidSettings { why, .. }) => {
+                    let hint = "remove them with set-session --unset all";
+                    return self.warning(&what, format!("the settings of '{name}' are invalid: {why}"), hint);
+                }
+                Err(error) => return self.error(&what, &error.into()),
+            };
+            if let Some(file) = settings.env_file.filter(|file| !Path::new(file).exists()) {
+                let hint = "change it with set-session --env-file FILE, or remove it with --unset env-file";
+                return self.warning(&what, format!("the environment file of '{name}' is missing: {file}"), hint);
+            }
+            kept += 1;
+        }
+        match kept {
+            0 => {}
+            1 => self.ok(&what, "1 name keeps settings"),
+            _ => self.ok(&what, format!("{kept} names keep settings")),
         }
     }
 

@@ -24,6 +24,26 @@ pub(super) const MAX_SIZE: u64 = 64 << 20;
 /// The age at which any temp file is stale.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
 
+/// Who could have written a file.
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(windows, expect(dead_code, reason = "Windows does not check this"))]
+pub(in crate::store) enum Writers {
+    /// Only this user.
+    #[default]
+    Own,
+    /// Others too, for this reason.
+    Shared(String),
+    /// Others too, for this reason. If this program replaces the file, nobody else can write to it any more.
+    SharedUntilReplaced(String),
+}
+
+/// What was read of a file.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub bytes: Vec<u8>,
+    pub writers: Writers,
+}
+
 impl Dir {
     /// Returns the same directory with the role of session `id` as its file.
     pub(super) fn role(&self, id: &AgentSessionId) -> Result<Self, Error> {
@@ -32,8 +52,9 @@ impl Dir {
 
     /// Reads the role. Returns `None` if the file does not exist.
     pub(super) fn read_role(&self) -> Result<Option<String>, Error> {
-        let bytes = self.read().and_then(|bytes| bytes.map(|bytes| role::parse(bytes, self.path())).transpose());
-        bytes.map_err(|error| error.of_role(self.path().to_owned()))
+        let text =
+            self.read().and_then(|content| content.map(|content| role::parse(content.bytes, self.path())).transpose());
+        text.map_err(|error| error.of_role(self.path().to_owned()))
     }
 
     /// Writes the role, and removes the file if its place does not keep it readable and safe.

@@ -11,7 +11,7 @@ use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::super::location::{DIR, MappingLocation, Root};
-use super::{Error, MAX_SIZE, Removed, role};
+use super::{Content, Error, MAX_SIZE, Removed, Writers, role};
 
 /// The flags for opening a directory without listing it. Search permission is enough for that.
 #[cfg(target_os = "linux")]
@@ -158,7 +158,7 @@ impl Dir {
     }
 
     /// Reads the mapping. Returns `None` if the file does not exist.
-    pub(in crate::store) fn read(&self) -> Result<Option<Vec<u8>>, Error> {
+    pub(in crate::store) fn read(&self) -> Result<Option<Content>, Error> {
         // non-blocking, because opening a pipe would wait for a writer
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.handle, &self.name, flags, Mode::empty()) {
@@ -185,7 +185,31 @@ impl Dir {
         }
         let mut bytes = crate::sys::large_buffer(usize::try_from(metadata.len()).unwrap_or_default() + 1);
         file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
-        if bytes.len() as u64 > MAX_SIZE { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
+        if bytes.len() as u64 > MAX_SIZE {
+            return Err(super::too_large(&self.path));
+        }
+        Ok(Some(Content { bytes, writers: self.writers(&metadata) }))
+    }
+
+    /// Returns the possible writers of the open file of which this is the metadata, or put it here.
+    fn writers(&self, metadata: &fs::Metadata) -> Writers {
+        const ROOT: u32 = 0;
+        let owner = metadata.uid();
+        if ![current_user(), ROOT].contains(&owner) {
+            return Writers::SharedUntilReplaced(format!("it belongs to user {owner}"));
+        }
+        let mode = mode_of(metadata);
+        if mode.intersects(Mode::WGRP | Mode::WOTH) {
+            let who = if mode.contains(Mode::WOTH) { "everyone" } else { "its group" };
+            let shared = if self.hardened { Writers::SharedUntilReplaced } else { Writers::Shared };
+            return shared(format!("{who} may write to it"));
+        }
+        // in a sticky directory only the owner of a file can replace it
+        let is_open = |dir: fs::Metadata| mode_of(&dir).contains(Mode::WOTH) && dir.mode() & STICKY == 0;
+        if self.handle.metadata().is_ok_and(is_open) {
+            return Writers::Shared(format!("everyone may replace files in '{}'", self.resolved.display()));
+        }
+        Writers::Own
     }
 
     /// Checks whether permissions and mounts allow the mapping to be replaced.
@@ -405,6 +429,7 @@ fn sync(dir: &impl AsFd) {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "macOS has modes of 16 bits")]
 fn set_mode(dir: &impl AsFd, mode: u32) -> rustix::io::Result<()> {
     rustix::fs::chmodat(dir, ".", Mode::from_raw_mode(mode as _), AtFlags::empty())
 }
@@ -493,6 +518,7 @@ fn check_owner(owner: u32, mode: Mode, path: &Path, what: &str) -> Result<(), Er
     Ok(())
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "macOS has modes of 16 bits")]
 fn mode_of(metadata: &fs::Metadata) -> Mode {
     Mode::from_bits_truncate(metadata.mode() as _)
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::super::location::{DIR, MappingLocation, Root};
-use super::{Error, MAX_SIZE, Removed, role};
+use super::{Content, Error, MAX_SIZE, Removed, Writers, role};
 use crate::sys::retry_while_open;
 
 /// The directory of a mapping.
@@ -77,7 +77,7 @@ impl Dir {
     }
 
     /// Reads the mapping. Returns `None` if the file does not exist.
-    pub(in crate::store) fn read(&self) -> Result<Option<Vec<u8>>, Error> {
+    pub(in crate::store) fn read(&self) -> Result<Option<Content>, Error> {
         let fail = |error: io::Error| super::unreadable(&self.path, &error);
         match fs::metadata(&self.file) {
             Ok(metadata) if !metadata.is_file() => return Err(super::not_regular(&self.path)),
@@ -92,7 +92,10 @@ impl Dir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(fail(error)),
         };
-        if bytes.len() as u64 > MAX_SIZE { Err(super::too_large(&self.path)) } else { Ok(Some(bytes)) }
+        if bytes.len() as u64 > MAX_SIZE {
+            return Err(super::too_large(&self.path));
+        }
+        Ok(Some(Content { bytes, writers: Writers::Own }))
     }
 
     /// Always succeeds, because permission bits do not decide this on Windows. The write itself reports errors.

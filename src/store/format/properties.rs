@@ -230,7 +230,14 @@ fn understood(backend: Backend, value: &Json) -> Option<Entry> {
         usable.then(|| AgentSessionId::new(&id).unwrap())
     };
     if let Some(text) = value.text() {
-        return Some(Entry { id: id(text)?, created_at: None, model: None, effort: None, first_turn_stopped: false });
+        return Some(Entry {
+            id: id(text)?,
+            created_at: None,
+            model: None,
+            effort: None,
+            first_turn_stopped: false,
+            settings: None,
+        });
     }
     let members = value.members()?;
     let field = |key: &str| members.get(key).and_then(|value| value.text()).filter(|text| !text.is_empty());
@@ -240,6 +247,7 @@ fn understood(backend: Backend, value: &Json) -> Option<Entry> {
         model: field(LAST_MODEL),
         effort: field(LAST_EFFORT).filter(|_| backend == Backend::Claude),
         first_turn_stopped: matches!(members.get(FIRST_TURN_STOPPED), Some(Json::Word(word)) if word == "true"),
+        settings: None,
     })
 }
 
@@ -476,6 +484,7 @@ fn change_touches_nothing_else() {
             model: value.clone(),
             effort: value.filter(|_| backend.capabilities().effort),
             first_turn_stopped: has_fields,
+            settings: None,
         };
         let before = parts(&mapping.to_text());
         match change {
