@@ -34,6 +34,12 @@ impl Call {
         Self { command, input: Input::None }
     }
 
+    /// Sets a variable in the call's environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Removes a variable from the call's environment.
     pub(crate) fn env_remove(mut self, name: &str) -> Self {
         self.command.env_remove(name);

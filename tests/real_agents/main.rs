@@ -10,6 +10,7 @@
 //! INVOKE_PERSIST_TEST_AGENTS=DIR cargo test --test real_agents -- --ignored
 //! ```
 #![cfg(unix)] // install.sh and the links in a test's world
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "cases that only Linux has use the rest"))]
 
 mod agents;
 mod call;
@@ -85,6 +86,7 @@ mod cases {
     mod schemas;
     mod settings;
     mod skills;
+    mod stored_settings;
     mod streams;
     mod summaries;
 }

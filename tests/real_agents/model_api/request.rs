@@ -79,6 +79,24 @@ impl ModelRequest {
         })
     }
 
+    /// Returns the result of the latest tool call.
+    pub(crate) fn tool_result(&self) -> Option<String> {
+        let last = match self.dialect {
+            Dialect::Messages => {
+                let blocks = self.user_messages().filter_map(|message| message["content"].as_array()).flatten();
+                blocks.filter(|block| block["type"] == "tool_result").map(|block| &block["content"]).last()
+            }
+            Dialect::Responses => {
+                let items = self.conversation().iter().filter(|item| item["type"] == "function_call_output");
+                items.map(|item| &item["output"]).next_back()
+            }
+        };
+        match last? {
+            Value::String(text) => Some(text.clone()),
+            other => Some(blocks(other).concat()),
+        }
+    }
+
     /// Returns whether the instructions or the conversation contain a text.
     pub(crate) fn mentions(&self, text: &str) -> bool {
         mentions(&self.body, text)
