@@ -86,7 +86,7 @@ pub(crate) struct Command {
 
 /// Receives the agent's standard output in chunks, as it arrives.
 pub(crate) trait OutputSink: Send + 'static {
-    /// Called when the agent was started, before its output is read.
+    /// Called as soon as the agent was started. Its first output may have been received before.
     fn start(&mut self) {}
 
     fn write(&mut self, chunk: &[u8]);
@@ -269,6 +269,7 @@ impl Runner {
         }
         stdout.start(pipes.stdout);
         stderr.start(pipes.stderr);
+        stdout.report_start();
 
         let limits = Limits { deadline: self.deadline, stall: command.stall };
         let supervisor = Supervisor::new(Instant::now(), limits);

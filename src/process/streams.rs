@@ -84,7 +84,6 @@ impl<S: OutputSink> Stream<S> {
         let reading = Arc::clone(&shared);
         thread::Builder::new().spawn(move || {
             let Ok(pipe) = pipe.recv() else { return };
-            reading.with_sink(OutputSink::start);
             reading.read_to_end(pipe, passthrough, output);
             reading.ended.store(true, Ordering::SeqCst);
             ended();
@@ -96,6 +95,13 @@ impl<S: OutputSink> Stream<S> {
         self.pipe = pipe.try_clone().ok();
         if let Some(sender) = self.sender.take() {
             let _ = sender.send(pipe); // the thread waits for it
+        }
+    }
+
+    /// Reports to the sink that the agent was started.
+    pub(super) fn report_start(&self) {
+        if let Some(sink) = &mut *lock(&self.shared.sink) {
+            sink.start();
         }
     }
 

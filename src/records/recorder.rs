@@ -113,11 +113,14 @@ impl TurnRecorder {
         }
     }
 
-    /// Changes what is known, like [`TurnRecorder::update`]. The record is written when the agent was started, so that its
-    /// start is not delayed.
+    /// Changes what is known when the agent is about to be started. The record is created now, in one write, if the call
+    /// did not wait.
     pub(crate) fn update_at_start(&self, change: impl FnOnce(&mut TurnFacts)) {
         let mut inner = self.lock();
         change(&mut inner.facts);
+        if !inner.create_if_missing() {
+            inner.write();
+        }
         inner.deferred = true;
     }
 
@@ -126,9 +129,6 @@ impl TurnRecorder {
         let mut inner = self.lock();
         if !mem::take(&mut inner.deferred) {
             return;
-        }
-        if !inner.create_if_missing() {
-            inner.write();
         }
         inner.find_totals();
         if inner.live.is_some() && inner.facts.record.tries == 1 {
@@ -151,7 +151,7 @@ impl TurnRecorder {
     }
 
     /// Prepares the record of the turn. That of a detached turn is created now. Others are created as soon as the call
-    /// waits or its agent was started, so that the start is not delayed.
+    /// waits, or its agent is about to be started.
     ///
     /// # Errors
     ///
