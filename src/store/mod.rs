@@ -304,11 +304,14 @@ impl Store {
             Err(error) => return Err(error),
         };
         let changed = change(&mut mapping, was_replaced);
+        let mut text = mapping.to_text();
+        let written = was_replaced || (changed && !mapping.was_read_from(&text));
         // in the new file, they would be trusted
         let is_shared = matches!(mapping.writers(), Writers::SharedUntilReplaced(_));
-        let removes_settings = changed && is_shared && mapping.remove_settings();
-        let text = mapping.to_text();
-        let written = was_replaced || (changed && !mapping.was_read_from(&text));
+        let removes_settings = written && is_shared && mapping.remove_settings();
+        if removes_settings {
+            text = mapping.to_text();
+        }
         if written {
             if text.len() as u64 > dir::MAX_SIZE {
                 // indentation may push another program's file over the size that is read
