@@ -61,7 +61,7 @@ pub(crate) enum Backend {
 /// Returns an option with its value as words of a command line.
 pub(crate) fn option_words(option: &str, value: &str) -> Vec<String> {
     if value.starts_with('-') {
-        vec![format!("{option}={value}")] // a word of its own would be another option
+        vec![format!("{option}={value}")] // a separate word would be another option
     } else {
         vec![option.to_owned(), value.to_owned()]
     }

@@ -1,4 +1,4 @@
-//! The settings of a session that its entry keeps: what a caller gave beyond model and effort.
+//! The settings of a session that its entry keeps, besides the model and the effort.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ impl StoredSettings {
         *self == Self::default()
     }
 
-    /// Returns the JSON for an entry. `None` if there are no settings.
+    /// Returns the JSON for an entry. `None` without settings.
     pub(crate) fn to_json(&self) -> Option<String> {
         // lists of texts can always be written
         (!self.is_empty()).then(|| serde_json::to_string(self).unwrap_or_default())

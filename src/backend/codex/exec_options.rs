@@ -1,4 +1,4 @@
-//! The options of `codex exec` that its commands `resume` and `fork` do not take in the same way, and where they go, and
+//! The options of `codex exec` that its commands `resume` and `fork` do not take in the same way, and where they go. Also
 //! those that the interactive program lacks.
 //!
 //! The tests of the real agents compare these lists with the help of codex.

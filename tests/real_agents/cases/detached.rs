@@ -262,7 +262,7 @@ fn record_has_the_session_before_the_turn_ends(world: &World) {
     }
 }
 
-/// claude's tools run in sessions of their own.
+/// each of claude's tools runs in a separate session.
 fn working_turn_is_stopped_and_its_session_resumed(world: &World) {
     world.create(&[]);
     let options: &[&str] = match world.agent {

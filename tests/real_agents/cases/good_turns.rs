@@ -195,7 +195,7 @@ fn other_model_and_ignored_setting_are_warnings(world: &World) {
     change_model();
     let text = world.call("resume-stream", &[&resume[..], &["--format", "text"]].concat()).run().success();
     assert_eq!((text.stderr.as_str(), text.stdout.matches("is resuming with").count()), ("", 1), "{text}");
-    // the call names the model; one that codex has no metadata for is no news either
+    // the call names the model; an unknown one is not worth a warning either
     for model in [b, a, "model-of-call"] {
         let named = world.resume("p", &["--model", model]).run().success();
         assert_eq!(named.stderr, "", "{named}");
